@@ -1,0 +1,202 @@
+package uci
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+)
+
+// scanner splits the text into command words and arguments.
+//
+// libuci holds one line at a time in a buffer, fetches a further one where a
+// quoted text or a backslash goes on behind the end of the line, and writes
+// its results over the buffer. The scanner keeps the text as it is: end is the
+// end of the line, or lines, that libuci would have in its buffer.
+type scanner struct {
+	file string
+	text []byte
+	pos  int // next byte to look at
+	end  int // end of the lines fetched so far
+
+	counted     int // the newlines of text[:counted] are in lineCounted
+	lineCounted int
+}
+
+// argument is one argument of a command, quotes and backslashes resolved.
+type argument struct {
+	text string
+	line int
+}
+
+// line returns the line of the current position. Positions only grow, so the
+// text is counted through once.
+func (s *scanner) line() int {
+	s.lineCounted += bytes.Count(s.text[s.counted:s.pos], []byte{'\n'})
+	s.counted = s.pos
+	return s.lineCounted + 1
+}
+
+func (s *scanner) fail(line int, format string, args ...any) error {
+	return &SyntaxError{File: s.file, Line: line, Msg: fmt.Sprintf(format, args...)}
+}
+
+// fetchLine extends the fetched text by one line (uci_getln) and reports
+// whether there was one.
+func (s *scanner) fetchLine() bool {
+	if s.end == len(s.text) {
+		return false
+	}
+	n := bytes.IndexByte(s.text[s.end:], '\n')
+	if n < 0 {
+		s.end = len(s.text)
+	} else {
+		s.end += n + 1
+	}
+	return true
+}
+
+// dropLine forgets the rest of the fetched text.
+func (s *scanner) dropLine() { s.pos = s.end }
+
+// atEnd reports whether the fetched text is used up (libuci's NUL character).
+func (s *scanner) atEnd() bool { return s.pos == s.end }
+
+func (s *scanner) at(c byte) bool { return s.pos < s.end && s.text[s.pos] == c }
+
+func (s *scanner) atSpace() bool { return s.pos < s.end && isSpace(s.text[s.pos]) }
+
+// isSpace is C's isspace. It separates arguments; command words are separated
+// by blank and tab only.
+func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
+
+func (s *scanner) skipSpace() {
+	for s.atSpace() {
+		s.pos++
+	}
+}
+
+func (s *scanner) skipBlanks() {
+	for s.at(' ') || s.at('\t') {
+		s.pos++
+	}
+}
+
+// command returns the next command word of the fetched text and moves behind
+// the blank that ends it; ended tells that there was none. An empty word means
+// that the text is used up or goes on with a comment.
+func (s *scanner) command() (word string, ended bool) {
+	s.skipBlanks()
+	start := s.pos
+	for !s.atEnd() && !s.at(' ') && !s.at('\t') {
+		s.pos++
+	}
+	word = string(s.text[start:s.pos])
+	if word == "" || word[0] == '#' {
+		s.dropLine()
+		return "", true
+	}
+	if s.atEnd() {
+		return word, true
+	}
+	s.pos++
+	return word, false
+}
+
+// next returns the next argument (next_arg), empty where the command ends.
+func (s *scanner) next() (argument, error) {
+	s.skipSpace()
+	arg := argument{line: s.line()}
+	if s.at(';') {
+		s.pos++
+		return arg, nil
+	}
+	text, err := s.word()
+	arg.text = string(text)
+	return arg, err
+}
+
+// word reads one argument and the white-space character behind it (parse_str).
+// A `;` stays for the next call, unless the argument was written without any
+// quote or backslash: libuci then terminates the argument by overwriting the
+// `;`, which ends the line.
+func (s *scanner) word() ([]byte, error) {
+	var text []byte
+	start := s.pos
+	for {
+		switch {
+		case s.atEnd():
+			return text, nil
+		case s.at('#'):
+			s.dropLine()
+			return text, nil
+		case s.at(';'):
+			if s.pos-start == len(text) {
+				s.dropLine()
+			}
+			return text, nil
+		case s.at('\''), s.at('"'):
+			var err error
+			if text, err = s.quoted(text); err != nil {
+				return nil, err
+			}
+		case s.at('\\'):
+			text = s.escaped(text)
+		default:
+			text = append(text, s.text[s.pos])
+			s.pos++
+		}
+		if s.atSpace() {
+			s.pos++
+			return text, nil
+		}
+	}
+}
+
+// quoted appends the text between two quotes, over as many lines as it takes.
+// Backslashes count in double quotes only.
+func (s *scanner) quoted(text []byte) ([]byte, error) {
+	quote, opened := s.text[s.pos], s.line()
+	s.pos++
+	for {
+		switch {
+		case s.atEnd():
+			if !s.fetchLine() {
+				return nil, s.fail(opened, "the quote %c that is opened here is never closed", quote)
+			}
+		case s.at(quote):
+			s.pos++
+			return text, nil
+		case quote == '"' && s.at('\\'):
+			text = s.escaped(text)
+		default:
+			text = append(text, s.text[s.pos])
+			s.pos++
+		}
+	}
+}
+
+// escaped appends the character behind a backslash as it is. At the end of a
+// line there is none: the next line is fetched instead.
+func (s *scanner) escaped(text []byte) []byte {
+	s.pos++
+	rest := s.text[s.pos:s.end]
+	if len(rest) == 0 || rest[0] == '\n' || string(rest) == "\r\n" {
+		s.dropLine()
+		s.fetchLine()
+		return text
+	}
+	s.pos++
+	return append(text, rest[0])
+}
+
+// quote shows text from the file in a message: on one line, without control
+// characters, and shortened to 40 bytes, which any real name has room in.
+func quote(text string) string {
+	const longest = 40
+	more := ""
+	if len(text) > longest {
+		text, more = text[:longest], "…"
+	}
+	q := strconv.Quote(text)
+	return "'" + q[1:len(q)-1] + more + "'"
+}

@@ -1,0 +1,158 @@
+// Package uci reads files of /etc/config. It accepts what libuci accepts and
+// gives it the same meaning, keeps the line of everything it finds, and refuses
+// with a *SyntaxError what libuci refuses.
+//
+// There is one way through it: the scanner and the parser of this package
+// split the text and keep the line numbers, go-uci's Tree is filled with what
+// they found, and every value that is handed out is read from that Tree.
+//
+// The model is file.c, list.c and util.c of libuci, with the flags that
+// uci_alloc_context sets: strict mode, so that the first mistake refuses the
+// whole file. (config_load of the shell scripts uses `uci -S`, which skips the
+// lines with mistakes.) What libuci does, and one might not expect:
+//
+//   - `package NAME` is checked and otherwise ignored, whatever the name.
+//   - An `option` with an empty value does nothing; an earlier value stays.
+//     An empty `list` item is kept as an empty item.
+//   - A repeated option takes the new value and moves to the end of its
+//     section; with the same value again it stays where it was. `list` after
+//     `option` appends to a list that begins with the option's value;
+//     `option` after `list` replaces the list.
+//   - A repeated section name continues the first section of that name; with
+//     another type the file is refused.
+//   - `;` separates commands after a value that ends in a quote or is followed
+//     by a blank. Right behind an argument that has neither a quote nor a
+//     backslash it loses the rest of the line: `option a b;option c d` sets
+//     only a. In place of a value or section name it stands for an empty one,
+//     so that `config member ;option a b` has too many arguments. A `;` at the
+//     end of a line is an error.
+//   - Backslash and newline join two lines outside of quotes and in "…",
+//     not in '…'. Blanks at the start of the second line separate arguments.
+//
+// Where this package differs from libuci:
+//
+//   - A NUL byte is an error. libuci drops the text behind it, up to a point
+//     that depends on how large its buffer is at the time.
+//   - libuci names anonymous sections (cfg013fd6, differently from version to
+//     version), and a section in the file may carry such a name to continue
+//     one. Here anonymous sections have no name.
+//   - There are limits, far above any real file, so that memory and time stay
+//     bounded: see maxSize, maxCommands and maxOptions.
+//   - Changes that `uci set` has kept in /tmp/.uci and `uci commit` has not
+//     written yet are not seen.
+package uci
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// maxSize is the largest file in bytes that is read. 60 uplinks with every
+// option set take some 50 KiB.
+const maxSize = 4 << 20
+
+// File is one parsed configuration file.
+type File struct {
+	Name     string
+	Sections []Section
+}
+
+// Section is a `config` command with its options. A section whose name is
+// repeated in the file appears once, where it was first.
+type Section struct {
+	Type, Name string // Name is "" for an anonymous section
+	Anonymous  bool
+	Index      int      // position among all sections of its type, from 0
+	Line       int      // of the first `config` command, from 1
+	Options    []Option // in libuci's order, one per name, none without a value
+}
+
+// Label names the section for a person and for `uci`: its name, or
+// "@type[index]".
+func (s Section) Label() string {
+	if s.Anonymous {
+		return fmt.Sprintf("@%s[%d]", s.Type, s.Index)
+	}
+	return s.Name
+}
+
+// Option is a value or a list of values. Values has exactly one entry unless
+// List is set, and never less than one.
+type Option struct {
+	Name   string
+	Line   int // of the last command that contributed to it
+	List   bool
+	Values []Value
+}
+
+// Value is one text and the line on which its first character stands.
+type Value struct {
+	Text string
+	Line int
+}
+
+// SyntaxError tells why a file is refused as a whole.
+type SyntaxError struct {
+	File string // name of the file without its directory
+	Line int    // from 1
+	Msg  string
+}
+
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("%s:%d: syntax error: %s", e.File, e.Line, e.Msg)
+}
+
+// Load reads the file dir/name. The error is a *SyntaxError where the content
+// is refused; errors.Is(err, fs.ErrNotExist) holds where there is no such file.
+func Load(dir, name string) (*File, error) {
+	text, err := ReadText(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(name, text)
+}
+
+// ReadText reads the configuration file called name in dir, without a look at
+// what is in it, for Parse. It returns the errors of Load that are no
+// *SyntaxError.
+func ReadText(dir, name string) ([]byte, error) {
+	if !validName(name, true) {
+		return nil, fmt.Errorf("%s is not a name for a configuration file", quote(name))
+	}
+	return readRegular(filepath.Join(dir, name))
+}
+
+// readRegular returns at most maxSize+1 bytes of a file.
+func readRegular(path string) ([]byte, error) {
+	// O_NONBLOCK: opening a named pipe must not wait for a writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	return io.ReadAll(io.LimitReader(f, maxSize+1))
+}
+
+// Parse reads text as the configuration file called name. Every error about
+// the content is a *SyntaxError.
+func Parse(name string, text []byte) (*File, error) {
+	sections, err := parse(name, text)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := fill(name, sections)
+	if err != nil {
+		return nil, err
+	}
+	return read(tree, name, sections)
+}
