@@ -1,0 +1,160 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"loadbalance/internal/family"
+)
+
+// parseAddress reads an address of either family.
+func parseAddress(text string) (netip.Addr, error) {
+	return parseAddressAs(text, "IP address")
+}
+
+// parseAddressAs reads an address where wanted is expected. Zones are refused,
+// since the device is always known, and IPv4 addresses mapped into IPv6, since
+// such packets do not exist on a line.
+func parseAddressAs(text, wanted string) (netip.Addr, error) {
+	address, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}, notAnAddress(text, wanted)
+	}
+	if address.Zone() != "" {
+		return netip.Addr{}, fmt.Errorf("%s: leave out the part after '%%', the device is known", quote(text))
+	}
+	if address.Is4In6() {
+		return netip.Addr{}, fmt.Errorf("%s is an IPv4 address, write it as %s", quote(text), address.Unmap())
+	}
+	return address, nil
+}
+
+// parsePrefix reads an address or a prefix of either family. Host bits are
+// returned as they are written.
+func parsePrefix(text string) (netip.Prefix, error) {
+	const wanted = "IP address or prefix"
+	if !strings.Contains(text, "/") {
+		address, err := parseAddressAs(text, wanted)
+		if err != nil {
+			return netip.Prefix{}, err
+		}
+		return netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, notAnAddress(text, wanted)
+	}
+	if prefix.Addr().Is4In6() {
+		return netip.Prefix{}, fmt.Errorf("%s is an IPv4 prefix, write it as IPv4", quote(text))
+	}
+	return prefix, nil
+}
+
+// notAnAddress explains why a text is refused. Host names get words of their
+// own: other programs take them, and they would be resolved only once.
+func notAnAddress(text, wanted string) error {
+	if validDomain(text) {
+		return fmt.Errorf("%s is a host name, only addresses can stand here", quote(text))
+	}
+	return fmt.Errorf("%s is not an %s", quote(text), wanted)
+}
+
+// parseUnicast reads an address that a single machine can have.
+func parseUnicast(text string) (netip.Addr, error) {
+	address, err := parseAddress(text)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	if !isUnicast(address) {
+		return netip.Addr{}, fmt.Errorf("%s is not the address of a machine", quote(text))
+	}
+	return address, nil
+}
+
+func isUnicast(address netip.Addr) bool {
+	if address.IsUnspecified() || address.IsLoopback() || address.IsMulticast() {
+		return false
+	}
+	if address.Is4() {
+		// 0.0.0.0/8 and 240.0.0.0/4 (with the broadcast address) are no
+		// machine's: RFC 6890, section 2.2.2.
+		first := address.As4()[0]
+		return first != 0 && first < 240
+	}
+	return true
+}
+
+// parseGateway reads a gateway of one family.
+func parseGateway(f family.Family) func(string) (netip.Addr, error) {
+	return func(text string) (netip.Addr, error) {
+		address, err := parseUnicast(text)
+		if err != nil {
+			return netip.Addr{}, err
+		}
+		if family.Of(address) != f {
+			return netip.Addr{}, fmt.Errorf("%s is not an %s address", quote(text), familyName(f))
+		}
+		return address, nil
+	}
+}
+
+// parsePrefix6 reads an IPv6 prefix of a provider. The length must be written:
+// a lone address is rather a mistake than a prefix of one address.
+func parsePrefix6(text string) (netip.Prefix, error) {
+	prefix, err := parsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	if !strings.Contains(text, "/") {
+		return netip.Prefix{}, fmt.Errorf("%s has no length, such as /56", quote(text))
+	}
+	network := prefix.Masked().Addr()
+	if !network.Is6() || !isUnicast(network) || network.IsLinkLocalUnicast() {
+		return netip.Prefix{}, fmt.Errorf("%s is not an IPv6 prefix of a network", quote(text))
+	}
+	return prefix, nil
+}
+
+// parseSetEntry reads an entry of a set of type hash:net, which cannot hold a
+// prefix of length 0.
+func parseSetEntry(text string) (netip.Prefix, error) {
+	prefix, err := parsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	if prefix.Bits() == 0 {
+		return netip.Prefix{}, fmt.Errorf("%s is every address, which a set cannot hold", quote(text))
+	}
+	return prefix, nil
+}
+
+// addressMatch reads a list of addresses and prefixes, negated ones with a '!'
+// before them.
+func (s *section) addressMatch(name string) AddressMatch {
+	var match AddressMatch
+	for _, v := range s.words(name, "") {
+		if v.Text == "!" {
+			s.errorf(v.Line, "option '%s': '!' must stand directly before its address", name)
+			continue
+		}
+		negated := strings.HasPrefix(v.Text, "!")
+		v.Text = strings.TrimPrefix(v.Text, "!")
+		prefix, ok := s.prefix(name, v, parsePrefix)
+		switch {
+		case !ok:
+		case negated:
+			match.Not = append(match.Not, prefix)
+		default:
+			match.Any = append(match.Any, prefix)
+		}
+	}
+	return match
+}
+
+func familyName(f family.Family) string {
+	if f == family.IPv6 {
+		return "IPv6"
+	}
+	return "IPv4"
+}

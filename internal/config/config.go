@@ -1,0 +1,170 @@
+// Package config turns the sections of /etc/config/loadbalance into a typed
+// Config and finds every problem in them. It is the only place where values
+// from the file are judged: what leaves it is valid, in range and safe to be
+// written into rules, and nothing behind it looks at text from the file again.
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"loadbalance/internal/family"
+)
+
+// Config is a whole configuration. Sections keep the order of the file.
+type Config struct {
+	Globals  Globals
+	Members  []Member
+	Policies []Policy
+	Rules    []Rule
+	IPSets   []IPSet
+}
+
+// Pos is where something stands in the file.
+type Pos struct {
+	File string
+	Line int
+}
+
+// Balance is how a policy deals out new connections.
+type Balance string
+
+const (
+	NTH    Balance = "nth"    // in exact rotation
+	Random Balance = "random" // by chance, in the same shares
+	Source Balance = "source" // by a hash of the source address
+)
+
+// Globals is the section `config globals 'globals'`.
+type Globals struct {
+	Pos                Pos
+	Enabled            bool
+	MarkMask           uint32
+	RouterTraffic      bool
+	IgnoreSplitDefault bool
+	Balance            Balance
+	LogLevel           string // error, warning, notice, info or debug
+	Monitor            bool
+	Bypass             []netip.Prefix // both families
+}
+
+// Member is a section `config member 'NAME'`: one uplink.
+type Member struct {
+	Pos        Pos
+	Name       string
+	Enabled    bool
+	Interface  string // netifd interface; empty when Device is given
+	Interface6 string
+	Device     string
+	Gateway    netip.Addr // IPv4; not valid when it is to be found out
+	Gateway6   netip.Addr
+	Prefix6    []netip.Prefix
+	Weight     int    // 1-1000
+	Metric     int    // tier, 1-256; lower first
+	Mark       uint32 // pinned; 0: chosen by the planner
+	Table      int    // pinned; 0: 300 + index
+	Track      Track
+}
+
+// Track is a member's health checking.
+type Track struct {
+	IPs             []netip.Addr
+	Gateway         bool // the literal target 'gateway'
+	Method          string
+	Port            uint16
+	URL             string
+	Status          int
+	Reliability     int
+	Interval        time.Duration
+	Timeout         time.Duration
+	Down            int
+	Up              int
+	Window          int
+	FailureLoss     int // percent
+	RecoveryLoss    int
+	FailureLatency  time.Duration
+	RecoveryLatency time.Duration
+	InitialState    string // online or offline
+	OnDead          string // reset, clear or none
+	Failback        string // new, all or never
+	Passive         bool
+}
+
+// LastResort is what a policy does without a live member.
+type LastResort string
+
+const (
+	LastUnreachable LastResort = "unreachable"
+	LastBlackhole   LastResort = "blackhole"
+	LastDefault     LastResort = "default"
+)
+
+// Policy is a section `config policy 'NAME'`, or the built-in 'balanced'.
+type Policy struct {
+	Pos        Pos // zero for the built-in policy
+	Name       string
+	Balance    Balance
+	LastResort LastResort
+	Members    []PolicyMember
+}
+
+// PolicyMember is a member's part in a policy.
+type PolicyMember struct {
+	Name   string
+	Weight int
+	Metric int
+}
+
+// Rule is a section `config rule`: which new connections take which policy.
+// Empty selectors match everything.
+type Rule struct {
+	Pos       Pos
+	Name      string // "" for an anonymous rule
+	Label     string // the name, or "@rule[N]", as messages write it
+	Enabled   bool
+	Families  []family.Family // the families in which the rule applies
+	SrcIP     AddressMatch
+	DestIP    AddressMatch
+	SrcMAC    []string // lower case, colons
+	SrcIface  string
+	SrcDevice string
+	Protos    []Proto
+	ICMPType  string
+	SrcPorts  []PortRange
+	DestPorts []PortRange
+	IPSet     string // destination set
+	IPSetSrc  string
+	DSCP      int // -1: any
+	Sticky    bool
+	Timeout   time.Duration
+	Use       string // policy, member, default, unreachable or blackhole
+	Log       bool
+}
+
+// AddressMatch holds when the address lies in any positive prefix (or none is
+// given) and in no negated one.
+type AddressMatch struct {
+	Any []netip.Prefix
+	Not []netip.Prefix
+}
+
+// Proto is an IP protocol by number, with the name it was written with.
+type Proto struct {
+	Number uint8
+	Name   string
+}
+
+// PortRange is a range of ports; a single port has First == Last.
+type PortRange struct {
+	First, Last uint16
+}
+
+// IPSet is a section `config ipset 'NAME'`: a named set that rules refer to.
+type IPSet struct {
+	Pos      Pos
+	Name     string
+	Family   family.Family
+	Entries  []netip.Prefix
+	LoadFile string
+	Domains  []string
+}

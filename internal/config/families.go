@@ -1,0 +1,97 @@
+package config
+
+import (
+	"net/netip"
+	"strings"
+
+	"loadbalance/internal/family"
+)
+
+// families is a set of address families.
+type families uint8
+
+const (
+	onlyIPv4 families = 1 << family.IPv4
+	onlyIPv6 families = 1 << family.IPv6
+
+	bothFamilies = onlyIPv4 | onlyIPv6
+)
+
+func familiesOf(f family.Family) families { return 1 << f }
+
+// list returns the families in the order in which they are applied.
+func (fs families) list() []family.Family {
+	var list []family.Family
+	for _, f := range family.All {
+		if fs&familiesOf(f) != 0 {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// String names the families: "ipv4", "ipv6" or "ipv4 and ipv6".
+func (fs families) String() string {
+	var names []string
+	for _, f := range fs.list() {
+		names = append(names, f.String())
+	}
+	return strings.Join(names, " and ")
+}
+
+// parseFamilies reads the option family of a rule.
+func parseFamilies(text string) (families, error) {
+	named, err := oneOf("ipv4", "ipv6", "any")(text)
+	switch named {
+	case "ipv4":
+		return onlyIPv4, err
+	case "ipv6":
+		return onlyIPv6, err
+	}
+	return bothFamilies, err
+}
+
+// constraint is a selector of a rule that exists in some families only.
+type constraint struct {
+	option   string
+	line     int
+	families families
+}
+
+// commonFamilies returns the families in which all selectors exist. Selectors
+// that have none in common could never match: that is an error.
+func commonFamilies(s *section, constraints []constraint) families {
+	common := bothFamilies
+	var decisive constraint // the one that left a single family
+	for _, c := range constraints {
+		if common&c.families == 0 {
+			s.errorf(c.line, "option '%s' is %s, but option '%s' is %s", c.option, c.families, decisive.option, decisive.families)
+			return common
+		}
+		if common&c.families != common {
+			common, decisive = c.families, c
+		}
+	}
+	return common
+}
+
+// families returns where a list of addresses can match: the families of its
+// positive entries, or of the negated ones when there are only those.
+func (m AddressMatch) families() families {
+	if fs := prefixFamilies(m.Any); fs != 0 {
+		return fs
+	}
+	if fs := prefixFamilies(m.Not); fs != 0 {
+		return fs
+	}
+	return bothFamilies
+}
+
+// prefixFamilies returns the families that occur in a list.
+func prefixFamilies(prefixes []netip.Prefix) families {
+	var fs families
+	for _, prefix := range prefixes {
+		fs |= familiesOf(family.Of(prefix.Addr()))
+	}
+	return fs
+}

@@ -1,0 +1,28 @@
+package config
+
+import "loadbalance/internal/fwmark"
+
+// builtinPolicy is the policy of traffic that no rule matches. It exists
+// whether the file has a section of that name or not.
+const builtinPolicy = "balanced"
+
+var parseBalance = oneOf(NTH, Random, Source)
+
+// readGlobals reads `config globals 'globals'`.
+func readGlobals(s *section) Globals {
+	g := Globals{
+		Pos:                s.pos,
+		Enabled:            s.boolean("enabled", true),
+		MarkMask:           single(s, "mark_mask", uint32(fwmark.Fallback), parseMarkMask),
+		RouterTraffic:      s.boolean("router_traffic", true),
+		IgnoreSplitDefault: s.boolean("ignore_split_default", false),
+		Balance:            single(s, "balance", NTH, parseBalance),
+		LogLevel:           single(s, "loglevel", "notice", oneOf("error", "warning", "notice", "info", "debug")),
+		Monitor:            s.boolean("monitor", true),
+		// Destinations in a set of type hash:net. Neither family can be
+		// excluded whole: enabled '0' does that.
+		Bypass: s.prefixes("bypass", parseSetEntry),
+	}
+	s.reportUnknown()
+	return g
+}

@@ -1,0 +1,52 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"loadbalance/internal/family"
+)
+
+// readIPSet reads `config ipset`: a named set of ours.
+func readIPSet(s *section) IPSet {
+	set := IPSet{
+		Pos:      s.pos,
+		Name:     s.name,
+		Family:   single(s, "family", family.IPv4, parseFamily),
+		LoadFile: single(s, "loadfile", "", parsePath),
+		Domains:  several(s, "domain", s.words("domain", ""), parseDomain),
+	}
+	set.Entries = s.prefixes("entry", func(text string) (netip.Prefix, error) {
+		prefix, err := parseSetEntry(text)
+		if err == nil && family.Of(prefix.Addr()) != set.Family {
+			return netip.Prefix{}, fmt.Errorf("%s does not fit the set's family %s", quote(text), set.Family)
+		}
+		return prefix, err
+	})
+	s.reportUnknown()
+	return set
+}
+
+func parseFamily(text string) (family.Family, error) {
+	for _, f := range family.All {
+		if text == f.String() {
+			return f, nil
+		}
+	}
+	return family.IPv4, fmt.Errorf("%s is none of ipv4, ipv6", quote(text))
+}
+
+// maxPath is the kernel's PATH_MAX (4096) without the final NUL.
+const maxPath = 4095
+
+// parsePath reads the absolute path of a file.
+func parsePath(text string) (string, error) {
+	if !strings.HasPrefix(text, "/") || strings.HasSuffix(text, "/") || len(text) > maxPath ||
+		!utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+		return "", fmt.Errorf("%s is not the absolute path of a file", quote(text))
+	}
+	return text, nil
+}

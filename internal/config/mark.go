@@ -1,0 +1,50 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"strconv"
+	"strings"
+)
+
+// minMaskBits leaves room for at least four members: with two bits only the
+// values that are no members would fit.
+const minMaskBits = 3
+
+// parseMarkMask reads the mask of the bits that are ours.
+func parseMarkMask(text string) (uint32, error) {
+	mask, err := parseMark(text)
+	if err != nil {
+		return 0, err
+	}
+	if bits.OnesCount32(mask) < minMaskBits {
+		return 0, fmt.Errorf("%s has fewer than %d bits", quote(text), minMaskBits)
+	}
+	return mask, nil
+}
+
+// parseMark reads a packet mark, decimal or with 0x.
+func parseMark(text string) (uint32, error) {
+	digits, base := text, 10
+	if strings.HasPrefix(text, "0x") || strings.HasPrefix(text, "0X") {
+		digits, base = text[2:], 16
+	}
+	mark, err := strconv.ParseUint(digits, base, 32)
+	if errors.Is(err, strconv.ErrRange) {
+		return 0, fmt.Errorf("%s has more than 32 bits", quote(text))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%s is not a number, such as 0x3f00", quote(text))
+	}
+	return uint32(mark), nil
+}
+
+// parsePinnedMark reads a member's mark. 0 is what unmarked packets have.
+func parsePinnedMark(text string) (uint32, error) {
+	mark, err := parseMark(text)
+	if err == nil && mark == 0 {
+		return 0, fmt.Errorf("%s is the mark of unmarked packets", quote(text))
+	}
+	return mark, err
+}

@@ -1,0 +1,127 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// maxSectionName is the longest name of a section that can be referred to
+// (DESIGN: up to 32 characters).
+const maxSectionName = 32
+
+// reservedNames have a meaning of their own in use_policy or as the name of a
+// routing table.
+var reservedNames = []string{"default", "unreachable", "blackhole", "main", "local"}
+
+// validSectionName says whether a name is libuci's: letters, digits and
+// underscores.
+func validSectionName(name string) bool {
+	return name != "" && len(name) <= maxSectionName && consistsOf(name, "_")
+}
+
+// consistsOf says whether a text has only ASCII letters and digits and the
+// given further characters.
+func consistsOf(text, further string) bool {
+	for i := 0; i < len(text); i++ {
+		if !isAlphanumeric(text[i]) && strings.IndexByte(further, text[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func isAlphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+// maxDeviceName is the kernel's IFNAMSIZ (16) without the final NUL.
+const maxDeviceName = 15
+
+// parseDevice reads the name of a network device. It takes less than the kernel
+// does (dev_valid_name refuses '/', ':' and blanks): nothing that iptables would
+// take for an option ('-', '!'), a wildcard ('+' at the end) or a quotation, and
+// not the directories of /proc/sys/net/ipv4/conf that are no devices.
+func parseDevice(text string) (string, error) {
+	if validDevice(text) {
+		return text, nil
+	}
+	return "", fmt.Errorf("%s is not a device name (1 to %d characters, no blanks, quotes, slashes or wildcards)",
+		quote(text), maxDeviceName)
+}
+
+func validDevice(name string) bool {
+	switch name {
+	case "", ".", "..", "all", "default":
+		return false
+	}
+	if len(name) > maxDeviceName || name[0] == '-' || name[0] == '!' || strings.HasSuffix(name, "+") {
+		return false
+	}
+	for i := 0; i < len(name); i++ {
+		if name[i] <= ' ' || name[i] > '~' || strings.IndexByte("/:\"'`\\", name[i]) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// maxInterfaceName is generous: netifd itself has no limit, but an interface is
+// a section of /etc/config/network, and ours end at 32 as well.
+const maxInterfaceName = 32
+
+// parseInterface reads the name of a netifd interface.
+func parseInterface(text string) (string, error) {
+	valid := text != "" && len(text) <= maxInterfaceName && consistsOf(text, "_-.") &&
+		text[0] != '-' && text[0] != '.'
+	if !valid {
+		return "", fmt.Errorf("%s is not an interface name (1 to %d letters, digits, '_', '-' or '.')",
+			quote(text), maxInterfaceName)
+	}
+	return text, nil
+}
+
+// maxSetName is the kernel's IPSET_MAXNAMELEN (32) without the final NUL.
+const maxSetName = 31
+
+// parseSetName reads the name of an ipset, which may be another program's and
+// so need not be a section's name.
+func parseSetName(text string) (string, error) {
+	ours := validSectionName(text)
+	foreign := text != "" && len(text) <= maxSetName && consistsOf(text, "_-.:") && text[0] != '-'
+	if !ours && !foreign {
+		return "", fmt.Errorf("%s is not the name of a set (1 to %d letters, digits, '_', '-', '.' or ':')",
+			quote(text), maxSetName)
+	}
+	return text, nil
+}
+
+// Limits of a domain name: RFC 1035, section 2.3.4 (255 octets on the wire are
+// 253 characters of text).
+const (
+	maxDomain = 253
+	maxLabel  = 63
+)
+
+// parseDomain reads a domain name and returns it in lower case. Underscores are
+// allowed, as DNS has them in names of services.
+func parseDomain(text string) (string, error) {
+	if !validDomain(text) {
+		return "", fmt.Errorf("%s is not a domain name", quote(text))
+	}
+	return strings.ToLower(text), nil
+}
+
+func validDomain(text string) bool {
+	if len(text) > maxDomain {
+		return false
+	}
+	labels := strings.Split(text, ".")
+	for _, label := range labels {
+		if label == "" || len(label) > maxLabel || !consistsOf(label, "-_") ||
+			label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+	}
+	// A last label of digits only makes an address, not a name.
+	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
+}

@@ -1,0 +1,108 @@
+package config
+
+import (
+	"fmt"
+
+	"loadbalance/internal/fwmark"
+)
+
+// memberSection is a member with the section that it was read from.
+type memberSection struct {
+	*section
+	Member
+}
+
+// claims are what only one enabled member can have, with its owner.
+type claims map[string]*section
+
+// take gives what is claimed to a member, or reports who has it already.
+func (c claims) take(s *section, line int, what string) {
+	owner, taken := c[what]
+	if !taken {
+		c[what] = s
+		return
+	}
+	if owner != s {
+		s.errorf(line, "%s already belongs to %s (line %d)", what, owner.title, owner.pos.Line)
+	}
+}
+
+// checkClaims refuses enabled members that share a device, an interface or a
+// pin. The first in the file keeps it. Members that are faulty for another
+// reason claim too, so that all problems show at once.
+func checkClaims(members []*memberSection) {
+	taken := make(claims)
+	for _, m := range members {
+		if !m.Enabled {
+			continue
+		}
+		if m.Device != "" {
+			taken.take(m.section, m.line("device"), "device "+quote(m.Device))
+		}
+		if m.Interface != "" {
+			taken.take(m.section, m.line("interface"), "interface "+quote(m.Interface))
+		}
+		if m.Interface6 != "" {
+			taken.take(m.section, m.line("interface6"), "interface "+quote(m.Interface6))
+		}
+		if m.Mark != 0 {
+			taken.take(m.section, m.line("mark"), fmt.Sprintf("mark 0x%x", m.Mark))
+		}
+		if m.Table != 0 {
+			taken.take(m.section, m.line("table"), fmt.Sprintf("table %d", m.Table))
+		}
+	}
+}
+
+// checkMask refuses pins that the mark mask does not allow, and members for
+// which it has no room.
+func checkMask(members []*memberSection, mask fwmark.Mask) {
+	capacity := mask.Capacity()
+	enabled := 0
+	for _, m := range members {
+		if !m.Enabled {
+			continue
+		}
+		m.checkMark(mask)
+		m.checkTable(mask)
+		enabled++
+		if enabled > capacity {
+			m.errorf(m.pos.Line, "mark_mask 0x%x has room for %d enabled members, this is number %d", mask, capacity, enabled)
+		}
+	}
+}
+
+// checkMark refuses a pinned mark that the planner could not have chosen.
+func (m *memberSection) checkMark(mask fwmark.Mask) {
+	if m.Mark == 0 {
+		return
+	}
+	if m.Mark&^uint32(mask) != 0 {
+		m.errorf(m.line("mark"), "option 'mark': 0x%x lies outside mark_mask 0x%x", m.Mark, mask)
+		return
+	}
+	if !mask.IsMember(mask.Value(m.Mark)) {
+		m.errorf(m.line("mark"), "option 'mark': 0x%x is not for members, they have 0x%x to 0x%x",
+			m.Mark, mask.Mark(1), mask.Mark(mask.Capacity()))
+	}
+}
+
+// checkTable refuses a pinned table that is the kernel's, or that another
+// member could get by its index.
+func (m *memberSection) checkTable(mask fwmark.Mask) {
+	if m.Table == 0 {
+		return
+	}
+	// RT_TABLE_DEFAULT, RT_TABLE_MAIN and RT_TABLE_LOCAL of linux/rtnetlink.h.
+	if m.Table >= 253 && m.Table <= 255 {
+		m.errorf(m.line("table"), "option 'table': %d is one of the system's own (default 253, main 254, local 255)", m.Table)
+		return
+	}
+	first, last := fwmark.Table(0), fwmark.Table(mask.Default())
+	if m.Table < first || m.Table > last {
+		return
+	}
+	if m.Mark == 0 || m.Table != fwmark.Table(mask.Value(m.Mark)) {
+		m.errorf(m.line("table"), "option 'table': %d is among those that members get by themselves (%d to %d)", m.Table, first, last)
+	}
+}

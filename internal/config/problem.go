@@ -1,0 +1,127 @@
+package config
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// Severity tells how bad a problem is.
+type Severity int
+
+const (
+	// Warning: what is wrong can be left out without harm.
+	Warning Severity = iota
+	// Error: traffic would be lost or misdirected. A running system keeps
+	// its state.
+	Error
+)
+
+// String returns "warning" or "error".
+func (s Severity) String() string {
+	if s == Error {
+		return "error"
+	}
+	return "warning"
+}
+
+// Problem is one thing that is wrong in the file.
+type Problem struct {
+	Pos      Pos
+	Severity Severity
+	Section  string // for example "member 'wan2'"
+	Text     string
+	Fatal    bool // nothing of the file may be applied, not even at boot
+}
+
+// String returns the problem as the user sees it, on a single line:
+// "loadbalance:12: member 'wan2': option 'wieght' is unknown".
+func (p Problem) String() string {
+	return fmt.Sprintf("%s:%d: %s: %s", p.Pos.File, p.Pos.Line, p.Section, p.Text)
+}
+
+// Problems are all problems of a file, sorted by line.
+type Problems []Problem
+
+// HasErrors says whether any problem is worse than a warning.
+func (ps Problems) HasErrors() bool {
+	for _, p := range ps {
+		if p.Severity == Error {
+			return true
+		}
+	}
+	return false
+}
+
+// Fatal says whether nothing of the file may be applied.
+func (ps Problems) Fatal() bool {
+	for _, p := range ps {
+		if p.Fatal {
+			return true
+		}
+	}
+	return false
+}
+
+// maxProblems bounds the memory that a hostile or binary file can cost: a list
+// with a million faulty items would otherwise give a million problems. Nobody
+// reads more than this many.
+const maxProblems = 1000
+
+// collector gathers problems. Those beyond maxProblems are only counted.
+type collector struct {
+	problems Problems
+	dropped  int
+	rest     Problem // stands for the dropped ones, as bad as the worst
+}
+
+func (c *collector) add(p Problem) {
+	if len(c.problems) < maxProblems {
+		c.problems = append(c.problems, p)
+		return
+	}
+	c.dropped++
+	if c.dropped == 1 {
+		c.rest = p
+		return
+	}
+	c.rest.Severity = max(c.rest.Severity, p.Severity)
+	c.rest.Fatal = c.rest.Fatal || p.Fatal
+}
+
+// sorted returns the problems by line. Problems of one line stay in the order
+// in which they were found.
+func (c *collector) sorted() Problems {
+	sort.SliceStable(c.problems, func(i, j int) bool {
+		return c.problems[i].Pos.Line < c.problems[j].Pos.Line
+	})
+	if c.dropped == 0 {
+		return c.problems
+	}
+	c.rest.Text = fmt.Sprintf("%d more problems here or elsewhere", c.dropped)
+	return append(c.problems, c.rest)
+}
+
+// maxQuoted is how many characters of a value a message shows: enough to
+// recognise it, and short enough for one line of a log.
+const maxQuoted = 60
+
+// quote returns a value from the file in single quotes, safe for a terminal and
+// a log: on one line, without control characters, shortened.
+func quote(value string) string {
+	shortened := ""
+	characters := 0
+	for i := range value {
+		if characters == maxQuoted {
+			value, shortened = value[:i], "..."
+			break
+		}
+		characters++
+	}
+	escaped := strconv.Quote(value)
+	escaped = escaped[1 : len(escaped)-1]
+	escaped = strings.ReplaceAll(escaped, `\"`, `"`)
+	escaped = strings.ReplaceAll(escaped, `'`, `\'`)
+	return "'" + escaped + shortened + "'"
+}

@@ -1,0 +1,156 @@
+package config
+
+// ruleProblemCases are those of rules and sets.
+var ruleProblemCases = []problemCase{
+	// Rules.
+	{"family", rule("option family ipv5"), []string{
+		`error loadbalance:2: rule 'r': option 'family': 'ipv5' is none of ipv4, ipv6, any (did you mean 'ipv4'?)`,
+	}},
+	{"families of addresses", rule("list src_ip 10.0.0.1", "list dest_ip 2001:db8::1"), []string{
+		`error loadbalance:3: rule 'r': option 'dest_ip' is ipv6, but option 'src_ip' is ipv4`,
+	}},
+	{"family of an address", rule("option family ipv6", "list src_ip 10.0.0.1"), []string{
+		`error loadbalance:3: rule 'r': option 'src_ip' is ipv4, but option 'family' is ipv6`,
+	}},
+	{"family of a negated address", rule("option family ipv6", "list src_ip !10.0.0.1"), []string{
+		`error loadbalance:3: rule 'r': option 'src_ip' is ipv4, but option 'family' is ipv6`,
+	}},
+	{"family of a set", set("option family ipv6") + rule("list dest_ip 10.0.0.1", "option ipset s"), []string{
+		`error loadbalance:5: rule 'r': option 'ipset' is ipv6, but option 'dest_ip' is ipv4`,
+	}},
+	{"family of a source set", set("option family ipv6") + rule("option family ipv4", "option ipset_src s"), []string{
+		`error loadbalance:5: rule 'r': option 'ipset_src' is ipv6, but option 'family' is ipv4`,
+	}},
+	{"family of icmp", rule("option family ipv6", "option proto icmp"), []string{
+		`error loadbalance:3: rule 'r': option 'proto' is ipv4, but option 'family' is ipv6`,
+	}},
+	{"useless addresses", rule("list src_ip '10.0.0.1 2001:db8::1'", "list dest_ip 10.0.0.2"), []string{
+		`warning loadbalance:2: rule 'r': option 'src_ip': the ipv6 addresses have no effect, the rule is ipv4`,
+	}},
+	{"host name", rule("list dest_ip bank.example.org"), []string{
+		`error loadbalance:2: rule 'r': option 'dest_ip': 'bank.example.org' is a host name, only addresses can stand here`,
+	}},
+	{"negation alone", rule("list dest_ip '! 10.0.0.0/8'"), []string{
+		`error loadbalance:2: rule 'r': option 'dest_ip': '!' must stand directly before its address`,
+	}},
+	{"host bits", rule("list dest_ip 10.0.0.1/24"), []string{
+		`warning loadbalance:2: rule 'r': option 'dest_ip': '10.0.0.1/24' has host bits set, 10.0.0.0/24 is used`,
+	}},
+	{"MAC", rule("list src_mac 02:00:5e:00:53"), []string{
+		`error loadbalance:2: rule 'r': option 'src_mac': '02:00:5e:00:53' is not a MAC address, such as 02:00:5e:00:53:01`,
+	}},
+	{"src_iface and src_device", rule("option src_iface lan", "option src_device br-lan"), []string{
+		`error loadbalance:3: rule 'r': options 'src_iface' and 'src_device' exclude each other`,
+	}},
+	{"proto", rule("option proto tpc"), []string{
+		`error loadbalance:2: rule 'r': option 'proto': 'tpc' is not a protocol (did you mean 'tcp'?)`,
+	}},
+	{"proto number", rule("option proto 256"), []string{
+		`error loadbalance:2: rule 'r': option 'proto': '256' is not a protocol`,
+	}},
+	{"all and tcp", rule("option proto 'all tcp'"), []string{
+		`error loadbalance:2: rule 'r': option 'proto': 'all' cannot stand beside other protocols`,
+	}},
+	{"port without proto", rule("option dest_port 80"), []string{
+		`error loadbalance:2: rule 'r': option 'dest_port' needs option 'proto' with protocols that have ports, such as 'tcp udp'`,
+	}},
+	{"port with all", rule("option proto all", "option dest_port 80"), []string{
+		`error loadbalance:3: rule 'r': option 'dest_port' needs option 'proto' with protocols that have ports, such as 'tcp udp'`,
+	}},
+	{"port with icmp", rule("option proto 'tcp icmp'", "option src_port 80"), []string{
+		`error loadbalance:3: rule 'r': option 'src_port': protocol 'icmp' has no ports`,
+	}},
+	{"port zero", rule("option proto tcp", "option dest_port 0"), []string{
+		`error loadbalance:3: rule 'r': option 'dest_port': '0' is not a port (1 to 65535)`,
+	}},
+	{"port range", rule("option proto tcp", "option dest_port 1-70000"), []string{
+		`error loadbalance:3: rule 'r': option 'dest_port': '1-70000' is not a range of ports (1 to 65535)`,
+	}},
+	{"port range reversed", rule("option proto tcp", "option dest_port 90:80"), []string{
+		`error loadbalance:3: rule 'r': option 'dest_port': range '90:80' ends before it begins`,
+	}},
+	{"port name", rule("option proto tcp", "option dest_port http"), []string{
+		`error loadbalance:3: rule 'r': option 'dest_port': 'http' is not a port (1 to 65535)`,
+	}},
+	{"icmp_type without icmp", rule("option icmp_type echo-request"), []string{
+		`error loadbalance:2: rule 'r': option 'icmp_type' needs option 'proto' with 'icmp' or 'icmpv6' and nothing else`,
+	}},
+	{"icmp_type unknown", rule("option proto icmp", "option icmp_type echo-requets"), []string{
+		`error loadbalance:3: rule 'r': option 'icmp_type': 'echo-requets' is not an ICMP type (did you mean 'echo-request'?)`,
+	}},
+	{"icmp_type number", rule("option proto icmp", "option icmp_type 256"), []string{
+		`error loadbalance:3: rule 'r': option 'icmp_type': '256' is not an ICMP type`,
+	}},
+	{"icmp_type family", rule("option proto icmp", "option icmp_type packet-too-big"), []string{
+		`error loadbalance:3: rule 'r': option 'icmp_type' is ipv6, but option 'proto' is ipv4`,
+	}},
+	{"set name", rule("option ipset 'a b'"), []string{
+		`error loadbalance:2: rule 'r': option 'ipset': 'a b' is not the name of a set (1 to 31 letters, digits, '_', '-', '.' or ':')`,
+	}},
+	{"set near ours", "config ipset streaming\n" + rule("option ipset streeming"), []string{
+		`warning loadbalance:3: rule 'r': option 'ipset': no section has the name 'streeming' (did you mean 'streaming'?), another program has to make that set`,
+	}},
+	{"set faulty", set("list entry x") + rule("option ipset s"), []string{
+		`error loadbalance:2: ipset 's': option 'entry': 'x' is a host name, only addresses can stand here`,
+		`warning loadbalance:4: rule 'r': left out, because ipset 's' is faulty (line 1)`,
+	}},
+	{"dscp", rule("option dscp AF44"), []string{
+		`error loadbalance:2: rule 'r': option 'dscp': 'AF44' is not a DSCP class (CS0 to CS7, AF11 to AF43, EF, BE, VA, LE) or number (0 to 63)`,
+	}},
+	{"dscp number", rule("option dscp 64"), []string{
+		`error loadbalance:2: rule 'r': option 'dscp': '64' is not a DSCP class (CS0 to CS7, AF11 to AF43, EF, BE, VA, LE) or number (0 to 63)`,
+	}},
+	{"timeout", rule("option timeout 2147484"), []string{
+		`error loadbalance:2: rule 'r': option 'timeout': '2147484' is out of range (1s to 2147483s)`,
+	}},
+	{"timeout fraction", rule("option timeout 1500ms"), []string{
+		`error loadbalance:2: rule 'r': option 'timeout': '1500ms' is not a whole number of seconds`,
+	}},
+	{"use_policy", "config policy video\n" + rule("option use_policy vidoe"), []string{
+		`error loadbalance:3: rule 'r': option 'use_policy': there is no policy or member 'vidoe' (did you mean 'video'?)`,
+	}},
+	{"use_policy reserved word", rule("option use_policy unreachabel"), []string{
+		`error loadbalance:2: rule 'r': option 'use_policy': there is no policy or member 'unreachabel' (did you mean 'unreachable'?)`,
+	}},
+	{"use_policy hostile", rule("option use_policy '\x1b[2J-j ACCEPT'"), []string{
+		`error loadbalance:2: rule 'r': option 'use_policy': there is no policy or member '\x1b[2J-j ACCEPT'`,
+	}},
+	{"use_policy disabled member", "config member wan1\n\toption enabled 0\n" + rule("option use_policy wan1"), []string{
+		`warning loadbalance:4: rule 'r': left out, because member 'wan1' is disabled (line 1)`,
+	}},
+	{"anonymous rule", "config rule\nconfig rule\n\toption log often\n", []string{
+		`error loadbalance:3: rule '@rule[1]': option 'log': 'often' is neither 1 nor 0`,
+	}},
+
+	// Sets.
+	{"set family", set("option family any"), []string{
+		`error loadbalance:2: ipset 's': option 'family': 'any' is none of ipv4, ipv6`,
+	}},
+	{"entry family", set("list entry 2001:db8::/32"), []string{
+		`error loadbalance:2: ipset 's': option 'entry': '2001:db8::/32' does not fit the set's family ipv4`,
+	}},
+	{"entry everything", set("option family ipv6", "list entry ::/0"), []string{
+		`error loadbalance:3: ipset 's': option 'entry': '::/0' is every address, which a set cannot hold`,
+	}},
+	{"entry host bits", set("list entry 10.0.0.1/24"), []string{
+		`warning loadbalance:2: ipset 's': option 'entry': '10.0.0.1/24' has host bits set, 10.0.0.0/24 is used`,
+	}},
+	{"loadfile relative", set("option loadfile list.txt"), []string{
+		`error loadbalance:2: ipset 's': option 'loadfile': 'list.txt' is not the absolute path of a file`,
+	}},
+	{"loadfile newline", "config ipset s\n\toption loadfile '/a\n/b'\n", []string{
+		`error loadbalance:2: ipset 's': option 'loadfile': '/a\n/b' is not the absolute path of a file`,
+	}},
+	{"domain", set("list domain .example.org"), []string{
+		`error loadbalance:2: ipset 's': option 'domain': '.example.org' is not a domain name`,
+	}},
+	{"domain address", set("list domain 192.0.2.1"), []string{
+		`error loadbalance:2: ipset 's': option 'domain': '192.0.2.1' is not a domain name`,
+	}},
+	{"domain hostile", set("list domain 'example.org/x#'"), []string{
+		`error loadbalance:2: ipset 's': option 'domain': 'example.org/x#' is not a domain name`,
+	}},
+	{"domain hyphen", set("list domain -x.example.org"), []string{
+		`error loadbalance:2: ipset 's': option 'domain': '-x.example.org' is not a domain name`,
+	}},
+}

@@ -1,0 +1,179 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Protocol numbers that rules treat in a special way (IANA "Assigned Internet
+// Protocol Numbers", like all of protoNumbers).
+const (
+	protoAll     = 0 // as iptables takes it
+	protoICMP    = 1
+	protoTCP     = 6
+	protoUDP     = 17
+	protoDCCP    = 33
+	protoICMPv6  = 58
+	protoSCTP    = 132
+	protoUDPLite = 136
+)
+
+// protoNumbers are the protocols that can be written by name. The table is
+// built in, since a router's /etc/protocols may lack any of them.
+var protoNumbers = map[string]uint8{
+	"all":       protoAll,
+	"any":       protoAll,
+	"icmp":      protoICMP,
+	"igmp":      2,
+	"ipip":      4,
+	"ipencap":   4,
+	"tcp":       protoTCP,
+	"udp":       protoUDP,
+	"dccp":      protoDCCP,
+	"ipv6":      41,
+	"gre":       47,
+	"esp":       50,
+	"ah":        51,
+	"icmpv6":    protoICMPv6,
+	"ipv6-icmp": protoICMPv6,
+	"ospf":      89,
+	"pim":       103,
+	"vrrp":      112,
+	"l2tp":      115,
+	"sctp":      protoSCTP,
+	"udplite":   protoUDPLite,
+}
+
+// protos reads the protocols of a rule; none means all. It says false when any
+// was faulty.
+func (s *section) protos(name string) ([]Proto, bool) {
+	var protos []Proto
+	all, ok := false, true
+	for _, v := range s.words(name, ",") {
+		proto, err := parseProto(strings.ToLower(v.Text))
+		switch {
+		case err != nil:
+			s.errorf(v.Line, "option '%s': %v", name, err)
+			ok = false
+		case proto.Number == protoAll:
+			all = true
+		case !hasProto(protos, proto.Number):
+			protos = append(protos, proto)
+		}
+	}
+	if all && len(protos) > 0 {
+		s.errorf(s.line(name), "option '%s': 'all' cannot stand beside other protocols", name)
+		ok = false
+	}
+	return protos, ok
+}
+
+func parseProto(text string) (Proto, error) {
+	if number, ok := protoNumbers[text]; ok {
+		return Proto{Number: number, Name: text}, nil
+	}
+	number, err := strconv.ParseUint(text, 10, 8)
+	if err != nil {
+		return Proto{}, fmt.Errorf("%s is not a protocol%s", quote(text), didYouMean(text, slices.Sorted(maps.Keys(protoNumbers))))
+	}
+	return Proto{Number: uint8(number), Name: strconv.FormatUint(number, 10)}, nil
+}
+
+func hasProto(protos []Proto, number uint8) bool {
+	for _, p := range protos {
+		if p.Number == number {
+			return true
+		}
+	}
+	return false
+}
+
+// hasPorts says whether a protocol has ports that iptables can match: those of
+// the multiport match.
+func (p Proto) hasPorts() bool {
+	switch p.Number {
+	case protoTCP, protoUDP, protoDCCP, protoSCTP, protoUDPLite:
+		return true
+	}
+	return false
+}
+
+const maxPort = 65535
+
+// ports reads ports and ranges, as "80,443 8000-8100" or "8000:8100".
+func (s *section) ports(name string) []PortRange {
+	return several(s, name, s.words(name, ","), parsePortRange)
+}
+
+func parsePortRange(text string) (PortRange, error) {
+	separator := strings.IndexAny(text, "-:")
+	if separator < 0 {
+		port, err := parsePort(text)
+		return PortRange{First: port, Last: port}, err
+	}
+	first, err := parsePort(text[:separator])
+	last, errLast := parsePort(text[separator+1:])
+	if err != nil || errLast != nil {
+		return PortRange{}, fmt.Errorf("%s is not a range of ports (1 to %d)", quote(text), maxPort)
+	}
+	if first > last {
+		return PortRange{}, fmt.Errorf("range %s ends before it begins", quote(text))
+	}
+	return PortRange{First: first, Last: last}, nil
+}
+
+func parsePort(text string) (uint16, error) {
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || port == 0 {
+		return 0, fmt.Errorf("%s is not a port (1 to %d)", quote(text), maxPort)
+	}
+	return uint16(port), nil
+}
+
+// dscpClasses are the class names of RFC 2474 (CS), RFC 2597 (AF), RFC 3246
+// (EF), RFC 5865 (VA), RFC 8622 (LE), and BE for best effort.
+var dscpClasses = map[string]int{
+	"BE": 0, "LE": 1, "EF": 46, "VA": 44,
+	"CS0": 0, "CS1": 8, "CS2": 16, "CS3": 24, "CS4": 32, "CS5": 40, "CS6": 48, "CS7": 56,
+	"AF11": 10, "AF12": 12, "AF13": 14,
+	"AF21": 18, "AF22": 20, "AF23": 22,
+	"AF31": 26, "AF32": 28, "AF33": 30,
+	"AF41": 34, "AF42": 36, "AF43": 38,
+}
+
+// maxDSCP is the highest value of the six bits.
+const maxDSCP = 63
+
+// parseDSCP reads a class name, or a number, decimal or with 0x.
+func parseDSCP(text string) (int, error) {
+	if value, ok := dscpClasses[strings.ToUpper(text)]; ok {
+		return value, nil
+	}
+	number, err := parseMark(text)
+	if err != nil || number > maxDSCP {
+		return 0, fmt.Errorf("%s is not a DSCP class (CS0 to CS7, AF11 to AF43, EF, BE, VA, LE) or number (0 to %d)", quote(text), maxDSCP)
+	}
+	return int(number), nil
+}
+
+// protoFamilies returns the families in which any of the protocols exists.
+func protoFamilies(protos []Proto) families {
+	if len(protos) == 0 {
+		return bothFamilies
+	}
+	var fs families
+	for _, p := range protos {
+		switch p.Number {
+		case protoICMP:
+			fs |= onlyIPv4
+		case protoICMPv6:
+			fs |= onlyIPv6
+		default:
+			fs |= bothFamilies
+		}
+	}
+	return fs
+}

@@ -1,0 +1,181 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"time"
+)
+
+const (
+	// defaultStickyTimeout is mwan3's.
+	defaultStickyTimeout = 600 * time.Second
+	// maxSetTimeout is the kernel's IPSET_MAX_TIMEOUT, UINT_MAX/2 in
+	// milliseconds, in whole seconds.
+	maxSetTimeout = 2147483 * time.Second
+)
+
+// readRule reads `config rule`.
+func (r *reader) readRule(s *section) Rule {
+	protos, protosRead := s.protos("proto")
+	rule := Rule{
+		Pos:       s.pos,
+		Name:      s.name,
+		Label:     s.label,
+		Enabled:   s.boolean("enabled", true),
+		SrcIP:     s.addressMatch("src_ip"),
+		DestIP:    s.addressMatch("dest_ip"),
+		SrcMAC:    several(s, "src_mac", s.words("src_mac", ""), parseMAC),
+		SrcIface:  single(s, "src_iface", "", parseInterface),
+		SrcDevice: single(s, "src_device", "", parseDevice),
+		Protos:    protos,
+		ICMPType:  single(s, "icmp_type", "", parseICMPType),
+		SrcPorts:  s.ports("src_port"),
+		DestPorts: s.ports("dest_port"),
+		IPSet:     single(s, "ipset", "", parseSetName),
+		IPSetSrc:  single(s, "ipset_src", "", parseSetName),
+		DSCP:      single(s, "dscp", -1, parseDSCP),
+		Sticky:    s.boolean("sticky", false),
+		Timeout:   single(s, "timeout", defaultStickyTimeout, parseSetTimeout),
+		Use:       single(s, "use_policy", builtinPolicy, r.parseUse),
+		Log:       s.boolean("log", false),
+	}
+	if s.given("src_iface") && s.given("src_device") {
+		s.errorf(s.line("src_device"), "options 'src_iface' and 'src_device' exclude each other")
+	}
+	if protosRead {
+		checkPorts(s, protos)
+		checkICMPType(s, protos)
+	}
+	rule.Families = r.ruleFamilies(s, &rule).list()
+	s.reportUnknown()
+	return rule
+}
+
+// checkPorts refuses ports where a protocol of the rule has none: iptables would
+// refuse them, and without them the rule would match more than it says.
+func checkPorts(s *section, protos []Proto) {
+	for _, option := range []string{"src_port", "dest_port"} {
+		if !s.given(option) {
+			continue
+		}
+		if len(protos) == 0 {
+			s.errorf(s.line(option), "option '%s' needs option 'proto' with protocols that have ports, such as 'tcp udp'", option)
+		}
+		for _, p := range protos {
+			if !p.hasPorts() {
+				s.errorf(s.line(option), "option '%s': protocol '%s' has no ports", option, p.Name)
+			}
+		}
+	}
+}
+
+// checkICMPType refuses an ICMP type where a protocol of the rule has none.
+func checkICMPType(s *section, protos []Proto) {
+	if !s.given("icmp_type") {
+		return
+	}
+	isICMP := len(protos) > 0
+	for _, p := range protos {
+		isICMP = isICMP && (p.Number == protoICMP || p.Number == protoICMPv6)
+	}
+	if !isICMP {
+		s.errorf(s.line("icmp_type"), "option 'icmp_type' needs option 'proto' with 'icmp' or 'icmpv6' and nothing else")
+	}
+}
+
+// ruleFamilies returns the families in which a rule can match.
+func (r *reader) ruleFamilies(s *section, rule *Rule) families {
+	constraints := []constraint{
+		{"family", s.line("family"), single(s, "family", bothFamilies, parseFamilies)},
+		{"src_ip", s.line("src_ip"), rule.SrcIP.families()},
+		{"dest_ip", s.line("dest_ip"), rule.DestIP.families()},
+		{"ipset", s.line("ipset"), r.setFamilies(rule.IPSet)},
+		{"ipset_src", s.line("ipset_src"), r.setFamilies(rule.IPSetSrc)},
+		{"proto", s.line("proto"), protoFamilies(rule.Protos)},
+		{"icmp_type", s.line("icmp_type"), icmpFamilies(rule.ICMPType)},
+	}
+	common := commonFamilies(s, constraints)
+	warnUseless(s, "src_ip", rule.SrcIP, common)
+	warnUseless(s, "dest_ip", rule.DestIP, common)
+	return common
+}
+
+// warnUseless warns about addresses of a family in which the rule cannot match.
+func warnUseless(s *section, option string, m AddressMatch, common families) {
+	mentioned := prefixFamilies(m.Any) | prefixFamilies(m.Not)
+	if useless := mentioned &^ common; useless != 0 && mentioned&common != 0 {
+		s.warnf(s.line(option), "option '%s': the %s addresses have no effect, the rule is %s", option, useless, common)
+	}
+}
+
+// setFamilies returns the families of a set. A set that is not of the file is
+// another program's, and its family is not known.
+func (r *reader) setFamilies(name string) families {
+	if set := r.config.IPSet(name); set != nil {
+		return familiesOf(set.Family)
+	}
+	return bothFamilies
+}
+
+// parseUse reads what a rule uses: a policy, a member, or a way out of
+// balancing.
+func (r *reader) parseUse(text string) (string, error) {
+	switch text {
+	case builtinPolicy, string(LastDefault), string(LastUnreachable), string(LastBlackhole):
+		return text, nil
+	}
+	if _, ok := r.names[text]; ok {
+		return text, nil
+	}
+	known := append(r.namesOf("policy", "member"), builtinPolicy,
+		string(LastDefault), string(LastUnreachable), string(LastBlackhole))
+	return "", fmt.Errorf("there is no policy or member %s%s", quote(text), didYouMean(text, known))
+}
+
+// isUsable says whether everything that a rule names is there. What is missing
+// has its own error elsewhere, so that the rule gets a warning only.
+func (r *reader) isUsable(s *section, rule *Rule) bool {
+	usable := true
+	if d, ok := r.names[rule.Use]; ok && d.state != valid && rule.Use != builtinPolicy {
+		s.warnf(s.line("use_policy"), "left out, because %s is %s (line %d)", d.title, d.state, d.line)
+		usable = false
+	}
+	for _, option := range []struct{ name, set string }{{"ipset", rule.IPSet}, {"ipset_src", rule.IPSetSrc}} {
+		d, ours := r.sets[option.set]
+		if ours && d.state != valid {
+			s.warnf(s.line(option.name), "left out, because %s is %s (line %d)", d.title, d.state, d.line)
+			usable = false
+		}
+		if !ours && option.set != "" {
+			r.suggestSet(s, option.name, option.set)
+		}
+	}
+	return usable
+}
+
+// suggestSet warns where the name of another program's set looks like a slip in
+// the name of one of ours.
+func (r *reader) suggestSet(s *section, option, set string) {
+	if suggestion := didYouMean(set, r.namesOf("ipset")); suggestion != "" {
+		s.warnf(s.line(option), "option '%s': no section has the name %s%s, another program has to make that set",
+			option, quote(set), suggestion)
+	}
+}
+
+// parseMAC reads a MAC address and returns it in lower case with colons.
+func parseMAC(text string) (string, error) {
+	mac, err := net.ParseMAC(text)
+	if err != nil || len(mac) != 6 {
+		return "", fmt.Errorf("%s is not a MAC address, such as 02:00:5e:00:53:01", quote(text))
+	}
+	return mac.String(), nil
+}
+
+// parseSetTimeout reads the timeout of a set's entries, in whole seconds.
+func parseSetTimeout(text string) (time.Duration, error) {
+	d, err := durationWithin(time.Second, time.Second, maxSetTimeout)(text)
+	if err == nil && d%time.Second != 0 {
+		return 0, fmt.Errorf("%s is not a whole number of seconds", quote(text))
+	}
+	return d, err
+}

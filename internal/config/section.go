@@ -1,0 +1,225 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"loadbalance/internal/uci"
+)
+
+// section reads the options of one section. It remembers which options were
+// asked for, so that those left over can be reported as unknown, and whether
+// anything in the section is faulty.
+type section struct {
+	problems *collector
+	kind     string // the section's type: member, rule ...
+	name     string // empty for an anonymous section
+	label    string // the name, or "@type[index]"
+	title    string // "member 'wan2'", as messages begin
+	pos      Pos
+	options  []uci.Option
+	known    []string // option names that were asked for
+	faulty   bool
+}
+
+func newSection(problems *collector, file string, from uci.Section) *section {
+	s := &section{
+		problems: problems,
+		kind:     from.Type,
+		label:    from.Label(),
+		pos:      Pos{File: file, Line: from.Line},
+		options:  from.Options,
+	}
+	if !from.Anonymous {
+		s.name = from.Name
+	}
+	s.title = unquotedWord(from.Type) + " " + quote(s.label)
+	return s
+}
+
+// unquotedWord returns a section type as messages write it: as it is while it
+// is a plain word, and quoted otherwise.
+func unquotedWord(text string) string {
+	if validSectionName(text) {
+		return text
+	}
+	return quote(text)
+}
+
+// errorf reports an error and marks the section as faulty.
+func (s *section) errorf(line int, format string, args ...any) {
+	s.faulty = true
+	s.add(line, Error, fmt.Sprintf(format, args...))
+}
+
+// warnf reports a warning.
+func (s *section) warnf(line int, format string, args ...any) {
+	s.add(line, Warning, fmt.Sprintf(format, args...))
+}
+
+func (s *section) add(line int, severity Severity, text string) {
+	s.problems.add(Problem{
+		Pos:      Pos{File: s.pos.File, Line: line},
+		Severity: severity,
+		Section:  s.title,
+		Text:     text,
+		// Without valid globals (the mark mask above all) nothing else has
+		// a meaning.
+		Fatal: severity == Error && s.kind == "globals",
+	})
+}
+
+// items returns the values of an option as they are written, without empty
+// ones: an option with an empty value is unset. A plain option counts as a list
+// of one.
+func (s *section) items(name string) []uci.Value {
+	if !s.knows(name) {
+		s.known = append(s.known, name)
+	}
+	// The last one counts, as everywhere in UCI.
+	for i := len(s.options) - 1; i >= 0; i-- {
+		if s.options[i].Name != name {
+			continue
+		}
+		var values []uci.Value
+		for _, v := range s.options[i].Values {
+			if v.Text != "" {
+				values = append(values, v)
+			}
+		}
+		return values
+	}
+	return nil
+}
+
+func (s *section) knows(name string) bool {
+	for _, known := range s.known {
+		if known == name {
+			return true
+		}
+	}
+	return false
+}
+
+// words returns the values of a list, where each item may hold several values
+// with blanks between them: `option track_ip '1.1.1.1 9.9.9.9'`, as netifd reads
+// its lists. separators are further characters that count as blanks.
+func (s *section) words(name, separators string) []uci.Value {
+	var words []uci.Value
+	for _, item := range s.items(name) {
+		fields := strings.FieldsFunc(item.Text, func(r rune) bool {
+			return strings.ContainsRune(" \t\r\n\v\f"+separators, r)
+		})
+		for _, field := range fields {
+			words = append(words, uci.Value{Text: field, Line: item.Line})
+		}
+	}
+	return words
+}
+
+// value returns the value of an option that takes only one.
+func (s *section) value(name string) (uci.Value, bool) {
+	values := s.items(name)
+	if len(values) == 0 {
+		return uci.Value{}, false
+	}
+	if len(values) > 1 {
+		s.errorf(values[1].Line, "option '%s' takes one value, not a list of %d", name, len(values))
+		return uci.Value{}, false
+	}
+	return values[0], true
+}
+
+// given says whether an option has a value.
+func (s *section) given(name string) bool { return len(s.items(name)) > 0 }
+
+// line returns where an option stands, or where the section begins.
+func (s *section) line(name string) int {
+	if values := s.items(name); len(values) > 0 {
+		return values[0].Line
+	}
+	return s.pos.Line
+}
+
+// reportUnknown warns about options that nobody asked for. It is called when
+// the whole section has been read.
+func (s *section) reportUnknown() {
+	for _, option := range s.options {
+		if s.knows(option.Name) {
+			continue
+		}
+		s.warnf(option.Line, "option %s is unknown%s", quote(option.Name), didYouMean(option.Name, s.known))
+	}
+}
+
+// single reads an option through a parser. Where the option is not given, or is
+// faulty, it returns otherwise.
+func single[T any](s *section, name string, otherwise T, parse func(string) (T, error)) T {
+	v, ok := s.value(name)
+	if !ok {
+		return otherwise
+	}
+	parsed, err := parse(v.Text)
+	if err != nil {
+		s.errorf(v.Line, "option '%s': %v", name, err)
+		return otherwise
+	}
+	return parsed
+}
+
+// several reads values through a parser and leaves out the faulty ones.
+func several[T any](s *section, name string, values []uci.Value, parse func(string) (T, error)) []T {
+	var all []T
+	for _, v := range values {
+		parsed, err := parse(v.Text)
+		if err != nil {
+			s.errorf(v.Line, "option '%s': %v", name, err)
+			continue
+		}
+		all = append(all, parsed)
+	}
+	return all
+}
+
+func (s *section) boolean(name string, otherwise bool) bool {
+	return single(s, name, otherwise, parseBoolean)
+}
+
+func (s *section) integer(name string, otherwise, lowest, highest int) int {
+	return single(s, name, otherwise, integerWithin(lowest, highest))
+}
+
+// duration reads a time, of which a plain number counts in units.
+func (s *section) duration(name string, otherwise, unit, shortest, longest time.Duration) time.Duration {
+	return single(s, name, otherwise, durationWithin(unit, shortest, longest))
+}
+
+// prefixes reads a list of addresses and prefixes. Host bits that are set are
+// cleared with a warning: what is meant is clear, as it is to iptables.
+func (s *section) prefixes(name string, parse func(string) (netip.Prefix, error)) []netip.Prefix {
+	var all []netip.Prefix
+	seen := make(map[netip.Prefix]bool)
+	for _, v := range s.words(name, "") {
+		prefix, ok := s.prefix(name, v, parse)
+		if ok && !seen[prefix] {
+			seen[prefix] = true
+			all = append(all, prefix)
+		}
+	}
+	return all
+}
+
+func (s *section) prefix(name string, v uci.Value, parse func(string) (netip.Prefix, error)) (netip.Prefix, bool) {
+	written, err := parse(v.Text)
+	if err != nil {
+		s.errorf(v.Line, "option '%s': %v", name, err)
+		return netip.Prefix{}, false
+	}
+	masked := written.Masked()
+	if masked != written {
+		s.warnf(v.Line, "option '%s': %s has host bits set, %s is used", name, quote(v.Text), masked)
+	}
+	return masked, true
+}

@@ -1,0 +1,227 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Defaults of DESIGN section 6. Together they find a silent blackout in
+// 4 * 0.5 s + 0.8 s = 2.8 s.
+const (
+	defaultInterval        = 500 * time.Millisecond
+	defaultProbeTimeout    = 800 * time.Millisecond
+	defaultDown            = 4
+	defaultUp              = 6
+	defaultWindow          = 60
+	defaultFailureLoss     = 30
+	defaultRecoveryLoss    = 10
+	defaultFailureLatency  = 500 * time.Millisecond
+	defaultRecoveryLatency = 300 * time.Millisecond
+	defaultTrackStatus     = 204 // what captive-portal checks answer
+)
+
+// Ranges that DESIGN leaves open.
+const (
+	// Ten times faster than the default is enough for a verdict within half
+	// a second, and 60 members stay below 1200 probes per second.
+	minInterval = 50 * time.Millisecond
+	// A line that is looked at less often than hourly is not tracked.
+	maxInterval = time.Hour
+	// A LAN answers in less, a satellite or a loaded LTE line within seconds.
+	minProbeTimeout = 10 * time.Millisecond
+	maxProbeTimeout = time.Minute
+	// More misses or hits in a row than this take minutes at the default
+	// interval, which a longer interval expresses better.
+	maxStreak = 1000
+	// One result per probe is kept in memory for each target.
+	maxWindow = 1000
+	// No answer is later than the longest timeout.
+	maxLatency = maxProbeTimeout
+)
+
+var (
+	parseTrackMethod  = oneOf("ping", "arp", "tcp", "dns", "http")
+	parseInitialState = oneOf("online", "offline")
+	parseOnDead       = oneOf("reset", "clear", "none")
+	parseFailback     = oneOf("new", "all", "never")
+)
+
+// readTrack reads the options of a member's health checking.
+func readTrack(s *section) Track {
+	t := Track{
+		Method:       single(s, "track_method", "ping", parseTrackMethod),
+		Status:       s.integer("track_status", defaultTrackStatus, 100, 599), // RFC 9110, section 15
+		Interval:     s.duration("interval", defaultInterval, time.Second, minInterval, maxInterval),
+		Timeout:      s.duration("timeout", defaultProbeTimeout, time.Second, minProbeTimeout, maxProbeTimeout),
+		Down:         s.integer("down", defaultDown, 1, maxStreak),
+		Up:           s.integer("up", defaultUp, 1, maxStreak),
+		Window:       s.integer("window", defaultWindow, 1, maxWindow),
+		InitialState: single(s, "initial_state", "online", parseInitialState),
+		OnDead:       single(s, "on_dead", "reset", parseOnDead),
+		Failback:     single(s, "failback", "new", parseFailback),
+		Passive:      s.boolean("passive", true),
+	}
+	readTargets(s, &t)
+	readEndpoint(s, &t)
+	readLimits(s, &t)
+	return t
+}
+
+// readTargets reads whom to ask, and how many of them must answer.
+func readTargets(s *section, t *Track) {
+	seen := make(map[string]bool)
+	for _, v := range s.words("track_ip", "") {
+		key := v.Text
+		if v.Text == "gateway" {
+			t.Gateway = true
+		} else {
+			address, err := parseUnicast(v.Text)
+			if err != nil {
+				s.errorf(v.Line, "option 'track_ip': %v", err)
+				continue
+			}
+			key = address.String()
+			if !seen[key] {
+				t.IPs = append(t.IPs, address)
+			}
+		}
+		if seen[key] {
+			s.warnf(v.Line, "option 'track_ip': %s is there twice", quote(v.Text))
+		}
+		seen[key] = true
+	}
+	if !s.given("track_ip") && s.given("track_method") {
+		s.warnf(s.line("track_method"), "option 'track_method' has no effect without 'track_ip'")
+	}
+	readReliability(s, t)
+}
+
+// readReliability refuses more answers than there are targets, or the member
+// would never be online.
+func readReliability(s *section, t *Track) {
+	const most = 1000 // far beyond any list of targets
+	t.Reliability = s.integer("reliability", 1, 1, most)
+	targets := len(t.IPs)
+	if t.Gateway {
+		targets++
+	}
+	if s.given("track_ip") && t.Reliability > targets && t.Reliability > 1 {
+		s.errorf(s.line("reliability"), "option 'reliability': %d of %d targets can never answer", t.Reliability, targets)
+	}
+}
+
+// defaultPorts are the ports that a method asks. Methods without ports are not
+// in it, and neither is http, whose URL has the port.
+var defaultPorts = map[string]int{"tcp": 443, "dns": 53}
+
+// readEndpoint reads what is asked of a target: a port, or a URL.
+func readEndpoint(s *section, t *Track) {
+	defaultPort, hasPort := defaultPorts[t.Method]
+	t.Port = uint16(s.integer("track_port", defaultPort, 1, maxPort))
+	if !hasPort && s.given("track_port") {
+		s.warnf(s.line("track_port"), "option 'track_port' has no effect with track_method '%s'", t.Method)
+		t.Port = 0
+	}
+	url := single(s, "track_url", probeURL{}, parseProbeURL)
+	t.URL = url.text
+	if t.Method == "http" {
+		t.Port = url.port
+		if !s.given("track_url") {
+			s.errorf(s.line("track_method"), "track_method 'http' needs option 'track_url'")
+		}
+		return
+	}
+	for _, option := range []string{"track_url", "track_status"} {
+		if s.given(option) {
+			s.warnf(s.line(option), "option '%s' has no effect with track_method '%s'", option, t.Method)
+		}
+	}
+}
+
+// readLimits reads the limits of loss and latency. 0 switches one off. The
+// lower limit must not lie above the upper one, or the member would go up and
+// down with every probe; where only the upper one is given, the default of the
+// lower follows it.
+func readLimits(s *section, t *Track) {
+	t.FailureLoss = s.integer("failure_loss", defaultFailureLoss, 0, 100)
+	t.RecoveryLoss = s.integer("recovery_loss", min(defaultRecoveryLoss, t.FailureLoss), 0, 100)
+	if t.FailureLoss > 0 && t.RecoveryLoss > t.FailureLoss {
+		s.errorf(s.line("recovery_loss"), "option 'recovery_loss': %d is more than failure_loss %d", t.RecoveryLoss, t.FailureLoss)
+	}
+	t.FailureLatency = s.duration("failure_latency", defaultFailureLatency, time.Millisecond, 0, maxLatency)
+	t.RecoveryLatency = s.duration("recovery_latency", min(defaultRecoveryLatency, t.FailureLatency), time.Millisecond, 0, maxLatency)
+	if t.FailureLatency > 0 && t.RecoveryLatency > t.FailureLatency {
+		s.errorf(s.line("recovery_latency"), "option 'recovery_latency': %s is more than failure_latency %s",
+			shortDuration(t.RecoveryLatency), shortDuration(t.FailureLatency))
+	}
+}
+
+// probeURL is a URL of plain HTTP.
+type probeURL struct {
+	text string
+	port uint16
+}
+
+// maxURL is the length that every server must take: RFC 9110, section 4.1.
+const maxURL = 8000
+
+// parseProbeURL reads the URL of an HTTP probe. HTTPS is refused: a probe asks
+// whether the line works, and TLS would double the size of the program.
+func parseProbeURL(text string) (probeURL, error) {
+	rest, isHTTP := strings.CutPrefix(text, "http://")
+	if !isHTTP {
+		return probeURL{}, fmt.Errorf("%s does not begin with http://", quote(text))
+	}
+	if len(text) > maxURL || !isURLText(text) {
+		return probeURL{}, fmt.Errorf("%s is not a URL", quote(text))
+	}
+	authority := rest
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		authority = rest[:end]
+	}
+	port, err := parseAuthority(authority)
+	if err != nil {
+		return probeURL{}, fmt.Errorf("%s is not a URL: %w", quote(text), err)
+	}
+	return probeURL{text: text, port: port}, nil
+}
+
+// isURLText says whether a text has only characters that need no escape in a
+// URL.
+func isURLText(text string) bool {
+	return consistsOf(text, "-._~:/?#[]@!$&()*+,;=%")
+}
+
+// parseAuthority checks HOST, HOST:PORT, IPV4, [IPV6] and so on, and returns
+// the port.
+func parseAuthority(authority string) (uint16, error) {
+	host, port, hasPort := authority, "", false
+	if end := strings.LastIndexByte(authority, ':'); end > strings.LastIndexByte(authority, ']') {
+		host, port, hasPort = authority[:end], authority[end+1:], true
+	}
+	if !validURLHost(host) {
+		return 0, errors.New("no valid host")
+	}
+	if !hasPort {
+		return 80, nil
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || number == 0 {
+		return 0, errors.New("no valid port")
+	}
+	return uint16(number), nil
+}
+
+func validURLHost(host string) bool {
+	inner, isBracketed := strings.CutPrefix(host, "[")
+	if isBracketed {
+		address, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
+		return err == nil && strings.HasSuffix(inner, "]") && address.Is6() && address.Zone() == ""
+	}
+	address, err := netip.ParseAddr(host)
+	return validDomain(host) || err == nil && address.Is4()
+}

@@ -1,0 +1,104 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// parseBoolean reads the words that OpenWrt's shell library takes for a
+// boolean (config_get_bool in /lib/functions.sh).
+func parseBoolean(text string) (bool, error) {
+	switch text {
+	case "1", "on", "true", "yes", "enabled":
+		return true, nil
+	case "0", "off", "false", "no", "disabled":
+		return false, nil
+	}
+	return false, fmt.Errorf("%s is neither 1 nor 0", quote(text))
+}
+
+// integerWithin reads decimal numbers.
+func integerWithin(lowest, highest int) func(string) (int, error) {
+	return func(text string) (int, error) {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil && !errors.Is(err, strconv.ErrRange) {
+			return 0, fmt.Errorf("%s is not a whole number", quote(text))
+		}
+		if err != nil || n < int64(lowest) || n > int64(highest) {
+			return 0, fmt.Errorf("%s is out of range (%d to %d)", quote(text), lowest, highest)
+		}
+		return int(n), nil
+	}
+}
+
+// oneOf reads one of a few words.
+func oneOf[T ~string](choices ...T) func(string) (T, error) {
+	return func(text string) (T, error) {
+		names := make([]string, len(choices))
+		for i, choice := range choices {
+			if string(choice) == text {
+				return choice, nil
+			}
+			names[i] = string(choice)
+		}
+		return "", fmt.Errorf("%s is none of %s%s", quote(text), strings.Join(names, ", "), didYouMean(text, names))
+	}
+}
+
+// durationWithin reads times: a number, which may have a fraction, with the
+// suffix ms, s or m. A plain number counts in units.
+func durationWithin(unit, shortest, longest time.Duration) func(string) (time.Duration, error) {
+	return func(text string) (time.Duration, error) {
+		d, ok := parseDuration(text, unit)
+		if !ok {
+			return 0, fmt.Errorf("%s is not a time, such as 500ms, 2s or 1m", quote(text))
+		}
+		if d < shortest || d > longest {
+			return 0, fmt.Errorf("%s is out of range (%s to %s)", quote(text), shortDuration(shortest), shortDuration(longest))
+		}
+		return d, nil
+	}
+}
+
+func parseDuration(text string, unit time.Duration) (time.Duration, bool) {
+	number := strings.TrimRight(text, "ms")
+	if number == "" || strings.Trim(number, "0123456789.") != "" {
+		return 0, false
+	}
+	switch text[len(number):] {
+	case "":
+	case "ms":
+		unit = time.Millisecond
+	case "s":
+		unit = time.Second
+	case "m":
+		unit = time.Minute
+	default:
+		return 0, false
+	}
+	n, err := strconv.ParseFloat(number, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, false
+	}
+	// With ErrRange, n is infinite. A Duration could not hold it.
+	if n > float64(longestTime/unit) {
+		return longestTime, true
+	}
+	return time.Duration(math.Round(n * float64(unit))), true
+}
+
+// longestTime stands for every time that is too long for all options: ten
+// times the longest of them, the timeout of an ipset.
+const longestTime = 10 * maxSetTimeout
+
+// shortDuration writes a time as the file would: 50ms, 2s.
+func shortDuration(d time.Duration) string {
+	if d%time.Second != 0 {
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%ds", int64(d/time.Second))
+}

@@ -1,0 +1,83 @@
+package config
+
+import (
+	"testing"
+	"time"
+)
+
+func TestQuote(t *testing.T) {
+	for _, c := range []struct{ value, want string }{
+		{`wan1`, `'wan1'`},
+		{``, `''`},
+		{`it's`, `'it\'s'`},
+		{`say "hi"`, `'say "hi"'`},
+		{`back\slash`, `'back\\slash'`},
+		{`\"`, `'\\"'`},
+		{"a\nb\x00\x1b[2J", `'a\nb\x00\x1b[2J'`},
+		{"gr\u00fcn \u202e", "'gr\u00fcn \\u202e'"},
+		{"\xff\xfe", `'\xff\xfe'`},
+	} {
+		if got := quote(c.value); got != c.want {
+			t.Errorf("quote(%q) = %s, want %s", c.value, got, c.want)
+		}
+	}
+}
+
+func TestNearestName(t *testing.T) {
+	known := []string{"weight", "up", "log", "metric", "mark_mask"}
+	for _, c := range []struct{ name, want string }{
+		{"wieght", "weight"},
+		{"weigth", "weight"},
+		{"wiehgt", "weight"},
+		{"heavy", ""},
+		{"u", "up"},
+		{"lop", "log"},
+		{"xy", ""},
+		{"metric", ""},
+		{"markmask", "mark_mask"},
+		{"", ""},
+	} {
+		if got, _ := nearestName(c.name, known); got != c.want {
+			t.Errorf("nearestName(%q) = %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestParseDuration(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want time.Duration
+		ok   bool
+	}{
+		{"5", 5 * time.Second, true},
+		{"0.5", 500 * time.Millisecond, true},
+		{"800ms", 800 * time.Millisecond, true},
+		{"1.5s", 1500 * time.Millisecond, true},
+		{"2m", 2 * time.Minute, true},
+		{"9999999999999999999999", longestTime, true},
+		{"", 0, false},
+		{"s", 0, false},
+		{"1sm", 0, false},
+		{"1e3", 0, false},
+		{"-1", 0, false},
+		{"1.2.3", 0, false},
+		{".", 0, false},
+		{"1 s", 0, false},
+	} {
+		got, ok := parseDuration(c.text, time.Second)
+		if got != c.want || ok != c.ok {
+			t.Errorf("parseDuration(%q) = %v, %v", c.text, got, ok)
+		}
+	}
+}
+
+func TestBoolean(t *testing.T) {
+	for text, want := range map[string]bool{
+		"1": true, "on": true, "true": true, "yes": true, "enabled": true,
+		"0": false, "off": false, "false": false, "no": false, "disabled": false,
+	} {
+		if got, err := parseBoolean(text); got != want || err != nil {
+			t.Errorf("parseBoolean(%q) = %v, %v", text, got, err)
+		}
+	}
+}
