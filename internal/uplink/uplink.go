@@ -1,0 +1,143 @@
+// Package uplink finds out where every member stands now: its device, its
+// gateway, its addresses and networks, and what the main table and the
+// router's own addresses look like around it. The result is a plain value,
+// which the planner takes as input and `status --json` prints as "uplinks",
+// so that `plan --uplinks FILE` can be fed with what another machine printed.
+//
+// The package only reads. It owns nothing in the kernel.
+package uplink
+
+import (
+	"net/netip"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+)
+
+// Source reads the state of the members from one origin: the kernel, or
+// netifd. Members are given as configured, in file order; the result has one
+// entry per given member, in the same order. A member that cannot be used is
+// no error: its path says why.
+type Source interface {
+	Read(members []config.Member) (State, error)
+}
+
+// State is all that the planner knows of the world outside the configuration.
+type State struct {
+	Members []Member `json:"members"`
+	IPv4    Main     `json:"ipv4"`
+	IPv6    Main     `json:"ipv6"`
+}
+
+// Main returns the main table and the router's addresses of one family.
+func (s *State) Main(f family.Family) *Main {
+	if f == family.IPv6 {
+		return &s.IPv6
+	}
+	return &s.IPv4
+}
+
+// Member is where one member stands, in each family that it has. A family in
+// which the member has never had anything (no address, no prefix, no
+// configured gateway) is nil.
+type Member struct {
+	Name string `json:"name"`
+	IPv4 *Path  `json:"ipv4,omitempty"`
+	IPv6 *Path  `json:"ipv6,omitempty"`
+}
+
+// Path returns the member's path in one family, or nil.
+func (m *Member) Path(f family.Family) *Path {
+	if f == family.IPv6 {
+		return m.IPv6
+	}
+	return m.IPv4
+}
+
+// Path is a member's way out in one family.
+type Path struct {
+	// Device is the network device's name; empty when it is not known.
+	Device string `json:"device,omitempty"`
+	// Up says that packets can leave here: the device exists and has its
+	// link, it has an address of the family, and there is a gateway, or the
+	// link needs none.
+	Up bool `json:"up"`
+	// Reason says why Up is false, in words for the user.
+	Reason string `json:"reason,omitempty"`
+	// Gateway is the next hop. The zero address means a point-to-point link.
+	Gateway netip.Addr `json:"gateway"`
+	// Addresses are the device's own global addresses, primary first.
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+	// Networks are the device's on-link networks.
+	Networks []Network `json:"networks,omitempty"`
+	// Prefixes are delegated IPv6 prefixes: sources in them belong to this
+	// uplink.
+	Prefixes []netip.Prefix `json:"prefixes,omitempty"`
+	// DNS are the resolvers that were learnt from this uplink.
+	DNS []netip.Addr `json:"dns,omitempty"`
+}
+
+// Network is a network that is reached directly over a device, with the
+// device's own address in it. On a point-to-point link it is the peer.
+type Network struct {
+	Prefix netip.Prefix `json:"prefix"`
+	Source netip.Addr   `json:"source"`
+}
+
+// Main is what the kernel has in one family outside the members' own tables.
+type Main struct {
+	// Enabled is false where the kernel has no such family (IPv6 switched
+	// off).
+	Enabled bool `json:"enabled"`
+	// Addresses are all addresses of all devices, in the kernel's order, so
+	// that a device's first one is its primary address.
+	Addresses []Address `json:"addresses,omitempty"`
+	// Routes is the whole main table.
+	Routes []Route `json:"routes,omitempty"`
+}
+
+// Address is an address of the router with the network that it lies in.
+type Address struct {
+	Device string       `json:"device"`
+	Prefix netip.Prefix `json:"prefix"`
+	// Peer is the other end's address on a point-to-point link.
+	Peer netip.Addr `json:"peer"`
+}
+
+// RouteType is a route's type as the kernel names it.
+type RouteType string
+
+// The types that occur in a main table. Local, broadcast and multicast routes
+// live in the local table and are not read.
+const (
+	Unicast     RouteType = "unicast"
+	Unreachable RouteType = "unreachable"
+	Blackhole   RouteType = "blackhole"
+	Prohibit    RouteType = "prohibit"
+	Throw       RouteType = "throw"
+)
+
+// Route is a route of the main table.
+type Route struct {
+	Destination netip.Prefix `json:"destination"`
+	// From is the source prefix of a source-specific IPv6 route; not valid
+	// for all other routes.
+	From netip.Prefix `json:"from"`
+	Type RouteType    `json:"type"`
+	// Device is empty for error routes. A multipath route has its devices
+	// and gateways in Nexthops instead.
+	Device   string     `json:"device,omitempty"`
+	Gateway  netip.Addr `json:"gateway"`
+	Source   netip.Addr `json:"source"`
+	Metric   int        `json:"metric,omitempty"`
+	Nexthops []Nexthop  `json:"nexthops,omitempty"`
+}
+
+// Nexthop is one leg of a multipath route.
+type Nexthop struct {
+	Device  string     `json:"device"`
+	Gateway netip.Addr `json:"gateway"`
+}
+
+// IsDefault says whether the route is a default route.
+func (r Route) IsDefault() bool { return r.Destination.Bits() == 0 }
