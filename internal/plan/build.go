@@ -1,0 +1,260 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+	"loadbalance/internal/fwmark"
+	"loadbalance/internal/uplink"
+)
+
+// Input is everything that a plan depends on.
+type Input struct {
+	Config  *config.Config
+	Uplinks uplink.State
+	Indices Indices
+	// Offline names the members that the health check has judged offline. A
+	// member that is not named is online.
+	Offline map[string]bool
+}
+
+// Build computes the plan. Every enabled member of the configuration must
+// have an index.
+func Build(in Input) (*Plan, error) {
+	b, err := newBuilder(in)
+	if err != nil {
+		return nil, err
+	}
+	if len(b.members) == 0 {
+		return b.plan, nil
+	}
+	for _, f := range family.All {
+		if fb := b.family(f); fb.wanted() {
+			*b.plan.Family(f) = fb.build()
+		}
+	}
+	b.plan.Sysctls = b.sysctls()
+	b.plan.Members = b.states()
+	b.plan.TableNames = b.tableNames()
+	b.plan.Notices = b.notices
+	return b.plan, nil
+}
+
+// builder holds what both families share.
+type builder struct {
+	config  *config.Config
+	uplinks uplink.State
+	mask    fwmark.Mask
+	members []*member
+	offline map[string]bool
+	plan    *Plan
+	notices []string
+}
+
+// member is an enabled member with everything that the plan derives from its
+// name.
+type member struct {
+	config.Member
+	index int
+	mark  uint32
+	table int
+	chain string
+	paths map[family.Family]*uplink.Path
+}
+
+// live says whether new connections can be dealt to the member.
+func (b *builder) live(m *member, f family.Family) bool {
+	path := m.paths[f]
+	return path != nil && path.Up && !b.offline[m.Name]
+}
+
+func newBuilder(in Input) (*builder, error) {
+	b := &builder{
+		config:  in.Config,
+		uplinks: in.Uplinks,
+		mask:    fwmark.Mask(in.Config.Globals.MarkMask),
+		offline: in.Offline,
+		plan:    &Plan{},
+	}
+	states := map[string]*uplink.Member{}
+	for i := range in.Uplinks.Members {
+		states[in.Uplinks.Members[i].Name] = &in.Uplinks.Members[i]
+	}
+	for _, cfg := range enabledMembers(in.Config) {
+		index, ok := in.Indices.Members[cfg.Name]
+		if !ok {
+			return nil, fmt.Errorf("member '%s': no index", cfg.Name)
+		}
+		m := &member{
+			Member: cfg,
+			index:  index,
+			mark:   b.mask.Mark(index),
+			table:  cmp.Or(cfg.Table, fwmark.Table(index)),
+			chain:  MemberChain(cfg.Name),
+			paths:  map[family.Family]*uplink.Path{},
+		}
+		if state := states[cfg.Name]; state != nil {
+			for _, f := range family.All {
+				m.paths[f] = state.Path(f)
+			}
+		}
+		b.members = append(b.members, m)
+	}
+	slices.SortFunc(b.members, func(x, y *member) int { return cmp.Compare(x.index, y.index) })
+	return b, nil
+}
+
+// familyBuilder builds one family's part of the plan.
+type familyBuilder struct {
+	*builder
+	family  family.Family
+	main    *uplink.Main
+	members []*member // those that have this family, by index
+}
+
+func (b *builder) family(f family.Family) *familyBuilder {
+	fb := &familyBuilder{builder: b, family: f, main: b.uplinks.Main(f)}
+	for _, m := range b.members {
+		if m.paths[f] != nil {
+			fb.members = append(fb.members, m)
+		}
+	}
+	return fb
+}
+
+// wanted says whether we want anything in this family. IPv4 is always
+// balanced; IPv6 only where some member has it, so that a router without it
+// pays nothing.
+func (b *familyBuilder) wanted() bool {
+	if b.family == family.IPv4 {
+		return true
+	}
+	return b.main.Enabled && len(b.members) > 0
+}
+
+func (b *familyBuilder) build() Family {
+	return Family{
+		Jumps:  b.jumps(),
+		Chains: b.chains(),
+		Sets:   []Set{{Name: b.localSet(), Entries: b.local()}},
+		Rules:  b.rules(),
+		Routes: b.routes(),
+	}
+}
+
+// notice tells the user something once.
+func (b *builder) notice(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if !slices.Contains(b.notices, text) {
+		b.notices = append(b.notices, text)
+	}
+}
+
+// states tells for every member, in file order, what became of it.
+func (b *builder) states() []Member {
+	var states []Member
+	for _, cfg := range enabledMembers(b.config) {
+		i := slices.IndexFunc(b.members, func(m *member) bool { return m.Name == cfg.Name })
+		m := b.members[i]
+		states = append(states, Member{
+			Name: m.Name, Index: m.index, Mark: m.mark, Table: m.table,
+			Weight: m.Weight, Metric: m.Metric,
+			IPv4: b.state(m, family.IPv4),
+			IPv6: b.state(m, family.IPv6),
+		})
+	}
+	return states
+}
+
+func (b *builder) state(m *member, f family.Family) MemberState {
+	path := m.paths[f]
+	if path == nil {
+		return MemberState{Reason: "has no " + f.String()}
+	}
+	share := b.share(BalancedPolicy, m.Name, f)
+	return MemberState{
+		Up:      path.Up,
+		Online:  b.live(m, f),
+		Active:  share > 0,
+		Reason:  path.Reason,
+		Device:  path.Device,
+		Gateway: path.Gateway,
+		Share:   share,
+	}
+}
+
+func (b *builder) tableNames() []TableName {
+	var names []TableName
+	for _, m := range b.members {
+		names = append(names, TableName{m.table, m.Name})
+	}
+	return names
+}
+
+// sysctls are what the members' devices need, and where members share a
+// network, what keeps each of them to its own address.
+func (b *builder) sysctls() []Sysctl {
+	var devices []string
+	for _, m := range b.members {
+		path := m.paths[family.IPv4]
+		if path == nil || path.Device == "" || slices.Contains(devices, path.Device) {
+			continue
+		}
+		if path.Up || len(path.Addresses) > 0 {
+			devices = append(devices, path.Device)
+		}
+	}
+	wanted := DeviceSysctls(devices)
+	if len(b.sharedNetworks(family.IPv4)) > 0 {
+		wanted = append(wanted, SharedNetworkSysctls()...)
+	}
+	return wanted
+}
+
+// DeviceSysctls are the settings of members' devices.
+func DeviceSysctls(devices []string) []Sysctl {
+	var wanted []Sysctl
+	for _, device := range devices {
+		conf := "net/ipv4/conf/" + device + "/"
+		wanted = append(wanted,
+			// Loose: an answer may come in by another device than main would use.
+			Sysctl{conf + "rp_filter", "2"},
+			// The reverse path is looked up with the packet's mark, so it is
+			// the member's own even where main has no default route.
+			Sysctl{conf + "src_valid_mark", "1"})
+	}
+	return wanted
+}
+
+// SharedNetworkSysctls are the settings where members share a network. Every
+// device would answer ARP for every address, the parent of macvlans included:
+// it has no address but must keep silent too.
+func SharedNetworkSysctls() []Sysctl {
+	return []Sysctl{
+		{"net/ipv4/conf/all/arp_ignore", "1"},
+		{"net/ipv4/conf/all/arp_announce", "2"},
+	}
+}
+
+// sharedNetworks returns the on-link networks that more than one member has.
+func (b *builder) sharedNetworks(f family.Family) map[netip.Prefix]bool {
+	owners := map[netip.Prefix]int{}
+	for _, m := range b.members {
+		if path := m.paths[f]; path != nil {
+			for _, n := range path.Networks {
+				owners[n.Prefix]++
+			}
+		}
+	}
+	shared := map[netip.Prefix]bool{}
+	for prefix, n := range owners {
+		if n > 1 {
+			shared[prefix] = true
+		}
+	}
+	return shared
+}

@@ -1,0 +1,356 @@
+package plan
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+	"loadbalance/internal/uplink"
+)
+
+// The names of our chains. Everything in the mangle table that begins with
+// ChainPrefix is ours.
+const (
+	ChainPrefix  = "lb_"
+	hookChain    = "lb_hook"
+	outChain     = "lb_out"
+	rulesChain   = "lb_rules"
+	memberPrefix = "lb_member_"
+	policyPrefix = "lb_policy_"
+)
+
+// The members that stand for no uplink. Their names are reserved.
+const (
+	defaultMember     = "default"
+	unreachableMember = "unreachable"
+	blackholeMember   = "blackhole"
+)
+
+// BalancedPolicy is the policy of all traffic that no rule matches.
+const BalancedPolicy = "balanced"
+
+// MemberChain is the chain that sends a connection to a member.
+func MemberChain(name string) string { return chainName(memberPrefix, name) }
+
+// PolicyChain is the chain in which a policy deals out connections.
+func PolicyChain(name string) string { return chainName(policyPrefix, name) }
+
+// maxChainName is what the kernel takes: XT_EXTENSION_MAXNAMELEN is 29 with
+// the terminating zero (linux/netfilter/x_tables.h).
+const maxChainName = 28
+
+// chainName keeps names that fit, so that people recognise them. Longer ones
+// are cut and made unique again by 8 digits of a hash.
+func chainName(prefix, name string) string {
+	if full := prefix + name; len(full) <= maxChainName {
+		return full
+	}
+	hash := sha256.Sum256([]byte(name))
+	suffix := "_" + hex.EncodeToString(hash[:4])
+	return prefix + name[:maxChainName-len(prefix)-len(suffix)] + suffix
+}
+
+// jumps lead from the built-in chains into ours, one each.
+func (b *familyBuilder) jumps() []Jump {
+	return []Jump{
+		{"PREROUTING", on(JumpTo(hookChain))},
+		{"OUTPUT", on(JumpTo(outChain), NotOutDevice("lo"))},
+	}
+}
+
+// chains are our chains, sorted by name.
+func (b *familyBuilder) chains() []Chain {
+	b.warnMain()
+	chains := []Chain{
+		{Name: hookChain, Rules: b.hook()},
+		{Name: outChain, Rules: b.out()},
+		{Name: rulesChain, Rules: []Rule{on(Goto(PolicyChain(BalancedPolicy)))}},
+	}
+	chains = append(chains, b.fixedMembers()...)
+	for _, m := range b.members {
+		chains = append(chains, b.memberChain(m.chain, m.mark))
+	}
+	for _, p := range b.config.Policies {
+		chains = append(chains, b.policyChain(p))
+	}
+	slices.SortFunc(chains, func(x, y Chain) int { return strings.Compare(x.Name, y.Name) })
+	return chains
+}
+
+// memberChain marks the packet and lets the connection keep the mark.
+func (b *familyBuilder) memberChain(name string, mark uint32) Chain {
+	return Chain{Name: name, Rules: []Rule{
+		on(SetMark{mark, uint32(b.mask)}),
+		on(SaveMark(b.mask)),
+	}}
+}
+
+// fixedMembers are the chains of those that are no uplinks. A refusal is
+// never saved: the connection would be refused for ever.
+func (b *familyBuilder) fixedMembers() []Chain {
+	mask := uint32(b.mask)
+	return []Chain{
+		b.memberChain(MemberChain(defaultMember), b.mask.Mark(b.mask.Default())),
+		{Name: MemberChain(unreachableMember), Rules: []Rule{on(SetMark{b.mask.Mark(b.mask.Unreachable()), mask})}},
+		{Name: MemberChain(blackholeMember), Rules: []Rule{on(SetMark{b.mask.Mark(b.mask.Blackhole()), mask})}},
+	}
+}
+
+// out is what the router's own packets go through. A mark that a socket has
+// set itself (SO_MARK, probes) is the connection's draw; restoring would
+// erase it. IPv6 is not dealt out here: no address translation would mend the
+// source address that is chosen before.
+func (b *familyBuilder) out() []Rule {
+	marked := MarkIs{Mask: uint32(b.mask), Not: true}
+	rules := []Rule{on(SaveMark(b.mask), marked, CtOriginal{})}
+	if b.family == family.IPv4 && b.config.Globals.RouterTraffic {
+		return append(rules, on(Goto(hookChain)))
+	}
+	return append(rules, on(RestoreMark(b.mask)))
+}
+
+// neighbourDiscovery are the ICMPv6 types of RFC 4861.
+var neighbourDiscovery = []ICMPv6Type{133, 134, 135, 136, 137}
+
+// hook decides for every packet. A known connection costs the first two rules
+// only, whatever the number of members. The draw is keyed on "no mark yet" and
+// never on the conntrack state NEW: a retransmitted SYN and one-way UDP stay
+// NEW and would be dealt a second uplink.
+func (b *familyBuilder) hook() []Rule {
+	rules := []Rule{
+		on(RestoreMark(b.mask)),
+		on(Return{}, MarkIs{Mask: uint32(b.mask), Not: true}),
+	}
+	if b.family == family.IPv6 {
+		for _, t := range neighbourDiscovery {
+			rules = append(rules, on(Return{}, t))
+		}
+	}
+	for _, m := range b.members {
+		if device := m.paths[b.family].Device; device != "" {
+			rules = append(rules, on(Goto(m.chain), InDevice(device)))
+		}
+	}
+	rules = append(rules, on(Goto(MemberChain(defaultMember)), DestinationInSet(b.localSet())))
+	rules = append(rules, b.ownNetworks()...)
+	rules = append(rules, b.ownSources()...)
+	rules = append(rules, b.resolvers()...)
+	return append(rules,
+		// No entry would keep the mark, so every packet would use up a turn.
+		on(Return{}, CtState("INVALID,UNTRACKED")),
+		on(Goto(rulesChain)))
+}
+
+// ownNetworks send what is in exactly one member's network to that member:
+// its modem, its provider's servers. The longest prefix comes first.
+func (b *familyBuilder) ownNetworks() []Rule {
+	shared := b.sharedNetworks(b.family)
+	type target struct {
+		prefix netip.Prefix
+		chain  string
+	}
+	var targets []target
+	for _, m := range b.members {
+		for _, n := range m.paths[b.family].Networks {
+			if !shared[n.Prefix] {
+				targets = append(targets, target{n.Prefix, m.chain})
+			}
+		}
+	}
+	slices.SortStableFunc(targets, func(x, y target) int { return y.prefix.Bits() - x.prefix.Bits() })
+	var rules []Rule
+	for _, t := range targets {
+		rules = append(rules, on(Goto(t.chain), DestinationIn(t.prefix)))
+	}
+	return rules
+}
+
+// ownSources bind sources to the member that they belong to.
+func (b *familyBuilder) ownSources() []Rule {
+	if b.family == family.IPv6 {
+		return b.prefixSources()
+	}
+	return b.socketSources()
+}
+
+// prefixSources: an IPv6 source from a delegated prefix can only leave by the
+// provider that delegated it.
+func (b *familyBuilder) prefixSources() []Rule {
+	var rules []Rule
+	for _, m := range b.members {
+		chain := m.chain
+		if !b.live(m, b.family) {
+			chain = MemberChain(unreachableMember)
+		}
+		for _, p := range m.paths[b.family].Prefixes {
+			if b.owners(func(path *uplink.Path) bool { return slices.Contains(path.Prefixes, p) }) == 1 {
+				rules = append(rules, on(Goto(chain), SourceIn(p)))
+			}
+		}
+	}
+	return rules
+}
+
+// socketSources: a socket of the router that carries a member's address,
+// although an unbound one would have been given another, was bound to it. An
+// address that two members have (twins) says nothing.
+func (b *familyBuilder) socketSources() []Rule {
+	if !b.config.Globals.RouterTraffic {
+		return nil
+	}
+	unbound := b.defaultSource()
+	var rules []Rule
+	for _, m := range b.members {
+		for _, a := range m.paths[b.family].Addresses {
+			if slices.Contains(unbound, a) {
+				continue
+			}
+			if b.owners(func(path *uplink.Path) bool { return slices.Contains(path.Addresses, a) }) == 1 {
+				rules = append(rules, on(Goto(m.chain), SourceIn(hostPrefix(a))))
+			}
+		}
+	}
+	return rules
+}
+
+// resolvers: a provider's resolver is asked over the provider's own line;
+// over another one it refuses, or answers for the wrong network.
+func (b *familyBuilder) resolvers() []Rule {
+	var rules []Rule
+	for _, m := range b.members {
+		if !b.live(m, b.family) {
+			continue
+		}
+		for _, server := range m.paths[b.family].DNS {
+			if family.Of(server) != b.family {
+				continue
+			}
+			if b.liveOwners(func(path *uplink.Path) bool { return slices.Contains(path.DNS, server) }) == 1 {
+				rules = append(rules, on(Goto(m.chain), DestinationIn(hostPrefix(server))))
+			}
+		}
+	}
+	return rules
+}
+
+// owners counts the members whose path has something.
+func (b *familyBuilder) owners(has func(*uplink.Path) bool) int {
+	n := 0
+	for _, m := range b.members {
+		if has(m.paths[b.family]) {
+			n++
+		}
+	}
+	return n
+}
+
+func (b *familyBuilder) liveOwners(has func(*uplink.Path) bool) int {
+	n := 0
+	for _, m := range b.members {
+		if b.live(m, b.family) && has(m.paths[b.family]) {
+			n++
+		}
+	}
+	return n
+}
+
+// policyChain deals out connections among the live members of the lowest tier
+// that has one.
+func (b *familyBuilder) policyChain(p config.Policy) Chain {
+	chain := Chain{Name: PolicyChain(p.Name)}
+	members := b.activeMembers(p, b.family)
+	if len(members) == 0 {
+		chain.Rules = []Rule{b.lastResort(p)}
+		return chain
+	}
+	targets, weights := make([]string, len(members)), make([]int, len(members))
+	for i, m := range members {
+		targets[i], weights[i] = MemberChain(m.Name), m.Weight
+	}
+	if p.Balance == config.Random {
+		chain.Rules = randomDraw(targets, weights)
+		return chain
+	}
+	order, rounded := Deal(weights)
+	if rounded {
+		b.notice("policy '%s': the weights need more than %d turns; shares are the closest possible ones", p.Name, maxSlots)
+	}
+	for _, position := range order {
+		chain.Cascade = append(chain.Cascade, targets[position])
+	}
+	return chain
+}
+
+// randomDraw deals by chance: each rule takes its share of what the rules
+// before it have left.
+func randomDraw(targets []string, weights []int) []Rule {
+	left := 0
+	for _, w := range weights {
+		left += w
+	}
+	var rules []Rule
+	for i, target := range targets {
+		if i == len(targets)-1 {
+			rules = append(rules, on(Goto(target)))
+			break
+		}
+		rules = append(rules, on(Goto(target), Chance(float64(weights[i])/float64(left))))
+		left -= weights[i]
+	}
+	return rules
+}
+
+// lastResort is what a policy without a live member does. Taking the main
+// table is not saved either: the connection is dealt anew when a member is
+// back.
+func (b *familyBuilder) lastResort(p config.Policy) Rule {
+	switch p.LastResort {
+	case config.LastUnreachable:
+		return on(Goto(MemberChain(unreachableMember)))
+	case config.LastBlackhole:
+		return on(Goto(MemberChain(blackholeMember)))
+	}
+	return on(SetMark{b.mask.Mark(b.mask.Default()), uint32(b.mask)})
+}
+
+// activeMembers returns the live members of the lowest tier that has one, by
+// index.
+func (b *builder) activeMembers(p config.Policy, f family.Family) []config.PolicyMember {
+	var active []config.PolicyMember
+	for _, m := range b.members {
+		i := slices.IndexFunc(p.Members, func(pm config.PolicyMember) bool { return pm.Name == m.Name })
+		if i < 0 || !b.live(m, f) {
+			continue
+		}
+		pm := p.Members[i]
+		if len(active) > 0 && pm.Metric > active[0].Metric {
+			continue
+		}
+		if len(active) > 0 && pm.Metric < active[0].Metric {
+			active = active[:0]
+		}
+		active = append(active, pm)
+	}
+	return active
+}
+
+// share is the part of a policy's new connections that a member is dealt.
+func (b *builder) share(policy, name string, f family.Family) float64 {
+	i := slices.IndexFunc(b.config.Policies, func(p config.Policy) bool { return p.Name == policy })
+	if i < 0 {
+		return 0
+	}
+	sum, own := 0, 0
+	for _, m := range b.activeMembers(b.config.Policies[i], f) {
+		sum += m.Weight
+		if m.Name == name {
+			own = m.Weight
+		}
+	}
+	return float64(own) / float64(cmp.Or(sum, 1))
+}

@@ -1,0 +1,150 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/fwmark"
+)
+
+// Indices remembers which index belongs to which member. An index is what
+// connections carry in their mark, so it stays with the member's name for as
+// long as possible: a section that is moved, or another one that is inserted,
+// must not make live connections change their uplink.
+type Indices struct {
+	// Members are the indices of the members that are configured now.
+	Members map[string]int `json:"members"`
+	// Freed are those of members that are gone, the oldest first. They are
+	// given to others only when no other index is left.
+	Freed []FreedIndex `json:"freed,omitempty"`
+}
+
+// FreedIndex is an index with the member that had it.
+type FreedIndex struct {
+	Name  string `json:"name"`
+	Index int    `json:"index"`
+}
+
+// Assign gives every enabled member an index: the pinned one, else the one
+// that it had, else the lowest that nobody has had, else the one that was
+// freed first. Members must fit into the mask (config sees to that).
+func (old Indices) Assign(cfg *config.Config) (Indices, error) {
+	mask := fwmark.Mask(cfg.Globals.MarkMask)
+	assigned := Indices{Members: map[string]int{}}
+	taken := map[int]bool{}
+	take := func(name string, index int) {
+		assigned.Members[name] = index
+		taken[index] = true
+	}
+	members := enabledMembers(cfg)
+	for _, m := range members {
+		if m.Mark != 0 {
+			take(m.Name, mask.Value(m.Mark))
+		}
+	}
+	known := old.known()
+	var fresh []string
+	for _, m := range members {
+		if m.Mark != 0 {
+			continue
+		}
+		index := known[m.Name]
+		if !mask.IsMember(index) || taken[index] {
+			fresh = append(fresh, m.Name)
+			continue
+		}
+		take(m.Name, index)
+	}
+	freed := old.freedBy(assigned, taken)
+	for _, name := range fresh {
+		index, rest := nextIndex(mask, taken, freed)
+		if index == 0 {
+			return Indices{}, fmt.Errorf("member '%s': mask %#x has no index left (it holds %d members)",
+				name, uint32(mask), mask.Capacity())
+		}
+		freed = rest
+		take(name, index)
+	}
+	assigned.Freed = freed
+	return assigned, nil
+}
+
+// Recover takes over the index of the member whose chain this is, if the chain
+// is a member's and its mark lies in the present mask. A chain of a member
+// that is no longer configured counts as freed.
+func (old *Indices) Recover(cfg *config.Config, chain string, mark, mask uint32) {
+	index := fwmark.Mask(cfg.Globals.MarkMask).Value(mark)
+	if mask != cfg.Globals.MarkMask || !fwmark.Mask(mask).IsMember(index) || !strings.HasPrefix(chain, memberPrefix) {
+		return
+	}
+	for _, m := range cfg.Members {
+		if MemberChain(m.Name) == chain {
+			old.Members[m.Name] = index
+			return
+		}
+	}
+	freed := FreedIndex{strings.TrimPrefix(chain, memberPrefix), index}
+	if !slices.Contains(old.Freed, freed) {
+		old.Freed = append(old.Freed, freed)
+		slices.SortFunc(old.Freed, func(x, y FreedIndex) int { return x.Index - y.Index })
+	}
+}
+
+// known returns the last known index of every name.
+func (old Indices) known() map[string]int {
+	known := map[string]int{}
+	for _, f := range old.Freed {
+		known[f.Name] = f.Index
+	}
+	maps.Copy(known, old.Members)
+	return known
+}
+
+// freedBy lists the indices that are remembered but no longer used, the
+// oldest first.
+func (old Indices) freedBy(now Indices, taken map[int]bool) []FreedIndex {
+	var freed []FreedIndex
+	add := func(name string, index int) {
+		if _, member := now.Members[name]; !member && !taken[index] {
+			freed = append(freed, FreedIndex{name, index})
+		}
+	}
+	for _, f := range old.Freed {
+		add(f.Name, f.Index)
+	}
+	for _, name := range slices.Sorted(maps.Keys(old.Members)) {
+		add(name, old.Members[name])
+	}
+	return freed
+}
+
+// nextIndex returns the lowest index that is neither taken nor freed, or the
+// one that was freed first, with the freed ones that remain; 0 if there is
+// none.
+func nextIndex(mask fwmark.Mask, taken map[int]bool, freed []FreedIndex) (int, []FreedIndex) {
+	for index := 1; index <= mask.Capacity(); index++ {
+		remembered := slices.ContainsFunc(freed, func(f FreedIndex) bool { return f.Index == index })
+		if !taken[index] && !remembered {
+			return index, freed
+		}
+	}
+	for i, f := range freed {
+		if mask.IsMember(f.Index) && !taken[f.Index] {
+			return f.Index, slices.Delete(slices.Clone(freed), i, i+1)
+		}
+	}
+	return 0, freed
+}
+
+func enabledMembers(cfg *config.Config) []config.Member {
+	var enabled []config.Member
+	for _, m := range cfg.Members {
+		if m.Enabled {
+			enabled = append(enabled, m)
+		}
+	}
+	return enabled
+}

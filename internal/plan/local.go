@@ -1,0 +1,86 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/uplink"
+)
+
+// localSet is the set of destinations that never take a turn. Set names are
+// shared by both families in the kernel.
+func (b *familyBuilder) localSet() string {
+	if b.family == family.IPv6 {
+		return "lb_local6"
+	}
+	return "lb_local"
+}
+
+// alwaysLocal are destinations that no uplink is chosen for, whatever the
+// routing tables say.
+var alwaysLocal = map[family.Family][]netip.Prefix{
+	family.IPv4: {
+		netip.MustParsePrefix("127.0.0.0/8"),        // loopback, RFC 1122
+		netip.MustParsePrefix("224.0.0.0/4"),        // multicast, RFC 5771
+		netip.MustParsePrefix("255.255.255.255/32"), // limited broadcast, RFC 919
+	},
+	family.IPv6: {
+		netip.MustParsePrefix("::1/128"),   // loopback, RFC 4291
+		netip.MustParsePrefix("fe80::/10"), // link-local, RFC 4291
+		netip.MustParsePrefix("ff00::/8"),  // multicast, RFC 4291
+	},
+}
+
+// local returns the destinations that main knows better than by a default
+// route, the router's own addresses, broadcasts and what the user excepted.
+func (b *familyBuilder) local() []netip.Prefix {
+	entries := slices.Clone(alwaysLocal[b.family])
+	for _, p := range b.config.Globals.Bypass {
+		if family.Of(p.Addr()) == b.family {
+			entries = append(entries, p)
+		}
+	}
+	for _, r := range b.main.Routes {
+		if r.Destination.Bits() > b.splitDefaultLength() && !b.isMemberNetwork(r) {
+			entries = append(entries, r.Destination)
+		}
+	}
+	for _, a := range b.main.Addresses {
+		entries = append(entries, hostPrefix(a.Prefix.Addr()))
+		if broadcast, ok := broadcastOf(a); ok {
+			entries = append(entries, hostPrefix(broadcast))
+		}
+	}
+	slices.SortFunc(entries, comparePrefixes)
+	return slices.Compact(entries)
+}
+
+// isMemberNetwork says whether a route of main is a member's own on-link
+// network. Those have rules of their own, and are dealt out where several
+// members share them.
+func (b *familyBuilder) isMemberNetwork(r uplink.Route) bool {
+	for _, m := range b.members {
+		path := m.paths[b.family]
+		if r.Device != path.Device || r.Gateway.IsValid() {
+			continue
+		}
+		if slices.ContainsFunc(path.Networks, func(n uplink.Network) bool { return n.Prefix == r.Destination }) {
+			return true
+		}
+	}
+	return false
+}
+
+// broadcastOf returns the highest address of an IPv4 network that is large
+// enough to have a broadcast address (RFC 3021: /31 has none).
+func broadcastOf(a uplink.Address) (netip.Addr, bool) {
+	if !a.Prefix.Addr().Is4() || a.Prefix.Bits() > 30 || a.Peer.IsValid() {
+		return netip.Addr{}, false
+	}
+	bytes := a.Prefix.Masked().Addr().As4()
+	for bit := a.Prefix.Bits(); bit < 32; bit++ {
+		bytes[bit/8] |= 0x80 >> (bit % 8)
+	}
+	return netip.AddrFrom4(bytes), true
+}

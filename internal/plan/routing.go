@@ -1,0 +1,244 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/fwmark"
+	"loadbalance/internal/uplink"
+)
+
+// The priorities of our ip rules, all between 6000 and 9999: after the
+// kernel's local table (0) and Tailscale (5210 to 5270), before netifd's
+// source policies (10000 and up) and main (32766). Each +i has room for the
+// members' indices 1 to 199.
+const (
+	prioOwnNetwork  = 6000 // +i: the member's own network over its own device
+	prioMain        = 7000 // all that main knows better than by a default route
+	prioDevice      = 8000 // +i: sockets bound to the member's device
+	prioMark        = 9000 // +i: the balanced default route
+	prioNoLeak      = 9200 // +i: the table is empty, the packet must go nowhere
+	prioLastResort  = 9400
+	prioSource      = 9500 // +i: unmarked traffic with the member's address
+	prioNoMainRoute = 9980 // while main has no default route
+)
+
+// anyLength lets an ip rule use every route that it finds.
+const anyLength = -1
+
+// rules are the ip rules of one family.
+func (b *familyBuilder) rules() []IPRule {
+	mask := uint32(b.mask)
+	blackhole, unreachable := b.mask.Blackhole(), b.mask.Unreachable()
+	rules := []IPRule{
+		{Priority: prioMain, Table: mainTable, Suppress: b.splitDefaultLength()},
+		{Priority: prioLastResort, Mark: b.mask.Mark(unreachable), Mask: mask,
+			Table: fwmark.Table(unreachable), Suppress: anyLength},
+		{Priority: prioLastResort, Mark: b.mask.Mark(blackhole), Mask: mask,
+			Table: fwmark.Table(blackhole), Suppress: anyLength},
+	}
+	// Every member has its rules, also one without this family or without
+	// link: live connections may carry its mark.
+	for _, m := range b.builder.members {
+		rules = append(rules,
+			IPRule{Priority: prioOwnNetwork + m.index, Mark: m.mark, Mask: mask, Table: m.table, Suppress: 0},
+			IPRule{Priority: prioMark + m.index, Mark: m.mark, Mask: mask, Table: m.table, Suppress: anyLength},
+			IPRule{Priority: prioNoLeak + m.index, Mark: m.mark, Mask: mask,
+				Table: fwmark.Table(blackhole), Suppress: anyLength})
+	}
+	for _, m := range b.members {
+		path := m.paths[b.family]
+		if path.Device != "" {
+			rules = append(rules, IPRule{Priority: prioDevice + m.index, OIF: path.Device,
+				Table: m.table, Suppress: anyLength})
+		}
+		for _, source := range sources(path) {
+			rules = append(rules, IPRule{Priority: prioSource + m.index, From: source,
+				Table: m.table, Suppress: anyLength})
+		}
+	}
+	if m := b.firstLive(); m != nil && !b.mainHasDefault() {
+		rules = append(rules, IPRule{Priority: prioNoMainRoute, Mask: mask, Table: m.table, Suppress: anyLength})
+	}
+	slices.SortStableFunc(rules, func(x, y IPRule) int { return x.Priority - y.Priority })
+	return rules
+}
+
+// mainTable is the kernel's RT_TABLE_MAIN.
+const mainTable = 254
+
+// sources are the source addresses that belong to a path.
+func sources(path *uplink.Path) []netip.Prefix {
+	var all []netip.Prefix
+	for _, a := range path.Addresses {
+		all = append(all, hostPrefix(a))
+	}
+	return append(all, path.Prefixes...)
+}
+
+func hostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// splitDefaultLength is the length up to which main's routes do not outrank
+// balancing: 0 for default routes, 1 where 0.0.0.0/1 and 128.0.0.0/1 of a VPN
+// are to be ignored too.
+func (b *builder) splitDefaultLength() int {
+	if b.config.Globals.IgnoreSplitDefault {
+		return 1
+	}
+	return 0
+}
+
+// firstLive returns the live member with the lowest index, or nil.
+func (b *familyBuilder) firstLive() *member {
+	for _, m := range b.members {
+		if b.live(m, b.family) {
+			return m
+		}
+	}
+	return nil
+}
+
+// mainHasDefault says whether main sends anything out by a default route.
+func (b *familyBuilder) mainHasDefault() bool {
+	return slices.ContainsFunc(b.main.Routes, func(r uplink.Route) bool {
+		return r.IsDefault() && r.Type == uplink.Unicast
+	})
+}
+
+// routes are the routes in our tables. No error route goes into a member's
+// table: suppress_prefixlength does not skip error routes, so the rule at
+// 6000+i would end every lookup there.
+func (b *familyBuilder) routes() []Route {
+	routes := []Route{
+		{Table: fwmark.Table(b.mask.Blackhole()), Type: Blackhole, Destination: b.family.Default()},
+		{Table: fwmark.Table(b.mask.Unreachable()), Type: Unreachable, Destination: b.family.Default()},
+	}
+	for _, m := range b.members {
+		routes = append(routes, b.memberRoutes(m)...)
+	}
+	slices.SortStableFunc(routes, compareRoutes)
+	return routes
+}
+
+func compareRoutes(x, y Route) int {
+	if x.Table != y.Table {
+		return x.Table - y.Table
+	}
+	return comparePrefixes(x.Destination, y.Destination)
+}
+
+func comparePrefixes(x, y netip.Prefix) int {
+	if c := x.Addr().Compare(y.Addr()); c != 0 {
+		return c
+	}
+	return x.Bits() - y.Bits()
+}
+
+// memberRoutes is a member's table: its own networks, holes in them for what
+// main knows better, and the default route. The table of a member whose link
+// is down is empty; its packets then meet the rule at 9200+i.
+func (b *familyBuilder) memberRoutes(m *member) []Route {
+	path := m.paths[b.family]
+	if !path.Up {
+		return nil
+	}
+	var routes []Route
+	for _, n := range path.Networks {
+		routes = append(routes, Route{Table: m.table, Type: Unicast, Destination: n.Prefix,
+			Device: path.Device, Source: n.Source})
+	}
+	for _, hole := range b.holes(path) {
+		routes = append(routes, Route{Table: m.table, Type: Throw, Destination: hole})
+	}
+	return append(routes, Route{Table: m.table, Type: Unicast, Destination: b.family.Default(),
+		Gateway: path.Gateway, Device: path.Device, OnLink: path.Gateway.IsValid()})
+}
+
+// holes are main's more specific destinations inside a path's networks: a LAN
+// 10.20.0.0/16 inside an uplink's 10.0.0.0/8 must stay reachable.
+func (b *familyBuilder) holes(path *uplink.Path) []netip.Prefix {
+	var holes []netip.Prefix
+	for _, r := range b.main.Routes {
+		inside := slices.ContainsFunc(path.Networks, func(n uplink.Network) bool {
+			return r.Destination.Bits() > n.Prefix.Bits() && n.Prefix.Overlaps(r.Destination)
+		})
+		own := slices.ContainsFunc(path.Networks, func(n uplink.Network) bool {
+			return n.Prefix == r.Destination
+		})
+		if inside && !own && !r.IsDefault() && !slices.Contains(holes, r.Destination) {
+			holes = append(holes, r.Destination)
+		}
+	}
+	return holes
+}
+
+// defaultSource returns the addresses that an unbound socket of the router
+// may be given by an unmarked lookup: those of main's best default route, or
+// of the first live member while main has none.
+func (b *familyBuilder) defaultSource() []netip.Addr {
+	best := b.bestDefault()
+	if best == nil {
+		if m := b.firstLive(); m != nil && len(m.paths[b.family].Addresses) > 0 {
+			return m.paths[b.family].Addresses[:1]
+		}
+		return nil
+	}
+	if best.Source.IsValid() {
+		return []netip.Addr{best.Source}
+	}
+	legs := best.Nexthops
+	if best.Device != "" {
+		legs = []uplink.Nexthop{{Device: best.Device, Gateway: best.Gateway}}
+	}
+	var chosen []netip.Addr
+	for _, leg := range legs {
+		if a := b.sourceFor(leg); a.IsValid() {
+			chosen = append(chosen, a)
+		}
+	}
+	return chosen
+}
+
+func (b *familyBuilder) bestDefault() *uplink.Route {
+	var best *uplink.Route
+	for i := range b.main.Routes {
+		r := &b.main.Routes[i]
+		if r.IsDefault() && r.Type == uplink.Unicast && !r.From.IsValid() && (best == nil || r.Metric < best.Metric) {
+			best = r
+		}
+	}
+	return best
+}
+
+// sourceFor chooses as the kernel does (inet_select_addr): the first address
+// of the device whose network holds the gateway, else the device's first.
+func (b *familyBuilder) sourceFor(leg uplink.Nexthop) netip.Addr {
+	var first netip.Addr
+	for _, a := range b.main.Addresses {
+		if a.Device != leg.Device {
+			continue
+		}
+		if leg.Gateway.IsValid() && a.Prefix.Contains(leg.Gateway) {
+			return a.Prefix.Addr()
+		}
+		if !first.IsValid() {
+			first = a.Prefix.Addr()
+		}
+	}
+	return first
+}
+
+// warnMain tells the user of routes in main that defeat balancing.
+func (b *familyBuilder) warnMain() {
+	for _, r := range b.main.Routes {
+		if r.IsDefault() && r.Type != uplink.Unicast {
+			b.notice("the main table has an %s default route (%s), which ends every lookup at priority %d: nothing is balanced",
+				r.Type, b.family, prioMain)
+		}
+		if r.Destination.Bits() == 1 && b.family == family.IPv4 && b.splitDefaultLength() == 0 {
+			b.notice("the main table has %s, half of a split default route (a VPN?): it outranks balancing unless option ignore_split_default is 1",
+				r.Destination)
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Rule is a rule of the mangle table: matches that must all hold, and what
+// then happens. Matches are values, not text, so that a plan can be walked
+// for a given packet.
+type Rule struct {
+	Matches []Match
+	Target  Target
+}
+
+// Match is a condition of a rule.
+type Match interface {
+	// Args writes the condition as iptables takes it.
+	Args() string
+}
+
+// Target is what a rule does.
+type Target interface {
+	// Args writes the target as iptables takes it, with -j or -g.
+	Args() string
+}
+
+// The conditions. Each writes itself as iptables takes it; none needs a
+// module that iptables-mod-conntrack-extra, iptables-mod-ipopt and the base
+// package do not bring.
+type (
+	// InDevice holds for packets that came in by a device.
+	InDevice string
+	// NotOutDevice holds for packets that leave by another device.
+	NotOutDevice string
+	// MarkIs holds when the masked mark has the value, or with Not has not.
+	MarkIs struct {
+		Value, Mask uint32
+		Not         bool
+	}
+	// SourceIn holds for packets from a prefix.
+	SourceIn netip.Prefix
+	// DestinationIn holds for packets to a prefix.
+	DestinationIn netip.Prefix
+	// DestinationInSet holds for packets to an address in an ipset.
+	DestinationInSet string
+	// CtState holds for the listed conntrack states.
+	CtState string
+	// CtOriginal holds for packets in the direction of a connection's first
+	// packet.
+	CtOriginal struct{}
+	// ICMPv6Type holds for one type of ICMPv6 message.
+	ICMPv6Type int
+	// EveryNth holds for the first packet, and for every Nth after it, of
+	// those that reach the rule.
+	EveryNth int
+	// Chance holds with a probability, from 0 to 1.
+	Chance float64
+)
+
+func (m InDevice) Args() string     { return "-i " + string(m) }
+func (m NotOutDevice) Args() string { return "! -o " + string(m) }
+
+func (m MarkIs) Args() string {
+	not := ""
+	if m.Not {
+		not = "! "
+	}
+	return fmt.Sprintf("-m mark %s--mark %#x/%#x", not, m.Value, m.Mask)
+}
+
+func (m SourceIn) Args() string         { return "-s " + netip.Prefix(m).String() }
+func (m DestinationIn) Args() string    { return "-d " + netip.Prefix(m).String() }
+func (m DestinationInSet) Args() string { return "-m set --match-set " + string(m) + " dst" }
+func (m CtState) Args() string          { return "-m conntrack --ctstate " + string(m) }
+func (m CtOriginal) Args() string       { return "-m conntrack --ctdir ORIGINAL" }
+func (m ICMPv6Type) Args() string {
+	return fmt.Sprintf("-p ipv6-icmp -m icmp6 --icmpv6-type %d", int(m))
+}
+func (m EveryNth) Args() string {
+	return fmt.Sprintf("-m statistic --mode nth --every %d --packet 0", int(m))
+}
+func (m Chance) Args() string {
+	return fmt.Sprintf("-m statistic --mode random --probability %.11f", float64(m))
+}
+
+// The targets.
+type (
+	// Goto continues in another chain and does not come back to this one.
+	Goto string
+	// JumpTo continues in another chain and comes back at its end.
+	JumpTo string
+	// Return ends the chain.
+	Return struct{}
+	// SetMark sets the bits of the mask in the packet's mark.
+	SetMark struct{ Value, Mask uint32 }
+	// SaveMark copies the bits of the mask from packet to connection.
+	SaveMark uint32
+	// RestoreMark copies the bits of the mask from connection to packet.
+	RestoreMark uint32
+)
+
+func (t Goto) Args() string    { return "-g " + string(t) }
+func (t JumpTo) Args() string  { return "-j " + string(t) }
+func (Return) Args() string    { return "-j RETURN" }
+func (t SetMark) Args() string { return fmt.Sprintf("-j MARK --set-xmark %#x/%#x", t.Value, t.Mask) }
+func (t SaveMark) Args() string {
+	return fmt.Sprintf("-j CONNMARK --save-mark --nfmask %#x --ctmask %#x", uint32(t), uint32(t))
+}
+func (t RestoreMark) Args() string {
+	return fmt.Sprintf("-j CONNMARK --restore-mark --nfmask %#x --ctmask %#x", uint32(t), uint32(t))
+}
+
+// on makes a rule.
+func on(target Target, matches ...Match) Rule {
+	return Rule{Matches: matches, Target: target}
+}
+
+// Args writes the rule as iptables takes it, without the chain. A comment,
+// where one is given, stands before the target.
+func (r Rule) Args(comment string) string {
+	var parts []string
+	for _, m := range r.Matches {
+		parts = append(parts, m.Args())
+	}
+	if comment != "" {
+		parts = append(parts, "-m comment --comment "+comment)
+	}
+	return strings.Join(append(parts, r.Target.Args()), " ")
+}
+
+// Written returns all rules of the chain with the cascade's rotation turned
+// forward by so many turns. A cascade of N slots is N rules: the first takes
+// every Nth packet, the second every (N-1)th of the rest, and so on; the last
+// takes what is left. This is exact also when packets arrive in parallel.
+func (c Chain) Written(turns uint64) []Rule {
+	rules := append([]Rule(nil), c.Rules...)
+	slots := Rotate(c.Cascade, turns)
+	for i, target := range slots {
+		left := len(slots) - i
+		if left == 1 {
+			rules = append(rules, on(Goto(target)))
+			break
+		}
+		rules = append(rules, on(Goto(target), EveryNth(left)))
+	}
+	return rules
+}
+
+// Len returns the number of rules that the chain has when written.
+func (c Chain) Len() int { return len(c.Rules) + len(c.Cascade) }
+
+// Mark is the comment that every rule of the chain carries in the kernel. It
+// names the chain's whole content, so that a chain need not be compared rule
+// by rule: iptables prints rules in other words than it was given, and a
+// cascade may stand at any rotation.
+func (c Chain) Mark() string {
+	hash := sha256.New()
+	fmt.Fprintln(hash, c.Name)
+	for _, rule := range c.Rules {
+		fmt.Fprintln(hash, rule.Args(""))
+	}
+	for _, target := range c.Cascade {
+		fmt.Fprintln(hash, target)
+	}
+	// 48 bits: enough that an edit never goes unseen by chance, short enough
+	// for people who read iptables -L.
+	return MarkPrefix + hex.EncodeToString(hash.Sum(nil)[:6])
+}
+
+// MarkPrefix begins the comment of every rule in our chains.
+const MarkPrefix = "lb:"

@@ -1,0 +1,154 @@
+// Package plan computes the complete kernel state that a configuration asks
+// for, as plain values: mangle chains, sets, ip rules, routes and sysctls. It
+// is pure: no I/O, no clock, no memory. The same input always gives the same
+// plan, so a plan can be printed, compared, tested against a file, and walked
+// by a program that explains it.
+package plan
+
+import (
+	"net/netip"
+
+	"loadbalance/internal/family"
+)
+
+// Plan is everything that we want in the kernel.
+type Plan struct {
+	IPv4 Family
+	IPv6 Family
+	// Sysctls are wanted values by their path under /proc/sys, for example
+	// "net/ipv4/conf/wan1/rp_filter".
+	Sysctls []Sysctl
+	// Members tells what became of each enabled member, in file order.
+	Members []Member
+	// TableNames are the names for /etc/iproute2/rt_tables.d, by table.
+	TableNames []TableName
+	// Notices are for the user: members left out and why, shares that were
+	// rounded, and the like.
+	Notices []string
+}
+
+// Family returns the plan of one family.
+func (p *Plan) Family(f family.Family) *Family {
+	if f == family.IPv6 {
+		return &p.IPv6
+	}
+	return &p.IPv4
+}
+
+// Family is the part of a plan that one family's kernel objects hold. The
+// zero value means that we want nothing of ours in this family.
+type Family struct {
+	// Jumps are the rules in built-in chains, one each.
+	Jumps []Jump
+	// Chains are our own chains, sorted by name.
+	Chains []Chain
+	Sets   []Set
+	Rules  []IPRule
+	Routes []Route
+}
+
+// Jump is a rule in a built-in chain of the mangle table that leads to one of
+// ours.
+type Jump struct {
+	Chain string // PREROUTING or OUTPUT
+	Rule  Rule
+}
+
+// Chain is one of our chains in the mangle table.
+type Chain struct {
+	Name  string
+	Rules []Rule
+	// Cascade, where there is one, follows the rules: the chains to which
+	// new connections are dealt in turn, one slot each. The cascade may be
+	// written with any rotation: it is the same cascade.
+	Cascade []string
+}
+
+// Set is an ipset of type hash:net.
+type Set struct {
+	Name    string
+	Entries []netip.Prefix // sorted
+}
+
+// IPRule is a rule of the routing policy database. It always carries our
+// protocol number.
+type IPRule struct {
+	Priority int
+	Mark     uint32
+	Mask     uint32       // 0: the mark is not looked at
+	From     netip.Prefix // not valid: any source
+	OIF      string       // "": any device
+	Table    int
+	// Suppress is the longest prefix length of a found route that is not
+	// good enough; -1: every route is.
+	Suppress int
+}
+
+// RouteType is the type of a route in one of our tables.
+type RouteType uint8
+
+// The values are the kernel's (RTN_* in linux/rtnetlink.h).
+const (
+	Unicast     RouteType = 1
+	Blackhole   RouteType = 6
+	Unreachable RouteType = 7
+	Throw       RouteType = 9
+)
+
+// Route is a route in one of our tables. It always carries our protocol
+// number.
+type Route struct {
+	Table       int
+	Type        RouteType
+	Destination netip.Prefix
+	Gateway     netip.Addr // not valid: none
+	Device      string
+	Source      netip.Addr // preferred source; not valid: none
+	OnLink      bool       // the gateway need not lie in a known network
+}
+
+// Sysctl is one wanted value.
+type Sysctl struct {
+	Path  string
+	Value string
+}
+
+// TableName is a table with the name that `ip route show table` may use.
+type TableName struct {
+	Table int
+	Name  string
+}
+
+// Member is what a plan made of a member.
+type Member struct {
+	Name   string
+	Index  int
+	Mark   uint32
+	Table  int
+	Weight int
+	Metric int
+	IPv4   MemberState
+	IPv6   MemberState
+}
+
+// State returns the member's state in one family.
+func (m *Member) State(f family.Family) MemberState {
+	if f == family.IPv6 {
+		return m.IPv6
+	}
+	return m.IPv4
+}
+
+// MemberState is a member's part in one family.
+type MemberState struct {
+	Up     bool // link, address and route are there
+	Online bool // and the health check, where there is one, agrees
+	Active bool // and policy 'balanced' deals it new connections
+	Reason string
+	Device string
+	// Gateway is not valid on a point-to-point link.
+	Gateway netip.Addr
+	// Share is the part of new connections that policy 'balanced' deals to
+	// the member, from 0 to 1.
+	Share float64
+}
