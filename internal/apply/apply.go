@@ -1,0 +1,350 @@
+// Package apply brings the kernel to a plan: it reads what is there of ours,
+// compares it with the plan, and changes the difference in an order in which
+// no packet meets a half-built state. It keeps nothing in memory between two
+// runs; what is ours is recognised in the kernel each time. Each kind of
+// kernel object has a package of its own below this one.
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+
+	"loadbalance/internal/apply/conntrack"
+	"loadbalance/internal/apply/ipset"
+	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/apply/routing"
+	"loadbalance/internal/apply/sysctl"
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
+	"loadbalance/internal/rundir"
+	"loadbalance/internal/uplink"
+)
+
+// Mangle is one back end of iptables.
+type Mangle interface {
+	Read(family.Family) (*iptables.Table, error)
+	Write(family.Family, iptables.Change) error
+}
+
+// nftables looks after the tables behind iptables-nft.
+type nftables interface {
+	Exists(family.Family) (bool, error)
+	Delete(family.Family) error
+}
+
+// connections is the kernel's connection table.
+type connections interface {
+	Delete(family.Family, conntrack.Filter, func(conntrack.Entry) bool) (int, error)
+}
+
+// Engine has access to everything that a plan speaks of.
+type Engine struct {
+	Mangle Mangle
+	// Other is the back end that Mangle is not, given what Mangle said of
+	// itself; leftovers of ours there are removed.
+	Other       func(legacy bool) Mangle
+	NFTables    nftables
+	Routing     routing.Kernel
+	Sets        ipset.Kernel
+	Sysctls     sysctl.Files
+	Connections connections
+	Run         rundir.Dir
+	// NamesDir is where table names go, /etc/iproute2/rt_tables.d.
+	NamesDir string
+	// Notice tells the user something that is no error.
+	Notice func(string)
+}
+
+// Actual is what the kernel and the run directory hold of ours.
+type Actual struct {
+	// Tables are the mangle tables; a family whose programs are missing, or
+	// that the kernel does not have, has none.
+	Tables  map[family.Family]*iptables.Table
+	Routing map[family.Family]routing.State
+	Sets    []ipset.Set
+	State   rundir.State
+	// Remembered says that the run directory was there.
+	Remembered bool
+	sysctls    *sysctl.Keeper
+}
+
+// Ours says whether the kernel holds anything of ours: we ran before.
+func (a *Actual) Ours() bool {
+	for _, f := range family.All {
+		if t := a.Tables[f]; t != nil && len(t.Chains)+len(t.Jumps) > 0 {
+			return true
+		}
+		if r := a.Routing[f]; len(r.Rules)+len(r.Routes) > 0 {
+			return true
+		}
+	}
+	return len(a.Sets) > 0
+}
+
+// Read reads what is there of ours.
+func (e *Engine) Read() (*Actual, error) {
+	actual := &Actual{
+		Tables:  map[family.Family]*iptables.Table{},
+		Routing: map[family.Family]routing.State{},
+	}
+	var err error
+	if actual.State, actual.Remembered, err = e.Run.State(); err != nil {
+		e.Notice(fmt.Sprintf("run directory: %v: starting without it", err))
+	}
+	if actual.sysctls, err = sysctl.Open(string(e.Run), e.Sysctls); err != nil {
+		e.Notice(fmt.Sprintf("run directory: %v: starting without it", err))
+	}
+	for _, f := range family.All {
+		if f == family.IPv6 && !kernelHasIPv6() {
+			continue
+		}
+		table, err := e.Mangle.Read(f)
+		if err != nil && (f == family.IPv4 || !errors.Is(err, iptables.ErrMissing)) {
+			return nil, err
+		}
+		if err == nil {
+			actual.Tables[f] = table
+		}
+		if actual.Routing[f], err = e.Routing.Read(f); err != nil {
+			return nil, err
+		}
+	}
+	actual.Sets, err = e.Sets.Read()
+	if err != nil && !errors.Is(err, ipset.ErrUnavailable) {
+		return nil, err
+	}
+	return actual, nil
+}
+
+// kernelHasIPv6 says whether the kernel was built and started with IPv6.
+func kernelHasIPv6() bool {
+	_, err := os.Stat("/proc/thread-self/net/if_inet6")
+	return err == nil
+}
+
+// Indices returns the members' indices as the last run left them: from the
+// run directory, or where that was lost, from our chains.
+func (a *Actual) Indices(cfg *config.Config) plan.Indices {
+	if a.Remembered {
+		return a.State.Indices
+	}
+	recovered := plan.Indices{Members: map[string]int{}}
+	for _, f := range family.All {
+		if table := a.Tables[f]; table != nil {
+			for name, chain := range table.Chains {
+				recovered.Recover(cfg, name, chain.Mark, chain.Mask)
+			}
+		}
+	}
+	return recovered
+}
+
+// Changes are the difference between a plan and the kernel.
+type Changes struct {
+	Plan     *plan.Plan
+	Sysctls  sysctl.Changes
+	Families map[family.Family]FamilyChanges
+	Sets     ipset.Changes
+	// state is what the run directory holds afterwards.
+	state rundir.State
+	// freed are local destinations that the plan no longer has.
+	freed map[family.Family][]netip.Prefix
+	// reused are indices that have gone from one member to another.
+	reused []int
+	// mask is the mark mask; 0 when everything is removed.
+	mask    uint32
+	uplinks uplink.State
+}
+
+// FamilyChanges are the changes of one family.
+type FamilyChanges struct {
+	Mangle  iptables.Change
+	Routing routing.Changes
+}
+
+// Empty says that the kernel holds what the plan wants.
+func (c *Changes) Empty() bool {
+	for _, f := range c.Families {
+		if !f.Mangle.Empty() || !f.Routing.Empty() {
+			return false
+		}
+	}
+	return c.Sysctls.Empty() && c.Sets.Empty()
+}
+
+// Plan computes the plan for a configuration in the present world and what
+// there is to change for it.
+func (e *Engine) Plan(cfg *config.Config, uplinks uplink.State, actual *Actual) (*Changes, error) {
+	old := actual.Indices(cfg)
+	indices, err := old.Assign(cfg)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := plan.Build(plan.Input{Config: cfg, Uplinks: uplinks, Indices: indices})
+	if err != nil {
+		return nil, err
+	}
+	if actual.Tables[family.IPv6] == nil && len(wanted.IPv6.Chains) > 0 {
+		wanted.IPv6 = plan.Family{}
+		wanted.Notices = append(wanted.Notices, "ip6tables is not installed: IPv6 is not balanced")
+	}
+	changes, err := diff(wanted, actual)
+	if err != nil {
+		return nil, err
+	}
+	changes.state.Indices = indices
+	changes.mask = cfg.Globals.MarkMask
+	changes.uplinks = uplinks
+	changes.reused = reusedIndices(old, indices)
+	return changes, nil
+}
+
+// FromNothing computes the changes for a configuration in a kernel that holds
+// nothing of ours, without looking at any kernel.
+func FromNothing(cfg *config.Config, uplinks uplink.State) (*Changes, error) {
+	e := &Engine{}
+	empty := &Actual{Tables: map[family.Family]*iptables.Table{}, sysctls: sysctl.Without(unsetFiles{})}
+	for _, f := range family.All {
+		empty.Tables[f] = &iptables.Table{}
+	}
+	return e.Plan(cfg, uplinks, empty)
+}
+
+// unsetFiles are settings that all have another value than the wanted one.
+type unsetFiles struct{}
+
+func (unsetFiles) Read(string) (string, error) { return "", nil }
+func (unsetFiles) Write(path, _ string) error  { return fmt.Errorf("%s: not to be written", path) }
+
+// diff compares a plan with what is there.
+func diff(wanted *plan.Plan, actual *Actual) (*Changes, error) {
+	changes := &Changes{
+		Plan:     wanted,
+		Families: map[family.Family]FamilyChanges{},
+		Sets:     ipset.Diff(wanted.IPv4.Sets, wanted.IPv6.Sets, actual.Sets),
+		state:    rundir.State{Families: map[string]rundir.Family{}, Indices: actual.State.Indices},
+	}
+	for _, f := range family.All {
+		want := wanted.Family(f)
+		state := actual.State.Families[f.String()]
+		var mangle iptables.Change
+		if table := actual.Tables[f]; table != nil {
+			mangle = iptables.Diff(*want, table, state.Starts)
+			state.Legacy = table.Legacy
+			state.Starts = mangle.StartsAfter(state.Starts)
+		}
+		changes.state.Families[f.String()] = state
+		changes.Families[f] = FamilyChanges{
+			Mangle:  mangle,
+			Routing: routing.Diff(f, want.Rules, want.Routes, actual.Routing[f]),
+		}
+	}
+	// Values that are ours already but of which no record tells may be the
+	// administrator's, unless the records were lost.
+	lostRecords := actual.Ours() && !actual.Remembered
+	sysctls, err := actual.sysctls.Diff(wanted.Sysctls, lostRecords)
+	changes.Sysctls = sysctls
+	changes.freed = freedDestinations(wanted, actual.Sets)
+	return changes, err
+}
+
+// Apply makes the changes. In a family in which anything could not be added,
+// the chains and what they lead to stay as they were: what worked goes on
+// working. All errors are returned together.
+func (e *Engine) Apply(changes *Changes, actual *Actual) error {
+	if err := e.rememberTables(changes, actual); err != nil {
+		return err
+	}
+	// Before the kernel changes: after a crash the next run must know which
+	// index was whose.
+	if err := e.Run.SaveState(changes.state); err != nil {
+		return err
+	}
+	var failed []error
+	note := func(err error) bool {
+		if err != nil {
+			failed = append(failed, err)
+		}
+		return err == nil
+	}
+	note(actual.sysctls.Run(changes.Sysctls.Set...))
+	setsReady := note(e.updateSets(changes.Sets.Update))
+	done := true
+	for _, f := range family.All {
+		fc := changes.Families[f]
+		ready := note(e.route(fc.Routing.AddRoutes)) && note(e.route(fc.Routing.AddRules)) && setsReady
+		if !ready || !fc.Mangle.Empty() && !note(e.Mangle.Write(f, fc.Mangle)) {
+			done = false
+			continue
+		}
+		note(e.route(fc.Routing.DeleteRules))
+		note(e.route(fc.Routing.DeleteRoutes))
+	}
+	if done {
+		note(e.updateSets(changes.Sets.Destroy))
+		note(actual.sysctls.Run(changes.Sysctls.Restore...))
+		note(e.removeOther(changes, actual))
+		if !changes.Empty() {
+			note(e.cleanConnections(changes))
+		}
+	}
+	note(e.writeNames(changes.Plan.TableNames))
+	return errors.Join(failed...)
+}
+
+func (e *Engine) route(ops []routing.Op) error {
+	var failed []error
+	for _, op := range ops {
+		if err := op.Run(e.Routing); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (e *Engine) updateSets(ops []ipset.Op) error {
+	for _, op := range ops {
+		if err := op.Run(e.Sets); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rememberTables notes which nftables tables are about to be created by our
+// first transaction.
+func (e *Engine) rememberTables(changes *Changes, actual *Actual) error {
+	for _, f := range family.All {
+		table := actual.Tables[f]
+		if table == nil || table.Legacy || len(table.Chains) > 0 || changes.Families[f].Mangle.Empty() {
+			continue
+		}
+		exists, err := e.NFTables.Exists(f)
+		if err != nil {
+			return err
+		}
+		state := changes.state.Families[f.String()]
+		state.CreatedTable = state.CreatedTable || !exists
+		changes.state.Families[f.String()] = state
+	}
+	return nil
+}
+
+// Rehearse loads the sets and chains of changes that were computed from
+// nothing. It is meant for a network namespace in which nothing else is.
+func (e *Engine) Rehearse(changes *Changes) error {
+	if err := e.updateSets(changes.Sets.Update); err != nil {
+		return err
+	}
+	for _, f := range family.All {
+		if change := changes.Families[f].Mangle; !change.Empty() {
+			if err := e.Mangle.Write(f, change); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package apply
+
+import (
+	"fmt"
+	"strings"
+
+	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/family"
+)
+
+// Commands writes the changes as the commands that a person would type, in
+// the order in which they are made; nothing when there is nothing to change.
+func (c *Changes) Commands() string {
+	var text strings.Builder
+	section(&text, "sysctls", lines(c.Sysctls.Set))
+	section(&text, "sets", lines(c.Sets.Update))
+	for _, f := range family.All {
+		fc := c.Families[f]
+		section(&text, fmt.Sprintf("routes (%s)", f), lines(fc.Routing.AddRoutes))
+		section(&text, fmt.Sprintf("ip rules (%s)", f), lines(fc.Routing.AddRules))
+		if !fc.Mangle.Empty() {
+			section(&text, fmt.Sprintf("mangle table (%s)", f), []string{restoreCommand(f, fc.Mangle)})
+		}
+		section(&text, fmt.Sprintf("no longer wanted (%s)", f),
+			append(lines(fc.Routing.DeleteRules), lines(fc.Routing.DeleteRoutes)...))
+	}
+	section(&text, "sets no longer wanted", lines(c.Sets.Destroy))
+	section(&text, "sysctls restored", lines(c.Sysctls.Restore))
+	return text.String()
+}
+
+func restoreCommand(f family.Family, change iptables.Change) string {
+	program := "iptables-restore"
+	if f == family.IPv6 {
+		program = "ip6tables-restore"
+	}
+	return program + " --noflush <<'EOF'\n" + change.Input() + "EOF"
+}
+
+func section(text *strings.Builder, title string, commands []string) {
+	if len(commands) == 0 {
+		return
+	}
+	if text.Len() > 0 {
+		text.WriteByte('\n')
+	}
+	fmt.Fprintf(text, "# %s\n", title)
+	for _, command := range commands {
+		fmt.Fprintln(text, command)
+	}
+}
+
+// lines writes operations, without those that only change our own records.
+func lines[Op fmt.Stringer](ops []Op) []string {
+	var commands []string
+	for _, op := range ops {
+		if command := op.String(); command != "" {
+			commands = append(commands, command)
+		}
+	}
+	return commands
+}
+
+// Summary tells in a line per family what an apply changed, for a person or
+// the log.
+func (c *Changes) Summary() []string {
+	var summary []string
+	for _, f := range family.All {
+		fc := c.Families[f]
+		var parts []string
+		count := func(n int, what string) {
+			if n > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", n, what))
+			}
+		}
+		count(len(fc.Mangle.Write), "chains written")
+		count(len(fc.Mangle.Delete), "chains deleted")
+		count(len(fc.Mangle.AddJumps), "jumps set")
+		count(len(fc.Routing.AddRules), "ip rules added")
+		count(len(fc.Routing.DeleteRules), "ip rules deleted")
+		count(len(fc.Routing.AddRoutes), "routes set")
+		count(len(fc.Routing.DeleteRoutes), "routes deleted")
+		if len(parts) > 0 {
+			summary = append(summary, f.String()+": "+strings.Join(parts, ", "))
+		}
+	}
+	if n := len(c.Sets.Update) + len(c.Sets.Destroy); n > 0 {
+		summary = append(summary, fmt.Sprintf("sets: %d changes", n))
+	}
+	if n := len(lines(c.Sysctls.Set)) + len(lines(c.Sysctls.Restore)); n > 0 {
+		summary = append(summary, fmt.Sprintf("sysctls: %d changes", n))
+	}
+	return summary
+}

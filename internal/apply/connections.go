@@ -1,0 +1,153 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"loadbalance/internal/apply/conntrack"
+	"loadbalance/internal/apply/ipset"
+	"loadbalance/internal/family"
+	"loadbalance/internal/fwmark"
+	"loadbalance/internal/plan"
+	"loadbalance/internal/uplink"
+)
+
+// cleanConnections deletes the entries of connections whose mark leads
+// nowhere any more, so that their next packet is dealt anew. It runs after the
+// chains were written: deleted before, an entry would come back with the old
+// mark.
+func (e *Engine) cleanConnections(changes *Changes) error {
+	var failed []error
+	for _, f := range family.All {
+		if err := e.cleanFamily(f, changes); err != nil {
+			failed = append(failed, fmt.Errorf("connections (%s): %w", f, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (e *Engine) cleanFamily(f family.Family, changes *Changes) error {
+	mask := fwmark.Mask(changes.mask)
+	if mask == 0 {
+		return nil // stopping: marks mean nothing from now on
+	}
+	if freed := changes.freed[f]; len(freed) > 0 {
+		filter := conntrack.Filter{Mark: mask.Mark(mask.Default()), Mask: uint32(mask)}
+		_, err := e.Connections.Delete(f, filter, func(entry conntrack.Entry) bool {
+			return contains(freed, entry.Original.Destination) &&
+				!contains(localEntries(changes.Plan.Family(f)), entry.Original.Destination)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	lost := changes.lostMarks(f, mask)
+	if lost == nil {
+		return nil
+	}
+	_, err := e.Connections.Delete(f, conntrack.Filter{}, func(entry conntrack.Entry) bool {
+		return lost(entry)
+	})
+	return err
+}
+
+// lostMarks returns a condition that holds for connections whose uplink can no
+// longer carry them, or nil where there is nothing to look for. Connections
+// that came in by an uplink stay with it: nobody but their other end could
+// move them.
+func (c *Changes) lostMarks(f family.Family, mask fwmark.Mask) func(conntrack.Entry) bool {
+	live := map[int]bool{}
+	own := map[int]*uplink.Path{}
+	for _, m := range c.Plan.Members {
+		live[m.Index] = m.State(f).Online
+		own[m.Index] = c.path(m.Name, f)
+	}
+	if !slices.ContainsFunc(c.Plan.Members, func(m plan.Member) bool { return m.State(f).Online }) {
+		return nil // nowhere to go: better a connection that may come back
+	}
+	return func(entry conntrack.Entry) bool {
+		index := mask.Value(entry.Mark)
+		if !mask.IsMember(index) {
+			return false
+		}
+		if slices.Contains(c.reused, index) {
+			return true
+		}
+		return !live[index] && !cameIn(entry, own[index])
+	}
+}
+
+func (c *Changes) path(member string, f family.Family) *uplink.Path {
+	for i := range c.uplinks.Members {
+		if c.uplinks.Members[i].Name == member {
+			return c.uplinks.Members[i].Path(f)
+		}
+	}
+	return nil
+}
+
+// cameIn says whether a connection was opened from outside, towards one of
+// the uplink's own addresses.
+func cameIn(entry conntrack.Entry, path *uplink.Path) bool {
+	return path != nil &&
+		(slices.Contains(path.Addresses, entry.Original.Destination) || contains(path.Prefixes, entry.Original.Destination))
+}
+
+func contains(prefixes []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+func localEntries(f *plan.Family) []netip.Prefix {
+	var entries []netip.Prefix
+	for _, s := range f.Sets {
+		entries = append(entries, s.Entries...)
+	}
+	return entries
+}
+
+// freedDestinations returns the local destinations that the kernel's sets
+// still have and the plan does not: connections there were marked for the main
+// table and must be dealt out from now on.
+func freedDestinations(wanted *plan.Plan, have []ipset.Set) map[family.Family][]netip.Prefix {
+	freed := map[family.Family][]netip.Prefix{}
+	for _, f := range family.All {
+		for _, want := range wanted.Family(f).Sets {
+			for _, old := range have {
+				if old.Name == want.Name {
+					freed[f] = append(freed[f], without(old.Entries, want.Entries)...)
+				}
+			}
+		}
+	}
+	return freed
+}
+
+// without returns what is in all but not in some.
+func without(all, some []netip.Prefix) []netip.Prefix {
+	known := make(map[netip.Prefix]bool, len(some))
+	for _, p := range some {
+		known[p] = true
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(p netip.Prefix) bool { return known[p] })
+}
+
+// reusedIndices returns the indices that have gone from one member to another.
+func reusedIndices(old, now plan.Indices) []int {
+	owner := map[int]string{}
+	for _, f := range old.Freed {
+		owner[f.Index] = f.Name
+	}
+	for name, index := range old.Members {
+		owner[index] = name
+	}
+	var reused []int
+	for name, index := range now.Members {
+		if before, known := owner[index]; known && before != name {
+			reused = append(reused, index)
+		}
+	}
+	slices.Sort(reused)
+	return reused
+}

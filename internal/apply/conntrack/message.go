@@ -1,0 +1,117 @@
+package conntrack
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/family"
+)
+
+// markMask is CTA_MARK_MASK of linux/netfilter/nfnetlink_conntrack.h, which
+// the library does not have.
+const markMask = 21
+
+// headerLength is the length of an attribute's length and type.
+const headerLength = 4
+
+// attributes walks over the attributes in b until visit has seen all. whole is
+// the attribute with its header and padding. Damaged attributes end the walk.
+//
+// The library's own parser collects them in slices: with tens of thousands of
+// entries that costs more than everything else.
+func attributes(b []byte, visit func(kind uint16, value, whole []byte)) {
+	for len(b) >= headerLength {
+		length := int(binary.NativeEndian.Uint16(b))
+		if length < headerLength || length > len(b) {
+			return
+		}
+		padded := min((length+3)&^3, len(b))
+		kind := binary.NativeEndian.Uint16(b[2:]) & nl.NLA_TYPE_MASK
+		visit(kind, b[headerLength:length], b[:padded])
+		b = b[padded:]
+	}
+}
+
+// parse reads one entry of the table.
+func parse(m []byte) (Entry, bool) {
+	if len(m) < nl.SizeofNfgenmsg {
+		return Entry{}, false
+	}
+	var e Entry
+	switch m[0] {
+	case unix.AF_INET:
+	case unix.AF_INET6:
+		e.Family = family.IPv6
+	default:
+		return Entry{}, false
+	}
+	attributes(m[nl.SizeofNfgenmsg:], func(kind uint16, value, whole []byte) {
+		switch kind {
+		case nl.CTA_TUPLE_ORIG:
+			e.Original = parseTuple(value, &e.Protocol)
+			e.key = append(e.key, whole...)
+		case nl.CTA_TUPLE_REPLY:
+			e.Reply = parseTuple(value, &e.Protocol)
+		case nl.CTA_MARK:
+			e.Mark = big32(value)
+		case nl.CTA_ZONE, nl.CTA_ID:
+			// The same tuple may exist once per zone; the number keeps a
+			// deletion from hitting a successor of the entry.
+			e.key = append(e.key, whole...)
+		}
+	})
+	// Without a tuple a deletion would empty the whole table.
+	return e, e.Original.Source.IsValid() && e.Original.Destination.IsValid()
+}
+
+func parseTuple(b []byte, protocol *uint8) Tuple {
+	var t Tuple
+	attributes(b, func(kind uint16, value, _ []byte) {
+		switch kind {
+		case nl.CTA_TUPLE_IP:
+			attributes(value, t.parseAddress)
+		case nl.CTA_TUPLE_PROTO:
+			attributes(value, func(kind uint16, value, _ []byte) {
+				switch {
+				case kind == nl.CTA_PROTO_NUM && len(value) > 0:
+					*protocol = value[0]
+				case kind == nl.CTA_PROTO_SRC_PORT:
+					t.SourcePort = big16(value)
+				case kind == nl.CTA_PROTO_DST_PORT:
+					t.DestinationPort = big16(value)
+				}
+			})
+		}
+	})
+	return t
+}
+
+func (t *Tuple) parseAddress(kind uint16, value, _ []byte) {
+	a, ok := netip.AddrFromSlice(value)
+	if !ok {
+		return
+	}
+	switch kind {
+	case nl.CTA_IP_V4_SRC, nl.CTA_IP_V6_SRC:
+		t.Source = a
+	case nl.CTA_IP_V4_DST, nl.CTA_IP_V6_DST:
+		t.Destination = a
+	}
+}
+
+func big16(b []byte) uint16 {
+	if len(b) < 2 {
+		return 0
+	}
+	return binary.BigEndian.Uint16(b)
+}
+
+func big32(b []byte) uint32 {
+	if len(b) < 4 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(b)
+}

@@ -1,0 +1,266 @@
+// Package ipset owns the kernel's sets whose names begin with "lb_": it reads
+// them, compares them with a plan, and fills, swaps and destroys them through
+// netlink. No ipset program is needed. Sets of anybody else are not read.
+package ipset
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
+)
+
+// Prefix begins the name of every set of ours.
+const Prefix = "lb_"
+
+// temporary is the set that is filled before it is swapped into place. A set
+// from the configuration cannot have this name: section names have no dot.
+// One is enough, since every swap is finished before the next begins; one that
+// is there at the beginning was left by a run that was killed.
+const temporary = Prefix + "tmp.new"
+
+// setType is the type of all sets of ours.
+const setType = "hash:net"
+
+// defaultMaxElements is the kernel's own limit for a hash set
+// (IPSET_DEFAULT_MAXELEM in ip_set_hash_gen.h).
+const defaultMaxElements = 65536
+
+// fewChanges is how many entries are added or deleted in place. Above that a
+// set is filled anew and swapped, so that it changes in one instant.
+const fewChanges = 16
+
+// batch is how many entries go into one request. An entry takes up to 36 bytes
+// and an attribute that holds them all up to 65535.
+const batch = 1000
+
+// Set is a set of ours as the kernel holds it.
+type Set struct {
+	Name        string
+	Type        string // for example hash:net
+	Family      family.Family
+	MaxElements int
+	Entries     []netip.Prefix // sorted
+	// Odd says that the set or an entry has an option that we never write,
+	// such as a timeout or nomatch.
+	Odd bool
+}
+
+// Kernel is the access that operations need. Errors name the set.
+type Kernel interface {
+	// Read returns our sets of both families, temporary ones included,
+	// sorted by name.
+	Read() ([]Set, error)
+	// Create makes an empty hash:net set for at most maxElements entries.
+	Create(name string, f family.Family, maxElements int) error
+	// Add and Delete take up to batch entries in one request.
+	Add(name string, entries []netip.Prefix) error
+	Delete(name string, entries []netip.Prefix) error
+	// Swap exchanges the contents of two sets in one instant.
+	Swap(a, b string) error
+	Destroy(name string) error
+}
+
+type verb uint8
+
+const (
+	create verb = iota
+	add
+	del
+	swap
+	destroy
+)
+
+// Op is one request that changes one set.
+type Op struct {
+	verb        verb
+	set         string
+	family      family.Family
+	maxElements int
+	entries     []netip.Prefix
+}
+
+// String returns the commands that a person would type for the same change,
+// one in each line.
+func (o Op) String() string {
+	switch o.verb {
+	case create:
+		return o.createText()
+	case add:
+		return o.entriesText("add")
+	case del:
+		return o.entriesText("del")
+	case swap:
+		return "ipset swap " + temporary + " " + o.set
+	}
+	return "ipset destroy " + o.set
+}
+
+func (o Op) createText() string {
+	name := "inet"
+	if o.family == family.IPv6 {
+		name = "inet6"
+	}
+	text := "ipset create " + o.set + " " + setType + " family " + name
+	if o.maxElements != defaultMaxElements {
+		text += fmt.Sprintf(" maxelem %d", o.maxElements)
+	}
+	return text
+}
+
+func (o Op) entriesText(verb string) string {
+	lines := make([]string, 0, len(o.entries))
+	for _, e := range o.entries {
+		lines = append(lines, "ipset "+verb+" "+o.set+" "+entryText(e))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Run makes the change. To add an entry that is there already, or to delete
+// what is gone already, is no error.
+func (o Op) Run(k Kernel) error {
+	switch o.verb {
+	case create:
+		return k.Create(o.set, o.family, o.maxElements)
+	case add:
+		return k.Add(o.set, o.entries)
+	case del:
+		return k.Delete(o.set, o.entries)
+	case swap:
+		return k.Swap(temporary, o.set)
+	}
+	return k.Destroy(o.set)
+}
+
+func entryText(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
+// Changes are operations in two steps. Between them the caller changes the
+// chains that refer to the sets: a set must exist before a rule names it, and
+// the kernel refuses to destroy one that a rule still names.
+type Changes struct {
+	Update  []Op
+	Destroy []Op
+}
+
+// Empty says that the kernel holds what the plan wants.
+func (c Changes) Empty() bool { return len(c.Update)+len(c.Destroy) == 0 }
+
+// Diff returns what turns have into the wanted sets of both families.
+func Diff(ipv4, ipv6 []plan.Set, have []Set) Changes {
+	var c Changes
+	unwanted := make(map[string]Set, len(have))
+	for _, s := range have {
+		unwanted[s.Name] = s
+	}
+	if _, ok := unwanted[temporary]; ok {
+		c.Update = append(c.Update, Op{verb: destroy, set: temporary})
+		delete(unwanted, temporary)
+	}
+	update := func(f family.Family, want []plan.Set) {
+		for _, w := range want {
+			old, exists := unwanted[w.Name]
+			delete(unwanted, w.Name)
+			c.Update = append(c.Update, diffSet(f, w, old, exists)...)
+		}
+	}
+	update(family.IPv4, ipv4)
+	update(family.IPv6, ipv6)
+	for _, s := range have {
+		if _, ok := unwanted[s.Name]; ok {
+			c.Destroy = append(c.Destroy, Op{verb: destroy, set: s.Name})
+		}
+	}
+	return c
+}
+
+func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
+	entries := normalEntries(want.Entries)
+	room := max(defaultMaxElements, len(entries))
+	if !exists {
+		return fill(want.Name, f, room, entries)
+	}
+	if have.Type != setType || have.Family != f {
+		// Sets of different types cannot be swapped.
+		ops := []Op{{verb: destroy, set: want.Name}}
+		return append(ops, fill(want.Name, f, room, entries)...)
+	}
+	added := missingFrom(have.Entries, entries)
+	gone := missingFrom(entries, have.Entries)
+	// Additions come first, so for a moment there are more entries than
+	// before and after.
+	fits := len(have.Entries)+len(added) <= have.MaxElements
+	if !have.Odd && fits && len(added)+len(gone) <= fewChanges {
+		return append(inBatches(add, want.Name, added), inBatches(del, want.Name, gone)...)
+	}
+	ops := fill(temporary, f, room, entries)
+	return append(ops, Op{verb: swap, set: want.Name}, Op{verb: destroy, set: temporary})
+}
+
+func fill(name string, f family.Family, room int, entries []netip.Prefix) []Op {
+	ops := []Op{{verb: create, set: name, family: f, maxElements: room}}
+	return append(ops, inBatches(add, name, entries)...)
+}
+
+func inBatches(v verb, name string, entries []netip.Prefix) []Op {
+	var ops []Op
+	for chunk := range slices.Chunk(entries, batch) {
+		ops = append(ops, Op{verb: v, set: name, entries: chunk})
+	}
+	return ops
+}
+
+// missingFrom returns the prefixes of list that are not in set.
+func missingFrom(set, list []netip.Prefix) []netip.Prefix {
+	known := make(map[netip.Prefix]bool, len(set))
+	for _, p := range set {
+		known[p] = true
+	}
+	var missing []netip.Prefix
+	for _, p := range list {
+		if !known[p] {
+			missing = append(missing, p)
+		}
+	}
+	return missing
+}
+
+// normalEntries returns entries as a hash:net set holds them: without host
+// bits, each once, and prefixes of length 0, which the type refuses, as their
+// two halves.
+func normalEntries(entries []netip.Prefix) []netip.Prefix {
+	normal := make([]netip.Prefix, 0, len(entries))
+	for _, e := range entries {
+		if e.Bits() == 0 {
+			normal = append(normal, halves(e)...)
+			continue
+		}
+		normal = append(normal, e.Masked())
+	}
+	slices.SortFunc(normal, comparePrefixes)
+	return slices.Compact(normal)
+}
+
+func halves(p netip.Prefix) []netip.Prefix {
+	low, high := netip.IPv6Unspecified(), netip.AddrFrom16([16]byte{0x80})
+	if p.Addr().Is4() {
+		low, high = netip.IPv4Unspecified(), netip.AddrFrom4([4]byte{0x80})
+	}
+	return []netip.Prefix{netip.PrefixFrom(low, 1), netip.PrefixFrom(high, 1)}
+}
+
+func comparePrefixes(a, b netip.Prefix) int {
+	if c := a.Addr().Compare(b.Addr()); c != 0 {
+		return c
+	}
+	return a.Bits() - b.Bits()
+}
+
+func isOurs(name string) bool { return strings.HasPrefix(name, Prefix) }

@@ -1,0 +1,138 @@
+package iptables
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"loadbalance/internal/plan"
+)
+
+// Change is what brings one family's mangle table to the plan, in one
+// transaction.
+type Change struct {
+	// Write are chains whose content changes; Delete are chains of ours that
+	// the plan no longer has.
+	Write  []plan.Chain
+	Delete []string
+	// AddJumps and DeleteJumps are rules of built-in chains.
+	AddJumps    []plan.Jump
+	DeleteJumps []Jump
+	// Starts are the turns after which the written cascades begin, by chain.
+	Starts map[string]uint64
+}
+
+// Empty says that the kernel already holds what the plan wants.
+func (c Change) Empty() bool {
+	return len(c.Write)+len(c.Delete)+len(c.AddJumps)+len(c.DeleteJumps) == 0
+}
+
+// Diff compares a plan with the kernel. starts are the slots at which the
+// kernel's cascades began when they were written; a cascade that is written
+// again starts where the old one stands.
+func Diff(want plan.Family, have *Table, starts map[string]uint64) Change {
+	change := Change{Starts: map[string]uint64{}}
+	planned := map[string]bool{}
+	for _, chain := range want.Chains {
+		planned[chain.Name] = true
+		if old := have.Chains[chain.Name]; old == nil || !old.holds(chain) {
+			change.Write = append(change.Write, chain)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(have.Chains)) {
+		if !planned[name] {
+			change.Delete = append(change.Delete, name)
+		}
+	}
+	if !sameJumps(want.Jumps, have.Jumps) {
+		change.AddJumps, change.DeleteJumps = want.Jumps, have.Jumps
+	}
+	if have.Legacy && !change.Empty() {
+		change.addCascades(want.Chains)
+	}
+	for _, chain := range change.Write {
+		if len(chain.Cascade) == 0 {
+			continue
+		}
+		change.Starts[chain.Name] = starts[chain.Name]
+		if old := have.Chains[chain.Name]; old != nil {
+			change.Starts[chain.Name] += old.Turns()
+		}
+	}
+	return change
+}
+
+// StartsAfter returns the slots at which the kernel's cascades began to be
+// dealt once the change is made, given those before it.
+func (c Change) StartsAfter(before map[string]uint64) map[string]uint64 {
+	after := maps.Clone(before)
+	if after == nil {
+		after = map[string]uint64{}
+	}
+	maps.Copy(after, c.Starts)
+	for _, name := range c.Delete {
+		delete(after, name)
+	}
+	return after
+}
+
+// addCascades adds all cascades to what is written. The legacy back end loads
+// the whole table anew, whatever was changed, and with it the counters of all
+// cascades; written again, they go on where they stood.
+func (c *Change) addCascades(chains []plan.Chain) {
+	for _, chain := range chains {
+		written := slices.ContainsFunc(c.Write, func(w plan.Chain) bool { return w.Name == chain.Name })
+		if len(chain.Cascade) > 0 && !written {
+			c.Write = append(c.Write, chain)
+		}
+	}
+}
+
+func (c *Chain) holds(want plan.Chain) bool {
+	return c.Rules == want.Len() && (c.Rules == 0 || c.Comment == want.Mark())
+}
+
+// sameJumps says whether the built-in chains hold each wanted jump exactly
+// once and no other jump of ours.
+func sameJumps(want []plan.Jump, have []Jump) bool {
+	if len(want) != len(have) {
+		return false
+	}
+	for _, w := range want {
+		if !slices.Contains(have, Jump{w.Chain, w.Rule.Args("")}) {
+			return false
+		}
+	}
+	return true
+}
+
+// Input is the transaction as iptables-restore --noflush reads it. Naming a
+// chain empties it; chains that are not named stay as they are.
+func (c Change) Input() string {
+	var text strings.Builder
+	text.WriteString("*mangle\n")
+	for _, chain := range c.Write {
+		fmt.Fprintf(&text, ":%s - [0:0]\n", chain.Name)
+	}
+	for _, name := range c.Delete {
+		fmt.Fprintf(&text, ":%s - [0:0]\n", name)
+	}
+	for _, chain := range c.Write {
+		mark := chain.Mark()
+		for _, rule := range chain.Written(c.Starts[chain.Name]) {
+			fmt.Fprintf(&text, "-A %s %s\n", chain.Name, rule.Args(mark))
+		}
+	}
+	for _, jump := range c.DeleteJumps {
+		fmt.Fprintf(&text, "-D %s %s\n", jump.Chain, jump.Rule)
+	}
+	for _, jump := range c.AddJumps {
+		fmt.Fprintf(&text, "-A %s %s\n", jump.Chain, jump.Rule.Args(""))
+	}
+	for _, name := range c.Delete {
+		fmt.Fprintf(&text, "-X %s\n", name)
+	}
+	text.WriteString("COMMIT\n")
+	return text.String()
+}

@@ -1,0 +1,145 @@
+package iptables
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	goiptables "github.com/coreos/go-iptables/iptables"
+
+	"loadbalance/internal/family"
+)
+
+// Backend chooses the programs: "auto" takes iptables-save and
+// iptables-restore as the system's alternatives have them, "nft" and "legacy"
+// take the ones of that back end by name.
+type Backend string
+
+// The back ends that --iptables takes.
+const (
+	Auto   Backend = "auto"
+	NFT    Backend = "nft"
+	Legacy Backend = "legacy"
+)
+
+const (
+	// lockSeconds is how long iptables waits for others that hold the xtables
+	// lock. fw3 and docker hold it for well under a second each.
+	lockSeconds = "5"
+	// timeout bounds one run of a program, lock included. A full table of 60
+	// members is loaded in well under a second on a PC; a slow router gets
+	// fifty times that.
+	timeout = 30 * time.Second
+)
+
+// Tool runs the programs of one back end.
+type Tool struct {
+	Backend Backend
+}
+
+// ErrMissing says that a program is not installed.
+var ErrMissing = errors.New("is not installed")
+
+// name returns a program's name, such as ip6tables-nft-restore.
+func (t Tool) name(f family.Family, suffix string) string {
+	name := "iptables"
+	if f == family.IPv6 {
+		name = "ip6tables"
+	}
+	if t.Backend == NFT || t.Backend == Legacy {
+		name += "-" + string(t.Backend)
+	}
+	return name + suffix
+}
+
+// Read returns our part of the mangle table.
+func (t Tool) Read(f family.Family) (*Table, error) {
+	output, err := t.run(t.name(f, "-save"), "", "-c", "-t", "mangle")
+	if err != nil {
+		return nil, fmt.Errorf("mangle save (%s): %w", f, err)
+	}
+	table, err := Parse(output)
+	if err != nil {
+		return nil, fmt.Errorf("mangle save (%s): %w", f, err)
+	}
+	return table, nil
+}
+
+// Write runs a transaction. If the kernel refuses any of it, nothing has
+// changed, and the error is an *InputError.
+func (t Tool) Write(f family.Family, change Change) error {
+	input := change.Input()
+	_, err := t.run(t.name(f, "-restore"), input, "--noflush", "-w", lockSeconds)
+	if err == nil {
+		return nil
+	}
+	return &InputError{Family: f, Input: input, Err: err}
+}
+
+// Version tells which iptables answers, as go-iptables sees it.
+func (t Tool) Version(f family.Family) (string, error) {
+	protocol := goiptables.ProtocolIPv4
+	if f == family.IPv6 {
+		protocol = goiptables.ProtocolIPv6
+	}
+	tables, err := goiptables.New(goiptables.IPFamily(protocol), goiptables.Path(t.name(f, "")))
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", fmt.Errorf("%s %w", t.name(f, ""), ErrMissing)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", t.name(f, ""), err)
+	}
+	major, minor, patch := tables.GetIptablesVersion()
+	return fmt.Sprintf("%d.%d.%d", major, minor, patch), nil
+}
+
+func (t Tool) run(name, input string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdin = strings.NewReader(input)
+	// If we are killed, the program must not go on and write behind the back
+	// of the next apply. The kernel watches the thread, so it is kept.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var output, messages bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &messages
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, fmt.Errorf("%s %w", name, ErrMissing)
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s did not end within %s", name, timeout)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(messages.String()))
+	}
+	return output.Bytes(), nil
+}
+
+// InputError says that iptables-restore refused a transaction. The message is
+// short; Numbered gives the log what the line number in it refers to.
+type InputError struct {
+	Family family.Family
+	Input  string
+	Err    error
+}
+
+func (e *InputError) Error() string { return fmt.Sprintf("mangle restore (%s): %v", e.Family, e.Err) }
+func (e *InputError) Unwrap() error { return e.Err }
+
+// Numbered returns the input with line numbers.
+func (e *InputError) Numbered() string {
+	var text strings.Builder
+	for i, line := range strings.Split(strings.TrimSuffix(e.Input, "\n"), "\n") {
+		fmt.Fprintf(&text, "%4d  %s\n", i+1, line)
+	}
+	return text.String()
+}

@@ -1,0 +1,177 @@
+// Package routing owns our ip rules and our routes: it reads those that carry
+// our protocol number, compares them with a plan, and adds, replaces and
+// deletes them. Rules and routes of anybody else are never read into a diff,
+// never replaced and never deleted, even in our own tables and priorities.
+package routing
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
+)
+
+// Protocol marks every rule and route of ours. Numbers above 4 are the user's
+// to choose; 108 is used neither by linux/rtnetlink.h (gated 8 to mrouted 17,
+// keepalived 18, babel 42, OVN 84, openr 99, BGP 186 to EIGRP 192) nor by
+// BIRD (12), FRR (186 to 198), Calico (80) or systemd-networkd (2 to 4, 16).
+const Protocol = 108
+
+// Our rules lie in this window of priorities; a rule with our protocol outside
+// of it was put there by somebody else's hand and is left alone.
+const (
+	FirstPriority = 6000
+	LastPriority  = 9999
+)
+
+// mainTable is the main table's number (RT_TABLE_MAIN in linux/rtnetlink.h), which
+// commands may write by name.
+const mainTable = 254
+
+// State is what the kernel holds of ours in one family.
+type State struct {
+	Rules  []Rule
+	Routes []Route
+}
+
+// Rule is a rule of ours as the kernel holds it.
+type Rule struct {
+	plan.IPRule
+	// Odd says that the rule has a selector or an action which we never
+	// write, so it equals no planned rule.
+	Odd bool
+	raw []byte
+}
+
+// Route is a route of ours as the kernel holds it.
+type Route struct {
+	plan.Route
+	// Odd says that the route has a metric, several next hops or another
+	// property which we never write, so it equals no planned route.
+	Odd bool
+	// apart says that the kernel keeps the route beside a planned one to the
+	// same destination, because its metric (or TOS, or source) is another.
+	apart bool
+	raw   []byte
+}
+
+// Kernel is the access that operations need. Errors name the object.
+type Kernel interface {
+	// Read returns our rules and routes. A family that the kernel does not
+	// have is empty.
+	Read(family.Family) (State, error)
+	AddRule(family.Family, plan.IPRule) error
+	DeleteRule(family.Family, Rule) error
+	AddRoute(family.Family, plan.Route) error
+	// ReplaceRoute changes the route to the same destination in the same
+	// table in place: the table always holds the old or the new one.
+	ReplaceRoute(family.Family, plan.Route) error
+	DeleteRoute(family.Family, Route) error
+}
+
+// normalRule returns a planned rule as the kernel would print it.
+func normalRule(r plan.IPRule) plan.IPRule {
+	if r.Mask == 0 {
+		r.Mark = 0
+	}
+	r.Mark &= r.Mask
+	if !r.From.IsValid() || r.From.Bits() == 0 {
+		r.From = netip.Prefix{}
+	} else {
+		r.From = r.From.Masked()
+	}
+	if r.Suppress < 0 {
+		r.Suppress = -1
+	}
+	return r
+}
+
+// normalRoute returns a planned route as the kernel would print it.
+func normalRoute(r plan.Route) plan.Route {
+	r.Destination = r.Destination.Masked()
+	if r.Type != plan.Unicast {
+		r.Device = ""
+	}
+	return r
+}
+
+func ruleText(f family.Family, verb string, r plan.IPRule) string {
+	var b strings.Builder
+	b.WriteString("ip " + familyFlag(f) + " rule " + verb)
+	if r.From.IsValid() {
+		b.WriteString(" from " + prefixText(r.From))
+	}
+	if r.Mask != 0 {
+		fmt.Fprintf(&b, " fwmark 0x%x/0x%x", r.Mark, r.Mask)
+	}
+	if r.OIF != "" {
+		b.WriteString(" oif " + r.OIF)
+	}
+	b.WriteString(" lookup " + tableText(r.Table))
+	if r.Suppress >= 0 {
+		fmt.Fprintf(&b, " suppress_prefixlength %d", r.Suppress)
+	}
+	fmt.Fprintf(&b, " priority %d protocol %d", r.Priority, Protocol)
+	return b.String()
+}
+
+func routeText(f family.Family, verb string, r plan.Route) string {
+	var b strings.Builder
+	b.WriteString("ip " + familyFlag(f) + " route " + verb + " ")
+	b.WriteString(typeText(r.Type) + prefixText(r.Destination))
+	if r.Gateway.IsValid() {
+		b.WriteString(" via " + r.Gateway.String())
+	}
+	if r.Device != "" {
+		b.WriteString(" dev " + r.Device)
+	}
+	if r.Source.IsValid() {
+		b.WriteString(" src " + r.Source.String())
+	}
+	fmt.Fprintf(&b, " table %s protocol %d", tableText(r.Table), Protocol)
+	if r.OnLink {
+		b.WriteString(" onlink")
+	}
+	return b.String()
+}
+
+func familyFlag(f family.Family) string {
+	if f == family.IPv6 {
+		return "-6"
+	}
+	return "-4"
+}
+
+func tableText(table int) string {
+	if table == mainTable {
+		return "main"
+	}
+	return strconv.Itoa(table)
+}
+
+func typeText(t plan.RouteType) string {
+	switch t {
+	case plan.Unicast:
+		return ""
+	case plan.Blackhole:
+		return "blackhole "
+	case plan.Unreachable:
+		return "unreachable "
+	case plan.Throw:
+		return "throw "
+	}
+	return fmt.Sprintf("type %d ", t)
+}
+
+func prefixText(p netip.Prefix) string {
+	if p.Bits() == 0 {
+		return "default"
+	}
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
+}

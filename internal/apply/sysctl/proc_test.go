@@ -1,0 +1,78 @@
+package sysctl
+
+import (
+	"errors"
+	"io/fs"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netns"
+)
+
+// freshNamespace moves the test into a network namespace of its own. The
+// thread stays locked, so it ends with the test's goroutine and takes the
+// namespace along.
+func freshNamespace(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	handle, err := netns.New()
+	if err != nil {
+		t.Fatalf("network namespace (tests run as root): %v", err)
+	}
+	t.Cleanup(func() { handle.Close() })
+}
+
+func run(t *testing.T, command string) string {
+	t.Helper()
+	words := strings.Fields(command)
+	out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func TestKernel(t *testing.T) {
+	freshNamespace(t)
+	run(t, "ip link add eth0.100 type veth peer name far")
+	const path = "net/ipv4/conf/eth0.100/rp_filter"
+	const printed = "net.ipv4.conf.eth0/100.rp_filter"
+	run(t, "sysctl -w "+printed+"=1")
+	dir := t.TempDir()
+	commands := apply(t, dir, Proc{}, want(path, "2", "net/ipv4/conf/gone/rp_filter", "2"), false)
+	if len(commands) != 1 || commands[0] != "sysctl -w "+printed+"=2" {
+		t.Errorf("commands %q", commands)
+	}
+	if got := run(t, "sysctl -n "+printed); got != "2" {
+		t.Errorf("the kernel has %s, want 2", got)
+	}
+	if got := strings.Join(apply(t, dir, Proc{}, nil, false), "\n"); got != "sysctl -w "+printed+"=1" {
+		t.Errorf("restored with %q", got)
+	}
+	if got := run(t, "sysctl -n "+printed); got != "1" {
+		t.Errorf("the kernel has %s, want 1", got)
+	}
+	apply(t, dir, Proc{}, want(path, "2"), false)
+	run(t, "ip link del eth0.100")
+	apply(t, dir, Proc{}, nil, false)
+}
+
+func TestErrorsNameTheSetting(t *testing.T) {
+	freshNamespace(t)
+	if err := (Proc{}).Write("net/ipv4/conf/wan1/rp_filter", "2"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "net.ipv4.conf.wan1.rp_filter") {
+		t.Errorf("no such device: %v", err)
+	}
+	if err := (Proc{}).Write("net/ipv4/conf/all/rp_filter", "x"); err == nil || !strings.Contains(err.Error(), "net.ipv4.conf.all.rp_filter") {
+		t.Errorf("a bad value: %v", err)
+	}
+	for _, path := range []string{"net/../../../etc/passwd", "/etc/passwd", ""} {
+		if _, err := (Proc{}).Read(path); err == nil {
+			t.Errorf("%q was read", path)
+		}
+		if err := (Proc{}).Write(path, "x"); err == nil {
+			t.Errorf("%q was written", path)
+		}
+	}
+}

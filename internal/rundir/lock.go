@@ -1,0 +1,129 @@
+package rundir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Every apply and stop holds the lock. At most one more waits for it: that one
+// reads the world only after it has the lock, so it sees everything that
+// happened up to then, and whoever else wants an apply meanwhile needs none of
+// its own but takes the waiter's result.
+//
+//	lock   held while the kernel is changed
+//	queue  held by the one that waits for lock
+//	result what the last holder of lock did, and when it began
+const (
+	lockFile   = "lock"
+	queueFile  = "queue"
+	resultFile = "result.json"
+)
+
+// Result is what one run did, for those that shared it.
+type Result struct {
+	// Began is the time in nanoseconds since boot at which the run had the
+	// lock and began to read.
+	Began int64 `json:"began"`
+	// Request is what the run was asked to do; only equal requests can share.
+	Request string `json:"request"`
+	Code    int    `json:"code"`
+	Text    string `json:"text,omitempty"`
+}
+
+// Turn is the right to change the kernel.
+type Turn struct {
+	dir   Dir
+	lock  *os.File
+	began int64
+}
+
+// Wait waits for its turn. If meanwhile another run with the same request has
+// begun and ended, it returns that run's result instead of a turn.
+func (d Dir) Wait(request string) (*Turn, *Result, error) {
+	if err := d.Create(); err != nil {
+		return nil, nil, err
+	}
+	arrived, err := sinceBoot()
+	if err != nil {
+		return nil, nil, err
+	}
+	queue, err := d.lock(queueFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer queue.Close()
+	lock, err := d.lock(lockFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	last, err := d.lastResult()
+	if err == nil && last.Request == request && last.Began > arrived {
+		lock.Close()
+		return nil, &last, nil
+	}
+	began, err := sinceBoot()
+	if err != nil {
+		lock.Close()
+		return nil, nil, err
+	}
+	return &Turn{dir: d, lock: lock, began: began}, nil, nil
+}
+
+// End keeps the result for those who wait for the same and gives up the turn.
+func (t *Turn) End(request string, code int, text string) error {
+	defer t.lock.Close()
+	data, err := json.Marshal(Result{Began: t.began, Request: request, Code: code, Text: text})
+	if err != nil {
+		return err
+	}
+	return t.dir.write(resultFile, data)
+}
+
+// lock opens a file and waits until nobody else has it locked. Closing the
+// file, or the end of the process, gives the lock back.
+func (d Dir) lock(name string) (*os.File, error) {
+	file, err := os.OpenFile(d.path(name), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("lock %s: %w", d.path(name), err)
+	}
+	return file, nil
+}
+
+// lastResult returns the zero result when there is none, or when the last run
+// was killed while it wrote.
+func (d Dir) lastResult() (Result, error) {
+	text, err := os.ReadFile(d.path(resultFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Result{}, nil
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	var result Result
+	err = json.Unmarshal(text, &result)
+	return result, err
+}
+
+// sinceBoot returns a clock that all processes share and that nobody sets.
+func sinceBoot() (int64, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return 0, os.NewSyscallError("clock_gettime", err)
+	}
+	return now.Nano(), nil
+}

@@ -1,0 +1,115 @@
+// Package rundir owns the run directory (/var/run/loadbalance): what has to
+// outlive one run of the program but not a reboot. None of it is needed to
+// recognise what is ours in the kernel; when it is lost, the next apply finds
+// out what it can and goes on.
+package rundir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"loadbalance/internal/plan"
+)
+
+// Dir is the run directory.
+type Dir string
+
+const (
+	stateFile   = "state.json"
+	configFile  = "accepted"
+	stoppedFile = "stopped"
+)
+
+// State is what one run tells the next.
+type State struct {
+	Indices plan.Indices `json:"indices"`
+	// Families are by name: ipv4, ipv6.
+	Families map[string]Family `json:"families,omitempty"`
+}
+
+// Family is what we remember of one family's mangle table.
+type Family struct {
+	// Starts are the slots at which the cascades began when they were
+	// written, by chain.
+	Starts map[string]uint64 `json:"starts,omitempty"`
+	// Legacy says which back end holds our chains.
+	Legacy bool `json:"legacy,omitempty"`
+	// CreatedTable says that the nftables table did not exist before us.
+	CreatedTable bool `json:"created_table,omitempty"`
+}
+
+func (d Dir) path(name string) string { return filepath.Join(string(d), name) }
+
+// Create makes the directory.
+func (d Dir) Create() error { return os.MkdirAll(string(d), 0o755) }
+
+// State reads what the last run left. found is false when there is nothing,
+// or nothing that can be read: that is as good as a directory that was lost.
+func (d Dir) State() (state State, found bool, err error) {
+	text, err := os.ReadFile(d.path(stateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return State{}, false, nil
+	}
+	if err != nil {
+		return State{}, false, err
+	}
+	if err := json.Unmarshal(text, &state); err != nil {
+		return State{}, false, fmt.Errorf("%s: %w", d.path(stateFile), err)
+	}
+	return state, true, nil
+}
+
+// SaveState keeps state for the next run.
+func (d Dir) SaveState(state State) error {
+	text, err := json.MarshalIndent(state, "", "\t")
+	if err != nil {
+		return err
+	}
+	return d.write(stateFile, append(text, '\n'))
+}
+
+// Accepted returns the text of the last configuration without errors that was
+// applied; an error that matches fs.ErrNotExist means that there is none.
+func (d Dir) Accepted() ([]byte, error) { return os.ReadFile(d.path(configFile)) }
+
+// Accept keeps the text of a configuration that was applied.
+func (d Dir) Accept(text []byte) error { return d.write(configFile, text) }
+
+// Stopped says whether somebody has stopped the service: events then do
+// nothing.
+func (d Dir) Stopped() bool {
+	_, err := os.Stat(d.path(stoppedFile))
+	return err == nil
+}
+
+// SetStopped leaves or removes the mark that the service is stopped. With the
+// mark goes the accepted configuration: a stopped service has none.
+func (d Dir) SetStopped(stopped bool) error {
+	if !stopped {
+		return d.remove(stoppedFile)
+	}
+	return errors.Join(d.write(stoppedFile, nil), d.remove(configFile))
+}
+
+func (d Dir) remove(name string) error {
+	if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (d Dir) write(name string, text []byte) error { return WriteFile(d.path(name), text) }
+
+// WriteFile replaces a file at once: a reader, or a run after a crash, sees
+// the old text or the new one.
+func WriteFile(path string, text []byte) error {
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, text, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
+}
