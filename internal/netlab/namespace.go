@@ -1,0 +1,210 @@
+package netlab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Namespace is an anonymous network namespace.
+type Namespace struct {
+	// Name says in messages which one it is; it is no name in the system.
+	Name string
+	fd   int
+}
+
+func newNamespace(name string) (*Namespace, error) {
+	ns := &Namespace{Name: name, fd: -1}
+	err := onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("create namespace (needs root): %w", err)
+		}
+		fd, err := openCurrent()
+		ns.fd = fd
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return ns, nil
+}
+
+func (ns *Namespace) close() {
+	if ns.fd >= 0 {
+		unix.Close(ns.fd)
+	}
+	ns.fd = -1
+}
+
+// Path names the namespace as a file, for "nsenter --net=PATH", from any process
+// and as long as this one lives.
+func (ns *Namespace) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.fd) }
+
+// Do runs f on a thread that is inside the namespace. Sockets that f opens and
+// processes that it starts belong to the namespace, and so does what f reads in
+// /proc/thread-self/net and /proc/sys/net; /proc/net and /sys show the host's.
+// Goroutines that f starts are outside.
+func (ns *Namespace) Do(f func() error) error {
+	return onThread(func() error {
+		if err := unix.Setns(ns.fd, unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter namespace %s: %w", ns.Name, err)
+		}
+		return f()
+	})
+}
+
+// onThread runs f, which may change the thread's namespace, on a locked thread
+// and brings the thread back. A thread that cannot go back stays locked; the
+// runtime ends it together with its goroutine, for which reason f runs on a
+// goroutine of its own.
+func onThread(f func() error) error {
+	result := make(chan error, 1)
+	go func() {
+		err := errors.New("panic or Goexit inside a namespace")
+		defer func() { result <- err }()
+		runtime.LockOSThread()
+		home, openErr := openCurrent()
+		if openErr != nil {
+			err = openErr
+			return
+		}
+		defer unix.Close(home)
+		err = f()
+		if back := unix.Setns(home, unix.CLONE_NEWNET); back != nil {
+			err = errors.Join(err, fmt.Errorf("leave namespace: %w", back))
+			return
+		}
+		runtime.UnlockOSThread()
+	}()
+	return <-result
+}
+
+func openCurrent() (int, error) {
+	fd, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open own namespace: %w", err)
+	}
+	return fd, nil
+}
+
+// Command is a command that will run in the namespace, for callers that need
+// pipes, signals or a context. It costs one more execve than Run (nsenter, which
+// then becomes the command: the process stays the same).
+func (ns *Namespace) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + ns.Path(), "--", name}, args...)...)
+}
+
+// Start starts cmd in the namespace, without nsenter.
+func (ns *Namespace) Start(cmd *exec.Cmd) error { return ns.Do(cmd.Start) }
+
+// Run runs a command in the namespace and returns its output, both streams
+// together. The error holds the output as well.
+func (ns *Namespace) Run(name string, args ...string) (string, error) {
+	return ns.RunInput("", name, args...)
+}
+
+// RunInput is Run with a standard input.
+func (ns *Namespace) RunInput(input, name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	var out strings.Builder
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &out
+	err := ns.Start(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %s %s: %w: %s", ns.Name, name, strings.Join(args, " "), err, strings.TrimSpace(out.String()))
+	}
+	return out.String(), err
+}
+
+// batch runs one command with the lines as its standard input, unless there are
+// none. The error names the line that the command refused.
+func (ns *Namespace) batch(lines string, command ...string) error {
+	if lines == "" {
+		return nil
+	}
+	out, err := ns.RunInput(lines, command[0], command[1:]...)
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, refusedLine(out, lines))
+	}
+	return nil
+}
+
+// refusedLine finds the line whose number a message of ip or tc ("Command failed
+// -:12") or of iptables-restore ("line 12 failed", "at line: 12") gives.
+func refusedLine(message, lines string) string {
+	for _, before := range []string{"Command failed -:", "at line: ", "line "} {
+		_, rest, found := strings.Cut(message, before)
+		if !found {
+			continue
+		}
+		number := 0
+		if _, err := fmt.Sscanf(rest, "%d", &number); err != nil {
+			continue
+		}
+		if all := strings.Split(lines, "\n"); number >= 1 && number <= len(all) {
+			return all[number-1]
+		}
+	}
+	return lines
+}
+
+// ip runs lines of "ip" commands in one process.
+func (ns *Namespace) ip(lines string) error { return ns.batch(lines, "ip", "-batch", "-") }
+
+// Sysctl writes a value, named as in "net/ipv4/ip_forward", below /proc/sys.
+func (ns *Namespace) Sysctl(name, value string) error {
+	return ns.Do(func() error {
+		if err := os.WriteFile("/proc/sys/"+name, []byte(value), 0); err != nil {
+			return fmt.Errorf("%s: sysctl %s=%s: %w", ns.Name, name, value, err)
+		}
+		return nil
+	})
+}
+
+// awaitAddresses waits until the kernel lets all IPv6 addresses be used, which it
+// does asynchronously, even without duplicate address detection.
+func (ns *Namespace) awaitAddresses() error {
+	return ns.Do(func() error {
+		for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+			tentative, err := tentativeAddress()
+			if tentative == "" || err != nil {
+				return err
+			}
+			if time.Now().After(end) {
+				return fmt.Errorf("%s: address still tentative: %s", ns.Name, tentative)
+			}
+		}
+	})
+}
+
+// tentativeAddress returns the line of an address that cannot be used yet.
+func tentativeAddress() (string, error) {
+	data, err := os.ReadFile("/proc/thread-self/net/if_inet6")
+	if err != nil {
+		return "", err
+	}
+	for _, line := range strings.Split(string(data), "\n") {
+		fields := strings.Fields(line) // address, index, length, scope, flags, device
+		if len(fields) < 6 {
+			continue
+		}
+		flags, err := strconv.ParseUint(fields[4], 16, 32)
+		if err != nil {
+			return "", fmt.Errorf("if_inet6: %w", err)
+		}
+		if flags&unix.IFA_F_TENTATIVE != 0 {
+			return line, nil
+		}
+	}
+	return "", nil
+}
