@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"loadbalance/internal/apply"
+	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/uplink"
+)
+
+// applyCommand brings the kernel to the configuration, under the lock. A run
+// that had to wait while another one with the same request did everything
+// returns that one's result.
+func applyCommand(in *invocation) int {
+	return in.locked("apply", func() int {
+		cfg, err := in.readConfig()
+		if err != nil {
+			in.log.Error(err.Error())
+			return exitUsage
+		}
+		return in.apply(cfg)
+	})
+}
+
+// stopCommand removes everything of ours, under the lock.
+func stopCommand(in *invocation) int {
+	return in.locked("stop", in.stop)
+}
+
+// locked runs work under the lock and shares its result.
+func (in *invocation) locked(name string, work func() int) int {
+	request := strings.Join([]string{name, in.configDir, in.iptables, in.rtTables}, " ")
+	turn, shared, err := in.run().Wait(request)
+	if err != nil {
+		return in.fail(fmt.Errorf("run directory: %w", err))
+	}
+	if shared != nil {
+		if shared.Text != "" {
+			in.log.Notice(shared.Text)
+		}
+		return shared.Code
+	}
+	code := work()
+	if err := turn.End(request, code, in.log.kept.String()); err != nil {
+		return in.fail(fmt.Errorf("run directory: %w", err))
+	}
+	return code
+}
+
+// apply applies a configuration that could be read. With errors in it, a
+// running system stays as it is; a system that holds nothing of ours (boot)
+// gets what is right in it. Either way the user is told by exit code 2.
+func (in *invocation) apply(cfg *configuration) int {
+	in.log.SetLevel(cfg.Globals.LogLevel)
+	in.report(cfg)
+	if cfg.problems.Fatal() {
+		in.log.Error("nothing was applied: the section 'globals' has errors")
+		return exitUsage
+	}
+	faulty := cfg.problems.HasErrors()
+	if !cfg.Globals.Enabled && !faulty {
+		return in.stop()
+	}
+	s, err := in.openSystem()
+	if err != nil {
+		return in.fail(err)
+	}
+	defer s.Close()
+	actual, err := s.Read()
+	if err != nil {
+		return in.fail(err)
+	}
+	if faulty && in.running(actual) {
+		in.log.Error("nothing was changed: the configuration that ran before goes on")
+		return exitUsage
+	}
+	if err := in.change(s, cfg, actual); err != nil {
+		return in.fail(err)
+	}
+	if faulty {
+		in.log.Error("the faulty sections were left out, the rest was applied")
+		return exitUsage
+	}
+	if err := in.run().Accept(cfg.text); err != nil {
+		return in.fail(fmt.Errorf("run directory: %w", err))
+	}
+	return exitDone
+}
+
+// running says whether there is a state that a faulty file must not touch.
+func (in *invocation) running(actual *apply.Actual) bool {
+	_, err := in.run().Accepted()
+	return err == nil || actual.Ours()
+}
+
+// change brings the kernel to a configuration and prints what changed.
+func (in *invocation) change(s *system, cfg *configuration, actual *apply.Actual) error {
+	uplinks, err := in.source().Read(cfg.Members)
+	if err != nil {
+		return fmt.Errorf("uplinks: %w", err)
+	}
+	changes, err := s.Plan(cfg.Config, uplinks, actual)
+	if err != nil {
+		return err
+	}
+	for _, notice := range changes.Plan.Notices {
+		in.log.Notice(notice)
+	}
+	if err := in.run().SetStopped(false); err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	if err := s.Apply(changes, actual); err != nil {
+		in.logRefused(err)
+		return err
+	}
+	for _, line := range changes.Summary() {
+		fmt.Fprintln(in.out, line)
+	}
+	return nil
+}
+
+// source is where the state of the members is read.
+func (in *invocation) source() uplink.Source { return uplink.KernelSource{} }
+
+// logRefused writes the numbered input that iptables-restore refused: its
+// message names only a line.
+func (in *invocation) logRefused(err error) {
+	var refused *iptables.InputError
+	if errors.As(err, &refused) {
+		in.log.Error(refused.Numbered())
+	}
+}
+
+// stop removes everything of ours and leaves the mark that keeps events from
+// bringing it back.
+func (in *invocation) stop() int {
+	s, err := in.openSystem()
+	if err != nil {
+		return in.fail(err)
+	}
+	defer s.Close()
+	if err := in.run().SetStopped(true); err != nil {
+		return in.fail(fmt.Errorf("run directory: %w", err))
+	}
+	if err := s.Stop(); err != nil {
+		in.logRefused(err)
+		return in.fail(err)
+	}
+	return exitDone
+}

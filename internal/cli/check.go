@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/apply"
+	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/family"
+)
+
+// checkCommand reports all problems of the configuration, and without
+// --config-only those of the system. Warnings alone are no failure.
+func checkCommand(in *invocation) int {
+	cfg, err := in.readConfig()
+	if err != nil {
+		in.log.Error(err.Error())
+		return exitUsage
+	}
+	in.report(cfg)
+	if cfg.problems.HasErrors() {
+		return exitUsage
+	}
+	if in.configOnly {
+		return exitDone
+	}
+	return in.checkSystem(cfg)
+}
+
+func (in *invocation) checkSystem(cfg *configuration) int {
+	tool := iptables.Tool{Backend: iptables.Backend(in.iptables)}
+	if _, err := tool.Version(family.IPv4); err != nil {
+		return in.fail(err)
+	}
+	if _, err := tool.Version(family.IPv6); err != nil {
+		in.log.Warning(fmt.Sprintf("%v: IPv6 is not balanced", err))
+	}
+	uplinks, err := in.source().Read(cfg.Members)
+	if err != nil {
+		return in.fail(fmt.Errorf("uplinks: %w", err))
+	}
+	changes, err := apply.FromNothing(cfg.Config, uplinks)
+	if err != nil {
+		return in.fail(err)
+	}
+	for _, notice := range changes.Plan.Notices {
+		in.log.Warning(notice)
+	}
+	for _, m := range changes.Plan.Members {
+		if !m.IPv4.Up && !m.IPv6.Up {
+			in.log.Warning(fmt.Sprintf("member '%s' is left out: %s", m.Name, m.IPv4.Reason))
+		}
+	}
+	if err := in.rehearse(changes); err != nil {
+		in.logRefused(err)
+		return in.fail(fmt.Errorf("the kernel or iptables does not take the rules (is a kernel module missing?): %w", err))
+	}
+	return exitDone
+}
+
+// rehearse loads chains and sets into a network namespace of its own, where
+// they touch nobody: only that shows whether every match and target is there,
+// in iptables and in the kernel. (iptables-restore --test does not ask the
+// kernel.)
+func (in *invocation) rehearse(changes *apply.Changes) error {
+	result := make(chan error)
+	go func() {
+		// The thread keeps the namespace and is never given back: it ends
+		// with this goroutine.
+		runtime.LockOSThread()
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			in.log.Notice("the rules were not tried: this kernel has no network namespaces")
+			result <- nil
+			return
+		}
+		result <- in.load(changes)
+	}()
+	return <-result
+}
+
+func (in *invocation) load(changes *apply.Changes) error {
+	s, err := in.openSystem()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	err = s.Rehearse(changes)
+	if errors.Is(err, iptables.ErrMissing) {
+		return nil // reported already
+	}
+	return err
+}

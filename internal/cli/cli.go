@@ -1,0 +1,170 @@
+// Package cli is the command line: one file per command. It finds flags and
+// the command, wires the packages together, and turns what they return into
+// output and exit codes. Results go to standard output, messages to standard
+// error or to syslog.
+package cli
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+
+	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/rundir"
+)
+
+// Version is set when a release is built.
+var Version = "0.0.0-dev"
+
+// The exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2 // usage or configuration
+)
+
+const usage = `usage: loadbalance [FLAGS] COMMAND
+
+commands:
+  apply     bring the kernel to what the configuration asks for
+  plan      print what apply would change, as commands
+  check     report all problems of the configuration and of the system
+  stop      remove everything of ours from the kernel
+  status    show members, shares and connections
+  version   print the version
+
+flags, before or after the command:
+  --config-dir DIR   where the file 'loadbalance' lies (/etc/config)
+  --run-dir DIR      state between two runs (/var/run/loadbalance)
+  --rt-tables DIR    where table names are written (/etc/iproute2/rt_tables.d)
+  --iptables NAME    back end: auto, nft or legacy (auto)
+  --log WHERE        messages: stderr or syslog (stderr)
+  --uplinks FILE     plan: where the uplinks stand, as in 'status --json'; from an
+                     empty kernel and without root
+  --config-only      check: look only at the configuration
+  --json             status: as JSON
+`
+
+// options are the flags of all commands.
+type options struct {
+	configDir  string
+	runDir     string
+	rtTables   string
+	iptables   string
+	log        string
+	uplinks    string
+	configOnly bool
+	json       bool
+	version    bool
+}
+
+// invocation is one run of the program.
+type invocation struct {
+	options
+	out io.Writer
+	log *logger
+}
+
+// command is what a command does; it returns the exit code.
+type command func(*invocation) int
+
+var commands = map[string]command{
+	"apply":   applyCommand,
+	"plan":    planCommand,
+	"check":   checkCommand,
+	"stop":    stopCommand,
+	"status":  statusCommand,
+	"version": versionCommand,
+}
+
+// errUsage says that the command line was wrong; its text tells how.
+var errUsage = errors.New("usage")
+
+// Run runs the program and returns its exit code.
+func Run(args []string, out, errOut io.Writer) int {
+	opts, name, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) || name == "help" {
+		fmt.Fprint(out, usage)
+		return exitDone
+	}
+	if opts.version {
+		name = "version"
+	}
+	run := commands[name]
+	if err == nil && run == nil {
+		err = fmt.Errorf("%w: unknown command '%s'", errUsage, name)
+		if name == "" {
+			err = fmt.Errorf("%w: no command given", errUsage)
+		}
+	}
+	if err != nil {
+		fmt.Fprintf(errOut, "loadbalance: %v\n\n%s", err, usage)
+		return exitUsage
+	}
+	log, err := openLog(opts.log, errOut)
+	if err != nil {
+		fmt.Fprintf(errOut, "loadbalance: %v\n", err)
+		return exitFailed
+	}
+	defer log.Close()
+	return run(&invocation{options: opts, out: out, log: log})
+}
+
+// parse reads flags before and after the command.
+func parse(args []string) (options, string, error) {
+	var o options
+	flags := flag.NewFlagSet("loadbalance", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&o.configDir, "config-dir", "/etc/config", "")
+	flags.StringVar(&o.runDir, "run-dir", "/var/run/loadbalance", "")
+	flags.StringVar(&o.rtTables, "rt-tables", "/etc/iproute2/rt_tables.d", "")
+	flags.StringVar(&o.iptables, "iptables", string(iptables.Auto), "")
+	flags.StringVar(&o.log, "log", logStderr, "")
+	flags.StringVar(&o.uplinks, "uplinks", "", "")
+	flags.BoolVar(&o.configOnly, "config-only", false, "")
+	flags.BoolVar(&o.json, "json", false, "")
+	flags.BoolVar(&o.version, "version", false, "")
+	var words []string
+	for len(args) > 0 {
+		if err := flags.Parse(args); err != nil {
+			return o, "", err
+		}
+		args = flags.Args()
+		if len(args) > 0 {
+			words, args = append(words, args[0]), args[1:]
+		}
+	}
+	if len(words) == 0 {
+		return o, "", o.check()
+	}
+	if len(words) > 1 {
+		return o, words[0], fmt.Errorf("%w: unexpected argument '%s'", errUsage, words[1])
+	}
+	return o, words[0], o.check()
+}
+
+func (o options) check() error {
+	backends := []iptables.Backend{iptables.Auto, iptables.NFT, iptables.Legacy}
+	if !slices.Contains(backends, iptables.Backend(o.iptables)) {
+		return fmt.Errorf("%w: --iptables takes auto, nft or legacy, not '%s'", errUsage, o.iptables)
+	}
+	if o.log != logStderr && o.log != logSyslog {
+		return fmt.Errorf("%w: --log takes stderr or syslog, not '%s'", errUsage, o.log)
+	}
+	return nil
+}
+
+func (o options) run() rundir.Dir { return rundir.Dir(o.runDir) }
+
+func versionCommand(in *invocation) int {
+	fmt.Fprintf(in.out, "loadbalance %s\n", Version)
+	return exitDone
+}
+
+// fail reports an error and returns the exit code for it.
+func (in *invocation) fail(err error) int {
+	in.log.Error(err.Error())
+	return exitFailed
+}

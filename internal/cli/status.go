@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"fmt"
+
+	"loadbalance/internal/fwmark"
+	"loadbalance/internal/status"
+)
+
+// statusCommand shows the running service. Problems of the configuration are
+// part of what it shows and no failure of this command.
+func statusCommand(in *invocation) int {
+	cfg, err := in.readConfig()
+	if err != nil {
+		in.log.Error(err.Error())
+		return exitUsage
+	}
+	s, err := in.openSystem()
+	if err != nil {
+		return in.fail(err)
+	}
+	defer s.Close()
+	current, err := in.status(s, cfg)
+	if err != nil {
+		return in.fail(err)
+	}
+	if in.json {
+		err = current.WriteJSON(in.out)
+	} else {
+		err = current.WriteText(in.out)
+	}
+	if err != nil {
+		return in.fail(err)
+	}
+	return exitDone
+}
+
+func (in *invocation) status(s *system, cfg *configuration) (status.Status, error) {
+	actual, err := s.Read()
+	if err != nil {
+		return status.Status{}, err
+	}
+	uplinks, err := in.source().Read(cfg.Members)
+	if err != nil {
+		return status.Status{}, fmt.Errorf("uplinks: %w", err)
+	}
+	changes, err := s.Plan(cfg.Config, uplinks, actual)
+	if err != nil {
+		return status.Status{}, err
+	}
+	connections, err := status.CountConnections(s.connections.CountByMark, fwmark.Mask(cfg.Globals.MarkMask))
+	if err != nil {
+		return status.Status{}, err
+	}
+	var problems []string
+	for _, p := range cfg.problems {
+		problems = append(problems, p.String())
+	}
+	return status.New(status.Input{
+		Version: Version, Stopped: in.run().Stopped(), Problems: problems,
+		Actual: actual, Changes: changes, Uplinks: uplinks,
+		Mask: cfg.Globals.MarkMask, Connections: connections,
+	}), nil
+}
