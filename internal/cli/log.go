@@ -3,7 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
-	"log/syslog"
+	"os"
+	"slices"
 	"strings"
 )
 
@@ -21,30 +22,28 @@ var levels = []string{"error", "warning", "notice", "info", "debug"}
 // keeps the text for runs that share this run's result.
 type logger struct {
 	out    io.Writer
-	syslog *syslog.Writer
+	syslog *syslogSocket
 	level  int // index into levels of the least important that is written
 	kept   strings.Builder
 }
 
 func openLog(where string, errOut io.Writer) (*logger, error) {
-	l := &logger{out: errOut, level: 2}
+	l := &logger{out: errOut, level: slices.Index(levels, "notice")}
 	if where != logSyslog {
 		return l, nil
 	}
-	writer, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_NOTICE, "loadbalance")
+	socket, err := openSyslog()
 	if err != nil {
 		return nil, fmt.Errorf("syslog: %w", err)
 	}
-	l.syslog = writer
+	l.syslog = socket
 	return l, nil
 }
 
 // SetLevel leaves out what is less important than the named level.
 func (l *logger) SetLevel(name string) {
-	for i, level := range levels {
-		if level == name {
-			l.level = i
-		}
+	if level := slices.Index(levels, name); level >= 0 {
+		l.level = level
 	}
 }
 
@@ -55,14 +54,13 @@ func (l *logger) Close() {
 	}
 }
 
-func (l *logger) Error(text string)   { l.write(0, text) }
-func (l *logger) Warning(text string) { l.write(1, text) }
-func (l *logger) Notice(text string)  { l.write(2, text) }
-func (l *logger) Info(text string)    { l.write(3, text) }
+func (l *logger) Error(text string)   { l.write("error", text) }
+func (l *logger) Warning(text string) { l.write("warning", text) }
+func (l *logger) Notice(text string)  { l.write("notice", text) }
 
 // write writes a message line by line: syslog would join or cut longer ones.
-func (l *logger) write(level int, text string) {
-	if level > l.level {
+func (l *logger) write(level, text string) {
+	if slices.Index(levels, level) > l.level {
 		return
 	}
 	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
@@ -71,19 +69,8 @@ func (l *logger) write(level int, text string) {
 			fmt.Fprintln(l.out, line)
 			continue
 		}
-		// There is nowhere left to report that syslog is gone.
-		_ = l.toSyslog(level, line)
+		if err := l.syslog.Send(level, line); err != nil {
+			fmt.Fprintf(os.Stderr, "syslog: %v: %s\n", err, line)
+		}
 	}
-}
-
-func (l *logger) toSyslog(level int, line string) error {
-	switch level {
-	case 0:
-		return l.syslog.Err(line)
-	case 1:
-		return l.syslog.Warning(line)
-	case 2:
-		return l.syslog.Notice(line)
-	}
-	return l.syslog.Info(line)
 }

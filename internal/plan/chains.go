@@ -2,8 +2,8 @@ package plan
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
+	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 	"strings"
@@ -50,8 +50,9 @@ func chainName(prefix, name string) string {
 	if full := prefix + name; len(full) <= maxChainName {
 		return full
 	}
-	hash := sha256.Sum256([]byte(name))
-	suffix := "_" + hex.EncodeToString(hash[:4])
+	hash := fnv.New32a()
+	hash.Write([]byte(name)) // a hash never fails to take text
+	suffix := fmt.Sprintf("_%08x", hash.Sum32())
 	return prefix + name[:maxChainName-len(prefix)-len(suffix)] + suffix
 }
 
