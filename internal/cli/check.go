@@ -49,11 +49,6 @@ func (in *invocation) checkSystem(cfg *configuration) int {
 	for _, notice := range changes.Plan.Notices {
 		in.log.Warning(notice)
 	}
-	for _, m := range changes.Plan.Members {
-		if !m.IPv4.Up && !m.IPv6.Up {
-			in.log.Warning(fmt.Sprintf("member '%s' is left out: %s", m.Name, m.IPv4.Reason))
-		}
-	}
 	if err := in.rehearse(changes); err != nil {
 		in.logRefused(err)
 		return in.fail(fmt.Errorf("the kernel or iptables does not take the rules (is a kernel module missing?): %w", err))

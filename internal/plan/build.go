@@ -39,6 +39,8 @@ func Build(in Input) (*Plan, error) {
 	}
 	b.plan.Sysctls = b.sysctls()
 	b.plan.Members = b.states()
+	b.noteLeftOut()
+	b.noteUnused()
 	b.plan.TableNames = b.tableNames()
 	b.plan.Notices = b.notices
 	return b.plan, nil
@@ -151,6 +153,36 @@ func (b *builder) notice(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if !slices.Contains(b.notices, text) {
 		b.notices = append(b.notices, text)
+	}
+}
+
+// noteLeftOut names the members that cannot carry anything now.
+func (b *builder) noteLeftOut() {
+	for _, m := range b.plan.Members {
+		if !m.IPv4.Up && !m.IPv6.Up {
+			b.notice("member '%s' is left out: %s", m.Name, m.IPv4.Reason)
+		}
+	}
+}
+
+// noteUnused names what the configuration asks for and this version does not
+// do yet, so that nobody relies on it.
+func (b *builder) noteUnused() {
+	for _, r := range b.config.Rules {
+		if r.Enabled {
+			b.notice("%s:%d: rule '%s' has no effect: this version deals everything by policy '%s'",
+				r.Pos.File, r.Pos.Line, r.Label, BalancedPolicy)
+		}
+	}
+	for _, p := range b.config.Policies {
+		if p.Balance == config.Source {
+			b.notice("policy '%s': balance 'source' is not there yet, connections are dealt in turn", p.Name)
+		}
+	}
+	for _, m := range enabledMembers(b.config) {
+		if len(m.Track.IPs) > 0 || m.Track.Gateway {
+			b.notice("member '%s': this version does not check the targets in track_ip", m.Name)
+		}
 	}
 }
 
