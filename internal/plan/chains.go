@@ -188,10 +188,8 @@ func (b *familyBuilder) prefixSources() []Rule {
 		if !b.live(m, b.family) {
 			chain = MemberChain(unreachableMember)
 		}
-		for _, p := range m.paths[b.family].Prefixes {
-			if b.owners(func(path *uplink.Path) bool { return slices.Contains(path.Prefixes, p) }) == 1 {
-				rules = append(rules, on(Goto(chain), SourceIn(p)))
-			}
+		for _, p := range b.ownPrefixes(m) {
+			rules = append(rules, on(Goto(chain), SourceIn(p)))
 		}
 	}
 	return rules

@@ -52,8 +52,20 @@ func (b *familyBuilder) local() []netip.Prefix {
 			entries = append(entries, hostPrefix(broadcast))
 		}
 	}
-	slices.SortFunc(entries, comparePrefixes)
-	return slices.Compact(entries)
+	return withoutCovered(entries)
+}
+
+// withoutCovered sorts prefixes and leaves out those that lie in another one:
+// the set stays small and still while addresses come and go.
+func withoutCovered(prefixes []netip.Prefix) []netip.Prefix {
+	slices.SortFunc(prefixes, comparePrefixes)
+	var kept []netip.Prefix
+	for _, p := range prefixes {
+		if len(kept) == 0 || !kept[len(kept)-1].Contains(p.Addr()) {
+			kept = append(kept, p)
+		}
+	}
+	return kept
 }
 
 // isMemberNetwork says whether a route of main is a member's own on-link

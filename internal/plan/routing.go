@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/uplink"
 )
@@ -53,7 +52,7 @@ func (b *familyBuilder) rules() []IPRule {
 			rules = append(rules, IPRule{Priority: prioDevice + m.index, OIF: path.Device,
 				Table: m.table, Suppress: anyLength})
 		}
-		for _, source := range sources(path) {
+		for _, source := range b.sources(m) {
 			rules = append(rules, IPRule{Priority: prioSource + m.index, From: source,
 				Table: m.table, Suppress: anyLength})
 		}
@@ -68,13 +67,30 @@ func (b *familyBuilder) rules() []IPRule {
 // mainTable is the kernel's RT_TABLE_MAIN.
 const mainTable = 254
 
-// sources are the source addresses that belong to a path.
-func sources(path *uplink.Path) []netip.Prefix {
+// sources are the source addresses that belong to a member.
+func (b *familyBuilder) sources(m *member) []netip.Prefix {
 	var all []netip.Prefix
-	for _, a := range path.Addresses {
+	for _, a := range m.paths[b.family].Addresses {
 		all = append(all, hostPrefix(a))
 	}
-	return append(all, path.Prefixes...)
+	return append(all, b.ownPrefixes(m)...)
+}
+
+// ownPrefixes are the prefixes that belong to this member alone. One that
+// another member has as well, or in which another has an address, says nothing
+// about the uplink (leases in one subnet announce the subnet itself).
+func (b *familyBuilder) ownPrefixes(m *member) []netip.Prefix {
+	var own []netip.Prefix
+	for _, p := range m.paths[b.family].Prefixes {
+		others := slices.ContainsFunc(b.members, func(other *member) bool {
+			path := other.paths[b.family]
+			return other != m && (slices.Contains(path.Prefixes, p) || slices.ContainsFunc(path.Addresses, p.Contains))
+		})
+		if !others {
+			own = append(own, p)
+		}
+	}
+	return own
 }
 
 func hostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
@@ -232,11 +248,12 @@ func (b *familyBuilder) sourceFor(leg uplink.Nexthop) netip.Addr {
 // warnMain tells the user of routes in main that defeat balancing.
 func (b *familyBuilder) warnMain() {
 	for _, r := range b.main.Routes {
-		if r.IsDefault() && r.Type != uplink.Unicast {
-			b.notice("the main table has an %s default route (%s), which ends every lookup at priority %d: nothing is balanced",
+		// A throw route only ends the lookup in main, which is harmless.
+		if r.IsDefault() && r.Type != uplink.Unicast && r.Type != uplink.Throw {
+			b.notice("the main table has a default route of type %s (%s), which ends every lookup at priority %d: nothing is balanced",
 				r.Type, b.family, prioMain)
 		}
-		if r.Destination.Bits() == 1 && b.family == family.IPv4 && b.splitDefaultLength() == 0 {
+		if r.Destination.Bits() == 1 && b.splitDefaultLength() == 0 {
 			b.notice("the main table has %s, half of a split default route (a VPN?): it outranks balancing unless option ignore_split_default is 1",
 				r.Destination)
 		}

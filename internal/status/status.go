@@ -215,7 +215,7 @@ func (s Status) headline() string {
 	case !s.Running:
 		return "loadbalance is not running"
 	case !s.InSync:
-		return "loadbalance is running (" + s.Backend + "), but the kernel is not what the configuration asks for:"
+		return "loadbalance is running (" + s.Backend + "), but 'loadbalance apply' would change:"
 	}
 	return "loadbalance is running (" + s.Backend + ") as configured"
 }
