@@ -135,6 +135,9 @@ func (b *familyBuilder) wanted() bool {
 	if b.family == family.IPv4 {
 		return true
 	}
+	if !b.main.Enabled && len(b.members) > 0 {
+		b.notice("IPv6 is switched off in the kernel: only IPv4 is balanced")
+	}
 	return b.main.Enabled && len(b.members) > 0
 }
 
@@ -192,14 +195,28 @@ func (b *builder) states() []Member {
 	for _, cfg := range enabledMembers(b.config) {
 		i := slices.IndexFunc(b.members, func(m *member) bool { return m.Name == cfg.Name })
 		m := b.members[i]
+		part := b.balancedPart(cfg)
 		states = append(states, Member{
 			Name: m.Name, Index: m.index, Mark: m.mark, Table: m.table,
-			Weight: m.Weight, Metric: m.Metric,
+			Weight: part.Weight, Metric: part.Metric,
 			IPv4: b.state(m, family.IPv4),
 			IPv6: b.state(m, family.IPv6),
 		})
 	}
 	return states
+}
+
+// balancedPart is a member's part in policy 'balanced', or its own weight and
+// tier where the policy leaves it out.
+func (b *builder) balancedPart(m config.Member) config.PolicyMember {
+	if p := b.config.Policy(BalancedPolicy); p != nil {
+		for _, pm := range p.Members {
+			if pm.Name == m.Name {
+				return pm
+			}
+		}
+	}
+	return config.PolicyMember{Name: m.Name, Weight: m.Weight, Metric: m.Metric}
 }
 
 func (b *builder) state(m *member, f family.Family) MemberState {

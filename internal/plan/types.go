@@ -121,10 +121,12 @@ type TableName struct {
 
 // Member is what a plan made of a member.
 type Member struct {
-	Name   string
-	Index  int
-	Mark   uint32
-	Table  int
+	Name  string
+	Index int
+	Mark  uint32
+	Table int
+	// Weight and Metric are those in policy 'balanced', or the member's own
+	// where the policy leaves it out.
 	Weight int
 	Metric int
 	IPv4   MemberState

@@ -184,7 +184,11 @@ func (s Status) WriteJSON(w io.Writer) error {
 func (s Status) WriteText(w io.Writer) error {
 	var text strings.Builder
 	text.WriteString(s.headline() + "\n")
-	for _, group := range [][]string{s.Problems, s.Drift, s.Notices} {
+	groups := [][]string{s.Problems, s.Notices}
+	if s.Running {
+		groups = [][]string{s.Drift, s.Problems, s.Notices}
+	}
+	for _, group := range groups {
 		for _, line := range group {
 			text.WriteString("  " + line + "\n")
 		}
@@ -198,11 +202,6 @@ func (s Status) WriteText(w io.Writer) error {
 	}
 	if err := table.Flush(); err != nil {
 		return err
-	}
-	for _, m := range s.Members {
-		if m.IPv4 != nil && m.IPv4.State == "down" && (m.IPv6 == nil || m.IPv6.State == "down") {
-			fmt.Fprintf(&text, "\nmember '%s': %s", m.Name, m.IPv4.Reason)
-		}
 	}
 	_, err := io.WriteString(w, strings.TrimRight(text.String(), "\n")+"\n")
 	return err
