@@ -66,13 +66,14 @@ func parseUnicast(text string) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	if !isUnicast(address) {
+	if !IsUnicast(address) {
 		return netip.Addr{}, fmt.Errorf("%s is not the address of a machine", quote(text))
 	}
 	return address, nil
 }
 
-func isUnicast(address netip.Addr) bool {
+// IsUnicast says whether a single machine can have an address.
+func IsUnicast(address netip.Addr) bool {
 	if address.IsUnspecified() || address.IsLoopback() || address.IsMulticast() {
 		return false
 	}
@@ -110,7 +111,7 @@ func parsePrefix6(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("%s has no length, such as /56", quote(text))
 	}
 	network := prefix.Masked().Addr()
-	if !network.Is6() || !isUnicast(network) || network.IsLinkLocalUnicast() {
+	if !network.Is6() || !IsUnicast(network) || network.IsLinkLocalUnicast() {
 		return netip.Prefix{}, fmt.Errorf("%s is not an IPv6 prefix of a network", quote(text))
 	}
 	return prefix, nil

@@ -42,14 +42,16 @@ const maxDeviceName = 15
 // take for an option ('-', '!'), a wildcard ('+' at the end) or a quotation, and
 // not the directories of /proc/sys/net/ipv4/conf that are no devices.
 func parseDevice(text string) (string, error) {
-	if validDevice(text) {
+	if ValidDevice(text) {
 		return text, nil
 	}
 	return "", fmt.Errorf("%s is not a device name (1 to %d characters, no blanks, quotes, slashes or wildcards)",
 		quote(text), maxDeviceName)
 }
 
-func validDevice(name string) bool {
+// ValidDevice says whether a name can be that of a network device, with the
+// limits above. What other programs say of devices is judged by it, too.
+func ValidDevice(name string) bool {
 	switch name {
 	case "", ".", "..", "all", "default":
 		return false
@@ -71,13 +73,17 @@ const maxInterfaceName = 32
 
 // parseInterface reads the name of a netifd interface.
 func parseInterface(text string) (string, error) {
-	valid := text != "" && len(text) <= maxInterfaceName && consistsOf(text, "_-.") &&
-		text[0] != '-' && text[0] != '.'
-	if !valid {
-		return "", fmt.Errorf("%s is not an interface name (1 to %d letters, digits, '_', '-' or '.')",
-			quote(text), maxInterfaceName)
+	if ValidInterface(text) {
+		return text, nil
 	}
-	return text, nil
+	return "", fmt.Errorf("%s is not an interface name (1 to %d letters, digits, '_', '-' or '.')",
+		quote(text), maxInterfaceName)
+}
+
+// ValidInterface says whether a name can be that of a netifd interface.
+func ValidInterface(name string) bool {
+	return name != "" && len(name) <= maxInterfaceName && consistsOf(name, "_-.") &&
+		name[0] != '-' && name[0] != '.'
 }
 
 // maxSetName is the kernel's IPSET_MAXNAMELEN (32) without the final NUL.

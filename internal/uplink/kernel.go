@@ -22,7 +22,7 @@ type KernelSource struct{}
 func (KernelSource) Read(members []config.Member) (State, error) {
 	s, err := takeSnapshot()
 	if err != nil {
-		return State{}, fmt.Errorf("uplinks: %w", err)
+		return State{}, err
 	}
 	return s.state(members), nil
 }

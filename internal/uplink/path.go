@@ -12,7 +12,7 @@ import (
 )
 
 func (s *snapshot) ipv4Path(m config.Member) *Path {
-	return s.path(family.IPv4, deviceOf(m, m.Interface), m.Gateway, nil)
+	return s.path(family.IPv4, deviceOf(m, m.Interface), knowledge{gateway: m.Gateway})
 }
 
 // ipv6Path returns nil where nothing speaks of IPv6: no address, no default
@@ -22,7 +22,7 @@ func (s *snapshot) ipv6Path(m config.Member) *Path {
 	if m.Interface6 != "" {
 		device = deviceOf(m, m.Interface6)
 	}
-	p := s.path(family.IPv6, device, m.Gateway6, m.Prefix6)
+	p := s.path(family.IPv6, device, knowledge{gateway: m.Gateway6, prefixes: m.Prefix6})
 	configured := m.Interface6 != "" || m.Gateway6.IsValid() || len(m.Prefix6) > 0
 	if !configured && len(p.Addresses) == 0 && len(s.defaults(family.IPv6, device)) == 0 {
 		return nil
@@ -39,18 +39,27 @@ func deviceOf(m config.Member, interfaceName string) string {
 	return interfaceName
 }
 
-// path judges a device in one family. gateway and prefixes are as configured.
-func (s *snapshot) path(f family.Family, device string, gateway netip.Addr, prefixes []netip.Prefix) *Path {
+// knowledge is what is known of a path beside the kernel's state.
+type knowledge struct {
+	gateway  netip.Addr     // as configured
+	prefixes []netip.Prefix // as configured
+	learnt   learnt         // from netifd
+}
+
+// path judges a device in one family.
+func (s *snapshot) path(f family.Family, device string, k knowledge) *Path {
 	p := &Path{
 		Device:    device,
 		Addresses: s.ownAddresses(f, device),
 		Networks:  s.networks(f, device),
-		Prefixes:  prefixes,
+		Prefixes:  k.prefixes,
+		DNS:       k.learnt.dns,
 	}
-	if f == family.IPv6 && len(prefixes) == 0 {
-		p.Prefixes = s.sourcePrefixes(device)
+	if f == family.IPv6 && len(k.prefixes) == 0 {
+		p.Prefixes = mergePrefixes(k.learnt.prefixes, s.sourcePrefixes(device))
 	}
-	hop, reachable := s.gateway(f, device, gateway)
+	p.leaveOut(k.learnt.others)
+	hop, reachable := s.gateway(f, device, k)
 	if hop.IsValid() && family.Of(hop) == f {
 		p.Gateway = hop
 	}
@@ -93,12 +102,15 @@ func displayName(f family.Family) string {
 
 // gateway returns the next hop over a device and whether packets find their
 // way: a point-to-point link needs no next hop.
-func (s *snapshot) gateway(f family.Family, device string, configured netip.Addr) (hop netip.Addr, reachable bool) {
-	if configured.IsValid() {
-		return configured, true
+func (s *snapshot) gateway(f family.Family, device string, k knowledge) (hop netip.Addr, reachable bool) {
+	if k.gateway.IsValid() {
+		return k.gateway, true
 	}
 	if s.links[device].pointToPoint {
 		return netip.Addr{}, true
+	}
+	if len(k.learnt.hops) > 0 {
+		return k.learnt.hops[0], true
 	}
 	if legs := s.defaults(f, device); len(legs) > 0 {
 		return legs[0].Gateway, true
@@ -240,6 +252,27 @@ func (s *snapshot) sourcePrefixes(device string) []netip.Prefix {
 	}
 	slices.SortFunc(prefixes, comparePrefixes)
 	return slices.Compact(prefixes)
+}
+
+// mergePrefixes joins two lists, sorted.
+func mergePrefixes(a, b []netip.Prefix) []netip.Prefix {
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, comparePrefixes)
+	return slices.Compact(all)
+}
+
+// leaveOut takes away the addresses that another member has on the same
+// device, with the networks that only those reach.
+func (p *Path) leaveOut(others []netip.Addr) {
+	isOther := func(a netip.Addr) bool { return slices.Contains(others, a) }
+	p.Addresses = slices.DeleteFunc(p.Addresses, isOther)
+	for i, n := range p.Networks {
+		own := slices.IndexFunc(p.Addresses, n.Prefix.Contains)
+		if isOther(n.Source) && own >= 0 {
+			p.Networks[i].Source = p.Addresses[own]
+		}
+	}
+	p.Networks = slices.DeleteFunc(p.Networks, func(n Network) bool { return isOther(n.Source) })
 }
 
 func comparePrefixes(a, b netip.Prefix) int {

@@ -1,0 +1,265 @@
+package uplink
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+)
+
+// NetifdSource reads the kernel's state as KernelSource does, and asks netifd
+// where the interfaces of members stand: on which device, with which gateway,
+// delegated prefixes and resolvers. netifd is asked once, and only when a
+// member names an interface. Where there is no netifd, the kernel alone is
+// read, with an interface's name taken for a device's.
+type NetifdSource struct{}
+
+// Read reads netifd's and the kernel's state and judges every member by them.
+// An error means that one of them could not be read.
+func (NetifdSource) Read(members []config.Member) (State, error) {
+	if !slices.ContainsFunc(members, func(m config.Member) bool { return m.Interface != "" }) {
+		return KernelSource{}.Read(members)
+	}
+	dump, err := dumpInterfaces()
+	if errors.Is(err, errNoNetifd) {
+		return KernelSource{}.Read(members)
+	}
+	if err != nil {
+		return State{}, err
+	}
+	interfaces, err := parseDump(dump)
+	if err != nil {
+		return State{}, err
+	}
+	s, err := takeSnapshot()
+	if err != nil {
+		return State{}, err
+	}
+	n := &netifd{snapshot: s, interfaces: interfaces, members: members}
+	return n.state(), nil
+}
+
+// netifd is the kernel's state with what netifd says of its interfaces.
+type netifd struct {
+	*snapshot
+	interfaces []netifdInterface
+	members    []config.Member
+}
+
+// learnt is what netifd knows of a path.
+type learnt struct {
+	// hops are the gateways of default routes, the preferred one first; the
+	// zero address stands for a default route without gateway.
+	hops     []netip.Addr
+	prefixes []netip.Prefix // delegated
+	dns      []netip.Addr
+	// others are addresses on the same device that belong to another member.
+	others []netip.Addr
+}
+
+// state judges the members. It is pure.
+func (n *netifd) state() State {
+	state := n.snapshot.state(nil)
+	for _, m := range n.members {
+		member := Member{Name: m.Name, IPv4: n.snapshot.ipv4Path(m), IPv6: n.snapshot.ipv6Path(m)}
+		if m.Interface != "" {
+			member = Member{Name: m.Name, IPv4: n.ipv4Path(m), IPv6: n.ipv6Path(m)}
+		}
+		state.Members = append(state.Members, member)
+	}
+	return state
+}
+
+func (n *netifd) ipv4Path(m config.Member) *Path {
+	parts := n.withChildren(m.Interface)
+	return n.path(family.IPv4, m, m.Interface, parts, knowledge{gateway: m.Gateway})
+}
+
+// ipv6Path returns nil where nothing speaks of IPv6. Without an interface for
+// IPv6 in the configuration, all interfaces on the same device together make
+// the path: commonly wan has the IPv4 address and wan6, an alias of wan, the
+// rest.
+func (n *netifd) ipv6Path(m config.Member) *Path {
+	k := knowledge{gateway: m.Gateway6, prefixes: m.Prefix6}
+	if m.Interface6 != "" {
+		return n.path(family.IPv6, m, m.Interface6, n.withChildren(m.Interface6), k)
+	}
+	parts := n.withChildren(m.Interface)
+	device := deviceOfParts(parts)
+	parts = append(parts, n.companions(m, device)...)
+	p := n.path(family.IPv6, m, m.Interface, parts, k)
+	configured := m.Gateway6.IsValid() || len(m.Prefix6) > 0
+	if !configured && len(p.Addresses)+len(p.Prefixes) == 0 && len(n.defaults(family.IPv6, device)) == 0 {
+		return nil
+	}
+	return p
+}
+
+// find returns an interface by its name, or nil.
+func (n *netifd) find(name string) *netifdInterface {
+	for i := range n.interfaces {
+		if n.interfaces[i].Name == name {
+			return &n.interfaces[i]
+		}
+	}
+	return nil
+}
+
+// withChildren returns an interface and those that its protocol has made for
+// it: a modem's wwan has its addresses on wwan_4 and wwan_6, PPPoE its IPv6 on
+// wan_6. It returns nothing where there is no such interface.
+func (n *netifd) withChildren(name string) []*netifdInterface {
+	parent := n.find(name)
+	if parent == nil {
+		return nil
+	}
+	parts := []*netifdInterface{parent}
+	for i := range n.interfaces {
+		child := &n.interfaces[i]
+		if child.Dynamic && strings.HasPrefix(child.Name, name+"_") && child.near(parent) {
+			parts = append(parts, child)
+		}
+	}
+	return parts
+}
+
+// near says whether an interface is on the same device as another, as far as
+// it is known.
+func (i *netifdInterface) near(other *netifdInterface) bool {
+	return i.L3Device == "" || other.L3Device == "" || i.L3Device == other.L3Device
+}
+
+// companions returns the interfaces on a device that are not the member's own
+// and that no other member names: an alias that is an uplink of its own has
+// its own path.
+func (n *netifd) companions(m config.Member, device string) []*netifdInterface {
+	if device == "" {
+		return nil
+	}
+	own := n.withChildren(m.Interface)
+	var found []*netifdInterface
+	for i := range n.interfaces {
+		candidate := &n.interfaces[i]
+		if candidate.Up && candidate.L3Device == device && !slices.Contains(own, candidate) &&
+			!n.namedByOther(m, candidate.Name) {
+			found = append(found, candidate)
+		}
+	}
+	return found
+}
+
+// namedByOther says whether another member has an interface for its own.
+func (n *netifd) namedByOther(m config.Member, name string) bool {
+	return slices.ContainsFunc(n.members, func(other config.Member) bool {
+		return other.Name != m.Name && (other.Interface == name || other.Interface6 == name)
+	})
+}
+
+func deviceOfParts(parts []*netifdInterface) string {
+	for _, part := range parts {
+		if part.Up && part.L3Device != "" {
+			return part.L3Device
+		}
+	}
+	return ""
+}
+
+// path judges an interface with its parts, the first of which is the one that
+// the configuration names.
+func (n *netifd) path(f family.Family, m config.Member, name string, parts []*netifdInterface, k knowledge) *Path {
+	if len(parts) == 0 {
+		return &Path{Reason: fmt.Sprintf("interface '%s' does not exist in /etc/config/network, or is disabled there", name)}
+	}
+	if !parts[0].Up {
+		return &Path{Reason: parts[0].reason()}
+	}
+	device := deviceOfParts(parts)
+	if device == "" {
+		return &Path{Reason: fmt.Sprintf("interface '%s' is up, but has no device that can be an uplink", name)}
+	}
+	k.learnt = learnFrom(f, parts)
+	k.learnt.others = n.addressesOfOthers(f, m, device)
+	p := n.snapshot.path(f, device, k)
+	if !p.Up && len(p.Addresses) == 0 {
+		p.Reason = reasonOfChild(f, parts, p.Reason)
+	}
+	return p
+}
+
+// learnFrom joins what the parts of a path know.
+func learnFrom(f family.Family, parts []*netifdInterface) learnt {
+	var l learnt
+	var routes []netifdRoute
+	for _, part := range parts {
+		routes = append(routes, part.Defaults[f]...)
+		l.dns = append(l.dns, part.DNS[f]...)
+		if f == family.IPv6 {
+			l.prefixes = append(l.prefixes, part.Prefixes...)
+		}
+	}
+	slices.SortStableFunc(routes, func(a, b netifdRoute) int { return a.rank() - b.rank() })
+	for _, r := range routes {
+		l.hops = append(l.hops, r.Gateway)
+	}
+	l.dns = withoutRepeats(l.dns)
+	return l
+}
+
+func withoutRepeats(addresses []netip.Addr) []netip.Addr {
+	var once []netip.Addr
+	for _, a := range addresses {
+		if !slices.Contains(once, a) {
+			once = append(once, a)
+		}
+	}
+	return once
+}
+
+// addressesOfOthers returns the addresses on a device that netifd gave to the
+// interfaces of other members.
+func (n *netifd) addressesOfOthers(f family.Family, m config.Member, device string) []netip.Addr {
+	var addresses []netip.Addr
+	for _, i := range n.interfaces {
+		if i.Up && i.L3Device == device && i.Name != m.Interface && i.Name != m.Interface6 && n.namedByOther(m, i.Name) {
+			addresses = append(addresses, i.Addresses[f]...)
+		}
+	}
+	return addresses
+}
+
+// reasonOfChild explains a missing address by the child that should bring it.
+func reasonOfChild(f family.Family, parts []*netifdInterface, otherwise string) string {
+	suffix := map[family.Family]string{family.IPv4: "_4", family.IPv6: "_6"}[f]
+	for _, part := range parts[1:] {
+		if !part.Up && strings.HasSuffix(part.Name, suffix) {
+			return part.reason()
+		}
+	}
+	return otherwise
+}
+
+// reason says why an interface that is not up is not.
+func (i *netifdInterface) reason() string {
+	switch {
+	case i.Pending:
+		return fmt.Sprintf("interface '%s' is still coming up%s", i.Name, i.because())
+	case !i.Available && i.Device != "":
+		return fmt.Sprintf("interface '%s' is down: its device '%s' is missing", i.Name, i.Device)
+	case !i.Available:
+		return fmt.Sprintf("interface '%s' is down: its device is missing", i.Name)
+	case !i.Autostart:
+		return fmt.Sprintf("interface '%s' is down: it was switched off (`ifup %s` brings it up)", i.Name, i.Name)
+	}
+	return fmt.Sprintf("interface '%s' is down%s", i.Name, i.because())
+}
+
+func (i *netifdInterface) because() string {
+	if i.Error == "" {
+		return ""
+	}
+	return ": " + i.Error
+}

@@ -1,0 +1,288 @@
+package uplink
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"time"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+)
+
+const (
+	// ubusTimeout bounds the call. netifd answers from memory, within
+	// milliseconds; it is late only while it sets up many devices.
+	ubusTimeout = 10 * time.Second
+	// maxDump is far above a real dump in bytes: an interface takes some 2 KiB.
+	maxDump = 4 << 20
+)
+
+// errNoNetifd says that nobody is there to be asked.
+var errNoNetifd = errors.New("netifd is not there")
+
+// The exit codes of ubus that mean that nobody is there: ubusd cannot be
+// reached (cli.c of ubus returns -1), or knows no network.interface
+// (UBUS_STATUS_NOT_FOUND in ubusmsg.h).
+const (
+	ubusUnreachable = 255
+	ubusNotFound    = 4
+)
+
+// dumpInterfaces asks netifd for the state of all its interfaces. An error
+// other than errNoNetifd means that netifd is there but does not answer: then
+// nothing is known, and what the kernel holds should stay as it is.
+func dumpInterfaces() ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), ubusTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "ubus", "call", "network.interface", "dump")
+	// The pipe may be held open by a child of a killed program.
+	cmd.WaitDelay = time.Second
+	var output, messages bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &messages
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return output.Bytes(), nil
+	case errors.Is(err, exec.ErrNotFound):
+		return nil, errNoNetifd
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("ubus call network.interface dump: no answer within %s", ubusTimeout)
+	case errors.As(err, &exit) && (exit.ExitCode() == ubusNotFound || exit.ExitCode() == ubusUnreachable):
+		return nil, errNoNetifd
+	}
+	return nil, fmt.Errorf("ubus call network.interface dump: %w: %s", err, strings.TrimSpace(messages.String()))
+}
+
+// netifdInterface is what we take of an interface of netifd. Every value in it
+// is as strictly checked as one from the configuration.
+type netifdInterface struct {
+	Name      string
+	Up        bool
+	Pending   bool
+	Available bool // its device exists
+	Autostart bool
+	Dynamic   bool   // made by another interface's protocol
+	Device    string // below the protocol: eth1 of a PPPoE line
+	L3Device  string // where packets leave; only while it is up
+	Error     string // the last one, "" for none
+	Addresses [2][]netip.Addr
+	Defaults  [2][]netifdRoute
+	DNS       [2][]netip.Addr
+	Prefixes  []netip.Prefix
+}
+
+// netifdRoute is a default route of an interface.
+type netifdRoute struct {
+	Gateway netip.Addr // the zero address: none
+	Metric  int
+	// Inactive says that netifd knows the route but did not set it: option
+	// defaultroute is 0.
+	Inactive bool
+}
+
+// rank orders routes: what netifd has set comes before what it has not, then
+// the lower metric.
+func (r netifdRoute) rank() int {
+	if r.Inactive {
+		return r.Metric + maxMetric
+	}
+	return r.Metric
+}
+
+// maxMetric is one more than any metric that is believed, so that metrics and
+// the rank above fit an int of 32 bits.
+const maxMetric = 1 << 30
+
+// The answer of netifd, as netifd_dump_status in its ubus.c writes it. An
+// interface that is not up has neither l3_device nor the lists. What option
+// defaultroute or peerdns has switched off is listed below "inactive".
+type dumpJSON struct {
+	Interface []interfaceJSON `json:"interface"`
+}
+
+type interfaceJSON struct {
+	Name      string `json:"interface"`
+	Up        bool   `json:"up"`
+	Pending   bool   `json:"pending"`
+	Available bool   `json:"available"`
+	Autostart bool   `json:"autostart"`
+	Dynamic   bool   `json:"dynamic"`
+	Device    string `json:"device"`
+	L3Device  string `json:"l3_device"`
+	Metric    int    `json:"metric"`
+	listsJSON
+	IPv6Prefix []prefixJSON `json:"ipv6-prefix"`
+	Inactive   listsJSON    `json:"inactive"`
+	Errors     []errorJSON  `json:"errors"`
+}
+
+type listsJSON struct {
+	IPv4      []prefixJSON `json:"ipv4-address"`
+	IPv6      []prefixJSON `json:"ipv6-address"`
+	Routes    []routeJSON  `json:"route"`
+	DNSServer []string     `json:"dns-server"`
+}
+
+type prefixJSON struct {
+	Address string `json:"address"`
+	Mask    int    `json:"mask"`
+}
+
+type routeJSON struct {
+	Target  string `json:"target"`
+	Mask    int    `json:"mask"`
+	Nexthop string `json:"nexthop"`
+	// Metric is missing where the route has its interface's.
+	Metric *int `json:"metric"`
+}
+
+type errorJSON struct {
+	Code string `json:"code"`
+}
+
+// parseDump reads the answer. What has no valid name, device, address or
+// prefix is left out: one odd interface must not stop the others.
+func parseDump(text []byte) ([]netifdInterface, error) {
+	if len(text) > maxDump {
+		return nil, fmt.Errorf("ubus call network.interface dump: the answer has %d bytes, more than the %d that are read", len(text), maxDump)
+	}
+	var dump dumpJSON
+	if err := json.Unmarshal(text, &dump); err != nil {
+		return nil, fmt.Errorf("ubus call network.interface dump: %w", err)
+	}
+	var interfaces []netifdInterface
+	for _, raw := range dump.Interface {
+		if config.ValidInterface(raw.Name) {
+			interfaces = append(interfaces, raw.parse())
+		}
+	}
+	return interfaces, nil
+}
+
+func (raw *interfaceJSON) parse() netifdInterface {
+	i := netifdInterface{
+		Name:      raw.Name,
+		Up:        raw.Up,
+		Pending:   raw.Pending,
+		Available: raw.Available,
+		Autostart: raw.Autostart,
+		Dynamic:   raw.Dynamic,
+		Device:    usableDevice(raw.Device),
+		L3Device:  usableDevice(raw.L3Device),
+		Error:     raw.lastError(),
+	}
+	for f, list := range [][]prefixJSON{family.IPv4: raw.IPv4, family.IPv6: raw.IPv6} {
+		for _, a := range list {
+			if address, ok := parseUnicast(family.Family(f), a.Address); ok {
+				i.Addresses[f] = append(i.Addresses[f], address)
+			}
+		}
+	}
+	for _, f := range family.All {
+		i.Defaults[f] = append(raw.defaults(f, raw.Routes, false), raw.defaults(f, raw.Inactive.Routes, true)...)
+		i.DNS[f] = raw.resolvers(f)
+	}
+	for _, p := range raw.IPv6Prefix {
+		if prefix, ok := p.delegated(); ok {
+			i.Prefixes = append(i.Prefixes, prefix)
+		}
+	}
+	return i
+}
+
+// usableDevice returns a device's name if it can be an uplink's, else "".
+func usableDevice(name string) string {
+	if !config.ValidDevice(name) || name == "lo" {
+		return ""
+	}
+	return name
+}
+
+// parseUnicast reads an address of a machine in one family, without zone.
+func parseUnicast(f family.Family, text string) (netip.Addr, bool) {
+	address, err := netip.ParseAddr(text)
+	ok := err == nil && family.Of(address) == f && address.Zone() == "" && !address.Is4In6() && config.IsUnicast(address)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	return address, true
+}
+
+// defaults returns the default routes of a list.
+func (raw *interfaceJSON) defaults(f family.Family, list []routeJSON, inactive bool) []netifdRoute {
+	var routes []netifdRoute
+	for _, r := range list {
+		target, err := netip.ParseAddr(r.Target)
+		if err != nil || r.Mask != 0 || target != f.Default().Addr() {
+			continue
+		}
+		metric := raw.Metric
+		if r.Metric != nil {
+			metric = *r.Metric
+		}
+		if metric < 0 || metric >= maxMetric {
+			metric = maxMetric - 1 // netifd prints 32 bits as a signed number
+		}
+		route := netifdRoute{Metric: metric, Inactive: inactive}
+		// netifd writes 0.0.0.0 or :: where a route has no gateway.
+		if r.Nexthop != "" && r.Nexthop != target.String() {
+			gateway, ok := parseUnicast(f, r.Nexthop)
+			if !ok {
+				continue
+			}
+			route.Gateway = gateway
+		}
+		routes = append(routes, route)
+	}
+	return routes
+}
+
+// resolvers returns the interface's resolvers of one family. Those that the
+// user has switched off (option peerdns) are not listed there. A resolver on
+// the router itself is no uplink's.
+func (raw *interfaceJSON) resolvers(f family.Family) []netip.Addr {
+	var servers []netip.Addr
+	for _, text := range raw.DNSServer {
+		if server, ok := parseUnicast(f, text); ok && !server.IsLinkLocalUnicast() {
+			servers = append(servers, server)
+		}
+	}
+	return servers
+}
+
+// delegated returns a prefix that a provider can have delegated.
+func (p prefixJSON) delegated() (netip.Prefix, bool) {
+	address, ok := parseUnicast(family.IPv6, p.Address)
+	if !ok || p.Mask < 0 || p.Mask > family.IPv6.Bits() {
+		return netip.Prefix{}, false
+	}
+	prefix := netip.PrefixFrom(address, p.Mask).Masked()
+	return prefix, config.IsUnicast(prefix.Addr()) && !prefix.Addr().IsLinkLocalUnicast()
+}
+
+// maxErrorCode is longer than any code of netifd's protocols
+// (PPP_AUTH_TOPEER_FAILED and the like).
+const maxErrorCode = 40
+
+// lastError returns the last error's code, which ends up in messages: nothing
+// but letters, digits, '_' and '-'.
+func (raw *interfaceJSON) lastError() string {
+	if len(raw.Errors) == 0 {
+		return ""
+	}
+	code := raw.Errors[len(raw.Errors)-1].Code
+	odd := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-')
+	}
+	if len(code) > maxErrorCode || strings.ContainsFunc(code, odd) {
+		return ""
+	}
+	return code
+}
