@@ -54,6 +54,9 @@ func (l *Lab) build() error {
 	if err := l.awaitAddresses(l.spaces...); err != nil {
 		return err
 	}
+	if err := l.Router.awaitLinks(); err != nil {
+		return err
+	}
 	return l.startServers()
 }
 

@@ -27,6 +27,9 @@ type Bulk struct {
 	Sources []netip.Addr
 	Device  string
 	Mark    uint32
+	// Progress, if not nil, is called several times a second, warm-up
+	// included, with the rates of the moment as in Throughput.ByUplink.
+	Progress func(mbit []float64)
 }
 
 // Throughput is the result of a Bulk: TCP payload in Mbit/s.
@@ -62,18 +65,50 @@ func (l *Lab) Throughput(b Bulk) (Throughput, error) {
 		return Throughput{}, fmt.Errorf("%d of %d connections: %w", tally.Failed, count, tally.Err)
 	}
 	stop := l.transfer(flows, b.Upload)
-	time.Sleep(b.WarmUp)
-	before, start := l.transferred(flows, b.Upload), time.Now()
-	time.Sleep(b.Duration)
-	after, elapsed := l.transferred(flows, b.Upload), time.Since(start)
+	l.measure(flows, b, b.WarmUp)
+	result := Throughput{ByUplink: l.measure(flows, b, b.Duration), Connections: tally.ByUplink}
 	stop()
-
-	result := Throughput{ByUplink: make([]float64, l.Uplinks()+1), Connections: tally.ByUplink}
-	for i := range result.ByUplink {
-		result.ByUplink[i] = float64(after[i]-before[i]) * 8 / 1e6 / elapsed.Seconds()
-		result.Mbit += result.ByUplink[i]
+	for _, mbit := range result.ByUplink {
+		result.Mbit += mbit
 	}
 	return result, nil
+}
+
+// progressInterval is how often progress is reported: often enough to look
+// alive, and so that a 20 Mbit/s line carries hundreds of packets in between.
+const progressInterval = 200 * time.Millisecond
+
+// measure waits and returns the rate of each uplink in that time, in Mbit/s.
+func (l *Lab) measure(flows Flows, b Bulk, duration time.Duration) []float64 {
+	first := l.sample(flows, b.Upload)
+	end := first.taken.Add(duration)
+	for last := first; b.Progress != nil && time.Until(end) > progressInterval; {
+		time.Sleep(progressInterval)
+		now := l.sample(flows, b.Upload)
+		b.Progress(now.since(last))
+		last = now
+	}
+	time.Sleep(time.Until(end))
+	return l.sample(flows, b.Upload).since(first)
+}
+
+// sample is what all flows have transferred up to a moment, by uplink.
+type sample struct {
+	bytes []int64
+	taken time.Time
+}
+
+func (l *Lab) sample(flows Flows, upload bool) sample {
+	return sample{l.transferred(flows, upload), time.Now()}
+}
+
+// since returns the rates from an earlier sample to this one, in Mbit/s.
+func (s sample) since(earlier sample) []float64 {
+	rates := make([]float64, len(s.bytes))
+	for i := range rates {
+		rates[i] = float64(s.bytes[i]-earlier.bytes[i]) * 8 / 1e6 / s.taken.Sub(earlier.taken).Seconds()
+	}
+	return rates
 }
 
 // transfer moves data over all flows until stop is called, which closes them.

@@ -10,6 +10,13 @@ import (
 // device stays up, and its addresses and routes stay, as they do in the kernel;
 // IfDown is what netifd then does.
 func (l *Lab) CutCable(i int) error {
+	if err := l.cut(i); err != nil {
+		return err
+	}
+	return l.Router.awaitLinks()
+}
+
+func (l *Lab) cut(i int) error {
 	u := l.Uplink(i)
 	switch l.options.Topology {
 	case P2P:
@@ -24,6 +31,13 @@ func (l *Lab) CutCable(i int) error {
 
 // RestoreCable takes CutCable back.
 func (l *Lab) RestoreCable(i int) error {
+	if err := l.uncut(i); err != nil {
+		return err
+	}
+	return l.Router.awaitLinks()
+}
+
+func (l *Lab) uncut(i int) error {
 	u := l.Uplink(i)
 	switch l.options.Topology {
 	case P2P:
@@ -47,6 +61,9 @@ func (l *Lab) IfDown(i int) error {
 // IfUp takes IfDown back.
 func (l *Lab) IfUp(i int) error {
 	if err := l.Router.ip(l.uplinkConfig(l.Uplink(i))); err != nil {
+		return err
+	}
+	if err := l.Router.awaitLinks(); err != nil {
 		return err
 	}
 	return l.awaitAddresses(l.Router)
