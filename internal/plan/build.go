@@ -46,6 +46,15 @@ func Build(in Input) (*Plan, error) {
 	return b.plan, nil
 }
 
+// LeaveOutIPv6 takes IPv6 out of a plan that cannot be carried out in it.
+func (p *Plan) LeaveOutIPv6(reason string) {
+	p.IPv6 = Family{}
+	for i := range p.Members {
+		p.Members[i].IPv6 = MemberState{Reason: reason}
+	}
+	p.Notices = append(p.Notices, reason+": IPv6 is not balanced")
+}
+
 // builder holds what both families share.
 type builder struct {
 	config  *config.Config

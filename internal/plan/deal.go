@@ -78,29 +78,50 @@ func shuffledBlock(base []int, rotation, members int, random *splitMix) []int {
 }
 
 // slotCounts reduces weights by their greatest common divisor and, where they
-// still need more than maxSlots slots, scales them down by the method of
-// largest remainders. Every member keeps at least one slot.
+// still need more than maxSlots slots, scales them down.
 func slotCounts(weights []int) (slots []int, rounded bool) {
 	divisor, sum := 0, 0
 	for _, w := range weights {
 		divisor = gcd(divisor, w)
 		sum += w
 	}
-	slots = make([]int, len(weights))
-	if sum/divisor <= maxSlots {
-		for i, w := range weights {
-			slots[i] = w / divisor
-		}
-		return slots, false
+	if sum/divisor > maxSlots {
+		return scaledDown(weights), true
 	}
-	// One slot for each first, the rest in proportion: so nobody is left out.
-	free := maxSlots - len(weights)
+	slots = make([]int, len(weights))
+	for i, w := range weights {
+		slots[i] = w / divisor
+	}
+	return slots, false
+}
+
+// scaledDown shares maxSlots slots out by the method of largest remainders.
+// Whoever would get less than one slot keeps one; the others share the rest.
+func scaledDown(weights []int) []int {
+	slots := make([]int, len(weights))
+	free, sum := maxSlots, 0
+	for _, w := range weights {
+		sum += w
+	}
+	// Each slot that is kept leaves less for the others, so look again until
+	// nobody falls short.
+	for short := true; short; {
+		short = false
+		for i, w := range weights {
+			if slots[i] == 0 && w*free < sum {
+				slots[i], free, sum, short = 1, free-1, sum-w, true
+			}
+		}
+	}
 	left := free
 	remainders := make([]int, len(weights))
 	for i, w := range weights {
-		slots[i] = 1 + w*free/sum
-		remainders[i] = w * free % sum
-		left -= w * free / sum
+		if slots[i] > 0 {
+			remainders[i] = -1
+			continue
+		}
+		slots[i], remainders[i] = w*free/sum, w*free%sum
+		left -= slots[i]
 	}
 	for ; left > 0; left-- {
 		best := 0
@@ -112,7 +133,7 @@ func slotCounts(weights []int) (slots []int, rounded bool) {
 		slots[best]++
 		remainders[best] = -1
 	}
-	return slots, true
+	return slots
 }
 
 // smoothOrder spreads every member's turns evenly over one block, as nginx's

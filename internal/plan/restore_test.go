@@ -1,0 +1,256 @@
+package plan_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand"
+	"net/netip"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/apply"
+	"loadbalance/internal/apply/ipset"
+	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+	"loadbalance/internal/uci"
+	"loadbalance/internal/uplink"
+)
+
+// FuzzConfigToRestore: whatever configuration is accepted, every line that
+// iptables-restore is fed has one of our own forms. Nothing in the file can
+// add a rule, a table or an option.
+func FuzzConfigToRestore(f *testing.F) {
+	random := rand.New(rand.NewSource(1))
+	for range 20 {
+		f.Add(randomConfig(random))
+	}
+	f.Add("config member 'wan1'\n\toption device 'a -j ACCEPT'\n")
+	f.Add("config member 'wan1'\n\toption device 'a\n-A INPUT -j DROP'\n")
+	f.Add("config member 'wan1'\n\toption device 'eth0.1@x'\n\nconfig policy 'p'\n\tlist use_member 'wan1 weight=3'\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		cfg := accepted(text)
+		if cfg == nil {
+			return
+		}
+		changes, err := apply.FromNothing(cfg, worldOf(cfg))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range family.All {
+			if change := changes.Families[f].Mangle; !change.Empty() {
+				checkRestore(t, change.Input())
+			}
+		}
+	})
+}
+
+// accepted returns a configuration that apply would take, or nil.
+func accepted(text string) *config.Config {
+	file, err := uci.Parse("loadbalance", []byte(text))
+	if err != nil {
+		return nil
+	}
+	cfg, problems := config.Read(file)
+	if problems.HasErrors() {
+		return nil
+	}
+	return cfg
+}
+
+// worldOf gives every member of a configuration a place in the world: most are
+// up, in networks of their own or a shared one, some with IPv6.
+func worldOf(cfg *config.Config) uplink.State {
+	world := uplink.State{IPv4: uplink.Main{Enabled: true}, IPv6: uplink.Main{Enabled: true}}
+	for i, m := range cfg.Members {
+		device := m.Device
+		if device == "" && len(m.Interface) <= 15 {
+			device = m.Interface
+		}
+		n := i % 250
+		address := netip.AddrFrom4([4]byte{10, byte(i % 3), byte(n), 2})
+		path := &uplink.Path{
+			Device: device, Up: i%7 != 6,
+			Gateway:   netip.AddrFrom4([4]byte{10, byte(i % 3), byte(n), 1}),
+			Addresses: []netip.Addr{address},
+			Networks:  []uplink.Network{{Prefix: netip.PrefixFrom(address, 16+i%3*8).Masked(), Source: address}},
+			DNS:       []netip.Addr{netip.AddrFrom4([4]byte{9, 9, 9, byte(n)})},
+		}
+		world.IPv4.Addresses = append(world.IPv4.Addresses, uplink.Address{Device: device, Prefix: netip.PrefixFrom(address, 24)})
+		member := uplink.Member{Name: m.Name, IPv4: path}
+		if i%2 == 0 {
+			prefix := netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, byte(n), 1}), 56)
+			member.IPv6 = &uplink.Path{
+				Device: device, Up: i%4 == 0, Gateway: netip.MustParseAddr("fe80::1"),
+				Addresses: []netip.Addr{prefix.Addr().Next()},
+				Networks:  []uplink.Network{{Prefix: netip.PrefixFrom(prefix.Addr(), 64), Source: prefix.Addr().Next()}},
+				Prefixes:  append([]netip.Prefix{prefix}, m.Prefix6...),
+				DNS:       []netip.Addr{netip.MustParseAddr("2001:db8:53::53")},
+			}
+		}
+		world.Members = append(world.Members, member)
+	}
+	return world
+}
+
+// The forms of lines, written apart from the code that they check.
+var (
+	chainName  = `lb_[A-Za-z0-9_]{1,25}`
+	prefix     = `[0-9a-f.:]+/[0-9]+`
+	mark       = `0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8}`
+	chainLine  = regexp.MustCompile(`^:(` + chainName + `) - \[0:0\]$`)
+	jumpLine   = regexp.MustCompile(`^-A (PREROUTING -j lb_hook|OUTPUT ! -o lo -j lb_out)$`)
+	connmark   = `CONNMARK --(save|restore)-mark --nfmask (0x[0-9a-f]{1,8}) --ctmask (0x[0-9a-f]{1,8})`
+	oneMatch   = `(-i [^-!\s"'` + "`" + `\\/:][^\s"'` + "`" + `\\/:]{0,14}|-m mark (! )?--mark ` + mark + `|-[sd] ` + prefix + `|-m set --match-set lb_local6? dst|-m conntrack --ctstate INVALID,UNTRACKED|-m conntrack --ctdir ORIGINAL|-p ipv6-icmp -m icmp6 --icmpv6-type 13[3-7]|-m statistic --mode nth --every [0-9]+ --packet 0|-m statistic --mode random --probability [01]\.[0-9]{11}) `
+	appendLine = regexp.MustCompile(`^-A (` + chainName + `) (` + oneMatch + `)*-m comment --comment lb:[0-9a-f]{12,16} (-g (` + chainName + `)|-j RETURN|-j MARK --set-xmark ` + mark + `|-j ` + connmark + `)$`)
+	gotoOfLine = regexp.MustCompile(`-[gj] (` + chainName + `)$`)
+)
+
+// maxChainLen is the kernel's.
+const maxChainLen = 28
+
+func checkRestore(t *testing.T, input string) {
+	t.Helper()
+	lines := strings.Split(input, "\n")
+	if n := len(lines); n < 3 || lines[0] != "*mangle" || lines[n-2] != "COMMIT" || lines[n-1] != "" {
+		t.Fatalf("not one transaction:\n%s", input)
+	}
+	declared := map[string]bool{}
+	for _, line := range lines[1 : len(lines)-2] {
+		if m := chainLine.FindStringSubmatch(line); m != nil {
+			if declared[m[1]] || len(m[1]) > maxChainLen {
+				t.Errorf("chain %q is declared twice, or too long", m[1])
+			}
+			declared[m[1]] = true
+			continue
+		}
+		m := appendLine.FindStringSubmatch(line)
+		if m == nil && !jumpLine.MatchString(line) {
+			t.Errorf("strange line %q", line)
+			continue
+		}
+		if m != nil && !declared[m[1]] {
+			t.Errorf("%q: no such chain", line)
+		}
+		if to := gotoOfLine.FindStringSubmatch(line); to != nil && !declared[to[1]] {
+			t.Errorf("%q leads nowhere", line)
+		}
+	}
+}
+
+// TestKernelTakesEveryPlan loads the sets and chains of many configurations
+// with both back ends, each into a network namespace of its own.
+func TestKernelTakesEveryPlan(t *testing.T) {
+	const configurations = 100
+	for _, backend := range []iptables.Backend{iptables.NFT, iptables.Legacy} {
+		t.Run(string(backend), func(t *testing.T) {
+			t.Parallel()
+			random := rand.New(rand.NewSource(2))
+			for n := 0; n < configurations; n++ {
+				text := randomConfig(random)
+				cfg := accepted(text)
+				if cfg == nil {
+					t.Fatalf("the configuration is not accepted:\n%s", text)
+				}
+				changes, err := apply.FromNothing(cfg, worldOf(cfg))
+				if err != nil {
+					t.Fatal(err)
+				}
+				// Reading back costs as many programs again.
+				if err := rehearse(backend, changes, n%5 == 0); err != nil {
+					var refused *iptables.InputError
+					if errors.As(err, &refused) {
+						t.Log(refused.Numbered())
+					}
+					t.Fatalf("%v\n%s", err, text)
+				}
+			}
+		})
+	}
+}
+
+// rehearse loads a plan in a new network namespace and, if wanted, reads it
+// back.
+func rehearse(backend iptables.Backend, changes *apply.Changes, back bool) error {
+	result := make(chan error)
+	go func() {
+		// The thread is in the namespace for good; it ends with the goroutine.
+		runtime.LockOSThread()
+		result <- func() error {
+			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+				return fmt.Errorf("network namespace (tests run as root): %w", err)
+			}
+			sets, err := ipset.Open()
+			if err != nil {
+				return err
+			}
+			defer sets.Close()
+			tool := iptables.Tool{Backend: backend}
+			engine := &apply.Engine{Mangle: tool, Sets: sets}
+			if err := engine.Rehearse(changes); err != nil || !back {
+				return err
+			}
+			return readBack(tool, changes)
+		}()
+	}()
+	return <-result
+}
+
+// readBack says whether the kernel's chains count as the planned ones.
+func readBack(tool iptables.Tool, changes *apply.Changes) error {
+	for _, f := range family.All {
+		table, err := tool.Read(f)
+		if err != nil {
+			return err
+		}
+		if again := iptables.Diff(*changes.Plan.Family(f), table, nil); !again.Empty() {
+			return fmt.Errorf("%s: what was just written would be written again:\n%s", f, again.Input())
+		}
+	}
+	return nil
+}
+
+// randomConfig writes a configuration that must be accepted.
+func randomConfig(random *rand.Rand) string {
+	var text strings.Builder
+	pick := func(from ...string) string { return from[random.Intn(len(from))] }
+	mask := pick("0x3f00", "0xff0000", "0x0f0f0000", "0x80808080", "0xffffffff", "63")
+	fmt.Fprintf(&text, "config globals 'globals'\n\toption mark_mask '%s'\n\toption balance '%s'\n", mask, pick("nth", "nth", "random", "source"))
+	fmt.Fprintf(&text, "\toption router_traffic '%d'\n\toption ignore_split_default '%d'\n", random.Intn(2), random.Intn(2))
+	for range random.Intn(4) {
+		fmt.Fprintf(&text, "\tlist bypass '%s'\n", pick("10.0.0.0/8", "203.0.113.7", "2001:db8:77::/48", "::/1", "0.0.0.0/1", "10.1.2.3/9"))
+	}
+	count := 1 + random.Intn(12) // as many as the smallest of these masks holds
+	if random.Intn(25) == 0 && mask == "0x3f00" {
+		count = 60
+	}
+	var names []string
+	for i := range count {
+		name := pick("wan", "a_very_long_name_of_an_uplink_x", "L", "lb_hook", "member_default_", "x_") + fmt.Sprint(i)
+		if len(name) > 32 {
+			name = name[len(name)-32:]
+		}
+		names = append(names, name)
+		fmt.Fprintf(&text, "\nconfig member '%s'\n\toption weight '%s'\n\toption metric '%d'\n", name, pick("1", "1", "1", "2", "3", "7", "999", "1000"), 1+random.Intn(3)/2)
+		switch random.Intn(3) {
+		case 0:
+			fmt.Fprintf(&text, "\toption device '%s%d'\n", pick("eth0.", "wan-", "@x#", "a$(b)", "~", "a;b", "p%d", "a!+b", "[0-0]"), i)
+		case 1:
+			fmt.Fprintf(&text, "\toption interface 'net_%d'\n", i)
+		}
+		if random.Intn(3) == 0 {
+			fmt.Fprintf(&text, "\tlist prefix6 '2001:db8:%x00::/%d'\n", i+0xa0, 40+random.Intn(24))
+		}
+	}
+	for i := range random.Intn(4) {
+		fmt.Fprintf(&text, "\nconfig policy '%s%d'\n\toption last_resort '%s'\n", pick("work", "hook", "this_is_a_long_name_of_a_policy"), i, pick("unreachable", "blackhole", "default"))
+		for _, j := range random.Perm(len(names))[:1+random.Intn(len(names))] {
+			fmt.Fprintf(&text, "\tlist use_member '%s weight=%d metric=%d'\n", names[j], 1+random.Intn(9), 1+random.Intn(3))
+		}
+	}
+	return text.String()
+}
