@@ -154,6 +154,8 @@ type Changes struct {
 	freed map[family.Family][]netip.Prefix
 	// reused are indices that have gone from one member to another.
 	reused []int
+	// resumed says that the last run did not come to its end.
+	resumed bool
 	// mask is the mark mask; 0 when everything is removed.
 	mask    uint32
 	uplinks uplink.State
@@ -183,22 +185,24 @@ func (e *Engine) Plan(cfg *config.Config, uplinks uplink.State, actual *Actual) 
 	if err != nil {
 		return nil, err
 	}
+	uplinks = withLastPrefixes(uplinks, actual.State.Prefixes)
 	wanted, err := plan.Build(plan.Input{Config: cfg, Uplinks: uplinks, Indices: indices})
 	if err != nil {
 		return nil, err
 	}
 	if actual.Tables[family.IPv6] == nil && len(wanted.IPv6.Chains) > 0 {
-		wanted.IPv6 = plan.Family{}
-		wanted.Notices = append(wanted.Notices, "ip6tables is not installed: IPv6 is not balanced")
+		wanted.LeaveOutIPv6("ip6tables is not installed")
 	}
 	changes, err := diff(wanted, actual)
 	if err != nil {
 		return nil, err
 	}
 	changes.state.Indices = indices
+	changes.state.Prefixes = prefixes(uplinks)
 	changes.mask = cfg.Globals.MarkMask
 	changes.uplinks = uplinks
 	changes.reused = reusedIndices(old, indices)
+	changes.resume(actual.State.Unfinished)
 	return changes, nil
 }
 
@@ -225,7 +229,8 @@ func diff(wanted *plan.Plan, actual *Actual) (*Changes, error) {
 		Plan:     wanted,
 		Families: map[family.Family]FamilyChanges{},
 		Sets:     ipset.Diff(wanted.IPv4.Sets, wanted.IPv6.Sets, actual.Sets),
-		state:    rundir.State{Families: map[string]rundir.Family{}, Indices: actual.State.Indices},
+		state: rundir.State{Families: map[string]rundir.Family{}, Indices: actual.State.Indices,
+			Unfinished: actual.State.Unfinished},
 	}
 	for _, f := range family.All {
 		want := wanted.Family(f)
@@ -259,7 +264,8 @@ func (e *Engine) Apply(changes *Changes, actual *Actual) error {
 		return err
 	}
 	// Before the kernel changes: after a crash the next run must know which
-	// index was whose.
+	// index was whose, and which connections to clean.
+	changes.noteUnfinished()
 	if err := e.Run.SaveState(changes.state); err != nil {
 		return err
 	}
@@ -271,28 +277,53 @@ func (e *Engine) Apply(changes *Changes, actual *Actual) error {
 		return err == nil
 	}
 	note(actual.sysctls.Run(changes.Sysctls.Set...))
-	setsReady := note(e.updateSets(changes.Sets.Update))
-	done := true
+	complete := map[family.Family]bool{}
 	for _, f := range family.All {
-		fc := changes.Families[f]
-		ready := note(e.route(fc.Routing.AddRoutes)) && note(e.route(fc.Routing.AddRules)) && setsReady
-		if !ready || !fc.Mangle.Empty() && !note(e.Mangle.Write(f, fc.Mangle)) {
-			done = false
-			continue
+		routing := changes.Families[f].Routing
+		complete[f] = note(e.route(routing.AddRoutes)) && note(e.route(routing.AddRules))
+	}
+	setsReady := note(e.updateSets(changes.Sets.Update))
+	for _, f := range family.All {
+		mangle := changes.Families[f].Mangle
+		complete[f] = complete[f] && setsReady && (mangle.Empty() || note(e.Mangle.Write(f, mangle)))
+	}
+	done := complete[family.IPv4] && complete[family.IPv6]
+	if done {
+		// Chains in the other back end may still name the sets.
+		note(e.removeOther(changes, actual))
+		note(e.updateSets(changes.Sets.Destroy))
+	} else {
+		note(e.keepStarts(changes, actual, complete))
+	}
+	for _, f := range family.All {
+		if complete[f] {
+			note(e.route(changes.Families[f].Routing.DeleteRules))
+			note(e.route(changes.Families[f].Routing.DeleteRoutes))
 		}
-		note(e.route(fc.Routing.DeleteRules))
-		note(e.route(fc.Routing.DeleteRoutes))
 	}
 	if done {
-		note(e.updateSets(changes.Sets.Destroy))
 		note(actual.sysctls.Run(changes.Sysctls.Restore...))
-		note(e.removeOther(changes, actual))
-		if !changes.Empty() {
-			note(e.cleanConnections(changes))
+		if changes.cleans() && note(e.cleanConnections(changes)) {
+			changes.state.Unfinished = nil
+			note(e.Run.SaveState(changes.state))
 		}
 	}
 	note(e.writeNames(changes.Plan.TableNames))
 	return errors.Join(failed...)
+}
+
+// keepStarts remembers where the cascades began that are still in the kernel
+// because the new ones could not be written.
+func (e *Engine) keepStarts(changes *Changes, actual *Actual, complete map[family.Family]bool) error {
+	for _, f := range family.All {
+		if complete[f] {
+			continue
+		}
+		state := changes.state.Families[f.String()]
+		state.Starts = actual.State.Families[f.String()].Starts
+		changes.state.Families[f.String()] = state
+	}
+	return e.Run.SaveState(changes.state)
 }
 
 func (e *Engine) route(ops []routing.Op) error {

@@ -13,18 +13,23 @@ import (
 func (c *Changes) Commands() string {
 	var text strings.Builder
 	section(&text, "sysctls", lines(c.Sysctls.Set))
+	for _, f := range family.All {
+		routing := c.Families[f].Routing
+		section(&text, fmt.Sprintf("routes (%s)", f), lines(routing.AddRoutes))
+		section(&text, fmt.Sprintf("ip rules (%s)", f), lines(routing.AddRules))
+	}
 	section(&text, "sets", lines(c.Sets.Update))
 	for _, f := range family.All {
-		fc := c.Families[f]
-		section(&text, fmt.Sprintf("routes (%s)", f), lines(fc.Routing.AddRoutes))
-		section(&text, fmt.Sprintf("ip rules (%s)", f), lines(fc.Routing.AddRules))
-		if !fc.Mangle.Empty() {
-			section(&text, fmt.Sprintf("mangle table (%s)", f), []string{restoreCommand(f, fc.Mangle)})
+		if mangle := c.Families[f].Mangle; !mangle.Empty() {
+			section(&text, fmt.Sprintf("mangle table (%s)", f), []string{restoreCommand(f, mangle)})
 		}
-		section(&text, fmt.Sprintf("no longer wanted (%s)", f),
-			append(lines(fc.Routing.DeleteRules), lines(fc.Routing.DeleteRoutes)...))
 	}
 	section(&text, "sets no longer wanted", lines(c.Sets.Destroy))
+	for _, f := range family.All {
+		routing := c.Families[f].Routing
+		section(&text, fmt.Sprintf("no longer wanted (%s)", f),
+			append(lines(routing.DeleteRules), lines(routing.DeleteRoutes)...))
+	}
 	section(&text, "sysctls restored", lines(c.Sysctls.Restore))
 	return text.String()
 }

@@ -11,8 +11,38 @@ import (
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/rundir"
 	"loadbalance/internal/uplink"
 )
+
+// cleans says whether there may be connections to clean. While stopping there
+// are none: marks mean nothing from then on.
+func (c *Changes) cleans() bool { return c.mask != 0 && (!c.Empty() || c.resumed) }
+
+// noteUnfinished notes for the next run which connections this one is to clean,
+// in case it is killed or fails before.
+func (c *Changes) noteUnfinished() {
+	if !c.cleans() {
+		return
+	}
+	unfinished := &rundir.Unfinished{Reused: c.reused, Freed: map[string][]netip.Prefix{}}
+	for f, prefixes := range c.freed {
+		unfinished.Freed[f.String()] = prefixes
+	}
+	c.state.Unfinished = unfinished
+}
+
+// resume takes over what the last run has left undone.
+func (c *Changes) resume(unfinished *rundir.Unfinished) {
+	if unfinished == nil {
+		return
+	}
+	c.resumed = true
+	c.reused = append(c.reused, without(unfinished.Reused, c.reused)...)
+	for _, f := range family.All {
+		c.freed[f] = append(c.freed[f], without(unfinished.Freed[f.String()], c.freed[f])...)
+	}
+}
 
 // cleanConnections deletes the entries of connections whose mark leads
 // nowhere any more, so that their next packet is dealt anew. It runs after the
@@ -30,9 +60,6 @@ func (e *Engine) cleanConnections(changes *Changes) error {
 
 func (e *Engine) cleanFamily(f family.Family, changes *Changes) error {
 	mask := fwmark.Mask(changes.mask)
-	if mask == 0 {
-		return nil // stopping: marks mean nothing from now on
-	}
 	if freed := changes.freed[f]; len(freed) > 0 {
 		filter := conntrack.Filter{Mark: mask.Mark(mask.Default()), Mask: uint32(mask)}
 		_, err := e.Connections.Delete(f, filter, func(entry conntrack.Entry) bool {
@@ -64,7 +91,8 @@ func (c *Changes) lostMarks(f family.Family, mask fwmark.Mask) func(conntrack.En
 		live[m.Index] = m.State(f).Online
 		own[m.Index] = c.path(m.Name, f)
 	}
-	if !slices.ContainsFunc(c.Plan.Members, func(m plan.Member) bool { return m.State(f).Online }) {
+	anyLive := slices.ContainsFunc(c.Plan.Members, func(m plan.Member) bool { return m.State(f).Online })
+	if !anyLive && len(c.reused) == 0 {
 		return nil // nowhere to go: better a connection that may come back
 	}
 	return func(entry conntrack.Entry) bool {
@@ -75,7 +103,7 @@ func (c *Changes) lostMarks(f family.Family, mask fwmark.Mask) func(conntrack.En
 		if slices.Contains(c.reused, index) {
 			return true
 		}
-		return !live[index] && !cameIn(entry, own[index])
+		return anyLive && !live[index] && !cameIn(entry, own[index])
 	}
 }
 
@@ -125,12 +153,12 @@ func freedDestinations(wanted *plan.Plan, have []ipset.Set) map[family.Family][]
 }
 
 // without returns what is in all but not in some.
-func without(all, some []netip.Prefix) []netip.Prefix {
-	known := make(map[netip.Prefix]bool, len(some))
+func without[T comparable](all, some []T) []T {
+	known := make(map[T]bool, len(some))
 	for _, p := range some {
 		known[p] = true
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(p netip.Prefix) bool { return known[p] })
+	return slices.DeleteFunc(slices.Clone(all), func(p T) bool { return known[p] })
 }
 
 // reusedIndices returns the indices that have gone from one member to another.

@@ -3,10 +3,12 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/rundir"
 	"loadbalance/internal/uplink"
 )
 
@@ -37,16 +39,29 @@ func (in *invocation) locked(name string, work func() int) int {
 		return in.fail(fmt.Errorf("run directory: %w", err))
 	}
 	if shared != nil {
-		if shared.Text != "" {
-			in.log.Notice(shared.Text)
-		}
+		in.repeat(shared)
 		return shared.Code
 	}
 	code := work()
+	if code == exitUsage && turn.Pending {
+		// The event relied on this run, which changed nothing.
+		in.follow("event")
+	}
 	if err := turn.End(request, code, in.log.kept.String()); err != nil {
 		return in.fail(fmt.Errorf("run directory: %w", err))
 	}
 	return code
+}
+
+// repeat writes what another run had to say.
+func (in *invocation) repeat(shared *rundir.Result) {
+	switch {
+	case shared.Text == "":
+	case shared.Code == exitDone:
+		in.log.Notice(shared.Text)
+	default:
+		in.log.Error(shared.Text)
+	}
 }
 
 // apply applies a configuration that could be read. With errors in it, a
@@ -76,9 +91,12 @@ func (in *invocation) apply(cfg *configuration) int {
 		in.log.Error("nothing was changed: the configuration that ran before goes on")
 		return exitUsage
 	}
-	if err := in.change(s, cfg, actual); err != nil {
+	changes, err := in.change(s, cfg, actual)
+	if err != nil {
+		defer in.logRefused(err)
 		return in.fail(err)
 	}
+	in.tell(changes)
 	if faulty {
 		in.log.Error("the faulty sections were left out, the rest was applied")
 		return exitUsage
@@ -95,34 +113,52 @@ func (in *invocation) running(actual *apply.Actual) bool {
 	return err == nil || actual.Ours()
 }
 
-// change brings the kernel to a configuration and prints what changed.
-func (in *invocation) change(s *system, cfg *configuration, actual *apply.Actual) error {
+// change brings the kernel to a configuration and returns what changed.
+func (in *invocation) change(s *system, cfg *configuration, actual *apply.Actual) (*apply.Changes, error) {
+	if err := refuseMWAN3(cfg, actual); err != nil {
+		return nil, err
+	}
 	uplinks, err := in.source().Read(cfg.Members)
 	if err != nil {
-		return fmt.Errorf("uplinks: %w", err)
+		return nil, fmt.Errorf("uplinks: %w", err)
 	}
 	changes, err := s.Plan(cfg.Config, uplinks, actual)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if err := in.run().SetStopped(false); err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	return changes, s.Apply(changes, actual)
+}
+
+// tell prints what an apply changed, or writes it to the log if that is where
+// the caller looks.
+func (in *invocation) tell(changes *apply.Changes) {
+	if in.options.log == logSyslog {
+		in.logChanges("apply", changes)
+		return
 	}
 	for _, notice := range changes.Plan.Notices {
 		in.log.Notice(notice)
 	}
-	if err := in.run().SetStopped(false); err != nil {
-		return fmt.Errorf("run directory: %w", err)
-	}
-	if err := s.Apply(changes, actual); err != nil {
-		in.logRefused(err)
-		return err
-	}
 	for _, line := range changes.Summary() {
 		fmt.Fprintln(in.out, line)
 	}
-	return nil
+}
+
+// logChanges writes one line with the reason of the changes, what the user
+// should know of the new state, and how much changed; nothing when nothing did.
+func (in *invocation) logChanges(reason string, changes *apply.Changes) {
+	summary := changes.Summary()
+	if len(summary) == 0 {
+		return
+	}
+	in.log.Notice(reason + ": " + strings.Join(append(slices.Clone(changes.Plan.Notices), summary...), "; "))
 }
 
 // source is where the state of the members is read.
-func (in *invocation) source() uplink.Source { return uplink.KernelSource{} }
+func (in *invocation) source() uplink.Source { return uplink.NetifdSource{} }
 
 // logRefused writes the numbered input that iptables-restore refused: its
 // message names only a line.
@@ -141,12 +177,16 @@ func (in *invocation) stop() int {
 		return in.fail(err)
 	}
 	defer s.Close()
+	stopped := in.run().Stopped()
 	if err := in.run().SetStopped(true); err != nil {
 		return in.fail(fmt.Errorf("run directory: %w", err))
 	}
 	if err := s.Stop(); err != nil {
-		in.logRefused(err)
+		defer in.logRefused(err)
 		return in.fail(err)
+	}
+	if in.options.log == logSyslog && !stopped {
+		in.log.Notice("stop: everything of ours was removed")
 	}
 	return exitDone
 }

@@ -10,6 +10,7 @@ import (
 	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
+	"loadbalance/internal/uplink"
 )
 
 // checkCommand reports all problems of the configuration, and without
@@ -49,11 +50,47 @@ func (in *invocation) checkSystem(cfg *configuration) int {
 	for _, notice := range changes.Plan.Notices {
 		in.log.Warning(notice)
 	}
+	code, err := in.checkAround(cfg, uplinks)
+	if err != nil {
+		return in.fail(err)
+	}
 	if err := in.rehearse(changes); err != nil {
-		in.logRefused(err)
+		defer in.logRefused(err)
 		return in.fail(fmt.Errorf("the kernel or iptables does not take the rules (is a kernel module missing?): %w", err))
 	}
-	return exitDone
+	return code
+}
+
+// checkAround reports what in the system around us is in the way.
+func (in *invocation) checkAround(cfg *configuration, uplinks uplink.State) (int, error) {
+	s, err := in.openSystem()
+	if err != nil {
+		return exitFailed, err
+	}
+	defer s.Close()
+	actual, err := s.Read()
+	if err != nil {
+		return exitFailed, err
+	}
+	// The plan for the kernel as it is has the tables that are in use.
+	changes, err := s.Plan(cfg.Config, uplinks, actual)
+	if err != nil {
+		return exitFailed, err
+	}
+	found := in.advise(cfg, uplinks, actual, changes.Plan.Members)
+	for _, text := range found.Errors {
+		in.log.Error(text)
+	}
+	for _, text := range found.Warnings {
+		in.log.Warning(text)
+	}
+	for _, text := range found.Notes {
+		in.log.Notice(text)
+	}
+	if len(found.Errors) > 0 {
+		return exitFailed, nil
+	}
+	return exitDone, nil
 }
 
 // rehearse loads chains and sets into a network namespace of its own, where

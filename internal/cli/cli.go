@@ -33,6 +33,9 @@ commands:
   check     report all problems of the configuration and of the system
   stop      remove everything of ours from the kernel
   status    show members, shares and connections
+  hotplug ACTION [INTERFACE [DEVICE]]
+            follow an event, such as ifup wan1; without INTERFACE one that
+            concerns all members, such as a new start of the firewall
   version   print the version
 
 flags, before or after the command:
@@ -58,6 +61,7 @@ type options struct {
 	configOnly bool
 	json       bool
 	version    bool
+	words      []string // what stands behind the command
 }
 
 // invocation is one run of the program.
@@ -76,8 +80,12 @@ var commands = map[string]command{
 	"check":   checkCommand,
 	"stop":    stopCommand,
 	"status":  statusCommand,
+	"hotplug": hotplugCommand,
 	"version": versionCommand,
 }
+
+// maxWords is how many words may stand behind a command, if any.
+var maxWords = map[string]int{"hotplug": 3}
 
 // errUsage says that the command line was wrong; its text tells how.
 var errUsage = errors.New("usage")
@@ -103,18 +111,13 @@ func Run(args []string, out, errOut io.Writer) int {
 		fmt.Fprintf(errOut, "loadbalance: %v\n\n%s", err, usage)
 		return exitUsage
 	}
-	log, err := openLog(opts.log, errOut)
-	if err != nil {
-		fmt.Fprintf(errOut, "loadbalance: %v\n", err)
-		return exitFailed
-	}
+	log := openLog(opts.log, errOut)
 	defer log.Close()
 	return run(&invocation{options: opts, out: out, log: log})
 }
 
 // parse reads flags before and after the command.
-func parse(args []string) (options, string, error) {
-	var o options
+func parse(args []string) (o options, name string, err error) {
 	flags := flag.NewFlagSet("loadbalance", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.configDir, "config-dir", "/etc/config", "")
@@ -139,10 +142,11 @@ func parse(args []string) (options, string, error) {
 	if len(words) == 0 {
 		return o, "", o.check()
 	}
-	if len(words) > 1 {
-		return o, words[0], fmt.Errorf("%w: unexpected argument '%s'", errUsage, words[1])
+	name, o.words = words[0], words[1:]
+	if most := maxWords[name]; len(o.words) > most {
+		return o, name, fmt.Errorf("%w: unexpected argument '%s'", errUsage, o.words[most])
 	}
-	return o, words[0], o.check()
+	return o, name, o.check()
 }
 
 func (o options) check() error {

@@ -1,6 +1,11 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
 	"loadbalance/internal/config"
 	"loadbalance/internal/uci"
 )
@@ -19,6 +24,9 @@ type configuration struct {
 // be used: it is missing, or libuci would refuse it.
 func (in *invocation) readConfig() (*configuration, error) {
 	text, err := uci.ReadText(in.configDir, configName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no configuration: %s does not exist", filepath.Join(in.configDir, configName))
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Where messages go.
@@ -18,26 +20,41 @@ const (
 var levels = []string{"error", "warning", "notice", "info", "debug"}
 
 // logger writes messages to standard error or to syslog, where procd's
-// triggered scripts must write because their standard error is lost. It also
-// keeps the text for runs that share this run's result.
+// triggered scripts must write because their standard error is lost. With
+// syslog, somebody who started the script at a terminal sees them there as
+// well. It also keeps the text for runs that share this run's result.
 type logger struct {
 	out    io.Writer
+	quiet  bool // out is only for what syslog does not take
 	syslog *syslogSocket
 	level  int // index into levels of the least important that is written
 	kept   strings.Builder
 }
 
-func openLog(where string, errOut io.Writer) (*logger, error) {
+// openLog never fails: messages that syslog does not take (at boot it may not
+// be there yet) go to standard error.
+func openLog(where string, errOut io.Writer) *logger {
 	l := &logger{out: errOut, level: slices.Index(levels, "notice")}
 	if where != logSyslog {
-		return l, nil
+		return l
 	}
 	socket, err := openSyslog()
 	if err != nil {
-		return nil, fmt.Errorf("syslog: %w", err)
+		l.Warning(fmt.Sprintf("syslog: %v", err))
+		return l
 	}
 	l.syslog = socket
-	return l, nil
+	l.quiet = !isTerminal(errOut)
+	return l
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 // SetLevel leaves out what is less important than the named level.
@@ -65,12 +82,14 @@ func (l *logger) write(level, text string) {
 	}
 	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
 		l.kept.WriteString(line + "\n")
-		if l.syslog == nil {
+		if !l.quiet {
 			fmt.Fprintln(l.out, line)
+		}
+		if l.syslog == nil {
 			continue
 		}
 		if err := l.syslog.Send(level, line); err != nil {
-			fmt.Fprintf(os.Stderr, "syslog: %v: %s\n", err, line)
+			fmt.Fprintf(l.out, "syslog: %v: %s\n", err, line)
 		}
 	}
 }

@@ -37,6 +37,9 @@ func planCommand(in *invocation) int {
 
 func (in *invocation) planned(cfg *configuration) (*apply.Changes, error) {
 	if in.uplinks != "" {
+		if !cfg.Globals.Enabled {
+			return apply.Nothing(), nil
+		}
 		uplinks, err := readUplinks(in.uplinks)
 		if err != nil {
 			return nil, err
@@ -51,6 +54,9 @@ func (in *invocation) planned(cfg *configuration) (*apply.Changes, error) {
 	actual, err := s.Read()
 	if err != nil {
 		return nil, err
+	}
+	if !cfg.Globals.Enabled {
+		return s.PlanStop(actual)
 	}
 	uplinks, err := in.source().Read(cfg.Members)
 	if err != nil {

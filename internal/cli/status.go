@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
+	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/status"
 )
@@ -49,9 +52,15 @@ func (in *invocation) status(s *system, cfg *configuration) (status.Status, erro
 		return status.Status{}, err
 	}
 	connections, err := status.CountConnections(s.connections.CountByMark, fwmark.Mask(cfg.Globals.MarkMask))
+	if errors.Is(err, conntrack.ErrUnavailable) {
+		changes.Plan.Notices = append(changes.Plan.Notices, err.Error())
+		err = nil
+	}
 	if err != nil {
 		return status.Status{}, err
 	}
+	found := in.advise(cfg, uplinks, actual, changes.Plan.Members)
+	changes.Plan.Notices = slices.Concat(changes.Plan.Notices, found.Errors, found.Warnings, found.Notes)
 	var problems []string
 	for _, p := range cfg.problems {
 		problems = append(problems, p.String())
@@ -59,6 +68,6 @@ func (in *invocation) status(s *system, cfg *configuration) (status.Status, erro
 	return status.New(status.Input{
 		Version: Version, Stopped: in.run().Stopped(), Problems: problems,
 		Actual: actual, Changes: changes, Uplinks: uplinks,
-		Mask: cfg.Globals.MarkMask, Connections: connections,
+		Connections: connections,
 	}), nil
 }

@@ -15,13 +15,15 @@ import (
 // happened up to then, and whoever else wants an apply meanwhile needs none of
 // its own but takes the waiter's result.
 //
-//	lock   held while the kernel is changed
-//	queue  held by the one that waits for lock
-//	result what the last holder of lock did, and when it began
+//	lock    held while the kernel is changed
+//	queue   held by the one that waits for lock
+//	result  what the last holder of lock did, and when it began
+//	pending something happened that no run has seen yet
 const (
-	lockFile   = "lock"
-	queueFile  = "queue"
-	resultFile = "result.json"
+	lockFile    = "lock"
+	queueFile   = "queue"
+	resultFile  = "result.json"
+	pendingFile = "pending"
 )
 
 // Result is what one run did, for those that shared it.
@@ -37,13 +39,16 @@ type Result struct {
 
 // Turn is the right to change the kernel.
 type Turn struct {
-	dir   Dir
-	lock  *os.File
-	began int64
+	// Pending says that an event left its work to this turn.
+	Pending bool
+	dir     Dir
+	lock    *os.File
+	began   int64
 }
 
 // Wait waits for its turn. If meanwhile another run with the same request has
-// begun and ended, it returns that run's result instead of a turn.
+// begun and ended, and no event came after it had begun, it returns that run's
+// result instead of a turn.
 func (d Dir) Wait(request string) (*Turn, *Result, error) {
 	if err := d.Create(); err != nil {
 		return nil, nil, err
@@ -52,26 +57,70 @@ func (d Dir) Wait(request string) (*Turn, *Result, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	queue, err := d.lock(queueFile)
+	queue, err := d.lock(queueFile, unix.LOCK_EX)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer queue.Close()
-	lock, err := d.lock(lockFile)
+	lock, err := d.leave(queue)
 	if err != nil {
 		return nil, nil, err
 	}
 	last, err := d.lastResult()
-	if err == nil && last.Request == request && last.Began > arrived {
+	if err == nil && last.Request == request && last.Began > arrived && !d.pending() {
 		lock.Close()
 		return nil, &last, nil
 	}
-	began, err := sinceBoot()
+	turn, err := d.begin(lock)
+	return turn, nil, err
+}
+
+// TryWait waits for its turn unless another run waits already: that one will
+// see whatever happened before this call, and the turn is nil.
+func (d Dir) TryWait() (*Turn, error) {
+	if err := d.Create(); err != nil {
+		return nil, err
+	}
+	// Before the look at the queue: whoever leaves the queue later finds it.
+	if err := os.WriteFile(d.path(pendingFile), nil, 0o644); err != nil {
+		return nil, err
+	}
+	queue, err := d.lock(queueFile, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	lock, err := d.leave(queue)
+	if err != nil {
+		return nil, err
+	}
+	return d.begin(lock)
+}
+
+// leave waits for the lock and leaves the queue to the next.
+func (d Dir) leave(queue *os.File) (*os.File, error) {
+	defer queue.Close()
+	return d.lock(lockFile, unix.LOCK_EX)
+}
+
+// begin starts a turn: what is read from now on shows all events up to now.
+func (d Dir) begin(lock *os.File) (*Turn, error) {
+	turn := &Turn{Pending: d.pending(), dir: d, lock: lock}
+	err := d.remove(pendingFile)
+	if err == nil {
+		turn.began, err = sinceBoot()
+	}
 	if err != nil {
 		lock.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return &Turn{dir: d, lock: lock, began: began}, nil, nil
+	return turn, nil
+}
+
+func (d Dir) pending() bool {
+	_, err := os.Stat(d.path(pendingFile))
+	return err == nil
 }
 
 // End keeps the result for those who wait for the same and gives up the turn.
@@ -84,15 +133,16 @@ func (t *Turn) End(request string, code int, text string) error {
 	return t.dir.write(resultFile, data)
 }
 
-// lock opens a file and waits until nobody else has it locked. Closing the
+// lock opens a file and locks it, as flock(2) does: with LOCK_EX it waits until
+// nobody else has it locked, with LOCK_NB the error is EWOULDBLOCK. Closing the
 // file, or the end of the process, gives the lock back.
-func (d Dir) lock(name string) (*os.File, error) {
+func (d Dir) lock(name string, how int) (*os.File, error) {
 	file, err := os.OpenFile(d.path(name), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
+		err = unix.Flock(int(file.Fd()), how)
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}

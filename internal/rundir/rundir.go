@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -29,6 +30,20 @@ type State struct {
 	Indices plan.Indices `json:"indices"`
 	// Families are by name: ipv4, ipv6.
 	Families map[string]Family `json:"families,omitempty"`
+	// Prefixes are the delegated IPv6 prefixes that each member had last.
+	Prefixes map[string][]netip.Prefix `json:"prefixes,omitempty"`
+	// Unfinished is what the last run meant to do to the connections. It is
+	// nil when the run came to its end.
+	Unfinished *Unfinished `json:"unfinished,omitempty"`
+}
+
+// Unfinished names connections whose mark no longer means what it did. What it
+// meant cannot be seen in the kernel any more once the chains are written.
+type Unfinished struct {
+	// Reused are indices that went from one member to another.
+	Reused []int `json:"reused,omitempty"`
+	// Freed are destinations that were local, by family.
+	Freed map[string][]netip.Prefix `json:"freed,omitempty"`
 }
 
 // Family is what we remember of one family's mangle table.
@@ -47,6 +62,13 @@ func (d Dir) path(name string) string { return filepath.Join(string(d), name) }
 // Create makes the directory.
 func (d Dir) Create() error { return os.MkdirAll(string(d), 0o755) }
 
+// Exists says whether any run that changes the kernel has been started since
+// boot.
+func (d Dir) Exists() bool {
+	_, err := os.Stat(string(d))
+	return err == nil
+}
+
 // State reads what the last run left. found is false when there is nothing,
 // or nothing that can be read: that is as good as a directory that was lost.
 func (d Dir) State() (state State, found bool, err error) {
@@ -60,7 +82,7 @@ func (d Dir) State() (state State, found bool, err error) {
 	if err := json.Unmarshal(text, &state); err != nil {
 		return State{}, false, fmt.Errorf("%s: %w", d.path(stateFile), err)
 	}
-	return state, true, nil
+	return state, state.Indices.Members != nil, nil
 }
 
 // SaveState keeps state for the next run.

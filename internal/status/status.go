@@ -72,7 +72,6 @@ type Input struct {
 	Actual   *apply.Actual
 	Changes  *apply.Changes
 	Uplinks  uplink.State
-	Mask     uint32
 	// Connections counts live connections by masked mark.
 	Connections map[family.Family]map[uint32]int
 }

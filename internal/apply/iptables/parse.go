@@ -29,6 +29,11 @@ type Table struct {
 	// Foreign says that the table holds something that is not ours: a chain,
 	// a rule, or a policy other than ACCEPT.
 	Foreign bool
+	// ForeignChains are the chains that are neither ours nor built in.
+	ForeignChains []string
+	// Markers are the foreign chains, built-in ones included, that write
+	// marks before or while the packet's way is chosen.
+	Markers []Marker
 }
 
 // Chain is one of our chains in the kernel.
@@ -67,10 +72,17 @@ func Parse(output []byte) (*Table, error) {
 	// A line can be as long as a rule; the default limit of 64 KiB is ample,
 	// but a foreign rule with many ports and comments must not stop us.
 	lines.Buffer(nil, 1<<20)
+	statement := ""
 	for lines.Scan() {
-		if err := table.addLine(lines.Text()); err != nil {
+		statement += lines.Text()
+		if strings.HasPrefix(statement, "[") && endsInQuotes(statement) {
+			statement += "\n" // somebody's comment has several lines
+			continue
+		}
+		if err := table.addLine(statement); err != nil {
 			return nil, err
 		}
+		statement = ""
 	}
 	return table, lines.Err()
 }
@@ -98,6 +110,7 @@ func (t *Table) addChain(fields []string) {
 	if fields[1] != "ACCEPT" {
 		t.Foreign = true // another chain, or a policy that somebody has set
 	}
+	t.addForeignChain(fields[0])
 }
 
 func (t *Table) chain(name string) *Chain {
@@ -119,7 +132,7 @@ func (t *Table) addRule(line string) error {
 		return fmt.Errorf("iptables-save printed a line that is no rule: %q", line)
 	}
 	name, args, _ := strings.Cut(rule, " ")
-	words := strings.Fields(args)
+	words := splitWords(args)
 	target := valueOf(words, "-g", "-j")
 	if strings.HasPrefix(name, plan.ChainPrefix) {
 		t.chain(name).addRule(words, target, count)
@@ -130,11 +143,12 @@ func (t *Table) addRule(line string) error {
 		return nil
 	}
 	t.Foreign = true
+	t.addForeignRule(name, words, target)
 	return nil
 }
 
 func (c *Chain) addRule(words []string, target string, count uint64) {
-	comment := strings.Trim(valueOf(words, "--comment"), `"`)
+	comment := valueOf(words, "--comment")
 	if c.Rules == 0 {
 		c.Comment = comment
 	}
@@ -157,6 +171,52 @@ func isBuiltin(name string) bool {
 		return true
 	}
 	return false
+}
+
+// splitWords splits a rule as iptables prints it: text that could be taken for
+// several words, a comment above all, stands in quotes, in which a backslash
+// precedes each quote and backslash. What a foreign rule says in a comment must
+// not be taken for its target.
+func splitWords(rule string) []string {
+	var words []string
+	var word strings.Builder
+	quoted, inWord := false, false
+	for i := 0; i < len(rule); i++ {
+		switch c := rule[i]; {
+		case c == '\\' && quoted && i+1 < len(rule):
+			i++
+			word.WriteByte(rule[i])
+		case c == '"':
+			quoted, inWord = !quoted, true
+		case c == ' ' && !quoted:
+			if inWord {
+				words = append(words, word.String())
+			}
+			word.Reset()
+			inWord = false
+		default:
+			word.WriteByte(c)
+			inWord = true
+		}
+	}
+	if inWord {
+		words = append(words, word.String())
+	}
+	return words
+}
+
+// endsInQuotes says whether a rule breaks off inside a quoted text.
+func endsInQuotes(rule string) bool {
+	quoted := false
+	for i := 0; i < len(rule); i++ {
+		switch rule[i] {
+		case '\\':
+			i++
+		case '"':
+			quoted = !quoted
+		}
+	}
+	return quoted
 }
 
 // valueOf returns the word after the first of the given options.

@@ -71,15 +71,19 @@ func (t Tool) Read(f family.Family) (*Table, error) {
 	return table, nil
 }
 
-// Write runs a transaction. If the kernel refuses any of it, nothing has
-// changed, and the error is an *InputError.
+// Write runs a transaction. If it is refused, nothing has changed, and the
+// error is an *InputError.
 func (t Tool) Write(f family.Family, change Change) error {
 	input := change.Input()
 	_, err := t.run(t.name(f, "-restore"), input, "--noflush", "-w", lockSeconds)
-	if err == nil {
-		return nil
+	var refused *exec.ExitError
+	if errors.As(err, &refused) {
+		return &InputError{Family: f, Input: input, Err: err}
 	}
-	return &InputError{Family: f, Input: input, Err: err}
+	if err != nil {
+		return fmt.Errorf("mangle restore (%s): %w", f, err)
+	}
+	return nil
 }
 
 // Version tells which iptables answers, as go-iptables sees it.

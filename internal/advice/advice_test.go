@@ -1,0 +1,263 @@
+package advice
+
+import (
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+
+	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
+	"loadbalance/internal/uci"
+	"loadbalance/internal/uplink"
+)
+
+// twoMembers is a quiet system: wan1 is an interface, wan2 a device, both are
+// up and lie in a zone that masquerades.
+func twoMembers(t *testing.T) Facts {
+	up := func(device string) *uplink.Path { return &uplink.Path{Device: device, Up: true} }
+	return Facts{
+		Config: &config.Config{
+			Globals: config.Globals{Enabled: true, MarkMask: 0x3f00},
+			Members: []config.Member{
+				{Name: "wan1", Enabled: true, Interface: "wan1"},
+				{Name: "wan2", Enabled: true, Device: "eth2"},
+				{Name: "off", Enabled: false, Interface: "off"},
+			},
+		},
+		Uplinks: uplink.State{
+			Members: []uplink.Member{{Name: "wan1", IPv4: up("eth1")}, {Name: "wan2", IPv4: up("eth2")}},
+			IPv4: uplink.Main{Enabled: true, Routes: []uplink.Route{
+				defaultRoute("eth1", 10), defaultRoute("eth2", 20)}},
+		},
+		Members: []plan.Member{{Name: "wan1", Table: 301}, {Name: "wan2", Table: 252}},
+		Mangle:  map[family.Family]*iptables.Table{family.IPv4: {}},
+		Rules: []Rule{
+			{Priority: 0, Table: 255}, {Priority: 32766, Table: 254}, {Priority: 32767, Table: 253},
+			{Priority: 5210, Mark: 0x80000, Mask: 0xff0000, Table: 254}, {Priority: 5270, Table: 52},
+			{Priority: 30000, Mark: 0x10000, Mask: 0xff0000, Table: 256},
+			{Priority: 10000, Table: 254}, {Priority: 2000, Table: 5},
+		},
+		Routes: []Route{{Table: 52}, {Table: 256}, {Family: family.IPv6, Table: 52}},
+		Files:  Files{Firewall: parse(t, quietFirewall)},
+	}
+}
+
+const quietFirewall = "config defaults\n option flow_offloading 0\n" +
+	"config zone\n option name lan\n list network lan\n" +
+	"config zone\n option name wan\n list network wan1\n list device eth2\n option masq 1\n"
+
+func parse(t *testing.T, text string) *uci.File {
+	t.Helper()
+	file, err := uci.Parse("test", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func defaultRoute(device string, metric int) uplink.Route {
+	return uplink.Route{Destination: family.IPv4.Default(), Type: uplink.Unicast, Device: device, Metric: metric}
+}
+
+func TestFind(t *testing.T) {
+	const vpn = "the main table's best default route (ipv4) leaves by 'tun0', which is no member (a VPN for all traffic?): " +
+		"balanced connections do not take it; make it a member, or except what must take it by list bypass or a rule with use_policy 'default'"
+	markers := func(list ...iptables.Marker) func(*testing.T, *Facts) {
+		return func(_ *testing.T, f *Facts) { f.Mangle[family.IPv4].Markers = list }
+	}
+	tests := map[string]struct {
+		change func(*testing.T, *Facts)
+		want   Advice
+	}{
+		"a quiet system with pbr and Tailscale": {change: func(*testing.T, *Facts) {}},
+		"no member is enabled": {change: func(t *testing.T, f *Facts) {
+			f.Config.Members = f.Config.Members[2:]
+			f.MWAN3Link = "/etc/rc.d/S19mwan3"
+			f.Mangle[family.IPv4].ForeignChains = []string{"mwan3_hook"}
+			f.Firewall = parse(t, "config defaults\n option flow_offloading 1\n")
+		}},
+		"switched off": {change: func(_ *testing.T, f *Facts) {
+			f.Config.Globals.Enabled = false
+			f.MWAN3Link = "/etc/rc.d/S19mwan3"
+		}},
+		"mwan3 by its chains: one sentence, and none about its marks": {
+			change: func(_ *testing.T, f *Facts) {
+				f.Mangle[family.IPv6] = &iptables.Table{ForeignChains: []string{"mwan3_hook"},
+					Markers: []iptables.Marker{{Chain: "mwan3_iface_in_wan", Bits: 0x3f00}}}
+				f.MWAN3Link = "/etc/rc.d/S19mwan3"
+			},
+			want: Advice{Errors: []string{MWAN3Running}},
+		},
+		"mwan3 by its ip rules": {
+			change: func(_ *testing.T, f *Facts) {
+				f.Rules = append(f.Rules, Rule{Priority: 1001, Table: 1}, Rule{Priority: 2001, Mark: 0x100, Mask: 0x3f00, Table: 1})
+			},
+			want: Advice{Errors: []string{MWAN3Running}},
+		},
+		"mwan3 is only enabled": {
+			change: func(_ *testing.T, f *Facts) { f.MWAN3Link = "/etc/rc.d/S19mwan3" },
+			want: Advice{Errors: []string{"mwan3 starts at boot (/etc/rc.d/S19mwan3), and both would deal out the same connections: " +
+				"run `/etc/init.d/mwan3 disable`"}},
+		},
+		"chains that write marks": {
+			change: markers(iptables.Marker{Chain: "qos_Default", Bits: 0xff00}, iptables.Marker{Chain: "PBR_PREROUTING", Bits: 0xff0000},
+				iptables.Marker{Chain: "FORWARD", Bits: 0xffffffff}),
+			want: Advice{Warnings: []string{
+				"mangle (ipv4): chain 'qos_Default' (probably of qos-scripts) writes the mark bits 0xff00, which overlap ours (0x3f00): " +
+					"connections change their uplink; give one of the two another mask (here: option mark_mask)",
+				"mangle (ipv4): chain 'FORWARD' writes the mark bits 0xffffffff, which overlap ours (0x3f00): " +
+					"connections change their uplink; give one of the two another mask (here: option mark_mask)",
+			}},
+		},
+		"our mask lies in that of pbr and Tailscale": {
+			change: func(_ *testing.T, f *Facts) { f.Config.Globals.MarkMask = 0x3f0000 },
+			want: Advice{Warnings: []string{
+				"ip rule 5210 (ipv4) (probably of Tailscale) looks at the mark bits 0xff0000, which overlap ours (0x3f0000): " +
+					"it misses marked packets or catches balanced ones; give one of the two another mask (here: option mark_mask)",
+				"ip rule 30000 (ipv4) (probably of pbr) looks at the mark bits 0xff0000, which overlap ours (0x3f0000): " +
+					"it misses marked packets or catches balanced ones; give one of the two another mask (here: option mark_mask)",
+			}},
+		},
+		"marks without a mask": {
+			change: func(_ *testing.T, f *Facts) {
+				f.Rules = append(f.Rules, Rule{Priority: 32765, Mark: 0xca6c, Mask: 0xffffffff, Table: 51820},
+					Rule{Family: family.IPv6, Priority: 100, Mark: 1, Mask: 0xffffffff, Table: 100})
+			},
+			want: Advice{Warnings: []string{
+				"ip rule 32765 (ipv4) (probably of wg-quick) looks at the mark bits 0xffffffff, which overlap ours (0x3f00): " +
+					"it misses marked packets or catches balanced ones; give one of the two another mask (here: option mark_mask)",
+				"ip rule 100 (ipv6) (probably of a transparent proxy) looks at the mark bits 0xffffffff, which overlap ours (0x3f00): " +
+					"it misses marked packets or catches balanced ones; give one of the two another mask (here: option mark_mask)",
+			}},
+		},
+		"ip rules among ours": {
+			change: func(_ *testing.T, f *Facts) {
+				f.Rules = append(f.Rules, Rule{Priority: 5999, Table: 9}, Rule{Priority: 6000, Table: 9},
+					Rule{Family: family.IPv6, Priority: 9999, Table: 9}, Rule{Priority: 10000, Table: 9})
+			},
+			want: Advice{Warnings: []string{
+				"ip rule 6000 (ipv4) lies among ours (6000 to 9999) and can take packets away from their uplink: give it another priority",
+				"ip rule 9999 (ipv6) lies among ours (6000 to 9999) and can take packets away from their uplink: give it another priority",
+			}},
+		},
+		"routes in our tables, each table once": {
+			change: func(_ *testing.T, f *Facts) {
+				f.Routes = append(f.Routes, Route{Table: 252}, Route{Table: 252}, Route{Table: 302}, Route{Family: family.IPv6, Table: 362})
+			},
+			want: Advice{Warnings: []string{
+				"table 252 (ipv4) of member 'wan2' holds a route of another program: give that program another table, or the member by option table",
+				"table 362 (ipv6) of our unreachable route holds a route of another program: give that program another table, or the member by option table",
+			}},
+		},
+		"no firewall": {change: func(_ *testing.T, f *Facts) { f.Firewall = nil }},
+		"members in no zone": {
+			change: func(t *testing.T, f *Facts) {
+				f.Firewall = parse(t, "config zone\n option name lan\n list network lan\nconfig zone\n option name wan\n list network wan\n option masq 1\n")
+			},
+			want: Advice{Warnings: []string{
+				"member 'wan1': interface 'wan1' lies in no firewall zone that masquerades, so LAN hosts get no answers by it: " +
+					"add list network 'wan1' to the zone 'wan' in /etc/config/firewall",
+				"member 'wan2': device 'eth2' lies in no firewall zone that masquerades, so LAN hosts get no answers by it: " +
+					"add list device 'eth2' to the zone 'wan' in /etc/config/firewall",
+			}},
+		},
+		"a zone that does not masquerade, and none that does": {
+			change: func(t *testing.T, f *Facts) {
+				f.Firewall = parse(t, "config zone\n option name wan\n option network 'x wan1'\n option masq 0\n"+
+					"config zone\n option name six\n option device eth2\n option masq 1\n option family ipv6\n"+
+					"config zone\n option name old\n option device eth2\n option masq 1\n option enabled 0\n")
+			},
+			want: Advice{Warnings: []string{
+				"member 'wan1': interface 'wan1' lies in the firewall zone 'wan', which does not masquerade, so LAN hosts get no answers by it: " +
+					"set option masq '1' there in /etc/config/firewall",
+				"member 'wan2': device 'eth2' lies in the firewall zone 'six', which does not masquerade, so LAN hosts get no answers by it: " +
+					"set option masq '1' there in /etc/config/firewall",
+			}},
+		},
+		"no zones at all": {
+			change: func(t *testing.T, f *Facts) {
+				f.Config.Members = f.Config.Members[:1]
+				f.Firewall = parse(t, "config defaults\n")
+			},
+			want: Advice{Warnings: []string{
+				"member 'wan1': interface 'wan1' lies in no firewall zone that masquerades, so LAN hosts get no answers by it: " +
+					"add list network 'wan1' to a zone with option masq '1' in /etc/config/firewall"}},
+		},
+		"words, a wildcard and a section nat": {change: func(t *testing.T, f *Facts) {
+			f.Firewall = parse(t, "config zone\n option name a\n option network 'x wan1'\n"+
+				"config zone\n option name b\n option device 'eth+'\n option masq on\n"+
+				"config nat\n option src a\n option target masquerade\n")
+		}},
+		"networks on a member's device": {change: func(t *testing.T, f *Facts) {
+			f.Uplinks.Members[0].IPv4.Device = "pppoe-dsl"
+			f.Uplinks.IPv4.Routes = nil
+			f.Firewall = parse(t, "config zone\n option name wan\n list network dsl\n list network lte\n option masq 1\n")
+			f.Network = parse(t, "config interface dsl\n option proto pppoe\n option device eth9\nconfig interface lte\n option device eth2\n")
+		}},
+		"an uplink for IPv6 alone": {change: func(t *testing.T, f *Facts) {
+			f.Config.Members = f.Config.Members[:1]
+			f.Uplinks.Members[0] = uplink.Member{Name: "wan1", IPv4: &uplink.Path{Device: "eth1"}, IPv6: &uplink.Path{Device: "eth1", Up: true}}
+			f.Uplinks.IPv4.Routes = nil
+			f.Firewall = parse(t, "config defaults\n")
+		}},
+		"a VPN has the best default route": {
+			change: func(_ *testing.T, f *Facts) {
+				f.Uplinks.IPv4.Routes = append(f.Uplinks.IPv4.Routes, defaultRoute("tun0", 0))
+			},
+			want: Advice{Warnings: []string{vpn}},
+		},
+		"a VPN with a worse one": {change: func(_ *testing.T, f *Facts) {
+			f.Uplinks.IPv4.Routes = append(f.Uplinks.IPv4.Routes, defaultRoute("tun0", 11))
+		}},
+		"routes that are no competition": {change: func(_ *testing.T, f *Facts) {
+			sourced, refused := defaultRoute("tun0", 0), defaultRoute("", 0)
+			sourced.From, refused.Type = netip.MustParsePrefix("192.0.2.0/24"), uplink.Unreachable
+			specific := uplink.Route{Destination: netip.MustParsePrefix("0.0.0.0/1"), Type: uplink.Unicast, Device: "tun0"}
+			f.Uplinks.IPv4.Routes = append(f.Uplinks.IPv4.Routes, sourced, refused, specific)
+		}},
+		"a leg over a member": {change: func(_ *testing.T, f *Facts) {
+			multi := defaultRoute("", 0)
+			multi.Nexthops = []uplink.Nexthop{{Device: "tun0"}, {Device: "eth2"}}
+			f.Uplinks.IPv4.Routes = append(f.Uplinks.IPv4.Routes, multi)
+		}},
+		"all legs elsewhere": {
+			change: func(_ *testing.T, f *Facts) {
+				multi := defaultRoute("", 0)
+				multi.Nexthops = []uplink.Nexthop{{Device: "tun0"}, {Device: "tun1"}}
+				f.Uplinks.IPv4.Routes = append(f.Uplinks.IPv4.Routes, multi)
+			},
+			want: Advice{Warnings: []string{vpn}},
+		},
+		"main has no default route": {change: func(_ *testing.T, f *Facts) { f.Uplinks.IPv4.Routes = nil }},
+		"a default route in a family without members": {change: func(_ *testing.T, f *Facts) {
+			f.Uplinks.IPv6.Routes = []uplink.Route{{Destination: family.IPv6.Default(), Type: uplink.Unicast, Device: "tun0"}}
+		}},
+		"flow offloading": {
+			change: func(t *testing.T, f *Facts) {
+				f.Firewall = parse(t, strings.Replace(quietFirewall, "flow_offloading 0", "flow_offloading_hw 1", 1))
+			},
+			want: Advice{Notes: []string{"option flow_offloading_hw is set in /etc/config/firewall: balancing is right, since a connection has its uplink " +
+				"before it is offloaded, but packet and byte counters stand still for offloaded connections"}},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := twoMembers(t)
+			tt.change(t, &f)
+			got := Find(f)
+			compare(t, "errors", got.Errors, tt.want.Errors)
+			compare(t, "warnings", got.Warnings, tt.want.Warnings)
+			compare(t, "notes", got.Notes, tt.want.Notes)
+		})
+	}
+}
+
+func compare(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s:\n got %s\nwant %s", what, strings.Join(got, "\n     "), strings.Join(want, "\n     "))
+	}
+}

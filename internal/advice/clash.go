@@ -1,0 +1,128 @@
+package advice
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"loadbalance/internal/apply/routing"
+	"loadbalance/internal/family"
+	"loadbalance/internal/fwmark"
+)
+
+// ownersOfChains tells by the beginning of a mangle chain's name whose it is
+// likely to be.
+var ownersOfChains = []struct{ prefix, owner string }{
+	{"mwan3_", "mwan3"},
+	{"PBR_", "pbr"},
+	{"qos_", "qos-scripts"},
+	{"QOS_MARK_", "SQM"},
+	{"PSW", "PassWall"},
+	{"openclash", "OpenClash"},
+}
+
+// probably names the owner in words that fit behind an object.
+func probably(owner string) string {
+	if owner == "" {
+		return ""
+	}
+	return " (probably of " + owner + ")"
+}
+
+func ownerOfChain(name string) string {
+	for _, o := range ownersOfChains {
+		if strings.HasPrefix(name, o.prefix) {
+			return o.owner
+		}
+	}
+	return ""
+}
+
+// owner tells whose rule it is likely to be, by the priorities and tables that
+// programs use by default.
+func (r Rule) owner() string {
+	switch {
+	case r.isMWAN3():
+		return "mwan3"
+	case r.Priority >= 5210 && r.Priority <= 5270, r.Table == 52: // Tailscale's osrouter
+		return "Tailscale"
+	case r.Table == 51820: // wg-quick's first choice
+		return "wg-quick"
+	case r.Mask == 0x00ff0000: // option fw_mask of pbr
+		return "pbr"
+	case r.Mark == 1 && r.Table == 100: // the example in the kernel's tproxy.rst
+		return "a transparent proxy"
+	}
+	return ""
+}
+
+// markClashes finds chains and ip rules that use bits of our mask.
+func (f Facts) markClashes() []string {
+	mwan3 := MWAN3Runs(f.Mangle, f.Rules) // is an error of its own
+	ours := uint32(f.mask())
+	var found []string
+	for _, fam := range family.All {
+		table := f.Mangle[fam]
+		if table == nil {
+			continue
+		}
+		for _, m := range table.Markers {
+			owner := ownerOfChain(m.Chain)
+			if m.Bits&ours == 0 || mwan3 && owner == "mwan3" {
+				continue
+			}
+			found = append(found, fmt.Sprintf(
+				"mangle (%s): chain '%s'%s writes the mark bits %#x, which overlap ours (%#x): "+
+					"connections change their uplink; give one of the two another mask (here: option mark_mask)",
+				fam, m.Chain, probably(owner), m.Bits, ours))
+		}
+	}
+	for _, r := range f.Rules {
+		if r.Mask&ours == 0 || mwan3 && r.isMWAN3() {
+			continue
+		}
+		found = append(found, fmt.Sprintf(
+			"ip rule %d (%s)%s looks at the mark bits %#x, which overlap ours (%#x): "+
+				"it misses marked packets or catches balanced ones; give one of the two another mask (here: option mark_mask)",
+			r.Priority, r.Family, probably(r.owner()), r.Mask, ours))
+	}
+	return found
+}
+
+// ruleClashes finds foreign ip rules among ours.
+func (f Facts) ruleClashes() []string {
+	var found []string
+	for _, r := range f.Rules {
+		if r.Priority < routing.FirstPriority || r.Priority > routing.LastPriority {
+			continue
+		}
+		found = append(found, fmt.Sprintf(
+			"ip rule %d (%s)%s lies among ours (%d to %d) and can take packets away from their uplink: give it another priority",
+			r.Priority, r.Family, probably(r.owner()), routing.FirstPriority, routing.LastPriority))
+	}
+	return found
+}
+
+// tableClashes finds foreign routes in our tables.
+func (f Facts) tableClashes() []string {
+	names := map[int]string{
+		fwmark.Table(f.mask().Blackhole()):   "of our blackhole",
+		fwmark.Table(f.mask().Unreachable()): "of our unreachable route",
+	}
+	for _, m := range f.Members {
+		names[m.Table] = "of member '" + m.Name + "'"
+	}
+	var found []string
+	for _, r := range f.Routes {
+		name, ours := names[r.Table]
+		if !ours {
+			continue
+		}
+		text := fmt.Sprintf("table %d (%s) %s holds a route of another program: give that program another table, or the member by option table",
+			r.Table, r.Family, name)
+		if !slices.Contains(found, text) {
+			found = append(found, text)
+		}
+	}
+	return found
+}

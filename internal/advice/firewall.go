@@ -1,0 +1,181 @@
+package advice
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+	"loadbalance/internal/uci"
+)
+
+// zone is what we take of a zone of the firewall.
+type zone struct {
+	name     string
+	networks []string
+	devices  []string // may end in '+'
+	masq     bool     // for IPv4
+}
+
+// values returns an option's words: the firewall takes lists and words alike.
+func values(s uci.Section, name string) []string {
+	var words []string
+	for _, o := range s.Options {
+		if o.Name != name {
+			continue
+		}
+		for _, v := range o.Values {
+			words = append(words, strings.Fields(v.Text)...)
+		}
+	}
+	return words
+}
+
+func value(s uci.Section, name string) string {
+	return strings.Join(values(s, name), " ")
+}
+
+// isTrue reads a boolean as fw4 does (parse_bool in its fw4.uc).
+func isTrue(text string) bool {
+	return slices.Contains([]string{"1", "on", "true", "yes"}, text)
+}
+
+func isFalse(text string) bool {
+	return slices.Contains([]string{"0", "off", "false", "no"}, text)
+}
+
+func zones(firewall *uci.File) []zone {
+	var all []zone
+	for _, s := range firewall.Sections {
+		if s.Type != "zone" || isFalse(value(s, "enabled")) {
+			continue
+		}
+		z := zone{name: value(s, "name"), networks: values(s, "network"), devices: values(s, "device")}
+		z.masq = value(s, "family") != "ipv6" && (isTrue(value(s, "masq")) || translated(firewall, z.name))
+		all = append(all, z)
+	}
+	return all
+}
+
+// translated says whether a section nat gives packets that leave by the zone
+// another source address, in place of option masq.
+func translated(firewall *uci.File, zoneName string) bool {
+	return slices.ContainsFunc(firewall.Sections, func(s uci.Section) bool {
+		target := strings.ToUpper(value(s, "target"))
+		src := value(s, "src")
+		return s.Type == "nat" && !isFalse(value(s, "enabled")) && (src == zoneName || src == "*") &&
+			(target == "MASQUERADE" || target == "SNAT")
+	})
+}
+
+// holds says whether the zone has one of the networks or the device.
+func (z zone) holds(networks []string, device string) bool {
+	if slices.ContainsFunc(networks, func(n string) bool { return slices.Contains(z.networks, n) }) {
+		return true
+	}
+	return device != "" && slices.ContainsFunc(z.devices, func(pattern string) bool {
+		if prefix, wild := strings.CutSuffix(pattern, "+"); wild {
+			return strings.HasPrefix(device, prefix)
+		}
+		return pattern == device
+	})
+}
+
+// unmasqueraded finds members whose IPv4 packets keep the LAN's addresses:
+// nobody in the internet can answer those.
+func (f Facts) unmasqueraded() []string {
+	if f.Firewall == nil {
+		return nil
+	}
+	all := zones(f.Firewall)
+	ipv4, ipv6 := f.paths(family.IPv4), f.paths(family.IPv6)
+	var found []string
+	for _, m := range enabled(f.Config) {
+		path := ipv4[m.Name]
+		if path != nil && !path.Up && ipv6[m.Name] != nil && ipv6[m.Name].Up {
+			continue // an uplink for IPv6 alone
+		}
+		device := m.Device
+		if path != nil && path.Device != "" {
+			device = path.Device
+		}
+		networks := f.networksOf(m, device)
+		var in []zone
+		for _, z := range all {
+			if z.holds(networks, device) {
+				in = append(in, z)
+			}
+		}
+		if slices.ContainsFunc(in, func(z zone) bool { return z.masq }) {
+			continue
+		}
+		found = append(found, explainZone(m, in, all))
+	}
+	return found
+}
+
+func explainZone(m config.Member, in, all []zone) string {
+	what, option := "interface '"+m.Interface+"'", "network '"+m.Interface+"'"
+	if m.Device != "" {
+		what, option = "device '"+m.Device+"'", "device '"+m.Device+"'"
+	}
+	if len(in) > 0 {
+		return fmt.Sprintf("member '%s': %s lies in the firewall zone '%s', which does not masquerade, so LAN hosts get no answers by it: "+
+			"set option masq '1' there in /etc/config/firewall", m.Name, what, in[0].name)
+	}
+	target := "a zone with option masq '1'"
+	if i := slices.IndexFunc(all, func(z zone) bool { return z.masq }); i >= 0 {
+		target = "the zone '" + all[i].name + "'"
+	}
+	return fmt.Sprintf("member '%s': %s lies in no firewall zone that masquerades, so LAN hosts get no answers by it: "+
+		"add list %s to %s in /etc/config/firewall", m.Name, what, option, target)
+}
+
+// networksOf returns the names under which zones can hold a member: its
+// interface, and the networks that lie on its device.
+func (f Facts) networksOf(m config.Member, device string) []string {
+	var names []string
+	if m.Interface != "" {
+		names = append(names, m.Interface)
+	}
+	if f.Network == nil || device == "" {
+		return names
+	}
+	for _, s := range f.Network.Sections {
+		if s.Type == "interface" && isOn(s, device) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// isOn says whether a network lies on a device: the one in its section (ifname
+// before OpenWrt 21.02), or one that its protocol makes and names after it,
+// such as pppoe-wan, 6in4-henet or wg0.
+func isOn(s uci.Section, device string) bool {
+	if slices.Contains(values(s, "device"), device) || slices.Contains(values(s, "ifname"), device) {
+		return true
+	}
+	return s.Name != "" && (device == s.Name && value(s, "proto") == "wireguard" || device == value(s, "proto")+"-"+s.Name)
+}
+
+// offloading tells what flow offloading means for us: a connection is
+// offloaded after its first packets, which have met our chains.
+func (f Facts) offloading() []string {
+	if f.Firewall == nil {
+		return nil
+	}
+	for _, s := range f.Firewall.Sections {
+		if s.Type != "defaults" {
+			continue
+		}
+		for _, option := range []string{"flow_offloading", "flow_offloading_hw"} {
+			if isTrue(value(s, option)) {
+				return []string{fmt.Sprintf("option %s is set in /etc/config/firewall: balancing is right, since a connection has its uplink "+
+					"before it is offloaded, but packet and byte counters stand still for offloaded connections", option)}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package advice
+
+import (
+	"slices"
+
+	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/family"
+)
+
+// What mwan3 puts into the kernel (lib/mwan3/mwan3.sh of its package): the
+// chain mwan3_hook in mangle, and ip rules with priorities 1000+id to 3000+id,
+// of which those with a mark use the mask 0x3f00 unless option mmx_mask says
+// otherwise.
+const (
+	mwan3Chain         = "mwan3_hook"
+	mwan3FirstPriority = 1000
+	mwan3LastPriority  = 3999
+	mwan3Mask          = 0x3f00
+)
+
+// MWAN3Runs says whether the kernel holds the rules of mwan3. It deals out
+// connections with the same mark bits as we do, and deletes rules and routes
+// that are not its own when it stops.
+func MWAN3Runs(mangle map[family.Family]*iptables.Table, rules []Rule) bool {
+	for _, table := range mangle {
+		if table != nil && slices.Contains(table.ForeignChains, mwan3Chain) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(rules, Rule.isMWAN3)
+}
+
+func (r Rule) isMWAN3() bool {
+	return r.Priority >= mwan3FirstPriority && r.Priority <= mwan3LastPriority && r.Mask == mwan3Mask
+}
+
+// MWAN3Running is what the user is told when mwan3 runs.
+const MWAN3Running = "mwan3 is running, and both would deal out the same connections: " +
+	"run `/etc/init.d/mwan3 stop; /etc/init.d/mwan3 disable`, then `/etc/init.d/loadbalance restart`"
+
+func mwan3Problem(f Facts) string {
+	switch {
+	case MWAN3Runs(f.Mangle, f.Rules):
+		return MWAN3Running
+	case f.MWAN3Link != "":
+		return "mwan3 starts at boot (" + f.MWAN3Link + "), and both would deal out the same connections: " +
+			"run `/etc/init.d/mwan3 disable`"
+	}
+	return ""
+}

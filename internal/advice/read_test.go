@@ -1,0 +1,101 @@
+package advice
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netns"
+
+	"loadbalance/internal/family"
+)
+
+// TestReadKernel reads rules and routes from a network namespace of its own.
+func TestReadKernel(t *testing.T) {
+	runtime.LockOSThread() // the namespace goes with the thread
+	handle, err := netns.New()
+	if err != nil {
+		t.Fatalf("network namespace (tests run as root): %v", err)
+	}
+	defer handle.Close()
+	for _, command := range []string{
+		"ip link set lo up",
+		"ip rule add priority 2001 fwmark 0x100/0x3f00 lookup 1",
+		"ip rule add priority 6100 fwmark 0x7 lookup 301",
+		"ip rule add priority 9001 fwmark 0x100/0x3f00 lookup 301 protocol 108",
+		"ip -6 rule add priority 6200 lookup 1000",
+		"ip route add unreachable 192.0.2.0/24 table 301",
+		"ip route add unreachable 198.51.100.0/24 table 301 protocol 108",
+		"ip route add unreachable 198.51.100.0/24",
+		"ip -6 route add unreachable 2001:db8::/32 table 1000",
+	} {
+		words := strings.Fields(command)
+		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+	}
+	rules, err := ReadRules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantRules := []Rule{
+		{Table: 255},
+		{Priority: 2001, Mark: 0x100, Mask: 0x3f00, Table: 1},
+		{Priority: 6100, Mark: 7, Mask: 0xffffffff, Table: 301},
+		{Priority: 32766, Table: 254},
+		{Priority: 32767, Table: 253},
+		{Family: family.IPv6, Table: 255},
+		{Family: family.IPv6, Priority: 6200, Table: 1000},
+		{Family: family.IPv6, Priority: 32766, Table: 254},
+	}
+	if !reflect.DeepEqual(rules, wantRules) {
+		t.Errorf("rules:\n got %+v\nwant %+v", rules, wantRules)
+	}
+	routes, err := ReadRoutes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantRoutes := []Route{{Table: 301}, {Family: family.IPv6, Table: 1000}}
+	if !reflect.DeepEqual(routes, wantRoutes) {
+		t.Errorf("routes:\n got %+v\nwant %+v", routes, wantRoutes)
+	}
+}
+
+func TestReadFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	configDir := filepath.Join(dir, "config") + "/"
+	files, err := ReadFiles(configDir)
+	if err != nil || files.Firewall != nil || files.Network != nil || files.MWAN3Link != "" {
+		t.Errorf("without files: %+v, error %v", files, err)
+	}
+	write("config/firewall", "config zone\n")
+	write("config/network", "config 'interface\n")
+	write("rc.d/K89mwan3", "")
+	write("rc.d/S19mwan3-helper", "")
+	files, err = ReadFiles(configDir)
+	if err == nil || !strings.HasPrefix(err.Error(), "network:1: syntax error: ") {
+		t.Errorf("error %v, want that of the file network", err)
+	}
+	if files.Firewall == nil || len(files.Firewall.Sections) != 1 || files.MWAN3Link != "" {
+		t.Errorf("got %+v", files)
+	}
+	write("rc.d/S19mwan3", "")
+	write("config/network", "config interface wan\n")
+	files, err = ReadFiles(configDir)
+	if err != nil || files.MWAN3Link != filepath.Join(dir, "rc.d", "S19mwan3") || files.Network == nil {
+		t.Errorf("got %+v, error %v", files, err)
+	}
+}

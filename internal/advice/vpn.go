@@ -1,0 +1,59 @@
+package advice
+
+import (
+	"fmt"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/uplink"
+)
+
+// foreignDefaults finds a family whose best default route leaves by no member.
+// Balanced connections do not take it, which surprises people who think that
+// all their traffic is inside a VPN.
+func (f Facts) foreignDefaults() []string {
+	var found []string
+	for _, fam := range family.All {
+		paths := f.paths(fam)
+		device := bestDefaultDevice(f.Uplinks.Main(fam), paths)
+		if device == "" || len(paths) == 0 {
+			continue
+		}
+		found = append(found, fmt.Sprintf(
+			"the main table's best default route (%s) leaves by '%s', which is no member (a VPN for all traffic?): "+
+				"balanced connections do not take it; make it a member, or except what must take it by list bypass or a rule with use_policy 'default'",
+			fam, device))
+	}
+	return found
+}
+
+// bestDefaultDevice returns the device of main's best default route, "" if
+// there is none or one of its devices is a member's.
+func bestDefaultDevice(main *uplink.Main, paths map[string]*uplink.Path) string {
+	var best *uplink.Route
+	for i := range main.Routes {
+		r := &main.Routes[i]
+		candidate := r.IsDefault() && r.Type == uplink.Unicast && !r.From.IsValid()
+		if candidate && (best == nil || r.Metric < best.Metric) {
+			best = r
+		}
+	}
+	if best == nil {
+		return ""
+	}
+	devices := []string{best.Device}
+	for _, leg := range best.Nexthops {
+		devices = append(devices, leg.Device)
+	}
+	device := ""
+	for _, d := range devices {
+		for _, path := range paths {
+			if d != "" && d == path.Device {
+				return ""
+			}
+		}
+		if device == "" {
+			device = d
+		}
+	}
+	return device
+}

@@ -1,0 +1,627 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"loadbalance/internal/apply/conntrack"
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+	"loadbalance/internal/rundir"
+	"loadbalance/internal/uci"
+	"loadbalance/internal/uplink"
+)
+
+// firstConfig and secondConfig differ in every kind of object: a member goes,
+// one comes, a weight changes, a policy goes, the local destinations change.
+const (
+	firstConfig = `
+config globals 'globals'
+	list bypass '192.0.2.0/24'
+
+config member 'wan1'
+
+config member 'wan2'
+
+config policy 'old'
+	list use_member 'wan1'
+`
+	secondConfig = `
+config globals 'globals'
+	list bypass '203.0.113.0/24'
+
+config member 'wan1'
+	option weight '3'
+
+config member 'wan3'
+`
+)
+
+func readConfig(t *testing.T, text string) *config.Config {
+	t.Helper()
+	file, err := uci.Parse("loadbalance", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, problems := config.Read(file)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return cfg
+}
+
+// worldOf has wan1 and wan2 in one network and wan3 in another, all with IPv6.
+func worldOf(cfg *config.Config) uplink.State {
+	world := uplink.State{IPv4: uplink.Main{Enabled: true}, IPv6: uplink.Main{Enabled: true}}
+	places := map[string]string{"wan1": "198.51.100.1/24", "wan2": "198.51.100.2/24", "wan3": "203.0.114.3/24"}
+	for i, m := range cfg.Members {
+		prefix := netip.MustParsePrefix(places[m.Name])
+		v6 := netip.MustParseAddr(fmt.Sprintf("2001:db8:%s::1", m.Name[3:]))
+		world.Members = append(world.Members, uplink.Member{
+			Name: m.Name,
+			IPv4: &uplink.Path{Device: m.Name, Up: true, Gateway: prefix.Masked().Addr().Next(),
+				Addresses: []netip.Addr{prefix.Addr()}, Networks: []uplink.Network{{Prefix: prefix.Masked(), Source: prefix.Addr()}}},
+			IPv6: &uplink.Path{Device: m.Name, Up: true, Gateway: netip.MustParseAddr("fe80::1"),
+				Addresses: []netip.Addr{v6}, Prefixes: []netip.Prefix{netip.PrefixFrom(v6, 48).Masked()}},
+		})
+		world.IPv4.Addresses = append(world.IPv4.Addresses, uplink.Address{Device: m.Name, Prefix: prefix})
+		world.IPv4.Routes = append(world.IPv4.Routes, uplink.Route{Destination: netip.MustParsePrefix("0.0.0.0/0"),
+			Type: uplink.Unicast, Device: m.Name, Gateway: prefix.Masked().Addr().Next(), Metric: i + 1})
+	}
+	return world
+}
+
+// service is an engine over a fake kernel with a run directory.
+type service struct {
+	*Engine
+	t      *testing.T
+	kernel *fakeKernel
+}
+
+func newService(t *testing.T) *service {
+	kernel := newFakeKernel(t)
+	return &service{Engine: kernel.engine(t.TempDir()), t: t, kernel: kernel}
+}
+
+// apply is one run of the command.
+func (s *service) apply(text string) error {
+	s.t.Helper()
+	cfg := readConfig(s.t, text)
+	actual, err := s.Read()
+	if err != nil {
+		return err
+	}
+	changes, err := s.Plan(cfg, worldOf(cfg), actual)
+	if err != nil {
+		return err
+	}
+	return s.Apply(changes, actual)
+}
+
+func (s *service) must(text string) {
+	s.t.Helper()
+	if err := s.apply(text); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// writes are the operations since a mark that were not only reading.
+func (s *service) writes(since int) []string {
+	return slices.DeleteFunc(slices.Clone(s.kernel.log[since:]), func(op string) bool {
+		return strings.HasPrefix(op, "mangle save") || strings.HasPrefix(op, "ip rules and routes") ||
+			strings.HasPrefix(op, "nftables table (") || op == "ipset list"
+	})
+}
+
+func TestApplyTwiceWritesNothing(t *testing.T) {
+	for _, legacy := range []bool{false, true} {
+		s := newService(t)
+		s.kernel.mangle.legacy, s.kernel.other.legacy = legacy, !legacy
+		s.must(firstConfig)
+		for _, text := range []string{firstConfig, secondConfig} {
+			s.must(text)
+			state, since := s.kernel.dump(), len(s.kernel.log)
+			s.must(text)
+			if writes := s.writes(since); len(writes) > 0 || s.kernel.dump() != state {
+				t.Errorf("legacy %v: the second apply did %q", legacy, writes)
+			}
+		}
+	}
+}
+
+// TestPathDoesNotMatter: however the kernel came to a configuration, it holds
+// the same, but for indices and the turn at which cascades stand.
+func TestPathDoesNotMatter(t *testing.T) {
+	direct := newService(t)
+	direct.must(firstConfig)
+	detour := newService(t)
+	for _, text := range []string{firstConfig, secondConfig, firstConfig} {
+		detour.must(text)
+	}
+	if want, got := direct.kernel.dump(), detour.kernel.dump(); got != want {
+		t.Errorf("directly:\n%s\nafter a detour:\n%s", want, got)
+	}
+}
+
+// TestOrder: what a chain sends packets to is there before the chain, and goes
+// after it.
+func TestOrder(t *testing.T) {
+	steps := [][]string{{"route add"}, {"rule add"}, {"ipset create", "ipset add"}, {"mangle restore"},
+		{"ipset destroy"}, {"rule del"}, {"route del"}, {"conntrack"}}
+	place := func(op string) int {
+		return slices.IndexFunc(steps, func(step []string) bool {
+			return slices.ContainsFunc(step, func(prefix string) bool { return strings.HasPrefix(op, prefix) })
+		})
+	}
+	s := newService(t)
+	check := func(what string, since int, f, other family.Family) {
+		last, seen := 0, map[int]bool{}
+		for _, op := range s.writes(since) {
+			i := place(op)
+			if i < 0 || strings.Contains(op, "("+other.String()+")") {
+				continue
+			}
+			if i < last {
+				t.Errorf("%s (%s): %q comes after a %q", what, f, op, steps[last])
+			}
+			last = i
+			seen[i] = true
+		}
+		if len(seen) < 4 {
+			t.Errorf("%s (%s): only %d kinds of operation in %q", what, f, len(seen), s.writes(since))
+		}
+	}
+	for _, situation := range []struct {
+		name string
+		run  func() error
+	}{
+		{"from nothing", func() error { return s.apply(firstConfig) }},
+		{"to another configuration", func() error { return s.apply(secondConfig) }},
+		{"stop", s.Stop},
+	} {
+		since := len(s.kernel.log)
+		if err := situation.run(); err != nil {
+			t.Fatal(err)
+		}
+		check(situation.name, since, family.IPv4, family.IPv6)
+		check(situation.name, since, family.IPv6, family.IPv4)
+	}
+	// Within a family a table is filled before a rule leads to it.
+	for _, f := range family.All {
+		filled := map[string]bool{}
+		for _, op := range s.kernel.log {
+			words := strings.Fields(op)
+			if strings.HasPrefix(op, "route add ("+f.String()) {
+				filled[words[len(words)-1]] = true
+			}
+			if strings.HasPrefix(op, "rule add ("+f.String()) && words[len(words)-1] != "254" && !filled[words[len(words)-1]] {
+				t.Errorf("%q: the table is empty", op)
+			}
+		}
+	}
+}
+
+func TestStopLeavesNothing(t *testing.T) {
+	for _, legacy := range []bool{false, true} {
+		s := newService(t)
+		s.kernel.mangle.legacy, s.kernel.other.legacy = legacy, !legacy
+		before := s.kernel.dump()
+		s.must(firstConfig)
+		s.must(secondConfig)
+		if err := s.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		after := s.kernel.dump()
+		if legacy {
+			// The empty built-in table stays listed.
+			after = strings.ReplaceAll(after, strings.SplitAfter(after, "net/")[0], "net/")
+			for _, f := range family.All {
+				if text := s.kernel.chains(f); strings.Contains(text, "lb_") {
+					t.Errorf("%s: left: %s", f, text)
+				}
+			}
+		}
+		if after != before {
+			t.Errorf("legacy %v: before:\n%safter:\n%s", legacy, before, after)
+		}
+		if names, err := os.ReadFile(s.NamesDir + "/" + namesFile); err == nil {
+			t.Errorf("names of tables are left: %s", names)
+		}
+		since := len(s.kernel.log)
+		if err := s.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if writes := s.writes(since); len(writes) > 0 {
+			t.Errorf("legacy %v: the second stop did %q", legacy, writes)
+		}
+	}
+}
+
+// TestStopKeepsForeignTable: a table that was there before us, or in which
+// somebody else has a rule by now, is not deleted.
+func TestStopKeepsForeignTable(t *testing.T) {
+	foreign := fakeRule{text: "-j ACCEPT"}
+	s := newService(t)
+	s.kernel.mangle.tables[family.IPv4] = newFakeTable() // before us, and empty
+	s.must(firstConfig)
+	ip6 := s.kernel.mangle.tables[family.IPv6]
+	ip6.chains["FORWARD"] = append(ip6.chains["FORWARD"], foreign)
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if s.kernel.mangle.tables[family.IPv4] == nil {
+		t.Error("the table that was there before was deleted")
+	}
+	if got := s.kernel.mangle.tables[family.IPv6]; got == nil || !slices.Contains(got.chains["FORWARD"], foreign) {
+		t.Error("the table with a foreign rule was deleted")
+	}
+}
+
+// withoutCascades has shorter chains: where the same is run hundreds of times,
+// hundreds of rules each would only cost time.
+func withoutCascades(text string) string {
+	return strings.Replace(text, "config globals 'globals'\n", "config globals 'globals'\n\toption balance 'random'\n", 1)
+}
+
+// situations are what failures are injected into.
+var situations = []struct {
+	name   string
+	before func(*service)
+	run    func(*service) error
+}{
+	{"from nothing",
+		func(*service) {},
+		func(s *service) error { return s.apply(withoutCascades(firstConfig)) }},
+	{"to another configuration",
+		func(s *service) { s.must(withoutCascades(firstConfig)) },
+		func(s *service) error { return s.apply(withoutCascades(secondConfig)) }},
+	{"stop",
+		func(s *service) { s.must(withoutCascades(firstConfig)) },
+		func(s *service) error { return s.Stop() }},
+}
+
+// TestEveryFailureIsRepaired lets each single operation fail once. The error
+// names the operation, chains are the old or the new ones, and the next run
+// brings about what the failed one should have.
+func TestEveryFailureIsRepaired(t *testing.T) {
+	for _, situation := range situations {
+		t.Run(situation.name, func(t *testing.T) {
+			good := newService(t)
+			situation.before(good)
+			begin := len(good.kernel.log)
+			old := map[family.Family]string{}
+			for _, f := range family.All {
+				old[f] = good.kernel.chains(f)
+			}
+			if err := situation.run(good); err != nil {
+				t.Fatal(err)
+			}
+			operations := len(good.kernel.log)
+			if operations-begin < 10 {
+				t.Fatalf("only %d operations", operations-begin)
+			}
+			for n := begin + 1; n <= operations; n++ {
+				s := newService(t)
+				situation.before(s)
+				s.kernel.failAt = n
+				err := situation.run(s)
+				failed := s.kernel.log[n-1]
+				if strings.HasPrefix(failed, "notice") {
+					t.Fatalf("step %d: %s", n, failed)
+				}
+				if err == nil || !errors.Is(err, errInjected) || !strings.Contains(err.Error(), failed) {
+					t.Errorf("%q failed, but the error is %v", failed, err)
+				}
+				for _, f := range family.All {
+					if text := s.kernel.chains(f); text != old[f] && text != good.kernel.chains(f) {
+						t.Errorf("%q failed: half-written chains (%s):\n%s", failed, f, text)
+					}
+				}
+				if strings.HasPrefix(failed, "mangle restore (ipv4)") && s.kernel.chains(family.IPv4) != old[family.IPv4] {
+					t.Errorf("%q failed, but the chains changed", failed)
+				}
+				s.kernel.failAt = 0
+				if err := situation.run(s); err != nil {
+					t.Errorf("after %q had failed, the next run: %v", failed, err)
+				}
+				if want, got := good.kernel.dump(), s.kernel.dump(); got != want {
+					t.Errorf("after %q had failed, the next run left\n%s\nwant\n%s", failed, got, want)
+				}
+			}
+		})
+	}
+}
+
+// TestOneFamilyDoesNotStopTheOther: when IPv6 cannot be written, IPv4 still is.
+func TestOneFamilyDoesNotStopTheOther(t *testing.T) {
+	for i, f := range family.All {
+		s := newService(t)
+		s.must(firstConfig)
+		good := newService(t)
+		good.must(firstConfig)
+		good.must(secondConfig)
+		since := len(s.kernel.log)
+		s.kernel.failAt = since + 1 + slices.IndexFunc(good.kernel.log[since:], func(op string) bool {
+			return strings.HasPrefix(op, "rule add ("+f.String())
+		})
+		if err := s.apply(secondConfig); !errors.Is(err, errInjected) {
+			t.Fatalf("error %v", err)
+		}
+		other := family.All[1-i]
+		if s.kernel.chains(other) != good.kernel.chains(other) {
+			t.Errorf("a rule of %s failed, and %s is not as planned", f, other)
+		}
+		if s.kernel.chains(f) == good.kernel.chains(f) {
+			t.Errorf("%s was written although its rules could not be added", f)
+		}
+	}
+}
+
+// TestRepairs: whatever somebody did to our objects, the next apply finds it.
+func TestRepairs(t *testing.T) {
+	tests := []struct {
+		name   string
+		damage func(*service)
+	}{
+		{"chains flushed", func(s *service) {
+			for name := range s.kernel.mangle.tables[family.IPv4].chains {
+				s.kernel.mangle.tables[family.IPv4].chains[name] = nil
+			}
+		}},
+		{"table deleted", func(s *service) { delete(s.kernel.mangle.tables, family.IPv6) }},
+		{"a jump deleted", func(s *service) { s.kernel.mangle.tables[family.IPv4].chains["OUTPUT"] = nil }},
+		{"a jump twice", func(s *service) {
+			table := s.kernel.mangle.tables[family.IPv4]
+			table.chains["PREROUTING"] = append(table.chains["PREROUTING"], table.chains["PREROUTING"][0])
+		}},
+		{"a rule of a chain deleted", func(s *service) {
+			table := s.kernel.mangle.tables[family.IPv4]
+			table.chains["lb_hook"] = table.chains["lb_hook"][1:]
+		}},
+		{"ip rules deleted", func(s *service) { s.kernel.rules[family.IPv4] = s.kernel.rules[family.IPv4][:3] }},
+		{"a table emptied", func(s *service) { s.kernel.routes[family.IPv6] = nil }},
+		{"a route changed", func(s *service) { s.kernel.routes[family.IPv4][0].Gateway = netip.MustParseAddr("198.51.100.99") }},
+		{"an unwanted rule of ours", func(s *service) {
+			rule := s.kernel.rules[family.IPv4][0]
+			rule.Priority = 6099
+			s.kernel.rules[family.IPv4] = append(s.kernel.rules[family.IPv4], rule)
+		}},
+		{"a set emptied", func(s *service) {
+			set := s.kernel.sets["lb_local"]
+			set.Entries = nil
+			s.kernel.sets["lb_local"] = set
+		}},
+		{"a sysctl put back", func(s *service) { s.kernel.sysctls["net/ipv4/conf/wan1/rp_filter"] = "0" }},
+		{"the run directory lost", func(s *service) { os.RemoveAll(string(s.Run)); os.MkdirAll(string(s.Run), 0o755) }},
+		{"the state damaged", func(s *service) { os.WriteFile(string(s.Run)+"/state.json", []byte("{\"ind"), 0o644) }},
+		{"the file of names damaged", func(s *service) { os.WriteFile(s.NamesDir+"/"+namesFile, []byte("x"), 0o644) }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newService(t)
+			s.must(firstConfig)
+			want := s.kernel.dump()
+			names, err := os.ReadFile(s.NamesDir + "/" + namesFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.damage(s)
+			s.must(firstConfig)
+			if got := s.kernel.dump(); got != want {
+				t.Errorf("got\n%swant\n%s", got, want)
+			}
+			if got, err := os.ReadFile(s.NamesDir + "/" + namesFile); err != nil || string(got) != string(names) {
+				t.Errorf("names: %v %q", err, got)
+			}
+			if err := s.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			for path, value := range s.kernel.sysctls {
+				if value != "0" {
+					t.Errorf("after the stop %s is %s", path, value)
+				}
+			}
+		})
+	}
+}
+
+// TestIndicesAreRecovered: with the run directory lost, members keep the
+// indices that live connections carry, whatever the order in the file.
+func TestIndicesAreRecovered(t *testing.T) {
+	s := newService(t)
+	s.must("config member 'wan2'\n\nconfig member 'wan1'\n")
+	os.RemoveAll(string(s.Run))
+	os.MkdirAll(string(s.Run), 0o755)
+	s.must("config member 'wan3'\n\nconfig member 'wan1'\n\nconfig member 'wan2'\n")
+	state, _, err := s.Run.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{"wan2": 1, "wan1": 2, "wan3": 3}
+	if fmt.Sprint(state.Indices.Members) != fmt.Sprint(want) {
+		t.Errorf("indices %v, want %v", state.Indices.Members, want)
+	}
+}
+
+// TestIndicesOutliveStop: connections may still be there at the next start.
+func TestIndicesOutliveStop(t *testing.T) {
+	s := newService(t)
+	s.must("config member 'wan2'\n\nconfig member 'wan1'\n")
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.must("config member 'wan1'\n\nconfig member 'wan2'\n")
+	state, _, err := s.Run.State()
+	if err != nil || state.Indices.Members["wan2"] != 1 {
+		t.Errorf("indices %v, %v", state.Indices, err)
+	}
+}
+
+// TestCascadeGoesOn: a rewritten cascade begins where the old one stood, also
+// when the first attempt to write it failed.
+func TestCascadeGoesOn(t *testing.T) {
+	weighted := strings.Replace(firstConfig, "config member 'wan1'", "config member 'wan1'\n\toption weight '2'", 1)
+	start := func(s *service) uint64 {
+		state, _, err := s.Run.State()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state.Families["ipv4"].Starts["lb_policy_balanced"]
+	}
+	for _, failures := range []int{0, 3} {
+		s := newService(t)
+		s.must(firstConfig)
+		s.kernel.deal(family.IPv4, "lb_policy_balanced", 11)
+		for range failures {
+			probe := newService(t)
+			probe.must(firstConfig)
+			since := len(probe.kernel.log)
+			probe.must(weighted)
+			n := slices.IndexFunc(probe.kernel.log[since:], func(op string) bool { return op == "mangle restore (ipv4)" })
+			s.kernel.failAt = len(s.kernel.log) + 1 + n
+			if err := s.apply(weighted); !errors.Is(err, errInjected) {
+				t.Fatalf("error %v", err)
+			}
+			if got := start(s); got != 0 {
+				t.Errorf("the old cascade began at 0, it is remembered as %d", got)
+			}
+		}
+		s.must(weighted)
+		if got := start(s); got != 11 {
+			t.Errorf("after %d failures the cascade begins at %d, want 11", failures, got)
+		}
+		s.kernel.deal(family.IPv4, "lb_policy_balanced", 4)
+		s.must(firstConfig)
+		if got := start(s); got != 15 {
+			t.Errorf("the next one begins at %d, want 15", got)
+		}
+	}
+}
+
+// TestWithoutIP6Tables: a router without ip6tables is balanced in IPv4 and
+// told so.
+func TestWithoutIP6Tables(t *testing.T) {
+	s := newService(t)
+	s.kernel.mangle.missing[family.IPv6] = true
+	cfg := readConfig(t, firstConfig)
+	actual, err := s.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes, err := s.Plan(cfg, worldOf(cfg), actual)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Apply(changes, actual); err != nil {
+		t.Fatal(err)
+	}
+	if s.kernel.chains(family.IPv4) == "" || len(s.kernel.rules[family.IPv6]) > 0 {
+		t.Errorf("IPv4 chains %q, IPv6 rules %v", s.kernel.chains(family.IPv4), s.kernel.rules[family.IPv6])
+	}
+	if !slices.ContainsFunc(changes.Plan.Notices, func(n string) bool { return strings.Contains(n, "ip6tables") }) {
+		t.Errorf("notices %q", changes.Plan.Notices)
+	}
+	s.kernel.mangle.missing[family.IPv4] = true
+	if err := s.apply(firstConfig); err == nil {
+		t.Error("an apply without iptables succeeded")
+	}
+}
+
+// TestOtherBackend: what a run with the other back end left is removed, once.
+func TestOtherBackend(t *testing.T) {
+	s := newService(t)
+	s.must(firstConfig)
+	// The next run uses the legacy programs.
+	s.kernel.mangle, s.kernel.other = s.kernel.other, s.kernel.mangle
+	s.Engine = s.kernel.engine(string(s.Run))
+	s.must(firstConfig)
+	for _, f := range family.All {
+		if table := s.kernel.other.tables[f]; table != nil {
+			for name, rules := range table.chains {
+				if strings.HasPrefix(name, "lb_") || len(rules) > 0 {
+					t.Errorf("%s: the old back end still has %s %v", f, name, rules)
+				}
+			}
+		}
+		if s.kernel.chains(f) == "" {
+			t.Errorf("%s: the new back end has nothing", f)
+		}
+	}
+	since := len(s.kernel.log)
+	s.must(firstConfig)
+	if got := len(s.kernel.log) - since; got > 5 { // two saves, two reads of routing, the sets
+		t.Errorf("the other back end is looked at again: %q", s.kernel.log[since:])
+	}
+}
+
+// TestFreedDestinationsAreDealtOut: connections that were left to main because
+// of their destination are forgotten when it is no longer local, and no other.
+func TestFreedDestinationsAreDealtOut(t *testing.T) {
+	entry := func(mark uint32, destination string) conntrack.Entry {
+		return conntrack.Entry{Mark: mark, Original: conntrack.Tuple{Destination: netip.MustParseAddr(destination)}}
+	}
+	s := newService(t)
+	s.must(firstConfig) // bypasses 192.0.2.0/24
+	s.kernel.entries = []conntrack.Entry{
+		entry(0x3f00, "192.0.2.9"),         // freed
+		entry(0x83f00, "192.0.2.9"),        // freed, with somebody else's bit
+		entry(0x3f00, "224.0.0.9"),         // still local
+		entry(0x3f00, "8.8.8.8"),           // by a rule
+		entry(0x100, "192.0.2.9"),          // on an uplink
+		entry(0, "192.0.2.9"),              // not ours
+		entry(0x200, "8.8.8.8"),            // of wan2, which goes
+		entry(0x80200, "8.8.8.8"),          // likewise
+		entry(0x3d00, "8.8.8.8"),           // no member's
+		entry(0x200, "198.51.100.2"),       // came in over wan2, which is gone for good
+		{Family: family.IPv6, Mark: 0x200}, // the other family
+	}
+	s.must(secondConfig)
+	var left []string
+	for _, e := range s.kernel.entries {
+		left = append(left, fmt.Sprintf("%#x %s", e.Mark, e.Original.Destination))
+	}
+	want := []string{"0x3f00 224.0.0.9", "0x3f00 8.8.8.8", "0x100 192.0.2.9", "0x0 192.0.2.9", "0x3d00 8.8.8.8"}
+	if !slices.Equal(left, want) {
+		t.Errorf("left: %q\nwant: %q", left, want)
+	}
+}
+
+func TestOurs(t *testing.T) {
+	s := newService(t)
+	ours := func() bool {
+		actual, err := s.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return actual.Ours()
+	}
+	if ours() {
+		t.Error("an empty kernel holds something of ours")
+	}
+	s.must(firstConfig)
+	if !ours() {
+		t.Error("nothing of ours after an apply")
+	}
+	if err := s.Stop(); err != nil || ours() {
+		t.Errorf("something of ours after a stop (%v)", err)
+	}
+}
+
+// TestStateIsSavedFirst: after a crash the next run must know which index was
+// whose, so nothing changes in the kernel unless that is written.
+func TestStateIsSavedFirst(t *testing.T) {
+	s := newService(t)
+	s.Run = rundir.Dir(t.TempDir() + "/missing")
+	before := s.kernel.dump()
+	if err := s.apply(firstConfig); err == nil {
+		t.Error("no error")
+	}
+	if s.kernel.dump() != before {
+		t.Error("the kernel was changed")
+	}
+}
