@@ -50,6 +50,8 @@ type router struct {
 	lab     *netlab.Lab
 	backend string
 	dir     string // configuration, run directory and table names
+	// env is the program's environment; nil is the test's own.
+	env []string
 }
 
 // newRouter starts a laboratory with the program and a configuration, but does
@@ -87,6 +89,7 @@ func (r *router) args(args ...string) []string {
 func (r *router) call(args ...string) (out, messages string, code int) {
 	r.t.Helper()
 	cmd := exec.Command(binary, r.args(args...)...)
+	cmd.Env = r.env
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := r.lab.Router.Start(cmd); err != nil {

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"loadbalance/internal/netlab"
+)
+
+// netifd stands in for netifd: a program ubus that prints a recorded answer.
+type netifd struct {
+	t   *testing.T
+	dir string
+}
+
+func startNetifd(t *testing.T) *netifd {
+	t.Helper()
+	n := &netifd{t: t, dir: t.TempDir()}
+	n.write("ubus", fmt.Sprintf("#!/bin/sh\n[ \"$*\" = 'call network.interface dump' ] || exit 2\ncat %s/dump\n", n.dir))
+	t.Setenv("PATH", n.dir+":"+os.Getenv("PATH"))
+	return n
+}
+
+func (n *netifd) write(name, text string) {
+	n.t.Helper()
+	if err := os.WriteFile(filepath.Join(n.dir, name), []byte(text), 0o755); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// answer lets netifd have these interfaces from now on.
+func (n *netifd) answer(interfaces ...string) {
+	n.t.Helper()
+	n.write("dump", `{"interface": [`+strings.Join(interfaces, ",")+`]}`)
+}
+
+// onUplink is an interface that is up on an uplink of the laboratory. Its
+// default route is one that netifd knows but did not set.
+func onUplink(name string, u netlab.Uplink) string {
+	return fmt.Sprintf(`{"interface": "%s", "up": true, "available": true, "autostart": true, "l3_device": "%s", "device": "%s",
+		"ipv4-address": [{"address": "%s", "mask": %d}], "route": [],
+		"inactive": {"route": [{"target": "0.0.0.0", "mask": 0, "nexthop": "%s", "source": "%s/32"}]}}`,
+		name, u.Device, u.Device, u.Address.Addr(), u.Address.Bits(), u.Gateway, u.Address.Addr())
+}
+
+func isDown(name string) string {
+	return fmt.Sprintf(`{"interface": "%s", "up": false, "pending": true, "available": true, "autostart": true}`, name)
+}
+
+// TestInterfacesAreFollowed gives netifd's interfaces other names than their
+// devices have, and no default route to main.
+func TestInterfacesAreFollowed(t *testing.T) {
+	const config = "config member 'dsl'\nconfig member 'lte'\n\toption interface 'modem'\nconfig member 'fibre'\n\toption device 'wan3'\n\toption gateway '%s'\n"
+	eachBackend(t, func(t *testing.T, backend string) {
+		n := startNetifd(t)
+		r := newRouter(t, backend, netlab.Options{Uplinks: 3, NoMainDefaults: true}, "")
+		r.configure(fmt.Sprintf(config, r.lab.Uplink(3).Gateway))
+		steps := []struct {
+			what    string
+			dump    []string
+			shares  []int // index 0: over no uplink
+			message string
+		}{
+			{"both interfaces up", []string{onUplink("dsl", r.lab.Uplink(1)), onUplink("modem", r.lab.Uplink(2))}, []int{0, 20, 20, 20}, ""},
+			{"one coming up", []string{isDown("dsl"), onUplink("modem", r.lab.Uplink(2))}, []int{0, 0, 30, 30},
+				"member 'dsl' is left out: interface 'dsl' is still coming up"},
+			{"moved to the other's device", []string{onUplink("dsl", r.lab.Uplink(2)), isDown("modem")}, []int{0, 0, 30, 30},
+				"member 'lte' is left out: interface 'modem' is still coming up"},
+			{"renamed", []string{onUplink("vdsl", r.lab.Uplink(1)), onUplink("modem", r.lab.Uplink(2))}, []int{0, 0, 30, 30},
+				"member 'dsl' is left out: interface 'dsl' does not exist in /etc/config/network, or is disabled there"},
+			{"as at first", []string{onUplink("dsl", r.lab.Uplink(1)), onUplink("modem", r.lab.Uplink(2))}, []int{0, 20, 20, 20}, ""},
+		}
+		for _, step := range steps {
+			n.answer(step.dump...)
+			_, messages, code := r.call("apply")
+			if code != 0 || strings.TrimSpace(messages) != step.message {
+				t.Errorf("%s: exit code %d, messages %q, want %q", step.what, code, messages, step.message)
+			}
+			expectShares(t, r.lab.Connect(netlab.Traffic{Count: 60}), step.shares...)
+			if again := r.must("apply"); again != "" {
+				t.Errorf("%s: a second apply changes %s", step.what, again)
+			}
+		}
+	})
+}
+
+// TestNetifdDoesNotAnswer keeps what runs when netifd cannot be asked.
+func TestNetifdDoesNotAnswer(t *testing.T) {
+	n := startNetifd(t)
+	r := newRouter(t, "nft", netlab.Options{Uplinks: 2}, "config member 'dsl'\nconfig member 'lte'\n")
+	n.answer(onUplink("dsl", r.lab.Uplink(1)), onUplink("lte", r.lab.Uplink(2)))
+	r.must("apply")
+	before := r.dump()
+	n.write("dump", "nonsense")
+	if _, messages, code := r.call("apply"); code != 1 || !strings.Contains(messages, "ubus call network.interface dump: ") {
+		t.Errorf("exit code %d, messages %q", code, messages)
+	}
+	r.expectSame("an answer that is none", before, r.dump())
+}
