@@ -1,0 +1,93 @@
+# On a Debian machine with Go, as root, two commands do everything:
+#
+#   make demo    shows what loadbalance does, in a laboratory on this machine
+#   make test    checks all of it
+#
+# Both install the Debian packages that they lack. Everything happens in network
+# namespaces of their own; the machine's own network is not touched.
+
+GO ?= go
+# The version that `loadbalance version` prints: the tag, if there is one.
+VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || echo 0.0.0-dev)
+# Which parts `make bench` runs, such as a,e; empty: all.
+PARTS ?=
+
+# OpenWrt 24.10, the oldest release that the package is built for, has Go 1.23.
+OLDEST_GO = go1.23.12
+# Staticcheck 2026.1, the first that knows Go 1.26. Not in go.mod, where its own
+# dependencies would become ours.
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+# The architectures of most routers, the MIPS ones without a floating-point unit.
+ARCHITECTURES = arm64 mips mipsle
+# All shell files: what begins with such a line as `#!/bin/sh` ("." stands for
+# the number sign, which means something else to make).
+SHELL_FILES = $(shell find . -name .git -prune -o -path ./bin -prune -o -path ./dist -prune -o -type f -print | \
+	xargs awk 'FNR == 1 && /^.!\/bin\/(ba)?sh/ { print FILENAME }')
+
+# What is run, and the Debian package that has it, as PROGRAM:PACKAGE.
+PROGRAMS = ip:iproute2 tc:iproute2 iptables-nft:iptables iptables-legacy:iptables \
+	ipset:ipset nsenter:util-linux
+LINTERS = shellcheck:shellcheck shfmt:shfmt
+TRACERS = strace:strace
+
+# Debian keeps these out of the PATH of ordinary users.
+export PATH := $(PATH):/usr/sbin:/sbin
+export CGO_ENABLED = 0
+
+test lint: PROGRAMS += $(LINTERS)
+bench: PROGRAMS += $(TRACERS)
+
+.PHONY: build test demo bench lint deps go root clean
+
+build: go
+	$(GO) build -trimpath -ldflags '-X loadbalance/internal/cli.Version=$(VERSION)' -o bin/loadbalance ./cmd/loadbalance
+
+# One package at a time: two laboratories with thousands of connections each
+# would compete for the processors.
+test: root deps lint
+	@echo "== build for $(ARCHITECTURES), and with $(OLDEST_GO)"
+	@for arch in $(ARCHITECTURES); do \
+		GOARCH=$$arch GOMIPS=softfloat $(GO) build -o /dev/null ./cmd/loadbalance || exit 1; \
+	done
+	GOTOOLCHAIN=$(OLDEST_GO) $(GO) build ./...
+	GOTOOLCHAIN=$(OLDEST_GO) $(GO) vet ./...
+	@echo "== tests"
+	$(GO) run ./internal/testreport -count=1 -p 1 -timeout 15m ./...
+
+demo: root deps build
+	@$(GO) build -o bin/demo ./internal/demo
+	@bin/demo -program bin/loadbalance
+
+bench: root deps build
+	@$(GO) build -o bin/bench ./internal/bench
+	@bin/bench -program bin/loadbalance -parts '$(PARTS)'
+
+lint: deps go
+	@echo "== lint"
+	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not formatted by gofmt: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	GOTOOLCHAIN=auto $(GO) run $(STATICCHECK) ./...
+	shellcheck $(SHELL_FILES)
+	@# -sr: blanks after redirections, as the OpenWrt feeds have it.
+	shfmt -d -s -sr $(SHELL_FILES)
+
+# Installs the Debian packages of the programs that are missing.
+deps:
+	@missing=; for pair in $(PROGRAMS); do \
+		command -v $${pair%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
+	done; \
+	test -n "$$missing" || exit 0; \
+	missing=$$(printf '%s\n' $$missing | sort -u | tr '\n' ' '); \
+	command -v apt-get >/dev/null || { echo "missing, please install: $$missing" >&2; exit 1; }; \
+	test "$$(id -u)" = 0 || { echo "missing, please run as root: apt-get install $$missing" >&2; exit 1; }; \
+	echo "installing: $$missing"; \
+	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $$missing >/dev/null
+
+go:
+	@command -v $(GO) >/dev/null || { echo "Go 1.23 or newer is needed, and '$(GO)' was not found" >&2; exit 1; }
+
+root:
+	@test "$$(id -u)" = 0 || { echo "root is needed, to create network namespaces: nothing outside them is changed" >&2; exit 1; }
+
+clean:
+	rm -rf bin

@@ -1,0 +1,156 @@
+// Command bench measures loadbalance in laboratories of network namespaces and
+// prints a table per subject, with the project's budgets beside the figures. It
+// compares within one run: with the recipe (one process per rule), with the bare
+// runs of iptables, with plain forwarding. Absolute times depend on the machine.
+// It does not fail when a budget is missed.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"loadbalance/internal/netlab"
+)
+
+// parts are the subjects, in the order in which they are measured.
+var parts = []struct {
+	name, title string
+	measure     func(*bench) error
+}{
+	{"a", "apply, against the recipe and the bare runs of iptables (3 minutes)", (*bench).apply},
+	{"b", "50 connections over five uplinks of 20 Mbit/s (2 minutes)", (*bench).throughput},
+	{"c", "forwarding, against a router without balancing and the recipe (2 minutes)", (*bench).forwarding},
+	{"d", "rules traversed by a packet of a known connection", (*bench).traversal},
+	{"e", "size of the program, stripped", (*bench).size},
+	{"f", "share of each of five members over 1000 connections", (*bench).shares},
+}
+
+var backends = []string{"nft", "legacy"}
+
+// bench is one run.
+type bench struct {
+	out     io.Writer
+	program string
+	dir     string // for everything that is written
+}
+
+func main() {
+	program := flag.String("program", "bin/loadbalance", "the program to measure")
+	selected := flag.String("parts", "", "which parts to run, such as a,e; empty: all")
+	flag.Parse()
+	if err := run(*program, *selected); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(program, selected string) error {
+	names, err := choose(selected)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "loadbalance-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	// The namespaces end with this process; the folder does not.
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupted
+		os.RemoveAll(dir)
+		os.Exit(130) // as a shell reports it: 128 and the signal
+	}()
+	b := &bench{out: os.Stdout, program: program, dir: dir}
+	for _, p := range parts {
+		if !slices.Contains(names, p.name) {
+			continue
+		}
+		fmt.Fprintf(b.out, "\n%s. %s\n\n", p.name, p.title)
+		if err := p.measure(b); err != nil {
+			return fmt.Errorf("part %s: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+// choose returns the names of the parts to run.
+func choose(selected string) ([]string, error) {
+	var all []string
+	for _, p := range parts {
+		all = append(all, p.name)
+	}
+	if selected == "" {
+		return all, nil
+	}
+	names := strings.FieldsFunc(selected, func(r rune) bool { return r == ',' || r == ' ' })
+	for _, name := range names {
+		if !slices.Contains(all, name) {
+			return nil, fmt.Errorf("no part '%s': there are %s", name, strings.Join(all, ", "))
+		}
+	}
+	return names, nil
+}
+
+// rig is a laboratory with the program and the recipe on its router.
+type rig struct {
+	*netlab.Lab
+	program *netlab.Program
+	recipe  recipe
+	backend string
+	dir     string
+}
+
+// newRig builds a laboratory and configures the program with all uplinks.
+func (b *bench) newRig(options netlab.Options) (*rig, error) {
+	lab, err := netlab.New(options)
+	if err != nil {
+		return nil, err
+	}
+	r := &rig{Lab: lab, backend: options.Backend}
+	if err := r.install(b); err != nil {
+		lab.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *rig) install(b *bench) error {
+	var err error
+	if r.dir, err = os.MkdirTemp(b.dir, "rig-"); err != nil {
+		return err
+	}
+	if r.program, err = r.Install(b.program, r.dir); err != nil {
+		return err
+	}
+	var config strings.Builder
+	for i := 1; i <= r.Uplinks(); i++ {
+		fmt.Fprintf(&config, "config member '%s'\n", r.UplinkDevice(i))
+	}
+	if err := r.program.Configure(config.String()); err != nil {
+		return err
+	}
+	r.recipe = recipe{load: filepath.Join(r.dir, "load.sh"), again: filepath.Join(r.dir, "again.sh"), clear: filepath.Join(r.dir, "clear.sh")}
+	load, clearing := recipeLoad(r.Lab, r.backend), recipeClear(r.Lab, r.backend)
+	return errors.Join(
+		os.WriteFile(r.recipe.load, []byte(load), 0o644),
+		os.WriteFile(r.recipe.clear, []byte(clearing), 0o644),
+		os.WriteFile(r.recipe.again, []byte(clearing+load), 0o644))
+}
+
+// timed runs a command on the router and returns how long it took.
+func (r *rig) timed(command []string) (time.Duration, error) {
+	start := time.Now()
+	_, err := r.Router.Run(command[0], command[1:]...)
+	return time.Since(start), err
+}

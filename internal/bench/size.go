@@ -1,0 +1,69 @@
+package main
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Budgets for mipsle, the smallest routers' architecture, in bytes.
+const (
+	binaryBudget  = 4_500_000
+	packageBudget = 1_500_000
+)
+
+// size builds the program for routers as a package does.
+func (b *bench) size() error {
+	t := newTable(b.out, "architecture", "program", "gzipped, about the size of an .ipk", "")
+	for _, arch := range []string{"amd64", "arm64", "mips", "mipsle"} {
+		file := filepath.Join(b.dir, "loadbalance-"+arch)
+		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, "./cmd/loadbalance")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOMIPS=softfloat")
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("build for %s: %w: %s", arch, err, out)
+		}
+		plain, packed, err := sizes(file)
+		if err != nil {
+			return err
+		}
+		verdict := ""
+		if arch == "mipsle" {
+			verdict = budget(plain <= binaryBudget, "%s", megabytes(binaryBudget)) + ", " +
+				budget(packed <= packageBudget, "%s", megabytes(packageBudget))
+		}
+		t.row(arch, megabytes(plain), megabytes(packed), verdict)
+	}
+	return t.Flush()
+}
+
+// sizes returns the size of a file, and of the file gzipped.
+func sizes(file string) (plain, packed int64, err error) {
+	in, err := os.Open(file)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer in.Close()
+	var counted byteCount
+	zip, err := gzip.NewWriterLevel(&counted, gzip.BestCompression)
+	if err != nil {
+		return 0, 0, err
+	}
+	if plain, err = io.Copy(zip, in); err != nil {
+		return 0, 0, err
+	}
+	err = zip.Close()
+	return plain, int64(counted), err
+}
+
+// byteCount counts what is written to it.
+type byteCount int64
+
+func (n *byteCount) Write(p []byte) (int, error) {
+	*n += byteCount(len(p))
+	return len(p), nil
+}
+
+func megabytes(bytes int64) string { return fmt.Sprintf("%.2f MB", float64(bytes)/1e6) }
