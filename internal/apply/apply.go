@@ -152,6 +152,9 @@ type Changes struct {
 	state rundir.State
 	// freed are local destinations that the plan no longer has.
 	freed map[family.Family][]netip.Prefix
+	// lost says in which families a member that carried connections is not
+	// live any more.
+	lost map[family.Family]bool
 	// reused are indices that have gone from one member to another.
 	reused []int
 	// resumed says that the last run did not come to its end.
@@ -202,6 +205,7 @@ func (e *Engine) Plan(cfg *config.Config, uplinks uplink.State, actual *Actual) 
 	changes.mask = cfg.Globals.MarkMask
 	changes.uplinks = uplinks
 	changes.reused = reusedIndices(old, indices)
+	changes.compareLive(actual)
 	changes.resume(actual.State.Unfinished)
 	return changes, nil
 }

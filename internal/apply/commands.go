@@ -73,27 +73,35 @@ func (c *Changes) Summary() []string {
 	for _, f := range family.All {
 		fc := c.Families[f]
 		var parts []string
-		count := func(n int, what string) {
+		count := func(n int, object, verb string) {
 			if n > 0 {
-				parts = append(parts, fmt.Sprintf("%d %s", n, what))
+				parts = append(parts, plural(n, object)+" "+verb)
 			}
 		}
-		count(len(fc.Mangle.Write), "chains written")
-		count(len(fc.Mangle.Delete), "chains deleted")
-		count(len(fc.Mangle.AddJumps), "jumps set")
-		count(len(fc.Routing.AddRules), "ip rules added")
-		count(len(fc.Routing.DeleteRules), "ip rules deleted")
-		count(len(fc.Routing.AddRoutes), "routes set")
-		count(len(fc.Routing.DeleteRoutes), "routes deleted")
+		count(len(fc.Mangle.Write), "chain", "written")
+		count(len(fc.Mangle.Delete), "chain", "deleted")
+		count(len(fc.Mangle.AddJumps), "jump", "set")
+		count(len(fc.Routing.AddRules), "ip rule", "added")
+		count(len(fc.Routing.DeleteRules), "ip rule", "deleted")
+		count(len(fc.Routing.AddRoutes), "route", "set")
+		count(len(fc.Routing.DeleteRoutes), "route", "deleted")
 		if len(parts) > 0 {
 			summary = append(summary, f.String()+": "+strings.Join(parts, ", "))
 		}
 	}
 	if n := len(c.Sets.Update) + len(c.Sets.Destroy); n > 0 {
-		summary = append(summary, fmt.Sprintf("sets: %d changes", n))
+		summary = append(summary, "sets: "+plural(n, "change"))
 	}
 	if n := len(lines(c.Sysctls.Set)) + len(lines(c.Sysctls.Restore)); n > 0 {
-		summary = append(summary, fmt.Sprintf("sysctls: %d changes", n))
+		summary = append(summary, "sysctls: "+plural(n, "change"))
 	}
 	return summary
+}
+
+// plural writes a number of things.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

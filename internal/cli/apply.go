@@ -165,7 +165,7 @@ func (in *invocation) source() uplink.Source { return uplink.NetifdSource{} }
 func (in *invocation) logRefused(err error) {
 	var refused *iptables.InputError
 	if errors.As(err, &refused) {
-		in.log.Error(refused.Numbered())
+		in.log.Error("the rules from before go on; this is what was refused:\n" + refused.Numbered())
 	}
 }
 

@@ -104,7 +104,7 @@ func (in *invocation) rehearse(changes *apply.Changes) error {
 		// with this goroutine.
 		runtime.LockOSThread()
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			in.log.Notice("the rules were not tried: this kernel has no network namespaces")
+			in.log.Notice(fmt.Sprintf("the rules were not tried, which takes root and a kernel with network namespaces: %v", err))
 			result <- nil
 			return
 		}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/rundir"
@@ -132,7 +133,7 @@ func parse(args []string) (o options, name string, err error) {
 	var words []string
 	for len(args) > 0 {
 		if err := flags.Parse(args); err != nil {
-			return o, "", err
+			return o, "", flagError(err)
 		}
 		args = flags.Args()
 		if len(args) > 0 {
@@ -147,6 +148,16 @@ func parse(args []string) (o options, name string, err error) {
 		return o, name, fmt.Errorf("%w: unexpected argument '%s'", errUsage, o.words[most])
 	}
 	return o, name, o.check()
+}
+
+// flagError puts what package flag says into the words of the usage text, which
+// writes flags with two dashes.
+func flagError(err error) error {
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	text := strings.Replace(err.Error(), "flag provided but not defined: -", "unknown flag --", 1)
+	return fmt.Errorf("%w: %s", errUsage, strings.Replace(text, "flag needs an argument: -", "a value is missing behind --", 1))
 }
 
 func (o options) check() error {

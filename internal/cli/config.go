@@ -33,6 +33,15 @@ func (in *invocation) readConfig() (*configuration, error) {
 	return parseConfig(text)
 }
 
+// acceptedConfig is the last configuration without errors that was applied.
+func (in *invocation) acceptedConfig() (*configuration, error) {
+	text, err := in.run().Accepted()
+	if err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	return parseConfig(text)
+}
+
 func parseConfig(text []byte) (*configuration, error) {
 	file, err := uci.Parse(configName, text)
 	if err != nil {

@@ -86,14 +86,11 @@ func (in *invocation) started() (bool, error) {
 // where there is none yet it is the file, of which faulty sections are left
 // out.
 func (in *invocation) current() (*configuration, error) {
-	text, err := in.run().Accepted()
+	cfg, err := in.acceptedConfig()
 	if errors.Is(err, fs.ErrNotExist) {
 		return in.readConfig()
 	}
-	if err != nil {
-		return nil, fmt.Errorf("run directory: %w", err)
-	}
-	return parseConfig(text)
+	return cfg, err
 }
 
 // concerns says whether an event can concern a member. upDevices returns the

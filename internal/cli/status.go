@@ -15,8 +15,12 @@ import (
 func statusCommand(in *invocation) int {
 	cfg, err := in.readConfig()
 	if err != nil {
+		// What runs is still worth a look.
 		in.log.Error(err.Error())
-		return exitUsage
+		if cfg, err = in.acceptedConfig(); err != nil {
+			return exitUsage
+		}
+		in.log.Error("this is the state under the configuration that was accepted last")
 	}
 	s, err := in.openSystem()
 	if err != nil {

@@ -30,6 +30,7 @@ func Build(in Input) (*Plan, error) {
 		return nil, err
 	}
 	if len(b.members) == 0 {
+		b.plan.Notices = []string{"no member is configured and enabled: nothing is balanced"}
 		return b.plan, nil
 	}
 	for _, f := range family.All {

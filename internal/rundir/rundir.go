@@ -51,6 +51,8 @@ type Family struct {
 	// Starts are the slots at which the cascades began when they were
 	// written, by chain.
 	Starts map[string]uint64 `json:"starts,omitempty"`
+	// Live are the indices of the members that could carry connections.
+	Live []int `json:"live,omitempty"`
 	// Legacy says which back end holds our chains.
 	Legacy bool `json:"legacy,omitempty"`
 	// CreatedTable says that the nftables table did not exist before us.
@@ -80,7 +82,7 @@ func (d Dir) State() (state State, found bool, err error) {
 		return State{}, false, err
 	}
 	if err := json.Unmarshal(text, &state); err != nil {
-		return State{}, false, fmt.Errorf("%s: %w", d.path(stateFile), err)
+		return State{}, false, fmt.Errorf("%s is damaged (%w)", d.path(stateFile), err)
 	}
 	return state, state.Indices.Members != nil, nil
 }

@@ -161,7 +161,7 @@ func TestHeadlines(t *testing.T) {
 		{"not running", func(in *Input) { in.Actual = &apply.Actual{} }, "loadbalance is not running\n"},
 		{"drift", func(in *Input) {
 			in.Changes.Families = map[family.Family]apply.FamilyChanges{family.IPv4: {Mangle: iptables.Change{Delete: []string{"lb_x"}}}}
-		}, "loadbalance is running (nft), but 'loadbalance apply' would change:\n  ipv4: 1 chains deleted\n"},
+		}, "loadbalance is running (nft), but 'loadbalance apply' would change:\n  ipv4: 1 chain deleted\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

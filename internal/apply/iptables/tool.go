@@ -44,7 +44,7 @@ type Tool struct {
 }
 
 // ErrMissing says that a program is not installed.
-var ErrMissing = errors.New("is not installed")
+var ErrMissing = errors.New("is not installed (on OpenWrt: packages iptables-nft and ip6tables-nft)")
 
 // name returns a program's name, such as ip6tables-nft-restore.
 func (t Tool) name(f family.Family, suffix string) string {
