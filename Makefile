@@ -35,6 +35,8 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export CGO_ENABLED = 0
 
 test lint: PROGRAMS += $(LINTERS)
+# The scripts are tested in the router's shell, with the firewall's nft.
+test: PROGRAMS += nft:nftables flock:util-linux
 bench: PROGRAMS += $(TRACERS)
 
 .PHONY: build test demo bench lint deps go root clean
@@ -91,3 +93,5 @@ root:
 
 clean:
 	rm -rf bin
+
+include openwrt/package.mk

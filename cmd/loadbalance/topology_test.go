@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net/netip"
 	"testing"
 
@@ -47,6 +46,9 @@ func expectBalancedIPv4(t *testing.T, r *router) {
 	t.Helper()
 	expectEqual(t, r.lab.Connect(netlab.Traffic{Count: 60 * r.lab.Uplinks()}))
 	for i := 1; i <= r.lab.Uplinks(); i++ {
+		// The provider asks for the uplink's address; the router does not
+		// speak first, which would tell it unasked.
+		forgetNeighbours(t, r.lab.Access(i))
 		expectInbound(t, r, i)
 		expectBound(t, r, i)
 	}
@@ -60,7 +62,7 @@ func expectBalancedIPv6(t *testing.T, r *router) {
 	t.Helper()
 	web := server(netlab.Server6(1), netlab.HTTPPort)
 	expectEqual(t, r.lab.Connect(netlab.Traffic{Server: web, Count: 60 * r.lab.Uplinks()}))
-	r.forgetNeighbours()
+	forgetAllNeighbours(t, r)
 	r.expectTurnsUsed(family.IPv6, 0, func() {
 		for i := 1; i <= r.lab.Uplinks(); i++ {
 			u := r.lab.Uplink(i)
@@ -79,21 +81,25 @@ func expectBalancedIPv6(t *testing.T, r *router) {
 			}
 		}
 	})
-	r.forgetNeighbours()
+	forgetAllNeighbours(t, r)
 	expectEqual(t, r.lab.Connect(netlab.Traffic{Server: web, Count: 20 * r.lab.Uplinks()}))
 }
 
-// forgetNeighbours lets the router, its providers and the LAN look for each
+// forgetAllNeighbours lets the router, its providers and the LAN look for each
 // other's link-layer addresses again.
-func (r *router) forgetNeighbours() {
-	r.t.Helper()
-	spaces := []*netlab.Namespace{r.lab.Router, r.lab.Client}
+func forgetAllNeighbours(t *testing.T, r *router) {
+	t.Helper()
+	forgetNeighbours(t, r.lab.Router, r.lab.Client)
 	for i := 1; i <= r.lab.Uplinks(); i++ {
-		spaces = append(spaces, r.lab.Access(i))
+		forgetNeighbours(t, r.lab.Access(i))
 	}
+}
+
+func forgetNeighbours(t *testing.T, spaces ...*netlab.Namespace) {
+	t.Helper()
 	for _, ns := range spaces {
 		if _, err := ns.Run("ip", "neigh", "flush", "all"); err != nil {
-			r.t.Fatal(fmt.Errorf("forget neighbours: %w", err))
+			t.Fatal(err)
 		}
 	}
 }

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// entry is a file or a folder in an archive. Everything belongs to root.
+type entry struct {
+	name string // as in ./etc/config; folders end in a slash
+	mode fs.FileMode
+	body []byte
+}
+
+// treeEntries returns a folder and all that is in it, in the order of names.
+func treeEntries(root string) ([]entry, error) {
+	var entries []entry
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		e := entry{name: "./" + filepath.ToSlash(name), mode: info.Mode().Perm()}
+		switch {
+		case path == root:
+			e.name = "./"
+		case info.IsDir():
+			e.name += "/"
+		case info.Mode().IsRegular():
+			if e.body, err = os.ReadFile(path); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("%s: neither a file nor a folder", path)
+		}
+		entries = append(entries, e)
+		return nil
+	})
+	return entries, err
+}
+
+// tarRecord is the size that GNU tar fills its archives up to, 20 blocks of
+// 512 bytes. OpenWrt takes Installed-Size from such an archive.
+const tarRecord = 20 * 512
+
+// makeTar archives entries in the GNU format, with numeric owners.
+func makeTar(entries []entry, date time.Time) ([]byte, error) {
+	var buffer bytes.Buffer
+	w := tar.NewWriter(&buffer)
+	for _, e := range entries {
+		header := &tar.Header{
+			Typeflag: tar.TypeReg,
+			Name:     e.name,
+			Mode:     int64(e.mode),
+			Size:     int64(len(e.body)),
+			ModTime:  date,
+			Format:   tar.FormatGNU,
+		}
+		if e.name[len(e.name)-1] == '/' {
+			header.Typeflag = tar.TypeDir
+		}
+		if err := w.WriteHeader(header); err != nil {
+			return nil, fmt.Errorf("%s: %w", e.name, err)
+		}
+		if _, err := w.Write(e.body); err != nil {
+			return nil, fmt.Errorf("%s: %w", e.name, err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	if rest := buffer.Len() % tarRecord; rest != 0 {
+		buffer.Write(make([]byte, tarRecord-rest))
+	}
+	return buffer.Bytes(), nil
+}
+
+// compress applies gzip, without a name or a time in the header.
+func compress(data []byte) ([]byte, error) {
+	var buffer bytes.Buffer
+	w, err := gzip.NewWriterLevel(&buffer, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(data); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return buffer.Bytes(), nil
+}
+
+func makeTarGz(entries []entry, date time.Time) ([]byte, error) {
+	archive, err := makeTar(entries, date)
+	if err != nil {
+		return nil, err
+	}
+	return compress(archive)
+}
