@@ -270,15 +270,22 @@ func (k fakeSets) Read() ([]ipset.Set, error) {
 	return sets, nil
 }
 
-func (k fakeSets) Create(name string, f family.Family, maxElements int) error {
+func (k fakeSets) Create(name string, f family.Family, maxElements, timeout int) error {
 	if err := k.step("ipset create %s", name); err != nil {
 		return err
 	}
 	if _, exists := k.sets[name]; exists {
 		k.t.Errorf("set %s is there already", name)
 	}
-	k.sets[name] = ipset.Set{Name: name, Type: "hash:net", Family: f, MaxElements: maxElements}
+	k.sets[name] = ipset.Set{Name: name, Type: setType(timeout), Family: f, MaxElements: maxElements, Timeout: timeout}
 	return nil
+}
+
+func setType(timeout int) string {
+	if timeout > 0 {
+		return "hash:ip"
+	}
+	return "hash:net"
 }
 
 func (k fakeSets) change(name string, change func([]netip.Prefix) []netip.Prefix) {

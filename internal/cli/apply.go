@@ -118,9 +118,9 @@ func (in *invocation) change(s *system, cfg *configuration, actual *apply.Actual
 	if err := refuseMWAN3(cfg, actual); err != nil {
 		return nil, err
 	}
-	uplinks, err := in.source().Read(cfg.Members)
+	uplinks, err := in.world(s, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("uplinks: %w", err)
+		return nil, err
 	}
 	changes, err := s.Plan(cfg.Config, uplinks, actual)
 	if err != nil {

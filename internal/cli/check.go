@@ -39,9 +39,14 @@ func (in *invocation) checkSystem(cfg *configuration) int {
 	if _, err := tool.Version(family.IPv6); err != nil {
 		in.log.Warning(fmt.Sprintf("%v: IPv6 is not balanced", err))
 	}
-	uplinks, err := in.source().Read(cfg.Members)
+	s, err := in.openSystem()
 	if err != nil {
-		return in.fail(fmt.Errorf("uplinks: %w", err))
+		return in.fail(err)
+	}
+	defer s.Close()
+	uplinks, err := in.world(s, cfg)
+	if err != nil {
+		return in.fail(err)
 	}
 	changes, err := apply.FromNothing(cfg.Config, uplinks)
 	if err != nil {

@@ -48,6 +48,7 @@ func parseConfig(text []byte) (*configuration, error) {
 		return nil, err
 	}
 	cfg, problems := config.Read(file)
+	problems = append(problems, cfg.LoadSets()...)
 	return &configuration{Config: cfg, text: text, problems: problems}, nil
 }
 

@@ -58,9 +58,9 @@ func (in *invocation) planned(cfg *configuration) (*apply.Changes, error) {
 	if !cfg.Globals.Enabled {
 		return s.PlanStop(actual)
 	}
-	uplinks, err := in.source().Read(cfg.Members)
+	uplinks, err := in.world(s, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("uplinks: %w", err)
+		return nil, err
 	}
 	return s.Plan(cfg.Config, uplinks, actual)
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"loadbalance/internal/apply/conntrack"
@@ -47,9 +46,9 @@ func (in *invocation) status(s *system, cfg *configuration) (status.Status, erro
 	if err != nil {
 		return status.Status{}, err
 	}
-	uplinks, err := in.source().Read(cfg.Members)
+	uplinks, err := in.world(s, cfg)
 	if err != nil {
-		return status.Status{}, fmt.Errorf("uplinks: %w", err)
+		return status.Status{}, err
 	}
 	changes, err := s.Plan(cfg.Config, uplinks, actual)
 	if err != nil {

@@ -11,7 +11,7 @@ const maxSectionName = 32
 
 // reservedNames have a meaning of their own in use_policy or as the name of a
 // routing table.
-var reservedNames = []string{"default", "unreachable", "blackhole", "main", "local"}
+var reservedNames = []string{"default", "unreachable", "blackhole", "main", "local", "local6"}
 
 // validSectionName says whether a name is libuci's: letters, digits and
 // underscores.

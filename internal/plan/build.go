@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
@@ -152,10 +153,12 @@ func (b *familyBuilder) wanted() bool {
 }
 
 func (b *familyBuilder) build() Family {
+	b.warnMain()
+	user := b.userRules()
 	return Family{
 		Jumps:  b.jumps(),
-		Chains: b.chains(),
-		Sets:   []Set{{Name: b.localSet(), Entries: b.local()}},
+		Chains: b.chains(user),
+		Sets:   b.sets(user),
 		Rules:  b.rules(),
 		Routes: b.routes(),
 	}
@@ -181,22 +184,25 @@ func (b *builder) noteLeftOut() {
 // noteUnused names what the configuration asks for and this version does not
 // do yet, so that nobody relies on it.
 func (b *builder) noteUnused() {
-	for _, r := range b.config.Rules {
-		if r.Enabled {
-			b.notice("%s:%d: rule '%s' has no effect: this version deals everything by policy '%s'",
-				r.Pos.File, r.Pos.Line, r.Label, BalancedPolicy)
-		}
-	}
-	for _, p := range b.config.Policies {
-		if p.Balance == config.Source {
-			b.notice("policy '%s': balance 'source' is not there yet, connections are dealt in turn", p.Name)
-		}
-	}
 	for _, m := range enabledMembers(b.config) {
 		if len(m.Track.IPs) > 0 || m.Track.Gateway {
 			b.notice("member '%s': this version does not check the targets in track_ip", m.Name)
 		}
 	}
+}
+
+// sets are the local destinations, the configuration's named sets and those
+// that rules need, sorted by name.
+func (b *familyBuilder) sets(user userRules) []Set {
+	sets := append([]Set{{Name: b.localSet(), Entries: b.local()}}, user.sets...)
+	for _, s := range b.config.IPSets {
+		if s.Family == b.family {
+			sets = append(sets, Set{Name: UserSet(s.Name), Entries: withoutCovered(slices.Clone(s.Entries)),
+				Open: len(s.Domains) > 0})
+		}
+	}
+	slices.SortFunc(sets, func(x, y Set) int { return strings.Compare(x.Name, y.Name) })
+	return sets
 }
 
 // states tells for every member, in file order, what became of it.

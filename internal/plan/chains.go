@@ -16,12 +16,16 @@ import (
 // The names of our chains. Everything in the mangle table that begins with
 // ChainPrefix is ours.
 const (
-	ChainPrefix  = "lb_"
-	hookChain    = "lb_hook"
-	outChain     = "lb_out"
-	rulesChain   = "lb_rules"
-	memberPrefix = "lb_member_"
-	policyPrefix = "lb_policy_"
+	ChainPrefix = "lb_"
+	hookChain   = "lb_hook"
+	outChain    = "lb_out"
+	rulesChain  = "lb_rules"
+	// The router's own packets have chains of their own only while some rule
+	// cannot stand in theirs.
+	hookOutChain  = "lb_hook_out"
+	rulesOutChain = "lb_rules_out"
+	memberPrefix  = "lb_member_"
+	policyPrefix  = "lb_policy_"
 )
 
 // The members that stand for no uplink. Their names are reserved.
@@ -44,16 +48,18 @@ func PolicyChain(name string) string { return chainName(policyPrefix, name) }
 // the terminating zero (linux/netfilter/x_tables.h).
 const maxChainName = 28
 
-// chainName keeps names that fit, so that people recognise them. Longer ones
-// are cut and made unique again by 8 digits of a hash.
-func chainName(prefix, name string) string {
-	if full := prefix + name; len(full) <= maxChainName {
+func chainName(prefix, name string) string { return fitName(prefix, name, maxChainName) }
+
+// fitName keeps names that fit, so that people recognise them. Longer ones are
+// cut and made unique again by 8 digits of a hash.
+func fitName(prefix, name string, longest int) string {
+	if full := prefix + name; len(full) <= longest {
 		return full
 	}
 	hash := fnv.New32a()
 	hash.Write([]byte(name)) // a hash never fails to take text
 	suffix := fmt.Sprintf("_%08x", hash.Sum32())
-	return prefix + name[:maxChainName-len(prefix)-len(suffix)] + suffix
+	return prefix + name[:longest-len(prefix)-len(suffix)] + suffix
 }
 
 // jumps lead from the built-in chains into ours, one each.
@@ -65,13 +71,20 @@ func (b *familyBuilder) jumps() []Jump {
 }
 
 // chains are our chains, sorted by name.
-func (b *familyBuilder) chains() []Chain {
-	b.warnMain()
+func (b *familyBuilder) chains(user userRules) []Chain {
 	chains := []Chain{
-		{Name: hookChain, Rules: b.hook()},
-		{Name: outChain, Rules: b.out()},
-		{Name: rulesChain, Rules: []Rule{on(Goto(PolicyChain(BalancedPolicy)))}},
+		{Name: hookChain, Rules: b.hook(rulesChain)},
+		{Name: rulesChain, Rules: withRest(user.rules)},
 	}
+	if fit, all := user.fitForOutput(); all || !b.dealsOutput() {
+		chains = append(chains, Chain{Name: outChain, Rules: b.out(hookChain)})
+	} else {
+		chains = append(chains,
+			Chain{Name: outChain, Rules: b.out(hookOutChain)},
+			Chain{Name: hookOutChain, Rules: b.hook(rulesOutChain)},
+			Chain{Name: rulesOutChain, Rules: withRest(fit)})
+	}
+	chains = append(chains, user.chains...)
 	chains = append(chains, b.fixedMembers()...)
 	for _, m := range b.members {
 		chains = append(chains, b.memberChain(m.chain, m.mark))
@@ -81,6 +94,11 @@ func (b *familyBuilder) chains() []Chain {
 	}
 	slices.SortFunc(chains, func(x, y Chain) int { return strings.Compare(x.Name, y.Name) })
 	return chains
+}
+
+// withRest ends a list of rules: what none of them matches is balanced.
+func withRest(rules []Rule) []Rule {
+	return append(slices.Clone(rules), on(Goto(PolicyChain(BalancedPolicy))))
 }
 
 // memberChain marks the packet and lets the connection keep the mark.
@@ -106,13 +124,18 @@ func (b *familyBuilder) fixedMembers() []Chain {
 // set itself (SO_MARK, probes) is the connection's draw; restoring would
 // erase it. IPv6 is not dealt out here: no address translation would mend the
 // source address that is chosen before.
-func (b *familyBuilder) out() []Rule {
+func (b *familyBuilder) out(hook string) []Rule {
 	marked := MarkIs{Mask: uint32(b.mask), Not: true}
 	rules := []Rule{on(SaveMark(b.mask), marked, CtOriginal{})}
-	if b.family == family.IPv4 && b.config.Globals.RouterTraffic {
-		return append(rules, on(Goto(hookChain)))
+	if b.dealsOutput() {
+		return append(rules, on(Goto(hook)))
 	}
 	return append(rules, on(RestoreMark(b.mask)))
+}
+
+// dealsOutput says whether the router's own new connections are dealt out.
+func (b *familyBuilder) dealsOutput() bool {
+	return b.family == family.IPv4 && b.config.Globals.RouterTraffic
 }
 
 // neighbourDiscovery are the ICMPv6 types of RFC 4861.
@@ -122,7 +145,7 @@ var neighbourDiscovery = []ICMPv6Type{133, 134, 135, 136, 137}
 // only, whatever the number of members. The draw is keyed on "no mark yet" and
 // never on the conntrack state NEW: a retransmitted SYN and one-way UDP stay
 // NEW and would be dealt a second uplink.
-func (b *familyBuilder) hook() []Rule {
+func (b *familyBuilder) hook(next string) []Rule {
 	rules := []Rule{
 		on(RestoreMark(b.mask)),
 		on(Return{}, MarkIs{Mask: uint32(b.mask), Not: true}),
@@ -137,14 +160,14 @@ func (b *familyBuilder) hook() []Rule {
 			rules = append(rules, on(Goto(m.chain), InDevice(device)))
 		}
 	}
-	rules = append(rules, on(Goto(MemberChain(defaultMember)), DestinationInSet(b.localSet())))
+	rules = append(rules, on(Goto(MemberChain(defaultMember)), InSet{Name: b.localSet()}))
 	rules = append(rules, b.ownNetworks()...)
 	rules = append(rules, b.ownSources()...)
 	rules = append(rules, b.resolvers()...)
 	return append(rules,
 		// No entry would keep the mark, so every packet would use up a turn.
 		on(Return{}, CtState("INVALID,UNTRACKED")),
-		on(Goto(rulesChain)))
+		on(Goto(next)))
 }
 
 // ownNetworks send what is in exactly one member's network to that member:
@@ -166,7 +189,7 @@ func (b *familyBuilder) ownNetworks() []Rule {
 	slices.SortStableFunc(targets, func(x, y target) int { return y.prefix.Bits() - x.prefix.Bits() })
 	var rules []Rule
 	for _, t := range targets {
-		rules = append(rules, on(Goto(t.chain), DestinationIn(t.prefix)))
+		rules = append(rules, on(Goto(t.chain), Destination{Prefix: t.prefix}))
 	}
 	return rules
 }
@@ -189,7 +212,7 @@ func (b *familyBuilder) prefixSources() []Rule {
 			chain = MemberChain(unreachableMember)
 		}
 		for _, p := range b.ownPrefixes(m) {
-			rules = append(rules, on(Goto(chain), SourceIn(p)))
+			rules = append(rules, on(Goto(chain), Source{Prefix: p}))
 		}
 	}
 	return rules
@@ -210,7 +233,7 @@ func (b *familyBuilder) socketSources() []Rule {
 				continue
 			}
 			if b.owners(func(path *uplink.Path) bool { return slices.Contains(path.Addresses, a) }) == 1 {
-				rules = append(rules, on(Goto(m.chain), SourceIn(hostPrefix(a))))
+				rules = append(rules, on(Goto(m.chain), Source{Prefix: hostPrefix(a)}))
 			}
 		}
 	}
@@ -230,7 +253,7 @@ func (b *familyBuilder) resolvers() []Rule {
 				continue
 			}
 			if b.liveOwners(func(path *uplink.Path) bool { return slices.Contains(path.DNS, server) }) == 1 {
-				rules = append(rules, on(Goto(m.chain), DestinationIn(hostPrefix(server))))
+				rules = append(rules, on(Goto(m.chain), Destination{Prefix: hostPrefix(server)}))
 			}
 		}
 	}
@@ -262,18 +285,28 @@ func (b *familyBuilder) liveOwners(has func(*uplink.Path) bool) int {
 // that has one.
 func (b *familyBuilder) policyChain(p config.Policy) Chain {
 	chain := Chain{Name: PolicyChain(p.Name)}
-	members := b.activeMembers(p, b.family)
+	b.draw(p, b.activeMembers(p, b.family), &chain, MemberChain)
+	return chain
+}
+
+// draw adds to a chain what deals connections out to members, whose chains
+// chainOf names, in the way of a policy.
+func (b *familyBuilder) draw(p config.Policy, members []config.PolicyMember, chain *Chain, chainOf func(string) string) {
 	if len(members) == 0 {
-		chain.Rules = []Rule{b.lastResort(p)}
-		return chain
+		chain.Rules = append(chain.Rules, b.lastResort(p))
+		return
 	}
 	targets, weights := make([]string, len(members)), make([]int, len(members))
 	for i, m := range members {
-		targets[i], weights[i] = MemberChain(m.Name), m.Weight
+		targets[i], weights[i] = chainOf(m.Name), m.Weight
 	}
-	if p.Balance == config.Random {
-		chain.Rules = randomDraw(targets, weights)
-		return chain
+	switch p.Balance {
+	case config.Random:
+		chain.Rules = append(chain.Rules, randomDraw(targets, weights)...)
+		return
+	case config.Source:
+		chain.Rules = append(chain.Rules, sourceDraw(targets, members)...)
+		return
 	}
 	order, rounded := Deal(weights)
 	if rounded {
@@ -282,7 +315,6 @@ func (b *familyBuilder) policyChain(p config.Policy) Chain {
 	for _, position := range order {
 		chain.Cascade = append(chain.Cascade, targets[position])
 	}
-	return chain
 }
 
 // randomDraw deals by chance: each rule takes its share of what the rules

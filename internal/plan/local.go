@@ -9,7 +9,7 @@ import (
 )
 
 // localSet is the set of destinations that never take a turn. Set names are
-// shared by both families in the kernel.
+// shared by both families in the kernel; both are reserved as names of sections.
 func (b *familyBuilder) localSet() string {
 	if b.family == family.IPv6 {
 		return "lb_local6"

@@ -105,8 +105,8 @@ var (
 	chainLine  = regexp.MustCompile(`^:(` + chainName + `) - \[0:0\]$`)
 	jumpLine   = regexp.MustCompile(`^-A (PREROUTING -j lb_hook|OUTPUT ! -o lo -j lb_out)$`)
 	connmark   = `CONNMARK --(save|restore)-mark --nfmask (0x[0-9a-f]{1,8}) --ctmask (0x[0-9a-f]{1,8})`
-	oneMatch   = `(-i [^-!\s"'` + "`" + `\\/:][^\s"'` + "`" + `\\/:]{0,14}|-m mark (! )?--mark ` + mark + `|-[sd] ` + prefix + `|-m set --match-set lb_local6? dst|-m conntrack --ctstate INVALID,UNTRACKED|-m conntrack --ctdir ORIGINAL|-p ipv6-icmp -m icmp6 --icmpv6-type 13[3-7]|-m statistic --mode nth --every [0-9]+ --packet 0|-m statistic --mode random --probability [01]\.[0-9]{11}) `
-	appendLine = regexp.MustCompile(`^-A (` + chainName + `) (` + oneMatch + `)*-m comment --comment lb:[0-9a-f]{12,16} (-g (` + chainName + `)|-j RETURN|-j MARK --set-xmark ` + mark + `|-j ` + connmark + `)$`)
+	oneMatch   = `(-i [^-!\s"'` + "`" + `\\/:][^\s"'` + "`" + `\\/:]{0,14}|-m mark (! )?--mark ` + mark + `|(! )?-[sd] ` + prefix + `|-m set (! )?--match-set lb_[A-Za-z0-9_.]{1,28} (src|dst)|-m mac --mac-source ([0-9A-F]{2}:){5}[0-9A-F]{2}|-p [0-9]{1,3}|-m multiport --[sd]ports [0-9:,]{1,100}|-m icmp --icmp-type [a-z0-9/-]{1,30}|-m icmp6 --icmpv6-type [a-z0-9/-]{1,30}|-m dscp --dscp 0x[0-9a-f]{2}|-m cluster --cluster-total-nodes 32 --cluster-local-node [0-9]{1,2} --cluster-hash-seed 1|-m conntrack --ctstate INVALID,UNTRACKED|-m conntrack --ctdir ORIGINAL|-p ipv6-icmp -m icmp6 --icmpv6-type 13[3-7]|-m statistic --mode nth --every [0-9]+ --packet 0|-m statistic --mode random --probability [01]\.[0-9]{11}) `
+	appendLine = regexp.MustCompile(`^-A (` + chainName + `) (` + oneMatch + `)*-m comment --comment lb:[0-9a-f]{12,16} (-g (` + chainName + `)|-j RETURN|-j MARK --set-xmark ` + mark + `|-j ` + connmark + `|-j LOG --log-prefix "lb [A-Za-z0-9_@\[\]]{1,24}: "|-j SET --add-set lb_[A-Za-z0-9_.]{1,28} src --exist --timeout [0-9]{1,7})$`)
 	gotoOfLine = regexp.MustCompile(`-[gj] (` + chainName + `)$`)
 )
 
@@ -252,5 +252,55 @@ func randomConfig(random *rand.Rand) string {
 			fmt.Fprintf(&text, "\tlist use_member '%s weight=%d metric=%d'\n", names[j], 1+random.Intn(9), 1+random.Intn(3))
 		}
 	}
+	writeRules(&text, random, pick, names)
 	return text.String()
+}
+
+// writeRules adds named sets and rules of all kinds.
+func writeRules(text *strings.Builder, random *rand.Rand, pick func(...string) string, names []string) {
+	fmt.Fprint(text, "\nconfig ipset 'four'\n\tlist entry '203.0.113.0/24'\n\tlist entry '198.51.100.7'\n"+
+		"\nconfig ipset 'a_long_name_of_a_set_for_ipv6_x'\n\toption family 'ipv6'\n\tlist entry '2001:db8:9::/48'\n")
+	for i := range random.Intn(8) {
+		fmt.Fprintf(text, "\nconfig rule %s\n", pick("", fmt.Sprintf("'r%d'", i), fmt.Sprintf("'this_is_a_long_name_of_a_rule_%d'", i)))
+		maybe := func(chance int, option string) {
+			if random.Intn(chance) == 0 {
+				fmt.Fprintf(text, "\t%s\n", option)
+			}
+		}
+		v6 := random.Intn(3) == 0
+		address := func() string {
+			if v6 {
+				return pick("2001:db8:1::/48", "2001:db8::5", "!2001:db8:2::/64", "fd00::/8")
+			}
+			return pick("10.20.0.0/16", "10.20.1.7", "!10.20.9.0/24", "192.0.2.0/24")
+		}
+		for range random.Intn(4) {
+			fmt.Fprintf(text, "\tlist %s '%s'\n", pick("src_ip", "dest_ip"), address())
+		}
+		switch random.Intn(4) {
+		case 0:
+			fmt.Fprintf(text, "\toption proto '%s'\n", pick("tcp", "udp", "tcp udp", "6 17 132"))
+			maybe(2, "option dest_port '80,443,8000-8100'")
+			maybe(3, "option src_port '1 2 3 4 5 6 7 8 9 10:11 12 13 14 15 16 17 18 19-20'")
+		case 1:
+			fmt.Fprintf(text, "\toption proto '%s'\n", pick("gre", "esp ah", "all", "47"))
+		case 2:
+			if v6 {
+				fmt.Fprint(text, "\toption proto 'icmpv6'\n\toption icmp_type 'echo-request'\n")
+			} else {
+				fmt.Fprint(text, "\toption proto 'icmp'\n\toption icmp_type '8'\n")
+			}
+		}
+		maybe(5, "list src_mac '02:00:5e:00:53:01'\n\tlist src_mac '02:00:5e:00:53:02'")
+		maybe(5, "option src_device 'br-lan.20'")
+		maybe(5, "option dscp '"+pick("EF", "CS1", "0", "AF41", "63")+"'")
+		if v6 {
+			maybe(4, "option ipset 'a_long_name_of_a_set_for_ipv6_x'")
+		} else {
+			maybe(4, "option "+pick("ipset", "ipset_src")+" 'four'")
+		}
+		maybe(3, "option sticky '1'\n\toption timeout '"+pick("1", "600", "2147483")+"'")
+		maybe(3, "option log '1'")
+		fmt.Fprintf(text, "\toption use_policy '%s'\n", pick("balanced", "default", "unreachable", "blackhole", names[0]))
+	}
 }

@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"strconv"
 	"strings"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
 )
 
 // Rule is a rule of the mangle table: matches that must all hold, and what
@@ -13,6 +17,9 @@ import (
 type Rule struct {
 	Matches []Match
 	Target  Target
+	// Origin names the section of the configuration that asked for the rule;
+	// empty for rules of the program's own.
+	Origin string
 }
 
 // Match is a condition of a rule.
@@ -40,12 +47,45 @@ type (
 		Value, Mask uint32
 		Not         bool
 	}
-	// SourceIn holds for packets from a prefix.
-	SourceIn netip.Prefix
-	// DestinationIn holds for packets to a prefix.
-	DestinationIn netip.Prefix
-	// DestinationInSet holds for packets to an address in an ipset.
-	DestinationInSet string
+	// Source holds for packets from a prefix, or with Not from elsewhere.
+	Source struct {
+		Prefix netip.Prefix
+		Not    bool
+	}
+	// Destination likewise for packets to a prefix.
+	Destination struct {
+		Prefix netip.Prefix
+		Not    bool
+	}
+	// InSet holds for packets whose destination, or with Source whose source,
+	// is in an ipset, or with Not is in none.
+	InSet struct {
+		Name   string
+		Source bool
+		Not    bool
+	}
+	// SourceMAC holds for packets from a MAC address.
+	SourceMAC string
+	// Protocol holds for one IP protocol.
+	Protocol uint8
+	// Ports holds when the packet's destination port, or with Source its
+	// source port, is in one of the ranges. It stands behind a Protocol that
+	// has ports.
+	Ports struct {
+		Ranges []config.PortRange
+		Source bool
+	}
+	// ICMPType holds for a type of ICMP message, by name or number, as the
+	// configuration takes it. It stands behind the family's ICMP protocol.
+	ICMPType struct {
+		Family family.Family
+		Type   string
+	}
+	// DSCP holds for one code point.
+	DSCP uint8
+	// Slot holds for the packets of connections whose original source hashes
+	// to the slot, from 1, out of so many.
+	Slot struct{ Number, Total int }
 	// CtState holds for the listed conntrack states.
 	CtState string
 	// CtOriginal holds for packets in the direction of a connection's first
@@ -64,18 +104,61 @@ func (m InDevice) Args() string     { return "-i " + string(m) }
 func (m NotOutDevice) Args() string { return "! -o " + string(m) }
 
 func (m MarkIs) Args() string {
-	not := ""
-	if m.Not {
-		not = "! "
-	}
-	return fmt.Sprintf("-m mark %s--mark %#x/%#x", not, m.Value, m.Mask)
+	return "-m mark " + negated(m.Not, fmt.Sprintf("--mark %#x/%#x", m.Value, m.Mask))
 }
 
-func (m SourceIn) Args() string         { return "-s " + netip.Prefix(m).String() }
-func (m DestinationIn) Args() string    { return "-d " + netip.Prefix(m).String() }
-func (m DestinationInSet) Args() string { return "-m set --match-set " + string(m) + " dst" }
-func (m CtState) Args() string          { return "-m conntrack --ctstate " + string(m) }
-func (m CtOriginal) Args() string       { return "-m conntrack --ctdir ORIGINAL" }
+// negated begins a condition that may be turned round.
+func negated(not bool, condition string) string {
+	if not {
+		return "! " + condition
+	}
+	return condition
+}
+
+func (m Source) Args() string      { return negated(m.Not, "-s "+m.Prefix.String()) }
+func (m Destination) Args() string { return negated(m.Not, "-d "+m.Prefix.String()) }
+func (m InSet) Args() string {
+	direction := " dst"
+	if m.Source {
+		direction = " src"
+	}
+	return "-m set " + negated(m.Not, "--match-set "+m.Name+direction)
+}
+func (m SourceMAC) Args() string { return "-m mac --mac-source " + strings.ToUpper(string(m)) }
+func (m Protocol) Args() string  { return "-p " + strconv.Itoa(int(m)) }
+func (m Ports) Args() string {
+	var list []string
+	for _, r := range m.Ranges {
+		text := strconv.Itoa(int(r.First))
+		if r.Last != r.First {
+			text += ":" + strconv.Itoa(int(r.Last))
+		}
+		list = append(list, text)
+	}
+	option := "--dports "
+	if m.Source {
+		option = "--sports "
+	}
+	return "-m multiport " + option + strings.Join(list, ",")
+}
+func (m ICMPType) Args() string {
+	if m.Family == family.IPv6 {
+		return "-m icmp6 --icmpv6-type " + m.Type
+	}
+	return "-m icmp --icmp-type " + m.Type
+}
+func (m DSCP) Args() string { return fmt.Sprintf("-m dscp --dscp 0x%02x", uint8(m)) }
+
+// clusterSeed starts the hash of the cluster match. Any number does, but it
+// must never change: it decides which host takes which uplink.
+const clusterSeed = 1
+
+func (m Slot) Args() string {
+	return fmt.Sprintf("-m cluster --cluster-total-nodes %d --cluster-local-node %d --cluster-hash-seed %d",
+		m.Total, m.Number, clusterSeed)
+}
+func (m CtState) Args() string    { return "-m conntrack --ctstate " + string(m) }
+func (m CtOriginal) Args() string { return "-m conntrack --ctdir ORIGINAL" }
 func (m ICMPv6Type) Args() string {
 	return fmt.Sprintf("-p ipv6-icmp -m icmp6 --icmpv6-type %d", int(m))
 }
@@ -100,6 +183,14 @@ type (
 	SaveMark uint32
 	// RestoreMark copies the bits of the mask from connection to packet.
 	RestoreMark uint32
+	// AddSource enters the packet's source into a set, or renews its time
+	// limit there.
+	AddSource struct {
+		Set     string
+		Seconds int
+	}
+	// Log writes the packet to the kernel's log, behind a prefix.
+	Log string
 )
 
 func (t Goto) Args() string    { return "-g " + string(t) }
@@ -112,6 +203,14 @@ func (t SaveMark) Args() string {
 func (t RestoreMark) Args() string {
 	return fmt.Sprintf("-j CONNMARK --restore-mark --nfmask %#x --ctmask %#x", uint32(t), uint32(t))
 }
+
+func (t AddSource) Args() string {
+	return fmt.Sprintf("-j SET --add-set %s src --exist --timeout %d", t.Set, t.Seconds)
+}
+
+// Args quotes the prefix: it has blanks. The configuration's names have
+// nothing that a quoted text could not hold.
+func (t Log) Args() string { return "-j LOG --log-prefix \"" + string(t) + "\"" }
 
 // on makes a rule.
 func on(target Target, matches ...Match) Rule {

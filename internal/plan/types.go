@@ -64,10 +64,16 @@ type Chain struct {
 	Cascade []string
 }
 
-// Set is an ipset of type hash:net.
+// Set is an ipset: of type hash:net, or with a time limit of type hash:ip.
 type Set struct {
 	Name    string
 	Entries []netip.Prefix // sorted
+	// Timeout, if not 0, is the default time limit of entries in seconds. The
+	// entries are then the kernel's: rules make them.
+	Timeout int
+	// Open says that others enter something too (dnsmasq does): what is in
+	// the set beyond Entries stays.
+	Open bool
 }
 
 // IPRule is a rule of the routing policy database. It always carries our

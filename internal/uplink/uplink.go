@@ -27,6 +27,12 @@ type State struct {
 	Members []Member `json:"members"`
 	IPv4    Main     `json:"ipv4"`
 	IPv6    Main     `json:"ipv6"`
+	// Interfaces are netifd's interfaces that have a device now, with it, for
+	// rules that name one; nil where there is no netifd.
+	Interfaces map[string]string `json:"interfaces,omitempty"`
+	// Sets are the other programs' ipsets that rules name and that are there,
+	// with their family: ipv4 or ipv6.
+	Sets map[string]string `json:"sets,omitempty"`
 }
 
 // Main returns the main table and the router's addresses of one family.

@@ -22,8 +22,18 @@ const Prefix = "lb_"
 // is there at the beginning was left by a run that was killed.
 const temporary = Prefix + "tmp.new"
 
-// setType is the type of all sets of ours.
-const setType = "hash:net"
+// The types of our sets: networks, and single addresses with a time limit.
+const (
+	networksType = "hash:net"
+	limitedType  = "hash:ip"
+)
+
+func typeOf(timeout int) string {
+	if timeout > 0 {
+		return limitedType
+	}
+	return networksType
+}
 
 // defaultMaxElements is the kernel's own limit for a hash set
 // (IPSET_DEFAULT_MAXELEM in ip_set_hash_gen.h).
@@ -43,6 +53,7 @@ type Set struct {
 	Type        string // for example hash:net
 	Family      family.Family
 	MaxElements int
+	Timeout     int            // default time limit of entries in seconds; 0: none
 	Entries     []netip.Prefix // sorted
 	// Odd says that the set or an entry has an option that we never write,
 	// such as a timeout or nomatch.
@@ -54,8 +65,9 @@ type Kernel interface {
 	// Read returns our sets of both families, temporary ones included,
 	// sorted by name.
 	Read() ([]Set, error)
-	// Create makes an empty hash:net set for at most maxElements entries.
-	Create(name string, f family.Family, maxElements int) error
+	// Create makes an empty set for at most maxElements entries: of type
+	// hash:net, or with a time limit in seconds of type hash:ip.
+	Create(name string, f family.Family, maxElements, timeout int) error
 	// Add and Delete take up to batch entries in one request.
 	Add(name string, entries []netip.Prefix) error
 	Delete(name string, entries []netip.Prefix) error
@@ -80,6 +92,7 @@ type Op struct {
 	set         string
 	family      family.Family
 	maxElements int
+	timeout     int
 	entries     []netip.Prefix
 }
 
@@ -104,7 +117,10 @@ func (o Op) createText() string {
 	if o.family == family.IPv6 {
 		name = "inet6"
 	}
-	text := "ipset create " + o.set + " " + setType + " family " + name
+	text := "ipset create " + o.set + " " + typeOf(o.timeout) + " family " + name
+	if o.timeout > 0 {
+		text += fmt.Sprintf(" timeout %d", o.timeout)
+	}
 	if o.maxElements != defaultMaxElements {
 		text += fmt.Sprintf(" maxelem %d", o.maxElements)
 	}
@@ -124,7 +140,7 @@ func (o Op) entriesText(verb string) string {
 func (o Op) Run(k Kernel) error {
 	switch o.verb {
 	case create:
-		return k.Create(o.set, o.family, o.maxElements)
+		return k.Create(o.set, o.family, o.maxElements, o.timeout)
 	case add:
 		return k.Add(o.set, o.entries)
 	case del:
@@ -183,30 +199,36 @@ func Diff(ipv4, ipv6 []plan.Set, have []Set) Changes {
 
 func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
 	entries := normalEntries(want.Entries)
-	room := max(defaultMaxElements, len(entries))
-	if !exists {
-		return fill(want.Name, f, room, entries)
+	if want.Open {
+		entries = normalEntries(append(entries, have.Entries...))
 	}
-	if have.Type != setType || have.Family != f {
+	created := Op{verb: create, set: want.Name, family: f, timeout: want.Timeout,
+		maxElements: max(defaultMaxElements, len(entries))}
+	if !exists {
+		return fill(created, entries)
+	}
+	if have.Type != typeOf(want.Timeout) || have.Family != f || want.Timeout > 0 && have.Timeout == 0 {
 		// Sets of different types cannot be swapped.
 		ops := []Op{{verb: destroy, set: want.Name}}
-		return append(ops, fill(want.Name, f, room, entries)...)
+		return append(ops, fill(created, entries)...)
+	}
+	if want.Timeout > 0 {
+		return nil // rules fill it
 	}
 	added := missingFrom(have.Entries, entries)
 	gone := missingFrom(entries, have.Entries)
 	// Additions come first, so for a moment there are more entries than
 	// before and after.
 	fits := len(have.Entries)+len(added) <= have.MaxElements
-	if !have.Odd && fits && len(added)+len(gone) <= fewChanges {
+	if !have.Odd && have.Timeout == 0 && fits && len(added)+len(gone) <= fewChanges {
 		return append(inBatches(add, want.Name, added), inBatches(del, want.Name, gone)...)
 	}
-	ops := fill(temporary, f, room, entries)
-	return append(ops, Op{verb: swap, set: want.Name}, Op{verb: destroy, set: temporary})
+	created.set = temporary
+	return append(fill(created, entries), Op{verb: swap, set: want.Name}, Op{verb: destroy, set: temporary})
 }
 
-func fill(name string, f family.Family, room int, entries []netip.Prefix) []Op {
-	ops := []Op{{verb: create, set: name, family: f, maxElements: room}}
-	return append(ops, inBatches(add, name, entries)...)
+func fill(created Op, entries []netip.Prefix) []Op {
+	return append([]Op{created}, inBatches(add, created.set, entries)...)
 }
 
 func inBatches(v verb, name string, entries []netip.Prefix) []Op {

@@ -120,7 +120,7 @@ func TestLargeSet(t *testing.T) {
 	k := freshNamespace(t)
 	apply(t, k, []plan.Set{{Name: "lb_big", Entries: numbered(5000)}, local4}, nil)
 	sets := read(t, k)
-	if len(sets) != 2 || len(sets[0].Entries) != 5000 || sets[0].Type != setType || sets[0].Family != family.IPv4 {
+	if len(sets) != 2 || len(sets[0].Entries) != 5000 || sets[0].Type != networksType || sets[0].Family != family.IPv4 {
 		t.Fatalf("%d sets, the first with %d entries of type %q", len(sets), len(sets[0].Entries), sets[0].Type)
 	}
 }
@@ -195,7 +195,7 @@ func TestRepeatedAndRefused(t *testing.T) {
 	if err == nil || err.Error() != "ipset swap lb_local lb_local6: the sets have different types or families" {
 		t.Errorf("swap of two families: %v", err)
 	}
-	if err := k.Create("lb_small", family.IPv4, 1); err != nil {
+	if err := k.Create("lb_small", family.IPv4, 1, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.Add("lb_small", prefixes("10.0.0.0/8")); err != nil {

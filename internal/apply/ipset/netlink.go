@@ -148,7 +148,7 @@ func (s *Set) parseHeader(b []byte) error {
 		case nl.IPSET_ATTR_MAXELEM:
 			s.MaxElements = int(binary.BigEndian.Uint32(a.Value))
 		case nl.IPSET_ATTR_TIMEOUT:
-			s.Odd = true
+			s.Timeout = int(binary.BigEndian.Uint32(a.Value))
 		}
 	}
 	return nil
@@ -207,12 +207,12 @@ func parseAddress(b []byte) (netip.Addr, error) {
 }
 
 // Create makes an empty set.
-func (n *Netlink) Create(name string, f family.Family, maxElements int) error {
+func (n *Netlink) Create(name string, f family.Family, maxElements, timeout int) error {
 	req := n.request(nl.IPSET_CMD_CREATE)
 	req.Flags |= unix.NLM_F_EXCL
 	req.AddData(nl.NewRtAttr(nl.IPSET_ATTR_SETNAME, nl.ZeroTerminated(name)))
-	req.AddData(nl.NewRtAttr(nl.IPSET_ATTR_TYPENAME, nl.ZeroTerminated(setType)))
-	// Every kernel has revision 0 of the type, and we use nothing newer.
+	req.AddData(nl.NewRtAttr(nl.IPSET_ATTR_TYPENAME, nl.ZeroTerminated(typeOf(timeout))))
+	// Every kernel has revision 0 of the types, and we use nothing newer.
 	req.AddData(nl.NewRtAttr(nl.IPSET_ATTR_REVISION, []byte{0}))
 	number := uint8(unix.AF_INET)
 	if f == family.IPv6 {
@@ -221,9 +221,35 @@ func (n *Netlink) Create(name string, f family.Family, maxElements int) error {
 	req.AddData(nl.NewRtAttr(nl.IPSET_ATTR_FAMILY, []byte{number}))
 	data := nl.NewRtAttr(nl.IPSET_ATTR_DATA|unix.NLA_F_NESTED, nil)
 	data.AddChild(&nl.Uint32Attribute{Type: nl.IPSET_ATTR_MAXELEM | nl.NLA_F_NET_BYTEORDER, Value: uint32(maxElements)})
+	if timeout > 0 {
+		data.AddChild(&nl.Uint32Attribute{Type: nl.IPSET_ATTR_TIMEOUT | nl.NLA_F_NET_BYTEORDER, Value: uint32(timeout)})
+	}
 	req.AddData(data)
 	_, err := execute(req)
 	return setError("create", name, "", err)
+}
+
+// Family returns the family of any program's set; known is false when there is
+// no such set.
+func (n *Netlink) Family(name string) (f family.Family, known bool, err error) {
+	req := n.request(nl.IPSET_CMD_HEADER)
+	req.AddData(nl.NewRtAttr(nl.IPSET_ATTR_SETNAME, nl.ZeroTerminated(name)))
+	messages, err := execute(req)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, ErrUnavailable) {
+		return 0, false, nil
+	}
+	if err != nil || len(messages) == 0 {
+		return 0, false, setError("header", name, "", err)
+	}
+	attrs, err := attributes(messages[0])
+	if err != nil {
+		return 0, false, fmt.Errorf("ipset header %s: %w", name, err)
+	}
+	var set Set
+	if err := set.parse(attrs); err != nil {
+		return 0, false, fmt.Errorf("ipset header %s: %w", name, err)
+	}
+	return set.Family, true, nil
 }
 
 // Destroy destroys a set of ours that no rule names.
@@ -335,7 +361,7 @@ func reason(number syscall.Errno) string {
 	case nl.IPSET_ERR_TYPE_MISMATCH:
 		return "the sets have different types or families"
 	case nl.IPSET_ERR_FIND_TYPE:
-		return "the kernel has no sets of type " + setType
+		return "the kernel has no sets of this type"
 	case errHashFull:
 		return "the set is full"
 	}

@@ -155,7 +155,7 @@ func TestRefusedTransaction(t *testing.T) {
 		before := dump(t, tool)
 		refused := map[string]plan.Rule{
 			"a chain that is not there": gotoChain("lb_nowhere"),
-			"a set that is not there":   {Target: plan.Return{}, Matches: []plan.Match{plan.DestinationInSet("lb_nowhere")}},
+			"a set that is not there":   {Target: plan.Return{}, Matches: []plan.Match{plan.InSet{Name: "lb_nowhere"}}},
 		}
 		for name, rule := range refused {
 			change := Change{

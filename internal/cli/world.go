@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"fmt"
+
+	"loadbalance/internal/uplink"
+)
+
+// world reads what a plan depends on outside the configuration: where the
+// members stand, and which other programs' sets are there.
+func (in *invocation) world(s *system, cfg *configuration) (uplink.State, error) {
+	state, err := in.source().Read(cfg.Members)
+	if err != nil {
+		return uplink.State{}, fmt.Errorf("uplinks: %w", err)
+	}
+	for _, name := range cfg.ForeignSets() {
+		f, known, err := s.sets.Family(name)
+		if err != nil {
+			return uplink.State{}, err
+		}
+		if !known {
+			continue
+		}
+		if state.Sets == nil {
+			state.Sets = map[string]string{}
+		}
+		state.Sets[name] = f.String()
+	}
+	return state, nil
+}

@@ -1,0 +1,98 @@
+package config
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"loadbalance/internal/family"
+)
+
+// maxLoadFile is the largest file in bytes that a set is loaded from. A million
+// addresses, more than a router's memory wants in a set, take 16 MB.
+const maxLoadFile = 16 << 20
+
+// LoadSets adds the entries of the sets' load files. Lines that are no entry
+// and files that cannot be read are warnings: the set works with the rest.
+func (c *Config) LoadSets() Problems {
+	problems := &collector{}
+	for i := range c.IPSets {
+		set := &c.IPSets[i]
+		if set.LoadFile == "" {
+			continue
+		}
+		if err := set.load(problems); err != nil {
+			problems.add(Problem{Pos: set.Pos, Severity: Warning, Section: "ipset '" + set.Name + "'",
+				Text: fmt.Sprintf("option 'loadfile': %v", err)})
+		}
+	}
+	return problems.sorted()
+}
+
+func (set *IPSet) load(problems *collector) error {
+	file, err := os.Open(set.LoadFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s does not exist", quote(set.LoadFile))
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	seen := map[netip.Prefix]bool{}
+	for _, p := range set.Entries {
+		seen[p] = true
+	}
+	lines := bufio.NewScanner(io.LimitReader(file, maxLoadFile))
+	for number := 1; lines.Scan(); number++ {
+		text, _, _ := strings.Cut(lines.Text(), "#")
+		text = strings.TrimSpace(text)
+		if text == "" {
+			continue
+		}
+		prefix, err := set.entry(text)
+		if err != nil {
+			problems.add(Problem{Pos: Pos{File: filepath.Base(set.LoadFile), Line: number}, Severity: Warning,
+				Section: "ipset '" + set.Name + "'", Text: err.Error()})
+			continue
+		}
+		if !seen[prefix] {
+			seen[prefix] = true
+			set.Entries = append(set.Entries, prefix)
+		}
+	}
+	return lines.Err()
+}
+
+// entry reads one entry of the set, without host bits.
+func (set *IPSet) entry(text string) (netip.Prefix, error) {
+	prefix, err := parseSetEntry(text)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	if family.Of(prefix.Addr()) != set.Family {
+		return netip.Prefix{}, fmt.Errorf("%s does not fit the set's family %s", quote(text), set.Family)
+	}
+	return prefix.Masked(), nil
+}
+
+// ForeignSets returns the names of sets that enabled rules use and that no
+// section makes, sorted.
+func (c *Config) ForeignSets() []string {
+	var names []string
+	for _, r := range c.Rules {
+		for _, name := range []string{r.IPSet, r.IPSetSrc} {
+			if r.Enabled && name != "" && c.IPSet(name) == nil {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}

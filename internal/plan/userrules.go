@@ -1,0 +1,401 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+)
+
+// The chains and sets of rules. Anonymous rules are counted among all rules.
+const (
+	rulePrefix      = "lb_rule_"
+	anonymousPrefix = "lb_anon_"
+)
+
+// userRules are the configured rules as rules of the mangle table, in file
+// order, and the chains and sets that they need.
+type userRules struct {
+	rules  []Rule
+	chains []Chain
+	sets   []Set
+}
+
+// fitForOutput returns the rules that may stand in a chain that the router's
+// own packets pass, and whether that is all of them. These have no source MAC
+// address yet, and the kernel refuses to look for one there.
+func (u userRules) fitForOutput() (fit []Rule, all bool) {
+	for _, r := range u.rules {
+		hasMAC := slices.ContainsFunc(r.Matches, func(m Match) bool {
+			_, isMAC := m.(SourceMAC)
+			return isMAC
+		})
+		if !hasMAC {
+			fit = append(fit, r)
+		}
+	}
+	return fit, len(fit) == len(u.rules)
+}
+
+// userRules plans the rules of one family. A rule that cannot work now (its
+// interface or set is not there) is left out alone, with a notice.
+func (b *familyBuilder) userRules() userRules {
+	var planned userRules
+	for i, r := range b.config.Rules {
+		if !r.Enabled || !slices.Contains(r.Families, b.family) {
+			continue
+		}
+		rb := &ruleBuilder{familyBuilder: b, rule: r, id: ruleID(r, i)}
+		if err := rb.build(); err != nil {
+			b.notice("%s:%d: rule '%s' is left out: %v", r.Pos.File, r.Pos.Line, r.Label, err)
+			continue
+		}
+		planned.rules = append(planned.rules, rb.rules...)
+		planned.chains = append(planned.chains, rb.chains...)
+		planned.sets = append(planned.sets, rb.sets...)
+	}
+	return planned
+}
+
+// ruleID names a rule in chains and sets.
+func ruleID(r config.Rule, position int) string {
+	if r.Name == "" {
+		return strconv.Itoa(position)
+	}
+	return r.Name
+}
+
+func (b *ruleBuilder) chainName() string {
+	if b.rule.Name == "" {
+		return chainName(anonymousPrefix, b.id)
+	}
+	return chainName(rulePrefix, b.id)
+}
+
+// ruleBuilder plans one rule in one family.
+type ruleBuilder struct {
+	*familyBuilder
+	rule   config.Rule
+	id     string
+	rules  []Rule
+	chains []Chain
+	sets   []Set
+}
+
+// build writes the rule's conditions as one line for every combination of
+// those that iptables cannot take several of, and its target.
+func (b *ruleBuilder) build() error {
+	common, err := b.commonMatches()
+	if err != nil {
+		return err
+	}
+	target := b.target()
+	for _, mac := range b.macs() {
+		for _, transport := range b.transports() {
+			matches := slices.Concat(common, mac, transport)
+			b.rules = append(b.rules, Rule{Matches: matches, Target: Goto(target), Origin: b.origin()})
+		}
+	}
+	return nil
+}
+
+// origin tells where a line of the table comes from.
+func (b *ruleBuilder) origin() string {
+	return fmt.Sprintf("rule '%s' (%s:%d)", b.rule.Label, b.rule.Pos.File, b.rule.Pos.Line)
+}
+
+// commonMatches are the conditions that every line of the rule has.
+func (b *ruleBuilder) commonMatches() ([]Match, error) {
+	var matches []Match
+	device, err := b.inDevice()
+	if err != nil {
+		return nil, err
+	}
+	if device != "" {
+		matches = append(matches, InDevice(device))
+	}
+	matches = append(matches, b.addresses(b.rule.SrcIP, sourceSide)...)
+	matches = append(matches, b.addresses(b.rule.DestIP, destinationSide)...)
+	for _, set := range []struct {
+		name string
+		side side
+	}{{b.rule.IPSetSrc, sourceSide}, {b.rule.IPSet, destinationSide}} {
+		if set.name == "" {
+			continue
+		}
+		name, err := b.setName(set.name)
+		if err != nil {
+			return nil, err
+		}
+		matches = append(matches, set.side.inSet(name, false))
+	}
+	if b.rule.DSCP >= 0 {
+		matches = append(matches, DSCP(b.rule.DSCP))
+	}
+	return matches, nil
+}
+
+// inDevice is the device that the rule's packets come in by; "" for any.
+func (b *ruleBuilder) inDevice() (string, error) {
+	if b.rule.SrcDevice != "" || b.rule.SrcIface == "" {
+		return b.rule.SrcDevice, nil
+	}
+	if b.uplinks.Interfaces == nil {
+		return b.rule.SrcIface, nil // no netifd: the name is a device's
+	}
+	device := b.uplinks.Interfaces[b.rule.SrcIface]
+	if device == "" {
+		return "", fmt.Errorf("interface '%s' has no device now", b.rule.SrcIface)
+	}
+	return device, nil
+}
+
+// setName is the kernel's name for a set that a rule names: one of ours, or
+// one that another program makes and that is there.
+func (b *ruleBuilder) setName(name string) (string, error) {
+	if b.config.IPSet(name) != nil {
+		return UserSet(name), nil
+	}
+	if there, known := b.uplinks.Sets[name]; !known || there != b.family.String() {
+		return "", fmt.Errorf("there is no set '%s' for %s now", name, b.family)
+	}
+	return name, nil
+}
+
+// side is a packet's source or destination.
+type side struct {
+	suffix string // of the name of a set
+	in     func(p netip.Prefix, not bool) Match
+	inSet  func(name string, not bool) Match
+}
+
+var (
+	sourceSide = side{"s",
+		func(p netip.Prefix, not bool) Match { return Source{p, not} },
+		func(name string, not bool) Match { return InSet{Name: name, Source: true, Not: not} }}
+	destinationSide = side{"d",
+		func(p netip.Prefix, not bool) Match { return Destination{p, not} },
+		func(name string, not bool) Match { return InSet{Name: name, Not: not} }}
+)
+
+// addresses are the conditions for one side's addresses: one prefix is written
+// into the rule, several become a set, and so does a negated one beside a
+// positive one, since iptables takes -s and -d only once.
+func (b *ruleBuilder) addresses(m config.AddressMatch, s side) []Match {
+	var matches []Match
+	for _, part := range []struct {
+		prefixes []netip.Prefix
+		suffix   string
+		not      bool
+	}{{m.Any, s.suffix, false}, {m.Not, s.suffix + "n", true}} {
+		prefixes := slices.DeleteFunc(slices.Clone(part.prefixes), func(p netip.Prefix) bool {
+			return family.Of(p.Addr()) != b.family
+		})
+		switch {
+		case len(prefixes) == 0:
+		case len(prefixes) == 1 && len(matches) == 0:
+			matches = append(matches, s.in(prefixes[0], part.not))
+		default:
+			name := b.ruleSet(part.suffix)
+			b.sets = append(b.sets, Set{Name: name, Entries: withoutCovered(prefixes)})
+			matches = append(matches, s.inSet(name, part.not))
+		}
+	}
+	return matches
+}
+
+// macs are the source MAC addresses, one line each.
+func (b *ruleBuilder) macs() [][]Match {
+	if len(b.rule.SrcMAC) == 0 {
+		return [][]Match{nil}
+	}
+	var lines [][]Match
+	for _, mac := range b.rule.SrcMAC {
+		lines = append(lines, []Match{SourceMAC(mac)})
+	}
+	return lines
+}
+
+// transports are the protocols with their ports or types, one line each.
+func (b *ruleBuilder) transports() [][]Match {
+	if len(b.rule.Protos) == 0 {
+		return [][]Match{nil}
+	}
+	var lines [][]Match
+	for _, p := range b.rule.Protos {
+		if p.Number == protoAll {
+			lines = append(lines, nil)
+			continue
+		}
+		if other := icmpOf[otherFamily(b.family)]; p.Number == other {
+			continue // ICMP of the other family cannot occur here
+		}
+		proto := []Match{Protocol(p.Number)}
+		if b.rule.ICMPType != "" {
+			proto = append(proto, ICMPType{Family: b.family, Type: b.rule.ICMPType})
+		}
+		for _, src := range portMatches(b.rule.SrcPorts, true) {
+			for _, dst := range portMatches(b.rule.DestPorts, false) {
+				lines = append(lines, slices.Concat(proto, src, dst))
+			}
+		}
+	}
+	return lines
+}
+
+// protoAll is how the configuration writes every protocol; icmpOf are the
+// families' ICMP (IANA protocol numbers).
+const protoAll = 0
+
+var icmpOf = map[family.Family]uint8{family.IPv4: 1, family.IPv6: 58}
+
+func otherFamily(f family.Family) family.Family {
+	if f == family.IPv4 {
+		return family.IPv6
+	}
+	return family.IPv4
+}
+
+// maxPorts is what one multiport match takes; a range counts as two
+// (XT_MULTI_PORTS in linux/netfilter/xt_multiport.h).
+const maxPorts = 15
+
+// portMatches splits a list of ports into as many matches as it needs.
+func portMatches(ports []config.PortRange, source bool) [][]Match {
+	if len(ports) == 0 {
+		return [][]Match{nil}
+	}
+	var lines [][]Match
+	for start := 0; start < len(ports); {
+		end, used := start, 0
+		for ; end < len(ports); end++ {
+			size := 2
+			if ports[end].First == ports[end].Last {
+				size = 1
+			}
+			if used+size > maxPorts {
+				break
+			}
+			used += size
+		}
+		lines = append(lines, []Match{Ports{Ranges: ports[start:end], Source: source}})
+		start = end
+	}
+	return lines
+}
+
+// target is the chain that the rule's lines lead to. A rule that logs or
+// remembers its sources has a chain of its own.
+func (b *ruleBuilder) target() string {
+	target := b.useChain()
+	_, isPolicy := b.usedPolicy()
+	sticky := b.rule.Sticky && isPolicy
+	if !b.rule.Log && !sticky {
+		return target
+	}
+	chain := Chain{Name: b.chainName()}
+	if b.rule.Log {
+		chain.Rules = append(chain.Rules, on(Log(logPrefix(b.rule.Label))))
+	}
+	if sticky {
+		b.stick(&chain)
+	} else {
+		chain.Rules = append(chain.Rules, on(Goto(target)))
+	}
+	b.chains = append(b.chains, chain)
+	return chain.Name
+}
+
+// logPrefix fits the 29 characters that the LOG target takes (struct
+// xt_log_info).
+func logPrefix(label string) string {
+	const room = 29 - len("lb : ")
+	if len(label) > room {
+		label = label[:room]
+	}
+	return "lb " + label + ": "
+}
+
+// useChain is the chain of what the rule uses: a policy, a member, or a way
+// out of balancing.
+func (b *ruleBuilder) useChain() string {
+	if p, ok := b.usedPolicy(); ok {
+		return PolicyChain(p.Name)
+	}
+	if m := b.memberNamed(b.rule.Use); m != nil {
+		if !b.live(m, b.family) {
+			return MemberChain(unreachableMember)
+		}
+		return m.chain
+	}
+	return MemberChain(b.rule.Use) // default, unreachable or blackhole
+}
+
+func (b *ruleBuilder) usedPolicy() (config.Policy, bool) {
+	if p := b.config.Policy(b.rule.Use); p != nil {
+		return *p, true
+	}
+	return config.Policy{}, false
+}
+
+func (b *familyBuilder) memberNamed(name string) *member {
+	for _, m := range b.builder.members {
+		if m.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// stick lets a source keep its uplink: for each live member of the policy there
+// is a set of the sources that it serves. A source that is in none is dealt an
+// uplink by a cascade of the rule's own and entered. Each new connection
+// renews the time limit. Dead members' sets are not asked, so their sources
+// are dealt anew with their next connection.
+func (b *ruleBuilder) stick(chain *Chain) {
+	policy, _ := b.usedPolicy()
+	var draw []config.PolicyMember
+	for _, pm := range b.activeMembers(policy, b.family) {
+		draw = append(draw, pm)
+		set := b.ruleSet("m" + strconv.Itoa(b.memberNamed(pm.Name).index))
+		enter := Chain{Name: chainName(stickyPrefix, b.id+"_"+strconv.Itoa(b.memberNamed(pm.Name).index)), Rules: []Rule{
+			on(AddSource{Set: set, Seconds: int(b.rule.Timeout.Seconds())}),
+			on(Goto(MemberChain(pm.Name))),
+		}}
+		b.chains = append(b.chains, enter)
+		chain.Rules = append(chain.Rules, on(Goto(enter.Name), InSet{Name: set, Source: true}))
+	}
+	b.draw(policy, draw, chain, func(name string) string {
+		return chainName(stickyPrefix, b.id+"_"+strconv.Itoa(b.memberNamed(name).index))
+	})
+	// The sets of all members stay, dead ones too: their sources come back to
+	// them only if the time limit has not passed.
+	for _, pm := range policy.Members {
+		if m := b.memberNamed(pm.Name); m != nil {
+			b.sets = append(b.sets, Set{Name: b.ruleSet("m" + strconv.Itoa(m.index)), Timeout: int(b.rule.Timeout.Seconds())})
+		}
+	}
+}
+
+const stickyPrefix = "lb_sticky_"
+
+// maxSetName is what the kernel takes: IPSET_MAXNAMELEN is 32 with the
+// terminating zero (linux/netfilter/ipset/ip_set.h).
+const maxSetName = 31
+
+// UserSet is the kernel's name for a set of the configuration.
+func UserSet(name string) string { return fitName("lb_", name, maxSetName) }
+
+// ruleSet is the kernel's name for a set that a rule needs. The dots keep it
+// clear of the configuration's names, which have none.
+func (b *ruleBuilder) ruleSet(suffix string) string {
+	version := "4"
+	if b.family == family.IPv6 {
+		version = "6"
+	}
+	tail := "." + suffix + version
+	return fitName("lb_rule.", b.id, maxSetName-len(tail)) + tail
+}
