@@ -12,6 +12,7 @@ import (
 	"os"
 
 	"loadbalance/internal/apply/conntrack"
+	"loadbalance/internal/apply/dnsmasq"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/apply/routing"
@@ -54,6 +55,8 @@ type Engine struct {
 	Run         rundir.Dir
 	// NamesDir is where table names go, /etc/iproute2/rt_tables.d.
 	NamesDir string
+	// DNS fills the sets that have domains.
+	DNS dnsmasq.Server
 	// Notice tells the user something that is no error.
 	Notice func(string)
 }
@@ -65,6 +68,7 @@ type Actual struct {
 	Tables  map[family.Family]*iptables.Table
 	Routing map[family.Family]routing.State
 	Sets    []ipset.Set
+	Domains dnsmasq.Files
 	State   rundir.State
 	// Remembered says that the run directory was there.
 	Remembered bool
@@ -116,7 +120,8 @@ func (e *Engine) Read() (*Actual, error) {
 	if err != nil && !errors.Is(err, ipset.ErrUnavailable) {
 		return nil, err
 	}
-	return actual, nil
+	actual.Domains, err = dnsmasq.Read(e.DNS)
+	return actual, err
 }
 
 // kernelHasIPv6 says whether the kernel was built and started with IPv6.
@@ -148,6 +153,7 @@ type Changes struct {
 	Sysctls  sysctl.Changes
 	Families map[family.Family]FamilyChanges
 	Sets     ipset.Changes
+	Domains  dnsmasq.Change
 	// state is what the run directory holds afterwards.
 	state rundir.State
 	// freed are local destinations that the plan no longer has.
@@ -177,7 +183,7 @@ func (c *Changes) Empty() bool {
 			return false
 		}
 	}
-	return c.Sysctls.Empty() && c.Sets.Empty()
+	return c.Sysctls.Empty() && c.Sets.Empty() && c.Domains.Empty()
 }
 
 // Plan computes the plan for a configuration in the present world and what
@@ -188,7 +194,7 @@ func (e *Engine) Plan(cfg *config.Config, uplinks uplink.State, actual *Actual) 
 	if err != nil {
 		return nil, err
 	}
-	uplinks = withLastPrefixes(uplinks, actual.State.Prefixes)
+	uplinks = WithLastPrefixes(uplinks, actual.State.Prefixes)
 	wanted, err := plan.Build(plan.Input{Config: cfg, Uplinks: uplinks, Indices: indices})
 	if err != nil {
 		return nil, err
@@ -214,7 +220,8 @@ func (e *Engine) Plan(cfg *config.Config, uplinks uplink.State, actual *Actual) 
 // nothing of ours, without looking at any kernel.
 func FromNothing(cfg *config.Config, uplinks uplink.State) (*Changes, error) {
 	e := &Engine{}
-	empty := &Actual{Tables: map[family.Family]*iptables.Table{}, sysctls: sysctl.Without(unsetFiles{})}
+	empty := &Actual{Tables: map[family.Family]*iptables.Table{}, Domains: dnsmasq.None(),
+		sysctls: sysctl.Without(unsetFiles{})}
 	for _, f := range family.All {
 		empty.Tables[f] = &iptables.Table{}
 	}
@@ -233,6 +240,7 @@ func diff(wanted *plan.Plan, actual *Actual) (*Changes, error) {
 		Plan:     wanted,
 		Families: map[family.Family]FamilyChanges{},
 		Sets:     ipset.Diff(wanted.IPv4.Sets, wanted.IPv6.Sets, actual.Sets),
+		Domains:  dnsmasq.Diff(wanted.Domains, actual.Domains),
 		state: rundir.State{Families: map[string]rundir.Family{}, Indices: actual.State.Indices,
 			Unfinished: actual.State.Unfinished},
 	}
@@ -313,6 +321,9 @@ func (e *Engine) Apply(changes *Changes, actual *Actual) error {
 		}
 	}
 	note(e.writeNames(changes.Plan.TableNames))
+	if setsReady {
+		note(dnsmasq.Run(changes.Domains, e.DNS))
+	}
 	return errors.Join(failed...)
 }
 

@@ -31,6 +31,7 @@ func (c *Changes) Commands() string {
 			append(lines(routing.DeleteRules), lines(routing.DeleteRoutes)...))
 	}
 	section(&text, "sysctls restored", lines(c.Sysctls.Restore))
+	section(&text, "domains", c.Domains.Commands())
 	return text.String()
 }
 
@@ -94,6 +95,9 @@ func (c *Changes) Summary() []string {
 	}
 	if n := len(lines(c.Sysctls.Set)) + len(lines(c.Sysctls.Restore)); n > 0 {
 		summary = append(summary, "sysctls: "+plural(n, "change"))
+	}
+	if n := len(c.Domains); n > 0 {
+		summary = append(summary, "domains: "+plural(n, "file")+" changed")
 	}
 	return summary
 }

@@ -7,11 +7,11 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// withLastPrefixes gives members whose IPv6 is down the delegated prefixes that
+// WithLastPrefixes gives members whose IPv6 is down the delegated prefixes that
 // they had last. The main table forgets a prefix with its route, but LAN hosts
 // go on using their addresses in it for hours, and no other provider may be
 // given packets from there. A prefix that another member has now is forgotten.
-func withLastPrefixes(now uplink.State, last map[string][]netip.Prefix) uplink.State {
+func WithLastPrefixes(now uplink.State, last map[string][]netip.Prefix) uplink.State {
 	taken := map[netip.Prefix]bool{}
 	for _, m := range now.Members {
 		if m.IPv6 == nil {

@@ -34,6 +34,7 @@ commands:
   check     report all problems of the configuration and of the system
   stop      remove everything of ours from the kernel
   status    show members, shares and connections
+  explain   tell which way a packet takes, and why
   hotplug ACTION [INTERFACE [DEVICE]]
             follow an event, such as ifup wan1; without INTERFACE one that
             concerns all members, such as a new start of the firewall
@@ -43,12 +44,23 @@ flags, before or after the command:
   --config-dir DIR   where the file 'loadbalance' lies (/etc/config)
   --run-dir DIR      state between two runs (/var/run/loadbalance)
   --rt-tables DIR    where table names are written (/etc/iproute2/rt_tables.d)
+  --dnsmasq-dir DIR  where domain lists are written for a dnsmasq that you
+                     restart yourself (default: where OpenWrt's dnsmasq reads,
+                     which is then restarted)
   --iptables NAME    back end: auto, nft or legacy (auto)
   --log WHERE        messages: stderr or syslog (stderr)
-  --uplinks FILE     plan: where the uplinks stand, as in 'status --json'; from an
-                     empty kernel and without root
+  --uplinks FILE     plan, explain: where the uplinks stand, as in 'status --json';
+                     from an empty kernel and without root
   --config-only      check: look only at the configuration
-  --json             status: as JSON
+  --json             status, explain: as JSON
+
+explain describes a packet by:
+  --src A --dst B    addresses; without --src it is one of the router's own
+  --proto P          protocol, by name or number
+  --sport N --dport N --icmp-type T
+  --in NAME          the device, interface or member that it comes in by
+  --mac M --dscp D   source MAC address, DSCP
+  --without MEMBER   also tell what would change if this member were down
 `
 
 // options are the flags of all commands.
@@ -56,11 +68,13 @@ type options struct {
 	configDir  string
 	runDir     string
 	rtTables   string
+	dnsmasqDir string
 	iptables   string
 	log        string
 	uplinks    string
 	configOnly bool
 	json       bool
+	packet     packetFlags
 	version    bool
 	words      []string // what stands behind the command
 }
@@ -81,6 +95,7 @@ var commands = map[string]command{
 	"check":   checkCommand,
 	"stop":    stopCommand,
 	"status":  statusCommand,
+	"explain": explainCommand,
 	"hotplug": hotplugCommand,
 	"version": versionCommand,
 }
@@ -124,12 +139,14 @@ func parse(args []string) (o options, name string, err error) {
 	flags.StringVar(&o.configDir, "config-dir", "/etc/config", "")
 	flags.StringVar(&o.runDir, "run-dir", "/var/run/loadbalance", "")
 	flags.StringVar(&o.rtTables, "rt-tables", "/etc/iproute2/rt_tables.d", "")
+	flags.StringVar(&o.dnsmasqDir, "dnsmasq-dir", "", "")
 	flags.StringVar(&o.iptables, "iptables", string(iptables.Auto), "")
 	flags.StringVar(&o.log, "log", logStderr, "")
 	flags.StringVar(&o.uplinks, "uplinks", "", "")
 	flags.BoolVar(&o.configOnly, "config-only", false, "")
 	flags.BoolVar(&o.json, "json", false, "")
 	flags.BoolVar(&o.version, "version", false, "")
+	o.packet.register(flags)
 	var words []string
 	for len(args) > 0 {
 		if err := flags.Parse(args); err != nil {

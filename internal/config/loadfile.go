@@ -82,6 +82,23 @@ func (set *IPSet) entry(text string) (netip.Prefix, error) {
 	return prefix.Masked(), nil
 }
 
+// HasDomains says whether a set is to be filled with the addresses of domains.
+func (c *Config) HasDomains() bool {
+	return slices.ContainsFunc(c.IPSets, func(s IPSet) bool { return len(s.Domains) > 0 })
+}
+
+// RuleInterfaces returns the netifd interfaces that enabled rules name, sorted.
+func (c *Config) RuleInterfaces() []string {
+	var names []string
+	for _, r := range c.Rules {
+		if r.Enabled && r.SrcIface != "" {
+			names = append(names, r.SrcIface)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // ForeignSets returns the names of sets that enabled rules use and that no
 // section makes, sorted.
 func (c *Config) ForeignSets() []string {

@@ -53,7 +53,7 @@ func (s *section) protos(name string) ([]Proto, bool) {
 	var protos []Proto
 	all, ok := false, true
 	for _, v := range s.words(name, ",") {
-		proto, err := parseProto(strings.ToLower(v.Text))
+		proto, err := ParseProto(strings.ToLower(v.Text))
 		switch {
 		case err != nil:
 			s.errorf(v.Line, "option '%s': %v", name, err)
@@ -71,7 +71,8 @@ func (s *section) protos(name string) ([]Proto, bool) {
 	return protos, ok
 }
 
-func parseProto(text string) (Proto, error) {
+// ParseProto reads a protocol by name, in lower case, or by number.
+func ParseProto(text string) (Proto, error) {
 	if number, ok := protoNumbers[text]; ok {
 		return Proto{Number: number, Name: text}, nil
 	}
@@ -147,8 +148,8 @@ var dscpClasses = map[string]int{
 // maxDSCP is the highest value of the six bits.
 const maxDSCP = 63
 
-// parseDSCP reads a class name, or a number, decimal or with 0x.
-func parseDSCP(text string) (int, error) {
+// ParseDSCP reads a class name, or a number, decimal or with 0x.
+func ParseDSCP(text string) (int, error) {
 	if value, ok := dscpClasses[strings.ToUpper(text)]; ok {
 		return value, nil
 	}

@@ -24,7 +24,7 @@ func (r *reader) readRule(s *section) Rule {
 		Enabled:   s.boolean("enabled", true),
 		SrcIP:     s.addressMatch("src_ip"),
 		DestIP:    s.addressMatch("dest_ip"),
-		SrcMAC:    several(s, "src_mac", s.words("src_mac", ""), parseMAC),
+		SrcMAC:    several(s, "src_mac", s.words("src_mac", ""), ParseMAC),
 		SrcIface:  single(s, "src_iface", "", parseInterface),
 		SrcDevice: single(s, "src_device", "", parseDevice),
 		Protos:    protos,
@@ -33,7 +33,7 @@ func (r *reader) readRule(s *section) Rule {
 		DestPorts: s.ports("dest_port"),
 		IPSet:     single(s, "ipset", "", parseSetName),
 		IPSetSrc:  single(s, "ipset_src", "", parseSetName),
-		DSCP:      single(s, "dscp", -1, parseDSCP),
+		DSCP:      single(s, "dscp", -1, ParseDSCP),
 		Sticky:    s.boolean("sticky", false),
 		Timeout:   single(s, "timeout", defaultStickyTimeout, parseSetTimeout),
 		Use:       single(s, "use_policy", builtinPolicy, r.parseUse),
@@ -162,8 +162,8 @@ func (r *reader) suggestSet(s *section, option, set string) {
 	}
 }
 
-// parseMAC reads a MAC address and returns it in lower case with colons.
-func parseMAC(text string) (string, error) {
+// ParseMAC reads a MAC address and returns it in lower case with colons.
+func ParseMAC(text string) (string, error) {
 	mac, err := net.ParseMAC(text)
 	if err != nil || len(mac) != 6 {
 		return "", fmt.Errorf("%s is not a MAC address, such as 02:00:5e:00:53:01", quote(text))

@@ -44,6 +44,8 @@ func Build(in Input) (*Plan, error) {
 	b.noteLeftOut()
 	b.noteUnused()
 	b.plan.TableNames = b.tableNames()
+	b.plan.Domains = b.domains()
+	b.plan.Policies = b.policies()
 	b.plan.Notices = b.notices
 	return b.plan, nil
 }
@@ -53,6 +55,11 @@ func (p *Plan) LeaveOutIPv6(reason string) {
 	p.IPv6 = Family{}
 	for i := range p.Members {
 		p.Members[i].IPv6 = MemberState{Reason: reason}
+	}
+	for _, policy := range p.Policies {
+		for i := range policy.Members {
+			policy.Members[i].IPv6 = 0
+		}
 	}
 	p.Notices = append(p.Notices, reason+": IPv6 is not balanced")
 }
@@ -250,6 +257,23 @@ func (b *builder) state(m *member, f family.Family) MemberState {
 		Gateway: path.Gateway,
 		Share:   share,
 	}
+}
+
+// policies tells how connections are dealt.
+func (b *builder) policies() []Policy {
+	var policies []Policy
+	for _, p := range b.config.Policies {
+		policy := Policy{Name: p.Name}
+		for _, m := range p.Members {
+			policy.Members = append(policy.Members, PolicyMember{
+				Name: m.Name,
+				IPv4: b.share(p.Name, m.Name, family.IPv4),
+				IPv6: b.share(p.Name, m.Name, family.IPv6),
+			})
+		}
+		policies = append(policies, policy)
+	}
+	return policies
 }
 
 func (b *builder) tableNames() []TableName {

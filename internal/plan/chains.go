@@ -284,7 +284,7 @@ func (b *familyBuilder) liveOwners(has func(*uplink.Path) bool) int {
 // policyChain deals out connections among the live members of the lowest tier
 // that has one.
 func (b *familyBuilder) policyChain(p config.Policy) Chain {
-	chain := Chain{Name: PolicyChain(p.Name)}
+	chain := Chain{Name: PolicyChain(p.Name), Policy: p.Name}
 	b.draw(p, b.activeMembers(p, b.family), &chain, MemberChain)
 	return chain
 }
@@ -305,7 +305,7 @@ func (b *familyBuilder) draw(p config.Policy, members []config.PolicyMember, cha
 		chain.Rules = append(chain.Rules, randomDraw(targets, weights)...)
 		return
 	case config.Source:
-		chain.Rules = append(chain.Rules, sourceDraw(targets, members)...)
+		chain.Rules = append(chain.Rules, sourceDraw(tierOf(p, members[0].Metric), members, chainOf)...)
 		return
 	}
 	order, rounded := Deal(weights)
@@ -368,6 +368,11 @@ func (b *builder) activeMembers(p config.Policy, f family.Family) []config.Polic
 		active = append(active, pm)
 	}
 	return active
+}
+
+// tierOf returns a policy's members of one tier, dead ones included.
+func tierOf(p config.Policy, metric int) []config.PolicyMember {
+	return slices.DeleteFunc(slices.Clone(p.Members), func(m config.PolicyMember) bool { return m.Metric != metric })
 }
 
 // share is the part of a policy's new connections that a member is dealt.

@@ -149,13 +149,13 @@ func (m ICMPType) Args() string {
 }
 func (m DSCP) Args() string { return fmt.Sprintf("-m dscp --dscp 0x%02x", uint8(m)) }
 
-// clusterSeed starts the hash of the cluster match. Any number does, but it
+// ClusterSeed starts the hash of the cluster match. Any number does, but it
 // must never change: it decides which host takes which uplink.
-const clusterSeed = 1
+const ClusterSeed = 1
 
 func (m Slot) Args() string {
 	return fmt.Sprintf("-m cluster --cluster-total-nodes %d --cluster-local-node %d --cluster-hash-seed %d",
-		m.Total, m.Number, clusterSeed)
+		m.Total, m.Number, ClusterSeed)
 }
 func (m CtState) Args() string    { return "-m conntrack --ctstate " + string(m) }
 func (m CtOriginal) Args() string { return "-m conntrack --ctdir ORIGINAL" }

@@ -14,49 +14,68 @@ import (
 const sourceSlots = 32
 
 // sourceDraw sends each slot of hosts to a member, so that a host always takes
-// the same uplink, without any memory.
-func sourceDraw(targets []string, members []config.PolicyMember) []Rule {
-	owners := slotOwners(members)
+// the same uplink, without any memory. Target names a member's chain.
+func sourceDraw(tier, active []config.PolicyMember, target func(member string) string) []Rule {
+	owners := slotOwners(tier, active)
 	var rules []Rule
 	for slot, owner := range owners {
 		if slot == sourceSlots-1 {
 			// The rest: also what has no slot, such as packets without an
 			// entry in the connection table.
-			return append(rules, on(Goto(targets[owner])))
+			return append(rules, on(Goto(target(owner))))
 		}
-		rules = append(rules, on(Goto(targets[owner]), Slot{slot + 1, sourceSlots}))
+		rules = append(rules, on(Goto(target(owner)), Slot{slot + 1, sourceSlots}))
 	}
 	return rules
 }
 
-// slotOwners gives every slot to a member, in proportion to the weights. Each
-// slot prefers members in an order of its own, which does not depend on who
-// else is there (rendezvous hashing), so that when a member goes, little but
-// its own slots moves: only as much as the remaining ones' quotas force.
-func slotOwners(members []config.PolicyMember) [sourceSlots]int {
+// slotTable names the owner of each slot; "" for none.
+type slotTable [sourceSlots]string
+
+// slotOwners gives every slot to an active member, in proportion to the
+// weights. The slots are first dealt to the whole tier, dead members included,
+// and then only those of dead members again, so that no host of a living
+// member moves when another one dies or comes back.
+func slotOwners(tier, active []config.PolicyMember) slotTable {
+	var owners slotTable
+	owners.deal(tier)
+	for slot, owner := range owners {
+		if !slices.ContainsFunc(active, func(m config.PolicyMember) bool { return m.Name == owner }) {
+			owners[slot] = ""
+		}
+	}
+	owners.deal(active)
+	return owners
+}
+
+// deal gives the slots without an owner to the members, up to the quota of
+// each. Each slot prefers members in an order of its own, which does not depend
+// on who else is there (rendezvous hashing), so that also when a member leaves
+// the configuration, little but its own slots moves.
+func (t *slotTable) deal(members []config.PolicyMember) {
 	quota := slotQuotas(members)
 	type bid struct {
 		slot, member int
 		score        uint64
 	}
 	var bids []bid
-	for slot := range sourceSlots {
+	for slot, owner := range t {
 		for i, m := range members {
-			bids = append(bids, bid{slot, i, slotScore(slot, m.Name)})
+			if owner == m.Name {
+				quota[i]--
+			}
+			if owner == "" {
+				bids = append(bids, bid{slot, i, slotScore(slot, m.Name)})
+			}
 		}
 	}
 	slices.SortFunc(bids, func(x, y bid) int { return cmp.Compare(y.score, x.score) })
-	var owners [sourceSlots]int
-	for slot := range owners {
-		owners[slot] = -1
-	}
 	for _, b := range bids {
-		if owners[b.slot] < 0 && quota[b.member] > 0 {
-			owners[b.slot] = b.member
+		if t[b.slot] == "" && quota[b.member] > 0 {
+			t[b.slot] = members[b.member].Name
 			quota[b.member]--
 		}
 	}
-	return owners
 }
 
 // slotScore is how much a slot likes a member.

@@ -22,6 +22,10 @@ type Plan struct {
 	Members []Member
 	// TableNames are the names for /etc/iproute2/rt_tables.d, by table.
 	TableNames []TableName
+	// Domains are the names whose addresses dnsmasq enters into sets.
+	Domains []Domain
+	// Policies tells how each policy deals out new connections, in file order.
+	Policies []Policy
 	// Notices are for the user: members left out and why, shares that were
 	// rounded, and the like.
 	Notices []string
@@ -62,6 +66,9 @@ type Chain struct {
 	// new connections are dealt in turn, one slot each. The cascade may be
 	// written with any rotation: it is the same cascade.
 	Cascade []string
+	// Policy names the policy whose connections the chain sends to members;
+	// empty for a chain that decides by something else.
+	Policy string
 }
 
 // Set is an ipset: of type hash:net, or with a time limit of type hash:ip.
@@ -123,6 +130,29 @@ type Sysctl struct {
 type TableName struct {
 	Table int
 	Name  string
+}
+
+// Policy is what a plan made of a policy.
+type Policy struct {
+	Name string
+	// Members are the policy's members, in its order.
+	Members []PolicyMember
+}
+
+// PolicyMember is a member's part in a policy: the part of the policy's new
+// connections that it is dealt, from 0 to 1.
+type PolicyMember struct {
+	Name string
+	IPv4 float64
+	IPv6 float64
+}
+
+// Share returns the part of one family's connections.
+func (m PolicyMember) Share(f family.Family) float64 {
+	if f == family.IPv6 {
+		return m.IPv6
+	}
+	return m.IPv4
 }
 
 // Member is what a plan made of a member.

@@ -10,10 +10,18 @@ import (
 	"loadbalance/internal/family"
 )
 
-// The chains and sets of rules. Anonymous rules are counted among all rules.
-const (
-	rulePrefix      = "lb_rule_"
-	anonymousPrefix = "lb_anon_"
+// rulePrefixes begin the names of what a rule has of its own.
+type rulePrefixes struct {
+	chain  string
+	sticky string // of a chain that enters sources
+	set    string // the dot keeps it clear of the configuration's sets
+}
+
+// Anonymous rules, which are counted among all rules, have prefixes of their
+// own, because a name may be digits alone.
+var (
+	named     = rulePrefixes{"lb_rule_", "lb_sticky_", "lb_rule."}
+	anonymous = rulePrefixes{"lb_anon_", "lb_stickyanon_", "lb_anon."}
 )
 
 // userRules are the configured rules as rules of the mangle table, in file
@@ -48,7 +56,8 @@ func (b *familyBuilder) userRules() userRules {
 		if !r.Enabled || !slices.Contains(r.Families, b.family) {
 			continue
 		}
-		rb := &ruleBuilder{familyBuilder: b, rule: r, id: ruleID(r, i)}
+		rb := &ruleBuilder{familyBuilder: b, rule: r}
+		rb.prefix, rb.id = ruleID(r, i)
 		if err := rb.build(); err != nil {
 			b.notice("%s:%d: rule '%s' is left out: %v", r.Pos.File, r.Pos.Line, r.Label, err)
 			continue
@@ -60,25 +69,19 @@ func (b *familyBuilder) userRules() userRules {
 	return planned
 }
 
-// ruleID names a rule in chains and sets.
-func ruleID(r config.Rule, position int) string {
+// ruleID names a rule in chains and sets, behind one of the prefixes.
+func ruleID(r config.Rule, position int) (rulePrefixes, string) {
 	if r.Name == "" {
-		return strconv.Itoa(position)
+		return anonymous, strconv.Itoa(position)
 	}
-	return r.Name
-}
-
-func (b *ruleBuilder) chainName() string {
-	if b.rule.Name == "" {
-		return chainName(anonymousPrefix, b.id)
-	}
-	return chainName(rulePrefix, b.id)
+	return named, r.Name
 }
 
 // ruleBuilder plans one rule in one family.
 type ruleBuilder struct {
 	*familyBuilder
 	rule   config.Rule
+	prefix rulePrefixes
 	id     string
 	rules  []Rule
 	chains []Chain
@@ -296,7 +299,7 @@ func (b *ruleBuilder) target() string {
 	if !b.rule.Log && !sticky {
 		return target
 	}
-	chain := Chain{Name: b.chainName()}
+	chain := Chain{Name: chainName(b.prefix.chain, b.id)}
 	if b.rule.Log {
 		chain.Rules = append(chain.Rules, on(Log(logPrefix(b.rule.Label))))
 	}
@@ -361,15 +364,15 @@ func (b *ruleBuilder) stick(chain *Chain) {
 	for _, pm := range b.activeMembers(policy, b.family) {
 		draw = append(draw, pm)
 		set := b.ruleSet("m" + strconv.Itoa(b.memberNamed(pm.Name).index))
-		enter := Chain{Name: chainName(stickyPrefix, b.id+"_"+strconv.Itoa(b.memberNamed(pm.Name).index)), Rules: []Rule{
+		enter := Chain{Name: chainName(b.prefix.sticky, b.id+"_"+strconv.Itoa(b.memberNamed(pm.Name).index)), Rules: []Rule{
 			on(AddSource{Set: set, Seconds: int(b.rule.Timeout.Seconds())}),
 			on(Goto(MemberChain(pm.Name))),
-		}}
+		}, Policy: policy.Name}
 		b.chains = append(b.chains, enter)
 		chain.Rules = append(chain.Rules, on(Goto(enter.Name), InSet{Name: set, Source: true}))
 	}
 	b.draw(policy, draw, chain, func(name string) string {
-		return chainName(stickyPrefix, b.id+"_"+strconv.Itoa(b.memberNamed(name).index))
+		return chainName(b.prefix.sticky, b.id+"_"+strconv.Itoa(b.memberNamed(name).index))
 	})
 	// The sets of all members stay, dead ones too: their sources come back to
 	// them only if the time limit has not passed.
@@ -380,8 +383,6 @@ func (b *ruleBuilder) stick(chain *Chain) {
 	}
 }
 
-const stickyPrefix = "lb_sticky_"
-
 // maxSetName is what the kernel takes: IPSET_MAXNAMELEN is 32 with the
 // terminating zero (linux/netfilter/ipset/ip_set.h).
 const maxSetName = 31
@@ -389,13 +390,12 @@ const maxSetName = 31
 // UserSet is the kernel's name for a set of the configuration.
 func UserSet(name string) string { return fitName("lb_", name, maxSetName) }
 
-// ruleSet is the kernel's name for a set that a rule needs. The dots keep it
-// clear of the configuration's names, which have none.
+// ruleSet is the kernel's name for a set that a rule needs.
 func (b *ruleBuilder) ruleSet(suffix string) string {
 	version := "4"
 	if b.family == family.IPv6 {
 		version = "6"
 	}
 	tail := "." + suffix + version
-	return fitName("lb_rule.", b.id, maxSetName-len(tail)) + tail
+	return fitName(b.prefix.set, b.id, maxSetName-len(tail)) + tail
 }

@@ -34,6 +34,9 @@ type Entry struct {
 	Mark     uint32
 	Original Tuple // as the first packet had it
 	Reply    Tuple // as answers come in, before they are translated back
+	// Ended says that a TCP connection is over. A new one between the same
+	// ports gets a new entry.
+	Ended bool
 
 	key []byte // the attributes that identify the entry
 }

@@ -57,6 +57,8 @@ func parse(m []byte) (Entry, bool) {
 			e.Reply = parseTuple(value, &e.Protocol)
 		case nl.CTA_MARK:
 			e.Mark = big32(value)
+		case nl.CTA_PROTOINFO:
+			e.Ended = parseEnded(value)
 		case nl.CTA_ZONE, nl.CTA_ID:
 			// The same tuple may exist once per zone; the number keeps a
 			// deletion from hitting a successor of the entry.
@@ -65,6 +67,25 @@ func parse(m []byte) (Entry, bool) {
 	})
 	// Without a tuple a deletion would empty the whole table.
 	return e, e.Original.Source.IsValid() && e.Original.Destination.IsValid()
+}
+
+// timeWait is the first of the states in which a TCP connection is over: TIME_WAIT
+// and CLOSE (enum tcp_conntrack in linux/netfilter/nf_conntrack_tcp.h).
+const timeWait = 7
+
+// parseEnded says whether a connection is a TCP connection that is over.
+func parseEnded(b []byte) (ended bool) {
+	attributes(b, func(kind uint16, value, _ []byte) {
+		if kind != nl.CTA_PROTOINFO_TCP {
+			return
+		}
+		attributes(value, func(kind uint16, value, _ []byte) {
+			if kind == nl.CTA_PROTOINFO_TCP_STATE && len(value) > 0 {
+				ended = value[0] >= timeWait
+			}
+		})
+	})
+	return ended
 }
 
 func parseTuple(b []byte, protocol *uint8) Tuple {

@@ -252,6 +252,19 @@ func (n *Netlink) Family(name string) (f family.Family, known bool, err error) {
 	return set.Family, true, nil
 }
 
+// Contains asks whether an address is in a set, of ours or of anybody else.
+func (n *Netlink) Contains(name string, a netip.Addr) (bool, error) {
+	req := n.request(nl.IPSET_CMD_TEST)
+	req.AddData(nl.NewRtAttr(nl.IPSET_ATTR_SETNAME, nl.ZeroTerminated(name)))
+	req.AddData(entryAttribute(netip.PrefixFrom(a, a.BitLen())))
+	_, err := execute(req)
+	var number syscall.Errno
+	if errors.As(err, &number) && number == nl.IPSET_ERR_EXIST {
+		return false, nil // how the kernel says no
+	}
+	return err == nil, setError("test", name, " "+a.String(), err)
+}
+
 // Destroy destroys a set of ours that no rule names.
 func (n *Netlink) Destroy(name string) error {
 	if !isOurs(name) {

@@ -1,0 +1,111 @@
+package apply
+
+import (
+	"maps"
+	"slices"
+
+	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
+	"loadbalance/internal/rundir"
+)
+
+// Dealt is what a policy has dealt in one family since the service was
+// started, by member chain. Connections of sticky rules count into the policy
+// that the rule uses, those too that went where their source went before.
+type Dealt struct {
+	Count map[string]uint64
+	// Expected is how many each member should have been dealt by the shares
+	// that were in force when the connections came.
+	Expected map[string]float64
+}
+
+// Total returns how many connections were dealt.
+func (d Dealt) Total() uint64 {
+	var total uint64
+	for _, n := range d.Count {
+		total += n
+	}
+	return total
+}
+
+// Dealt adds up what a policy has dealt: in chains that are gone and in those
+// that the kernel has.
+func (a *Actual) Dealt(f family.Family, policy string) Dealt {
+	state := a.State.Families[f.String()]
+	known := state.Policies[policy]
+	dealt := Dealt{Count: copied(known.Ended), Expected: copied(known.Expected)}
+	if table := a.Tables[f]; table != nil {
+		for name, of := range state.Dealing {
+			if of == policy {
+				addCounters(dealt.Count, table.Chains[name])
+			}
+		}
+	}
+	// Fewer than before: somebody has reset the counters.
+	if total := dealt.Total(); total > known.Total {
+		for chain, share := range known.Shares {
+			dealt.Expected[chain] += share * float64(total-known.Total)
+		}
+	}
+	return dealt
+}
+
+func copied[V any](m map[string]V) map[string]V {
+	if m == nil {
+		return map[string]V{}
+	}
+	return maps.Clone(m)
+}
+
+// addCounters adds what a chain has sent to members.
+func addCounters(sums map[string]uint64, chain *iptables.Chain) {
+	if chain == nil {
+		return
+	}
+	for target, n := range chain.Dealt {
+		if n > 0 && plan.IsMemberChain(target) {
+			sums[target] += n
+		}
+	}
+}
+
+// rememberDealt returns a family's state with what was dealt up to now, before
+// the change ends the counters of the chains that it writes or deletes. What
+// is dealt between the reading of the counters and the change is not counted;
+// neither is anything counted across a stop.
+func (a *Actual) rememberDealt(f family.Family, wanted *plan.Plan, change iptables.Change, state rundir.Family) rundir.Family {
+	old := a.State.Families[f.String()]
+	state.Dealing, state.Policies = map[string]string{}, map[string]rundir.Policy{}
+	for _, chain := range wanted.Family(f).Chains {
+		if chain.Policy != "" {
+			state.Dealing[chain.Name] = chain.Policy
+		}
+	}
+	ended := slices.Clone(change.Delete)
+	for _, chain := range change.Write {
+		ended = append(ended, chain.Name)
+	}
+	for _, p := range wanted.Policies {
+		if len(state.Dealing) == 0 {
+			break
+		}
+		dealt := a.Dealt(f, p.Name)
+		policy := rundir.Policy{
+			Ended:    copied(old.Policies[p.Name].Ended),
+			Total:    dealt.Total(),
+			Expected: dealt.Expected,
+			Shares:   map[string]float64{},
+		}
+		for _, name := range ended {
+			if old.Dealing[name] == p.Name {
+				addCounters(policy.Ended, a.Tables[f].Chains[name])
+			}
+		}
+		for _, m := range p.Members {
+			policy.Shares[plan.MemberChain(m.Name)] = m.Share(f)
+		}
+		state.Policies[p.Name] = policy
+	}
+	return state
+}

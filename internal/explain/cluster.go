@@ -1,0 +1,41 @@
+package explain
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+)
+
+// slotOf returns the slot, from 1, into which the cluster match puts a source
+// (xt_cluster.c: jhash over the address, scaled to the number of slots). Of an
+// IPv6 address it hashes the first 32 bits only: it divides
+// NF_CT_TUPLE_L3SIZE, which counts words, by the size of a word once more. The
+// kernel takes words in the machine's own byte order, so the answer belongs to
+// the machine that asks.
+func slotOf(source netip.Addr, total int, seed uint32) int {
+	hash := jhash(binary.NativeEndian.Uint32(source.AsSlice()), seed)
+	// reciprocal_scale of linux/kernel.h
+	return 1 + int(uint64(hash)*uint64(total)>>32)
+}
+
+// jhashStart is JHASH_INITVAL of linux/jhash.h.
+const jhashStart = 0xdeadbeef
+
+// jhash is jhash_1word of linux/jhash.h, to which jhash2 comes down for one
+// word.
+func jhash(word, seed uint32) uint32 {
+	start := seed + jhashStart + 1<<2
+	return jhashFinal(word+start, start, start)
+}
+
+// jhashFinal is __jhash_final of linux/jhash.h.
+func jhashFinal(a, b, c uint32) uint32 {
+	c = (c ^ b) - bits.RotateLeft32(b, 14)
+	a = (a ^ c) - bits.RotateLeft32(c, 11)
+	b = (b ^ a) - bits.RotateLeft32(a, 25)
+	c = (c ^ b) - bits.RotateLeft32(b, 16)
+	a = (a ^ c) - bits.RotateLeft32(c, 4)
+	b = (b ^ a) - bits.RotateLeft32(a, 14)
+	c = (c ^ b) - bits.RotateLeft32(b, 24)
+	return c
+}

@@ -1,0 +1,75 @@
+package explain
+
+import (
+	"net/netip"
+	"slices"
+
+	"loadbalance/internal/apply/conntrack"
+	"loadbalance/internal/uplink"
+)
+
+// Search looks for the connection that a packet belongs to among the entries
+// of the connection table.
+type Search struct {
+	Packet  Packet
+	Uplinks uplink.State
+	// Found is the packet's connection; nil if there is none.
+	Found *Connection
+	// Alike counts the entries that the description fits but does not
+	// single out, for want of ports or because ICMP has none.
+	Alike int
+}
+
+// Visit looks at an entry and says whether to go on. A connection that is over
+// counts for nothing: the next SYN between its ports begins a new one.
+func (s *Search) Visit(e conntrack.Entry) bool {
+	if e.Ended {
+		return true
+	}
+	original := s.Packet.belongs(e.Protocol, e.Original)
+	if !original && !s.Packet.belongs(e.Protocol, e.Reply) {
+		return true
+	}
+	if !s.Packet.exact() {
+		s.Alike++
+		return true
+	}
+	s.Found = &Connection{Mark: e.Mark, Source: e.Original.Source, Reply: !original, Incoming: s.cameIn(e)}
+	switch {
+	case !original && e.Reply.Destination != e.Original.Source:
+		s.Found.Destination = e.Original.Source
+	case original && e.Original.Destination != e.Reply.Source:
+		s.Found.Destination = e.Reply.Source
+	}
+	return false
+}
+
+// belongs says whether the packet fits one direction of a connection, as far
+// as its ports are known.
+func (p Packet) belongs(protocol uint8, t conntrack.Tuple) bool {
+	fits := func(known int, port uint16) bool { return known == Unknown || known == int(port) }
+	return p.Protocol == int(protocol) && p.Source == t.Source && p.Destination == t.Destination &&
+		fits(p.SourcePort, t.SourcePort) && fits(p.DestinationPort, t.DestinationPort)
+}
+
+// exact says whether the description fits one connection only.
+func (p Packet) exact() bool {
+	if HasPorts(p.Protocol) {
+		return p.SourcePort != Unknown && p.DestinationPort != Unknown
+	}
+	return p.Protocol != icmpOf[p.Family()]
+}
+
+// HasPorts says whether an IP protocol has ports that rules can ask for: TCP,
+// UDP, DCCP, SCTP and UDP-Lite (IANA protocol numbers).
+func HasPorts(protocol int) bool { return slices.Contains([]int{6, 17, 33, 132, 136}, protocol) }
+
+// cameIn says whether a connection was opened towards an uplink's address or
+// prefix.
+func (s *Search) cameIn(e conntrack.Entry) bool {
+	return slices.ContainsFunc(s.Uplinks.Members, func(m uplink.Member) bool {
+		path := m.Path(e.Family)
+		return path != nil && (slices.Contains(path.Addresses, e.Original.Destination) ||
+			slices.ContainsFunc(path.Prefixes, func(p netip.Prefix) bool { return p.Contains(e.Original.Destination) }))
+	})
+}

@@ -1,0 +1,236 @@
+// Package explain tells for a described packet which way it takes, and why. It
+// walks a plan itself, rule by rule as the kernel does, so that it cannot say
+// anything else than the kernel will do. It is pure: what only the kernel
+// knows (connections, entries of sets) is passed in as facts.
+//
+// What is not known is not guessed. A packet without a source MAC address that
+// meets a rule about one has two outcomes, each with its condition; a draw has
+// one outcome for every member, with its share.
+package explain
+
+import (
+	"fmt"
+	"net/netip"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+	"loadbalance/internal/fwmark"
+	"loadbalance/internal/plan"
+	"loadbalance/internal/uplink"
+)
+
+// Unknown is the value of a number that the description does not give.
+const Unknown = -1
+
+// Packet describes a packet as it reaches the router, or as the router itself
+// makes it.
+type Packet struct {
+	// Source may be not valid for the router's own packets: the kernel then
+	// chooses it.
+	Source      netip.Addr
+	Destination netip.Addr
+	// Protocol is an IP protocol number, 0 to 255, or Unknown.
+	Protocol int
+	// The ports are 1 to 65535, or Unknown.
+	SourcePort, DestinationPort int
+	// The ICMP type and code are 0 to 255, or Unknown.
+	ICMPType, ICMPCode int
+	// InDevice is the device that the packet comes in by; "" when it is not
+	// known. The router's own packets have none.
+	InDevice string
+	// Own says that the router itself sends the packet.
+	Own bool
+	// SourceMAC is in lower case with colons; "" when it is not known.
+	SourceMAC string
+	// DSCP is 0 to 63, or Unknown.
+	DSCP int
+	// Mark is the packet's mark before our rules see it: of the socket, or
+	// of another program.
+	Mark uint32
+}
+
+// Family returns the packet's address family.
+func (p Packet) Family() family.Family { return family.Of(p.Destination) }
+
+// Connection is the entry of the connection table that a packet belongs to.
+type Connection struct {
+	Mark uint32
+	// Source is the connection's original source.
+	Source netip.Addr
+	// Reply says that the packet goes against the connection's first one.
+	Reply bool
+	// Destination is where the packet goes after the connection's address
+	// translation; not valid where it is not translated.
+	Destination netip.Addr
+	// Incoming says that the connection was opened from outside, towards an
+	// uplink's address.
+	Incoming bool
+}
+
+// Input is everything that an explanation depends on besides the packet.
+type Input struct {
+	Config  *config.Config
+	Plan    *plan.Plan
+	Uplinks uplink.State
+	// Connection is the packet's entry in the connection table; nil for the
+	// first packet of a connection.
+	Connection *Connection
+	// InSet asks the kernel whether an address is in a set, for sets whose
+	// entries the plan does not know; nil where there is no kernel to ask.
+	InSet func(set string, a netip.Addr) (in, known bool)
+}
+
+// Explanation is what becomes of a packet.
+type Explanation struct {
+	Packet Packet `json:"packet"`
+	// Outcomes are all ways that the packet may take.
+	Outcomes []Outcome `json:"outcomes"`
+	// Notes are for the user.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Draw is how one of several members is chosen.
+type Draw string
+
+// The draws.
+const (
+	NoDraw         Draw = ""
+	ByTurn         Draw = "turn"
+	ByChance       Draw = "chance"
+	ByHash         Draw = "hash"
+	BySticky       Draw = "sticky"
+	ByConnection   Draw = "connection"
+	ByArrival      Draw = "arrival"
+	ByLastResort   Draw = "last resort"
+	ByOnlyOneAlive Draw = "only live member"
+)
+
+// Outcome is one way that a packet may take.
+type Outcome struct {
+	// Conditions are what must hold for it besides the description.
+	Conditions []string `json:"conditions,omitempty"`
+	// Share is the part of all connections of this description under the
+	// conditions that take this way, 0 to 1.
+	Share float64 `json:"share"`
+	Steps []Step  `json:"steps"`
+	// Rule is the configured rule that decided, with file and line; "" if
+	// none did.
+	Rule   string `json:"rule,omitempty"`
+	Policy string `json:"policy,omitempty"`
+	Draw   Draw   `json:"draw,omitempty"`
+	// Member is the member's name, or default, unreachable or blackhole; ""
+	// if the packet carries no mark of ours.
+	Member string `json:"member,omitempty"`
+	// Mark is the packet's mark at the routing decision, ConnectionMark what
+	// the connection keeps.
+	Mark           uint32 `json:"mark"`
+	ConnectionMark uint32 `json:"connection_mark"`
+	Route          Route  `json:"route"`
+	// Reply is the way of the answers, for connections that come in by an
+	// uplink.
+	Reply *Route `json:"reply,omitempty"`
+}
+
+// Step is one thing that happens to the packet.
+type Step struct {
+	Text string `json:"text"`
+	// Chain is where in the mangle table it happens.
+	Chain string `json:"chain,omitempty"`
+}
+
+// Explain explains a packet.
+func Explain(in Input, packet Packet) (*Explanation, error) {
+	if packet.Source.IsValid() && family.Of(packet.Source) != packet.Family() {
+		return nil, fmt.Errorf("%s and %s are not of the same family", packet.Source, packet.Destination)
+	}
+	w := &walker{Input: in, family: packet.Family(), mask: fwmark.Mask(in.Config.Globals.MarkMask)}
+	w.plan = in.Plan.Family(w.family)
+	w.main = in.Uplinks.Main(w.family)
+	w.complete(&packet)
+	w.note("what other programs' ip rules and mangle rules do is not known here")
+	e := &Explanation{Packet: packet, Notes: w.notes}
+	for _, p := range w.mangle(w.start(packet)) {
+		e.Outcomes = append(e.Outcomes, w.outcome(p))
+	}
+	return e, nil
+}
+
+// complete fills in what follows from the description.
+func (w *walker) complete(p *Packet) {
+	if !p.Own && p.InDevice == "" && (!p.Source.IsValid() || w.isOwnAddress(p.Source)) {
+		p.Own = true
+		w.note("the packet is the router's own")
+	}
+	if p.Own && !p.Source.IsValid() {
+		p.Source = w.sourceFor(*p)
+		if p.Source.IsValid() {
+			w.note("the kernel gives the packet the source %s, by the route that it finds before anything is marked", p.Source)
+		}
+	}
+	if !p.Own && p.InDevice == "" {
+		if p.InDevice = w.deviceTowards(p.Source); p.InDevice != "" {
+			w.note("the packet comes in by '%s': main's route to %s leads there", p.InDevice, p.Source)
+		}
+	}
+	if w.Connection == nil && p.Protocol == icmpOf[w.family] && p.ICMPType == Unknown {
+		w.note("the ICMP type is not given: one that begins a connection, such as echo-request, is assumed")
+	}
+}
+
+func (w *walker) outcome(p path) Outcome {
+	o := Outcome{
+		Conditions: p.conditions, Share: p.share, Steps: p.steps,
+		Rule: p.rule, Policy: p.policy, Draw: p.draw,
+		Member: w.memberOfMark(p.mark), Mark: p.mark, ConnectionMark: p.connectionMark,
+		Route: w.route(p.packet, p.mark, p.destination()),
+	}
+	if !p.packet.Own && w.memberOfDevice(p.packet.InDevice) != "" {
+		reply := w.replyRoute(p)
+		o.Reply = &reply
+	}
+	return o
+}
+
+// replyRoute is where the answer to a packet goes. Whether the router answers
+// itself or a host behind it, the answer carries the connection's mark.
+func (w *walker) replyRoute(p path) Route {
+	answer := Packet{Source: p.destination(), Destination: p.packet.Source,
+		Own: w.isLocal(p.destination()), Protocol: p.packet.Protocol}
+	mark := uint32(w.mask) & p.connectionMark
+	return w.route(answer, mark, answer.Destination)
+}
+
+func (w *walker) note(format string, args ...any) {
+	w.notes = append(w.notes, fmt.Sprintf(format, args...))
+}
+
+// memberOfMark returns what a mark stands for, "" without a mark of ours.
+func (w *walker) memberOfMark(mark uint32) string {
+	value := w.mask.Value(mark)
+	switch value {
+	case 0:
+		return ""
+	case w.mask.Default():
+		return "default"
+	case w.mask.Unreachable():
+		return "unreachable"
+	case w.mask.Blackhole():
+		return "blackhole"
+	}
+	for _, m := range w.Plan.Members {
+		if m.Index == value {
+			return m.Name
+		}
+	}
+	return fmt.Sprintf("index %d, which no member has", value)
+}
+
+// memberOfDevice returns the member that a device belongs to, or "".
+func (w *walker) memberOfDevice(device string) string {
+	for _, m := range w.Plan.Members {
+		if device != "" && m.State(w.family).Device == device {
+			return m.Name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,157 @@
+package explain
+
+import (
+	"slices"
+	"strings"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
+)
+
+// truth is whether a condition holds.
+type truth uint8
+
+const (
+	no truth = iota
+	yes
+	unknown
+)
+
+func is(b bool) truth {
+	if b {
+		return yes
+	}
+	return no
+}
+
+func turned(t truth, not bool) truth {
+	if t == unknown || !not {
+		return t
+	}
+	return is(t == no)
+}
+
+// holds judges one condition for a packet on its way.
+func (w *walker) holds(p *path, m plan.Match) truth {
+	packet := &p.packet
+	switch m := m.(type) {
+	case plan.InDevice:
+		if packet.Own {
+			return no
+		}
+		return known(packet.InDevice != "", packet.InDevice == string(m))
+	case plan.NotOutDevice:
+		return is((string(m) == "lo") != w.isLocal(packet.Destination))
+	case plan.MarkIs:
+		return turned(is(p.mark&m.Mask == m.Value), m.Not)
+	case plan.Source:
+		return turned(is(m.Prefix.Contains(packet.Source)), m.Not)
+	case plan.Destination:
+		return turned(is(m.Prefix.Contains(packet.Destination)), m.Not)
+	case plan.InSet:
+		return turned(w.inSet(packet, m), m.Not)
+	case plan.SourceMAC:
+		// The match looks at nothing but frames that came in.
+		return known(packet.Own || packet.SourceMAC != "",
+			!packet.Own && strings.EqualFold(packet.SourceMAC, string(m)))
+	case plan.Protocol:
+		return known(packet.Protocol != Unknown, packet.Protocol == int(m))
+	case plan.Ports:
+		return portsHold(packet, m)
+	case plan.ICMPType:
+		return w.icmpHolds(packet, m.Type)
+	case plan.ICMPv6Type:
+		if packet.Protocol != Unknown && packet.Protocol != icmpOf[family.IPv6] {
+			return no
+		}
+		if packet.ICMPType == Unknown {
+			return no // neighbour discovery opens no connection, see complete
+		}
+		return is(packet.ICMPType == int(m))
+	case plan.DSCP:
+		return known(packet.DSCP != Unknown, packet.DSCP == int(m))
+	case plan.Slot:
+		return is(w.tracked(*packet) && slotOf(w.originalSource(p), m.Total, plan.ClusterSeed) == m.Number)
+	case plan.CtState:
+		// The one list that we use; see tracked.
+		return is(!w.tracked(*packet))
+	case plan.CtOriginal:
+		return is(w.tracked(*packet) && (w.Connection == nil || !w.Connection.Reply))
+	}
+	return unknown
+}
+
+func known(isKnown, value bool) truth {
+	if !isKnown {
+		return unknown
+	}
+	return is(value)
+}
+
+func portsHold(p *Packet, m plan.Ports) truth {
+	port := p.DestinationPort
+	if m.Source {
+		port = p.SourcePort
+	}
+	if port == Unknown {
+		return unknown
+	}
+	for _, r := range m.Ranges {
+		if port >= int(r.First) && port <= int(r.Last) {
+			return yes
+		}
+	}
+	return no
+}
+
+// icmpHolds stands behind a condition on the protocol.
+func (w *walker) icmpHolds(p *Packet, text string) truth {
+	number, code, err := ParseICMPType(w.family, text)
+	if err != nil {
+		return no // a type of the other family's
+	}
+	if p.ICMPType == Unknown {
+		// A first packet is of a type that opens a connection.
+		return known(!slices.Contains(opensConnection[w.family], number), false)
+	}
+	if p.ICMPType != number {
+		return no
+	}
+	if code == Unknown {
+		return yes
+	}
+	return known(p.ICMPCode != Unknown, p.ICMPCode == code)
+}
+
+// inSet asks the plan for sets whose entries are all its own, and the kernel
+// for the others.
+func (w *walker) inSet(p *Packet, m plan.InSet) truth {
+	address := p.Destination
+	if m.Source {
+		address = p.Source
+	}
+	set := w.set(m.Name)
+	if set != nil {
+		for _, entry := range set.Entries {
+			if entry.Contains(address) {
+				return yes
+			}
+		}
+		if set.Timeout == 0 && !set.Open {
+			return no
+		}
+	}
+	if w.InSet == nil {
+		return unknown
+	}
+	in, isKnown := w.InSet(m.Name, address)
+	return known(isKnown, in)
+}
+
+func (w *walker) set(name string) *plan.Set {
+	i := slices.IndexFunc(w.plan.Sets, func(s plan.Set) bool { return s.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &w.plan.Sets[i]
+}

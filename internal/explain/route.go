@@ -1,0 +1,250 @@
+package explain
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
+	"loadbalance/internal/uplink"
+)
+
+// Route is what the routing decision for a packet comes to.
+type Route struct {
+	// Type is unicast, local (to the router itself), broadcast, multicast
+	// (not forwarded), unreachable, prohibit or blackhole; "none" when no
+	// table has a route.
+	Type string `json:"type"`
+	// Priority is that of the ip rule that led to the table, Rule the ip
+	// rule in words.
+	Priority  int    `json:"priority"`
+	Rule      string `json:"rule,omitempty"`
+	Table     int    `json:"table,omitempty"`
+	TableName string `json:"table_name,omitempty"`
+	// Destination is the route's.
+	Destination netip.Prefix `json:"destination"`
+	// Hops has one entry, and several for a multipath route.
+	Hops []Hop `json:"hops,omitempty"`
+	// Source is the route's preferred source.
+	Source netip.Addr `json:"source"`
+	// Passed are the ip rules that matched but whose table had nothing to
+	// offer.
+	Passed []string `json:"passed,omitempty"`
+}
+
+// Hop is a way out. On a point-to-point link, and towards an on-link
+// destination, the gateway is not valid.
+type Hop struct {
+	Device  string     `json:"device"`
+	Gateway netip.Addr `json:"gateway"`
+}
+
+// The kernel's own tables and the priorities of its rules for them.
+const (
+	localTable      = 255
+	mainTable       = 254
+	defaultTable    = 253
+	prioLocal       = 0
+	prioMain        = 32766
+	prioDefault     = 32767
+	anyLength       = -1
+	typeNone        = "none"
+	typeLocal       = "local"
+	typeBroadcast   = "broadcast"
+	typeMulticast   = "multicast"
+	typeUnicast     = string(uplink.Unicast)
+	typeThrow       = string(uplink.Throw)
+	typeUnreachable = string(uplink.Unreachable)
+	typeBlackhole   = string(uplink.Blackhole)
+)
+
+// route walks the ip rules: ours and the kernel's own. Those of other
+// programs are not known here.
+func (w *walker) route(p Packet, mark uint32, destination netip.Addr) Route {
+	if kind := w.localType(p, destination); kind != "" {
+		return Route{Type: kind, Priority: prioLocal, Rule: "lookup local", Table: localTable, TableName: "local",
+			Destination: netip.PrefixFrom(destination, destination.BitLen())}
+	}
+	var passed []string
+	for _, rule := range w.rules() {
+		if !ruleMatches(rule, p.Source, mark) {
+			continue
+		}
+		found := w.lookup(rule.Table, p.Source, destination)
+		text := fmt.Sprintf("%d: %s", rule.Priority, w.ruleText(rule))
+		switch {
+		case found == nil:
+			passed = append(passed, text+": has no route")
+			continue
+		case found.Type == typeThrow:
+			passed = append(passed, text+": leaves "+found.Destination.String()+" to others")
+			continue
+		case found.Destination.Bits() <= rule.Suppress && found.isUsable():
+			passed = append(passed, text+": knows nothing better than "+prefixText(found.Destination))
+			continue
+		}
+		found.Priority, found.Rule, found.Table = rule.Priority, w.ruleText(rule), rule.Table
+		found.TableName, found.Passed = w.tableName(rule.Table), passed
+		return *found
+	}
+	return Route{Type: typeNone, Passed: passed}
+}
+
+// isUsable: the kernel suppresses no error route, it ends the lookup.
+func (r *Route) isUsable() bool { return r.Type == typeUnicast }
+
+// rules are our ip rules and the kernel's, by priority.
+func (w *walker) rules() []plan.IPRule {
+	return append(slices.Clone(w.plan.Rules),
+		plan.IPRule{Priority: prioMain, Table: mainTable, Suppress: anyLength},
+		plan.IPRule{Priority: prioDefault, Table: defaultTable, Suppress: anyLength})
+}
+
+// ruleMatches judges an ip rule. One for a device holds only for sockets that
+// are bound to it, which no described packet is.
+func ruleMatches(r plan.IPRule, source netip.Addr, mark uint32) bool {
+	if r.OIF != "" || mark&r.Mask != r.Mark&r.Mask {
+		return false
+	}
+	return !r.From.IsValid() || r.From.Contains(source)
+}
+
+// lookup finds the best route of a table: the longest destination, for IPv6
+// then the longest source, then the lowest metric.
+func (w *walker) lookup(table int, source, destination netip.Addr) *Route {
+	if table == mainTable {
+		return lookupMain(w.main.Routes, source, destination)
+	}
+	var best *plan.Route
+	for i, r := range w.plan.Routes {
+		if r.Table == table && r.Destination.Contains(destination) &&
+			(best == nil || r.Destination.Bits() > best.Destination.Bits()) {
+			best = &w.plan.Routes[i]
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	found := &Route{Type: planTypes[best.Type], Destination: best.Destination, Source: best.Source}
+	if best.Device != "" {
+		found.Hops = []Hop{{best.Device, best.Gateway}}
+	}
+	return found
+}
+
+var planTypes = map[plan.RouteType]string{
+	plan.Unicast: typeUnicast, plan.Blackhole: typeBlackhole,
+	plan.Unreachable: typeUnreachable, plan.Throw: typeThrow,
+}
+
+func lookupMain(routes []uplink.Route, source, destination netip.Addr) *Route {
+	var best *uplink.Route
+	for i, r := range routes {
+		if !r.Destination.Contains(destination) || r.From.IsValid() && !r.From.Contains(source) {
+			continue
+		}
+		if best == nil || better(r, *best) {
+			best = &routes[i]
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	found := &Route{Type: string(best.Type), Destination: best.Destination, Source: best.Source}
+	for _, leg := range best.Nexthops {
+		found.Hops = append(found.Hops, Hop(leg))
+	}
+	if best.Device != "" {
+		found.Hops = []Hop{{best.Device, best.Gateway}}
+	}
+	return found
+}
+
+func better(r, best uplink.Route) bool {
+	return cmp.Or(
+		cmp.Compare(best.Destination.Bits(), r.Destination.Bits()),
+		cmp.Compare(sourceBits(best), sourceBits(r)),
+		cmp.Compare(r.Metric, best.Metric)) < 0
+}
+
+func sourceBits(r uplink.Route) int {
+	if !r.From.IsValid() {
+		return 0
+	}
+	return r.From.Bits()
+}
+
+func (w *walker) isOwnAddress(a netip.Addr) bool {
+	return slices.ContainsFunc(w.main.Addresses, func(own uplink.Address) bool { return own.Prefix.Addr() == a })
+}
+
+func (w *walker) isLocal(a netip.Addr) bool { return a.IsLoopback() || w.isOwnAddress(a) }
+
+// localType is what the kernel's local table makes of a destination, "" when
+// it has no route to it.
+func (w *walker) localType(p Packet, a netip.Addr) string {
+	switch {
+	case w.isLocal(a):
+		return typeLocal
+	case a.IsMulticast() && !p.Own:
+		return typeMulticast
+	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return typeBroadcast
+	}
+	for _, own := range w.main.Addresses {
+		if w.family == family.IPv4 && own.Prefix.Bits() < 31 && !own.Peer.IsValid() && a == lastOf(own.Prefix) {
+			return typeBroadcast
+		}
+	}
+	return ""
+}
+
+// lastOf returns the highest address of an IPv4 network.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().As4()
+	for bit := p.Bits(); bit < 32; bit++ {
+		b[bit/8] |= 0x80 >> (bit % 8)
+	}
+	return netip.AddrFrom4(b)
+}
+
+// deviceTowards returns the device of main's route to an address, "" where
+// main has nothing better than a default route.
+func (w *walker) deviceTowards(a netip.Addr) string {
+	found := lookupMain(w.main.Routes, netip.Addr{}, a)
+	if found == nil || found.Destination.Bits() == 0 || len(found.Hops) != 1 {
+		return ""
+	}
+	return found.Hops[0].Device
+}
+
+// sourceFor is the source that the kernel gives to a packet of the router's:
+// that of the route which the packet would take without any mark of ours.
+func (w *walker) sourceFor(p Packet) netip.Addr {
+	if w.isLocal(p.Destination) {
+		return p.Destination
+	}
+	r := w.route(p, p.Mark, p.Destination)
+	if r.Source.IsValid() || len(r.Hops) == 0 {
+		return r.Source
+	}
+	var first netip.Addr
+	near := r.Hops[0].Gateway
+	if !near.IsValid() {
+		near = p.Destination
+	}
+	for _, a := range w.main.Addresses {
+		if a.Device != r.Hops[0].Device || a.Prefix.Addr().IsLinkLocalUnicast() != near.IsLinkLocalUnicast() && w.family == family.IPv6 {
+			continue
+		}
+		if a.Prefix.Contains(near) {
+			return a.Prefix.Addr()
+		}
+		if !first.IsValid() {
+			first = a.Prefix.Addr()
+		}
+	}
+	return first
+}

@@ -1,0 +1,187 @@
+package explain
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// WriteText prints an explanation for people: the description, and for each
+// group of outcomes under the same conditions the steps that they share, and
+// then where each leads.
+func (e *Explanation) WriteText(out io.Writer) error {
+	var text strings.Builder
+	text.WriteString(e.Packet.String() + "\n")
+	for _, n := range e.Notes {
+		text.WriteString("  " + n + "\n")
+	}
+	writeOutcomes(&text, e.Outcomes)
+	_, err := io.WriteString(out, text.String())
+	return err
+}
+
+func writeOutcomes(text *strings.Builder, outcomes []Outcome) {
+	groups := byConditions(outcomes)
+	if len(groups) > 1 {
+		fmt.Fprintf(text, "\nthe description leaves %d possibilities:\n", len(groups))
+	}
+	for _, g := range groups {
+		text.WriteString("\n")
+		if len(g[0].Conditions) > 0 {
+			text.WriteString("if " + strings.Join(g[0].Conditions, ", ") + ":\n")
+		}
+		writeGroup(text, g)
+	}
+}
+
+// String writes the description as a person would.
+func (p Packet) String() string {
+	end := func(address string, port int) string {
+		if port == Unknown {
+			return address
+		}
+		if strings.Contains(address, ":") {
+			address = "[" + address + "]"
+		}
+		return fmt.Sprintf("%s:%d", address, port)
+	}
+	source := "(no source)"
+	if p.Source.IsValid() {
+		source = end(p.Source.String(), p.SourcePort)
+	}
+	protocol := "any protocol"
+	if p.Protocol != Unknown {
+		protocol = fmt.Sprintf("protocol %d", p.Protocol)
+		if name := protocolNames[p.Protocol]; name != "" {
+			protocol = name
+		}
+	}
+	from := "coming in by an unknown device"
+	switch {
+	case p.Own:
+		from = "from the router itself"
+	case p.InDevice != "":
+		from = "coming in by '" + p.InDevice + "'"
+	}
+	return fmt.Sprintf("%s: %s, %s → %s, %s", p.Family(), protocol, source,
+		end(p.Destination.String(), p.DestinationPort), from)
+}
+
+var protocolNames = map[int]string{1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
+
+// byConditions groups outcomes.
+func byConditions(outcomes []Outcome) [][]Outcome {
+	var groups [][]Outcome
+	for _, o := range outcomes {
+		i := slices.IndexFunc(groups, func(g []Outcome) bool { return slices.Equal(g[0].Conditions, o.Conditions) })
+		if i < 0 {
+			groups = append(groups, []Outcome{o})
+			continue
+		}
+		groups[i] = append(groups[i], o)
+	}
+	return groups
+}
+
+func writeGroup(text *strings.Builder, group []Outcome) {
+	shared := sharedSteps(group)
+	for i, s := range group[0].Steps[:shared] {
+		fmt.Fprintf(text, "%3d. %s\n", i+1, s.Text)
+	}
+	if len(group) > 1 {
+		fmt.Fprintf(text, "%3d. %s, to one of:\n\n", shared+1, drawText(group[0]))
+		table := tabwriter.NewWriter(text, 0, 8, 2, ' ', 0)
+		fmt.Fprintln(table, "     SHARE\tMEMBER\tMARK\tIP RULE\tTABLE\tWAY")
+		for _, o := range group {
+			fmt.Fprintf(table, "     %s\t%s\t%#x\t%d\t%s\t%s\n", percent(o.Share), orDash(o.Member), o.Mark,
+				o.Route.Priority, tableText(o.Route.Table, o.Route.TableName), o.Route.way())
+		}
+		_ = table.Flush() // a strings.Builder takes everything
+		return
+	}
+	o := group[0]
+	number := shared
+	for _, line := range o.Route.lines() {
+		number++
+		fmt.Fprintf(text, "%3d. %s\n", number, line)
+	}
+	if o.Reply != nil {
+		fmt.Fprintf(text, "%3d. answers carry the mark %#x: ip rule %d: %s: %s\n", number+1, o.ConnectionMark,
+			o.Reply.Priority, o.Reply.Rule, o.Reply.way())
+	}
+}
+
+// sharedSteps is how many steps all outcomes begin with.
+func sharedSteps(group []Outcome) int {
+	for i := range group[0].Steps {
+		for _, o := range group {
+			if i >= len(o.Steps) || o.Steps[i] != group[0].Steps[i] {
+				return i
+			}
+		}
+	}
+	return len(group[0].Steps)
+}
+
+func drawText(o Outcome) string {
+	way := map[Draw]string{ByTurn: "in turn", ByChance: "by chance", ByHash: "by hash"}[o.Draw]
+	if o.Policy == "" {
+		return "is dealt " + way
+	}
+	return fmt.Sprintf("policy '%s' deals it %s", o.Policy, way)
+}
+
+// lines tell of the routing decision.
+func (r Route) lines() []string {
+	var lines []string
+	for _, p := range r.Passed {
+		lines = append(lines, "ip rule "+p)
+	}
+	if r.Type == typeNone {
+		return append(lines, "no table has a route: "+r.way())
+	}
+	return append(lines, fmt.Sprintf("ip rule %d: %s: %s", r.Priority, r.Rule, r.way()))
+}
+
+// way is where a route leads, in a few words.
+func (r Route) way() string {
+	switch r.Type {
+	case typeNone:
+		return "refused, network unreachable"
+	case typeLocal:
+		return "to the router itself, unless a port forward sends it on"
+	case typeBroadcast:
+		return "broadcast"
+	case typeMulticast:
+		return "multicast, not forwarded"
+	case typeUnreachable:
+		return "refused with an ICMP error"
+	case typeBlackhole:
+		return "dropped without a word"
+	case typeUnicast:
+	default:
+		return r.Type
+	}
+	var hops []string
+	for _, h := range r.Hops {
+		hop := "dev " + h.Device
+		if h.Gateway.IsValid() {
+			hop = "via " + h.Gateway.String() + " " + hop
+		}
+		hops = append(hops, hop)
+	}
+	name := "default"
+	if r.Destination.Bits() > 0 {
+		name = prefixText(r.Destination)
+	}
+	return name + " " + strings.Join(hops, " or ")
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}

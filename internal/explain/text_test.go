@@ -1,0 +1,64 @@
+package explain
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestText(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		rules  string
+		packet Packet
+		want   string
+	}{
+		{"a draw under a condition", "config rule 'tv'\n\toption src_mac '02:00:5e:00:53:09'\n\toption use_policy 'unreachable'\n",
+			packet("10.20.1.5", "203.0.113.10", func(p *Packet) { p.SourceMAC = "" }), `
+ipv4: tcp, 10.20.1.5:4000 → 203.0.113.10:443, coming in by 'br-lan'
+  the packet comes in by 'br-lan': main's route to 10.20.1.5 leads there
+  what other programs' ip rules and mangle rules do is not known here
+
+the description leaves 2 possibilities:
+
+if the source MAC address is 02:00:5e:00:53:09:
+  1. the first packet of a connection has no mark yet
+  2. rule 'tv' (loadbalance:17) matches: 'unreachable'
+  3. gets the mark 0x3e00 ('unreachable') for this packet only
+  4. ip rule 7000: lookup main suppress_prefixlength 0: knows nothing better than a default route
+  5. ip rule 9400: fwmark 0x3e00/0x3f00 lookup 362 (unreachable): refused with an ICMP error
+
+if not: the source MAC address is 02:00:5e:00:53:09:
+  1. the first packet of a connection has no mark yet
+  2. no rule matches: policy 'balanced'
+  3. policy 'balanced' deals it in turn, to one of:
+
+     SHARE   MEMBER  MARK   IP RULE  TABLE       WAY
+     33.3 %  wan1    0x100  9001     301 (wan1)  default via 198.18.1.1 dev wan1
+     66.7 %  wan2    0x200  9002     302 (wan2)  default via 198.18.2.1 dev wan2
+`},
+		{"from outside", "", packet("203.0.113.10", "198.18.3.2", func(p *Packet) { p.InDevice = "wan3" }), `
+ipv4: tcp, 203.0.113.10:4000 → 198.18.3.2:443, coming in by 'wan3'
+  what other programs' ip rules and mangle rules do is not known here
+
+  1. the first packet of a connection has no mark yet
+  2. comes in by 'wan3': the connection belongs to 'wan3', answers leave by it
+  3. gets the mark 0x300 ('wan3'), which the connection keeps
+  4. ip rule 0: lookup local: to the router itself, unless a port forward sends it on
+  5. answers carry the mark 0x300: ip rule 9003: fwmark 0x300/0x3f00 lookup 303 (wan3): default via 198.18.3.1 dev wan3
+`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e, err := Explain(world(t, test.rules, uplinks()), test.packet)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got strings.Builder
+			if err := e.WriteText(&got); err != nil {
+				t.Fatal(err)
+			}
+			if got.String() != test.want[1:] {
+				t.Errorf("got\n%s\nwant%s", got.String(), test.want)
+			}
+		})
+	}
+}

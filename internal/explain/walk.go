@@ -1,0 +1,274 @@
+package explain
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/fwmark"
+	"loadbalance/internal/plan"
+	"loadbalance/internal/uplink"
+)
+
+// walker walks one family of a plan.
+type walker struct {
+	Input
+	family family.Family
+	plan   *plan.Family
+	main   *uplink.Main
+	mask   fwmark.Mask
+	notes  []string
+}
+
+// path is a packet on its way through the chains.
+type path struct {
+	packet         Packet // with what was assumed on the way
+	mark           uint32
+	connectionMark uint32
+	translated     netip.Addr // destination by the connection's translation
+	share          float64
+	conditions     []string
+	// assumed are the conditions that the description leaves open, by their
+	// text, as they were decided on this way.
+	assumed map[string]bool
+	// refuted are groups of such conditions that do not all hold.
+	refuted [][]string
+	steps   []Step
+	rule    string
+	policy  string
+	draw    Draw
+}
+
+func (p *path) step(chain, text string) {
+	p.steps = append(slices.Clip(p.steps), Step{Text: text, Chain: chain})
+}
+
+// destination is where the packet goes to at the routing decision.
+func (p *path) destination() netip.Addr {
+	if p.translated.IsValid() {
+		return p.translated
+	}
+	return p.packet.Destination
+}
+
+func (w *walker) start(packet Packet) path {
+	p := path{packet: packet, mark: packet.Mark, share: 1, assumed: map[string]bool{}}
+	if w.Connection == nil {
+		p.step("", w.firstPacket(packet))
+		return p
+	}
+	p.connectionMark = w.Connection.Mark
+	p.translated = w.Connection.Destination
+	p.draw = ByConnection
+	p.step("", w.knownConnection())
+	return p
+}
+
+// originalSource is the source that the connection's first packet had.
+func (w *walker) originalSource(p *path) netip.Addr {
+	if w.Connection != nil && w.Connection.Source.IsValid() {
+		return w.Connection.Source
+	}
+	return p.packet.Source
+}
+
+// mangle takes a packet through the mangle table.
+func (w *walker) mangle(p path) []path {
+	hook := "PREROUTING"
+	if p.packet.Own {
+		hook = "OUTPUT"
+	}
+	builtin := plan.Chain{Name: hook}
+	for _, jump := range w.plan.Jumps {
+		if jump.Chain == hook {
+			builtin.Rules = append(builtin.Rules, jump.Rule)
+		}
+	}
+	return w.follow(p, builtin, 0)
+}
+
+// follow takes a packet through a chain from its i-th rule on and returns
+// all ways in which it may come out.
+func (w *walker) follow(p path, chain plan.Chain, i int) []path {
+	for ; i < len(chain.Rules); i++ {
+		hit, miss := w.test(p, chain.Rules[i])
+		if hit == nil {
+			p = *miss
+			continue
+		}
+		ways := w.act(*hit, chain, i)
+		if miss != nil {
+			ways = append(ways, w.follow(*miss, chain, i+1)...)
+		}
+		return ways
+	}
+	return w.deal(p, chain)
+}
+
+// test splits a way at a rule: hit is the way if the rule matches, miss if it
+// does not; either is nil if it cannot be.
+func (w *walker) test(p path, rule plan.Rule) (hit, miss *path) {
+	var open []plan.Match
+	chance := 1.0
+	for _, m := range rule.Matches {
+		switch m := m.(type) {
+		case plan.EveryNth:
+			chance /= float64(m)
+			continue
+		case plan.Chance:
+			chance *= float64(m)
+			continue
+		}
+		switch w.judge(&p, m) {
+		case no:
+			return nil, &p
+		case unknown:
+			open = append(open, m)
+		}
+	}
+	if p.refutes(open) {
+		return nil, &p
+	}
+	taken := p.assume(open)
+	taken.share *= chance
+	if len(open) == 0 && chance >= 1 {
+		return &taken, nil
+	}
+	left := p.refute(open)
+	if len(open) == 0 {
+		left.share *= 1 - chance
+	}
+	return &taken, &left
+}
+
+// judge is holds with what was assumed on the way.
+func (w *walker) judge(p *path, m plan.Match) truth {
+	t := w.holds(p, m)
+	if assumed, decided := p.assumed[m.Args()]; t == unknown && decided {
+		return is(assumed)
+	}
+	return t
+}
+
+func (p *path) refutes(open []plan.Match) bool {
+	return slices.ContainsFunc(p.refuted, func(group []string) bool {
+		return !slices.ContainsFunc(group, func(args string) bool {
+			return !slices.ContainsFunc(open, func(m plan.Match) bool { return m.Args() == args })
+		})
+	})
+}
+
+// assume is the way on which the conditions hold.
+func (p path) assume(open []plan.Match) path {
+	if len(open) == 0 {
+		return p
+	}
+	p.assumed = maps.Clone(p.assumed)
+	for _, m := range open {
+		p.assumed[m.Args()] = true
+		switch m := m.(type) {
+		case plan.InDevice:
+			p.packet.InDevice = string(m)
+		case plan.SourceMAC:
+			p.packet.SourceMAC = string(m)
+		case plan.Protocol:
+			p.packet.Protocol = int(m)
+		case plan.DSCP:
+			p.packet.DSCP = int(m)
+		}
+	}
+	p.conditions = append(slices.Clip(p.conditions), conditionText(open))
+	return p
+}
+
+// refute is the way on which they do not all hold.
+func (p path) refute(open []plan.Match) path {
+	switch len(open) {
+	case 0:
+		return p
+	case 1:
+		p.assumed = maps.Clone(p.assumed)
+		p.assumed[open[0].Args()] = false
+	default:
+		var group []string
+		for _, m := range open {
+			group = append(group, m.Args())
+		}
+		p.refuted = append(slices.Clip(p.refuted), group)
+	}
+	p.conditions = append(slices.Clip(p.conditions), "not: "+conditionText(open))
+	return p
+}
+
+// act does what the i-th rule of a chain does and goes on from there.
+func (w *walker) act(p path, chain plan.Chain, i int) []path {
+	rule := chain.Rules[i]
+	switch t := rule.Target.(type) {
+	case plan.Goto:
+		w.tell(&p, chain, rule, string(t))
+		return w.follow(p, w.chain(string(t)), 0)
+	case plan.JumpTo:
+		var ways []path
+		for _, back := range w.follow(p, w.chain(string(t)), 0) {
+			ways = append(ways, w.follow(back, chain, i+1)...)
+		}
+		return ways
+	case plan.Return:
+		w.tell(&p, chain, rule, "")
+		return []path{p}
+	case plan.SetMark:
+		p.mark = p.mark&^t.Mask ^ t.Value
+		w.tellMark(&p, chain, t)
+	case plan.SaveMark:
+		if w.tracked(p.packet) {
+			p.connectionMark = p.connectionMark&^uint32(t) ^ p.mark&uint32(t)
+		}
+	case plan.RestoreMark:
+		if w.tracked(p.packet) {
+			p.mark = p.mark&^uint32(t) ^ p.connectionMark&uint32(t)
+		}
+	case plan.AddSource:
+		p.step(chain.Name, w.entered(p, t))
+	case plan.Log:
+		p.step(chain.Name, "is written to the kernel's log, as \""+string(t)+"…\"")
+	}
+	return w.follow(p, chain, i+1)
+}
+
+// deal is the end of a chain: its cascade, where it has one.
+func (w *walker) deal(p path, chain plan.Chain) []path {
+	slots := map[string]int{}
+	var targets []string
+	for _, target := range chain.Cascade {
+		if slots[target] == 0 {
+			targets = append(targets, target)
+		}
+		slots[target]++
+	}
+	if len(targets) == 0 {
+		return []path{p}
+	}
+	slices.Sort(targets)
+	var ways []path
+	for _, target := range targets {
+		way := p
+		way.share *= float64(slots[target]) / float64(len(chain.Cascade))
+		way.draw = ByTurn
+		if len(targets) == 1 {
+			way.draw = ByOnlyOneAlive
+		}
+		w.tellDeal(&way, chain, target, float64(slots[target])/float64(len(chain.Cascade)))
+		ways = append(ways, w.follow(way, w.chain(target), 0)...)
+	}
+	return ways
+}
+
+// chain returns a chain of ours. The plan has every chain that it names.
+func (w *walker) chain(name string) plan.Chain {
+	i := slices.IndexFunc(w.plan.Chains, func(c plan.Chain) bool { return c.Name == name })
+	if i < 0 {
+		return plan.Chain{Name: name}
+	}
+	return w.plan.Chains[i]
+}

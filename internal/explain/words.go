@@ -1,0 +1,362 @@
+package explain
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/fwmark"
+	"loadbalance/internal/plan"
+)
+
+// The chains that every packet may pass.
+const (
+	outChain      = plan.ChainPrefix + "out"
+	hookChain     = plan.ChainPrefix + "hook"
+	hookOutChain  = plan.ChainPrefix + "hook_out"
+	rulesChain    = plan.ChainPrefix + "rules"
+	rulesOutChain = plan.ChainPrefix + "rules_out"
+)
+
+func (w *walker) firstPacket(p Packet) string {
+	switch {
+	case !w.tracked(p):
+		return "the packet belongs to no known connection and can begin none"
+	case p.Mark&uint32(w.mask) != 0:
+		return fmt.Sprintf("the packet already has the mark %#x", p.Mark)
+	}
+	return "the first packet of a connection has no mark yet"
+}
+
+func (w *walker) knownConnection() string {
+	direction := ""
+	if w.Connection.Reply {
+		direction = ", as an answer"
+	}
+	if member := w.memberOfMark(w.Connection.Mark); member != "" {
+		return fmt.Sprintf("the packet belongs to a known connection%s, which has the mark of '%s'", direction, member)
+	}
+	return fmt.Sprintf("the packet belongs to a known connection%s, which has no mark of ours", direction)
+}
+
+// tell notes that a rule sends the packet to a chain, or with "" back.
+func (w *walker) tell(p *path, chain plan.Chain, rule plan.Rule, target string) {
+	var text string
+	switch {
+	case slices.Contains([]string{hookChain, hookOutChain, rulesChain, rulesOutChain}, target):
+		return
+	case chain.Name == hookChain || chain.Name == hookOutChain || chain.Name == outChain:
+		text = w.hookText(p, rule, target)
+	case chain.Name == rulesChain || chain.Name == rulesOutChain:
+		text = w.ruleStep(p, rule, target)
+	case slices.ContainsFunc(rule.Matches, w.isSticky):
+		p.draw = BySticky
+		text = fmt.Sprintf("%s has a sticky entry: it keeps '%s'", p.packet.Source, w.memberOfChain(target))
+	case w.hashes(chain):
+		p.draw = ByHash
+		text = fmt.Sprintf("%s: %s falls into slot %d of %d, which is '%s'", w.dealer(p, chain),
+			w.originalSource(p), slotOf(w.originalSource(p), slots(chain), plan.ClusterSeed), slots(chain), w.memberOfChain(target))
+	case w.chances(chain):
+		p.draw = ByChance
+		text = fmt.Sprintf("%s deals by chance: '%s'", w.dealer(p, chain), w.memberOfChain(target))
+	case w.policyOf(chain.Name) != nil:
+		text = w.onlyText(p, chain, target)
+	case w.policyOf(target) != nil:
+		p.policy = w.policyOf(target).Name
+		text = "goes to policy '" + p.policy + "'"
+	default:
+		return // on the way to a member's chain, which tells of the mark
+	}
+	p.step(chain.Name, text)
+}
+
+// hookText tells of what is decided before any configured rule.
+func (w *walker) hookText(p *path, rule plan.Rule, target string) string {
+	member := w.memberOfChain(target)
+	for _, m := range rule.Matches {
+		switch m := m.(type) {
+		case plan.InDevice:
+			p.draw = ByArrival
+			return fmt.Sprintf("comes in by '%s': the connection belongs to '%s', answers leave by it", string(m), member)
+		case plan.InSet:
+			return fmt.Sprintf("the destination is local: it is in set %s (main's own routes, the router's addresses, option bypass)", m.Name)
+		case plan.Destination:
+			if m.Prefix.IsSingleIP() {
+				return fmt.Sprintf("the destination %s is reached by '%s' only (its resolver, or in its own network)", m.Prefix.Addr(), member)
+			}
+			return fmt.Sprintf("the destination is in %s, the own network of '%s'", m.Prefix, member)
+		case plan.Source:
+			return fmt.Sprintf("the source %s belongs to one uplink: '%s'", prefixText(m.Prefix), member)
+		case plan.ICMPv6Type:
+			return "neighbour discovery is left alone"
+		case plan.CtState:
+			return "a packet without a connection keeps no mark and is left alone"
+		case plan.MarkIs:
+			return fmt.Sprintf("the mark %#x stands: '%s'", p.mark, w.memberOfMark(p.mark))
+		}
+	}
+	return "goes to '" + member + "'"
+}
+
+// ruleStep tells of a line of the configured rules.
+func (w *walker) ruleStep(p *path, rule plan.Rule, target string) string {
+	used := w.policyOf(target)
+	if rule.Origin == "" {
+		p.policy = plan.BalancedPolicy
+		return "no rule matches: policy '" + plan.BalancedPolicy + "'"
+	}
+	p.rule = rule.Origin
+	configured := w.configured(rule.Origin)
+	if configured != nil && used == nil {
+		used = w.Config.Policy(configured.Use)
+	}
+	switch {
+	case used != nil:
+		p.policy = used.Name
+		return rule.Origin + " matches: policy '" + used.Name + "'"
+	case configured != nil && target == plan.MemberChain("unreachable") && configured.Use != "unreachable":
+		return fmt.Sprintf("%s matches: member '%s', which is not alive: refused", rule.Origin, configured.Use)
+	case configured != nil:
+		return rule.Origin + " matches: '" + configured.Use + "'"
+	}
+	return rule.Origin + " matches"
+}
+
+// configured is the section that a rule of the plan comes from.
+func (w *walker) configured(origin string) *config.Rule {
+	i := slices.IndexFunc(w.Config.Rules, func(r config.Rule) bool {
+		return strings.HasPrefix(origin, "rule '"+r.Label+"' (")
+	})
+	if i < 0 {
+		return nil
+	}
+	return &w.Config.Rules[i]
+}
+
+// onlyText tells of a policy that has no choice.
+func (w *walker) onlyText(p *path, chain plan.Chain, target string) string {
+	policy := w.policyOf(chain.Name)
+	p.policy = policy.Name
+	member := w.memberOfChain(target)
+	if w.isMember(member) {
+		p.draw = ByOnlyOneAlive
+		return fmt.Sprintf("policy '%s' has only one live member now: '%s'", policy.Name, member)
+	}
+	p.draw = ByLastResort
+	return fmt.Sprintf("policy '%s' has no live member: last resort '%s'", policy.Name, member)
+}
+
+// tellDeal notes a turn of a cascade.
+func (w *walker) tellDeal(p *path, chain plan.Chain, target string, share float64) {
+	if policy := w.policyOf(chain.Name); policy != nil {
+		p.policy = policy.Name
+	}
+	member := w.memberOfChain(target)
+	if p.draw == ByOnlyOneAlive {
+		p.step(chain.Name, fmt.Sprintf("%s has only one live member now: '%s'", w.dealer(p, chain), member))
+		return
+	}
+	p.step(chain.Name, fmt.Sprintf("%s deals in turn: '%s' gets %s", w.dealer(p, chain), member, percent(share)))
+}
+
+// tellMark notes a mark that is set. Where a policy's own chain sets it, there
+// was no member to go to.
+func (w *walker) tellMark(p *path, chain plan.Chain, t plan.SetMark) {
+	member := w.memberOfMark(t.Value)
+	if !slices.ContainsFunc(chain.Rules, func(r plan.Rule) bool { _, saves := r.Target.(plan.SaveMark); return saves }) {
+		if w.policyOf(chain.Name) != nil || member == "default" {
+			p.draw = ByLastResort
+			p.step(chain.Name, fmt.Sprintf("%s has no live member: last resort '%s'", w.dealer(p, chain), member))
+		}
+		p.step(chain.Name, fmt.Sprintf("gets the mark %#x ('%s') for this packet only", t.Value, member))
+		return
+	}
+	p.step(chain.Name, fmt.Sprintf("gets the mark %#x ('%s'), which the connection keeps", t.Value, member))
+}
+
+func (w *walker) entered(p path, t plan.AddSource) string {
+	return fmt.Sprintf("%s is entered into set %s for %d s: its next connections stay", p.packet.Source, t.Set, t.Seconds)
+}
+
+// dealer names who deals in a chain: a policy, itself or for a sticky rule.
+func (w *walker) dealer(p *path, chain plan.Chain) string {
+	if policy := w.policyOf(chain.Name); policy != nil {
+		return "policy '" + policy.Name + "'"
+	}
+	if p.policy != "" {
+		return "policy '" + p.policy + "' (" + p.rule + ", sticky)"
+	}
+	return chain.Name
+}
+
+// policyOf returns the policy whose chain this is, or nil.
+func (w *walker) policyOf(chain string) *config.Policy {
+	i := slices.IndexFunc(w.Config.Policies, func(p config.Policy) bool { return plan.PolicyChain(p.Name) == chain })
+	if i < 0 {
+		return nil
+	}
+	return &w.Config.Policies[i]
+}
+
+// memberOfChain returns the member to which a chain leads in the end.
+func (w *walker) memberOfChain(name string) string {
+	names := []string{"default", "unreachable", "blackhole"}
+	for _, m := range w.Plan.Members {
+		names = append(names, m.Name)
+	}
+	for _, n := range names {
+		if plan.MemberChain(n) == name {
+			return n
+		}
+	}
+	chain := w.chain(name)
+	if len(chain.Rules) == 0 {
+		return name
+	}
+	if last, ok := chain.Rules[len(chain.Rules)-1].Target.(plan.Goto); ok {
+		return w.memberOfChain(string(last))
+	}
+	return name
+}
+
+func (w *walker) isMember(name string) bool {
+	return slices.ContainsFunc(w.Plan.Members, func(m plan.Member) bool { return m.Name == name })
+}
+
+func (w *walker) isSticky(m plan.Match) bool {
+	in, ok := m.(plan.InSet)
+	if !ok {
+		return false
+	}
+	set := w.set(in.Name)
+	return set != nil && set.Timeout > 0
+}
+
+func (w *walker) hashes(c plan.Chain) bool { return slots(c) > 0 }
+
+// slots is the number of slots that a chain tells apart; 0: it does not.
+func slots(c plan.Chain) int {
+	for _, r := range c.Rules {
+		for _, m := range r.Matches {
+			if slot, ok := m.(plan.Slot); ok {
+				return slot.Total
+			}
+		}
+	}
+	return 0
+}
+
+func (w *walker) chances(c plan.Chain) bool {
+	return slices.ContainsFunc(c.Rules, func(r plan.Rule) bool {
+		return slices.ContainsFunc(r.Matches, func(m plan.Match) bool { _, ok := m.(plan.Chance); return ok })
+	})
+}
+
+// conditionText says what was left open and is taken to hold.
+func conditionText(open []plan.Match) string {
+	var parts []string
+	for _, m := range open {
+		parts = append(parts, matchText(m))
+	}
+	return strings.Join(parts, " and ")
+}
+
+func matchText(m plan.Match) string {
+	switch m := m.(type) {
+	case plan.InDevice:
+		return "it comes in by '" + string(m) + "'"
+	case plan.SourceMAC:
+		return "the source MAC address is " + string(m)
+	case plan.Protocol:
+		return "the protocol is number " + strconv.Itoa(int(m))
+	case plan.Ports:
+		name := "destination"
+		if m.Source {
+			name = "source"
+		}
+		_, list, _ := strings.Cut(m.Args(), "ports ")
+		return "the " + name + " port is in " + list
+	case plan.ICMPType:
+		return "the ICMP type is " + m.Type
+	case plan.DSCP:
+		return fmt.Sprintf("the DSCP is %#02x", uint8(m))
+	case plan.InSet:
+		return setText(m)
+	}
+	return m.Args()
+}
+
+func setText(m plan.InSet) string {
+	side, verb := "destination", "is in"
+	if m.Source {
+		side = "source"
+	}
+	if m.Not {
+		verb = "is not in"
+	}
+	return fmt.Sprintf("the %s %s set %s", side, verb, m.Name)
+}
+
+// prefixText leaves out the length of a single address.
+func prefixText(p netip.Prefix) string {
+	switch {
+	case p.IsSingleIP():
+		return p.Addr().String()
+	case p.Bits() == 0:
+		return "a default route"
+	}
+	return p.String()
+}
+
+func percent(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" }
+
+// ruleText writes an ip rule as `ip rule` does.
+func (w *walker) ruleText(r plan.IPRule) string {
+	var parts []string
+	if r.From.IsValid() {
+		parts = append(parts, "from "+r.From.String())
+	}
+	if r.Mask != 0 {
+		parts = append(parts, fmt.Sprintf("fwmark %#x/%#x", r.Mark, r.Mask))
+	}
+	parts = append(parts, "lookup "+tableText(r.Table, w.tableName(r.Table)))
+	if r.Suppress != anyLength {
+		parts = append(parts, fmt.Sprintf("suppress_prefixlength %d", r.Suppress))
+	}
+	return strings.Join(parts, " ")
+}
+
+func tableText(table int, name string) string {
+	switch {
+	case name == "":
+		return strconv.Itoa(table)
+	case table == mainTable || table == defaultTable:
+		return name
+	}
+	return fmt.Sprintf("%d (%s)", table, name)
+}
+
+// tableName is a table's name: the member's, or the kernel's.
+func (w *walker) tableName(table int) string {
+	switch table {
+	case mainTable:
+		return "main"
+	case defaultTable:
+		return "default"
+	}
+	for _, n := range w.Plan.TableNames {
+		if n.Table == table {
+			return n.Name
+		}
+	}
+	switch table {
+	case fwmark.Table(w.mask.Unreachable()):
+		return "unreachable"
+	case fwmark.Table(w.mask.Blackhole()):
+		return "blackhole"
+	}
+	return ""
+}
