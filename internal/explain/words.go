@@ -241,8 +241,11 @@ func (w *walker) hashes(c plan.Chain) bool { return slots(c) > 0 }
 func slots(c plan.Chain) int {
 	for _, r := range c.Rules {
 		for _, m := range r.Matches {
-			if slot, ok := m.(plan.Slot); ok {
-				return slot.Total
+			switch m := m.(type) {
+			case plan.Slot:
+				return m.Total
+			case plan.SourceEnds:
+				return 32 // five bits
 			}
 		}
 	}

@@ -41,6 +41,15 @@ const BalancedPolicy = "balanced"
 // MemberChain is the chain that sends a connection to a member.
 func MemberChain(name string) string { return chainName(memberPrefix, name) }
 
+// IsMemberChain says whether a chain sends connections to an uplink.
+func IsMemberChain(chain string) bool {
+	switch chain {
+	case MemberChain(defaultMember), MemberChain(unreachableMember), MemberChain(blackholeMember):
+		return false
+	}
+	return strings.HasPrefix(chain, memberPrefix)
+}
+
 // PolicyChain is the chain in which a policy deals out connections.
 func PolicyChain(name string) string { return chainName(policyPrefix, name) }
 
@@ -305,7 +314,7 @@ func (b *familyBuilder) draw(p config.Policy, members []config.PolicyMember, cha
 		chain.Rules = append(chain.Rules, randomDraw(targets, weights)...)
 		return
 	case config.Source:
-		chain.Rules = append(chain.Rules, sourceDraw(tierOf(p, members[0].Metric), members, chainOf)...)
+		chain.Rules = append(chain.Rules, sourceDraw(b.family, tierOf(p, members[0].Metric), members, chainOf)...)
 		return
 	}
 	order, rounded := Deal(weights)

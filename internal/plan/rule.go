@@ -86,6 +86,9 @@ type (
 	// Slot holds for the packets of connections whose original source hashes
 	// to the slot, from 1, out of so many.
 	Slot struct{ Number, Total int }
+	// SourceEnds holds for packets whose IPv6 source address ends in these
+	// five bits.
+	SourceEnds int
 	// CtState holds for the listed conntrack states.
 	CtState string
 	// CtOriginal holds for packets in the direction of a connection's first
@@ -157,6 +160,7 @@ func (m Slot) Args() string {
 	return fmt.Sprintf("-m cluster --cluster-total-nodes %d --cluster-local-node %d --cluster-hash-seed %d",
 		m.Total, m.Number, ClusterSeed)
 }
+func (m SourceEnds) Args() string { return fmt.Sprintf("-s ::%x/::%x", int(m), sourceSlots-1) }
 func (m CtState) Args() string    { return "-m conntrack --ctstate " + string(m) }
 func (m CtOriginal) Args() string { return "-m conntrack --ctdir ORIGINAL" }
 func (m ICMPv6Type) Args() string {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"loadbalance/internal/config"
+	"loadbalance/internal/family"
 )
 
 // sourceSlots is the number of slots that hosts are hashed into: what the
@@ -15,7 +16,7 @@ const sourceSlots = 32
 
 // sourceDraw sends each slot of hosts to a member, so that a host always takes
 // the same uplink, without any memory. Target names a member's chain.
-func sourceDraw(tier, active []config.PolicyMember, target func(member string) string) []Rule {
+func sourceDraw(f family.Family, tier, active []config.PolicyMember, target func(member string) string) []Rule {
 	owners := slotOwners(tier, active)
 	var rules []Rule
 	for slot, owner := range owners {
@@ -24,9 +25,20 @@ func sourceDraw(tier, active []config.PolicyMember, target func(member string) s
 			// entry in the connection table.
 			return append(rules, on(Goto(target(owner))))
 		}
-		rules = append(rules, on(Goto(target(owner)), Slot{slot + 1, sourceSlots}))
+		rules = append(rules, on(Goto(target(owner)), sourceSlot(f, slot)))
 	}
 	return rules
+}
+
+// sourceSlot holds for the hosts of one slot, from 0. Of an IPv6 address the
+// cluster match hashes the first 32 bits only (xt_cluster.c divides a count of
+// words by the size of a word), and these all hosts of a LAN have in common. So
+// there the address's last five bits are the slot.
+func sourceSlot(f family.Family, slot int) Match {
+	if f == family.IPv6 {
+		return SourceEnds(slot)
+	}
+	return Slot{slot + 1, sourceSlots}
 }
 
 // slotTable names the owner of each slot; "" for none.
