@@ -32,6 +32,7 @@ var parts = []struct {
 	{"d", "rules traversed by a packet of a known connection", (*bench).traversal},
 	{"e", "size of the program, stripped", (*bench).size},
 	{"f", "share of each of five members over 1000 connections", (*bench).shares},
+	{"g", "ifdown of one of five uplinks, against the recipe's full re-run for the other four", (*bench).ifdown},
 }
 
 var backends = []string{"nft", "legacy"}
@@ -141,7 +142,7 @@ func (r *rig) install(b *bench) error {
 		return err
 	}
 	r.recipe = recipe{load: filepath.Join(r.dir, "load.sh"), again: filepath.Join(r.dir, "again.sh"), clear: filepath.Join(r.dir, "clear.sh")}
-	load, clearing := recipeLoad(r.Lab, r.backend), recipeClear(r.Lab, r.backend)
+	load, clearing := recipeLoad(r.Lab, r.backend, r.Uplinks()), recipeClear(r.Lab, r.backend)
 	return errors.Join(
 		os.WriteFile(r.recipe.load, []byte(load), 0o644),
 		os.WriteFile(r.recipe.clear, []byte(clearing), 0o644),

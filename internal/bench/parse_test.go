@@ -1,7 +1,9 @@
 package main
 
 import (
+	"os"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -74,6 +76,17 @@ COMMIT
 	builtin, own := compared(before, after)
 	if builtin != 2 || own != 1.6 {
 		t.Errorf("compared = %v, %v; want 2, 1.6", builtin, own)
+	}
+}
+
+// TestHookCall: part g finds the call in the hook that it replaces.
+func TestHookCall(t *testing.T) {
+	hook, err := os.ReadFile("../../" + hookFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(hook), "\n"+hookCall); n != 1 {
+		t.Errorf("%s calls %q %d times, want once", hookFile, hookCall, n)
 	}
 }
 

@@ -20,13 +20,14 @@ type recipe struct {
 // recipeTable is the routing table of uplink i in the recipe.
 func recipeTable(i int) int { return 100 + i }
 
-func recipeLoad(l *netlab.Lab, backend string) string {
+// recipeLoad balances over the first uplinks, so many of them.
+func recipeLoad(l *netlab.Lab, backend string, uplinks int) string {
 	var s strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&s, format+"\n", args...) }
 	// -w, since the lock of the legacy back end is the whole machine's.
 	mangle := "iptables-" + backend + " -w -t mangle"
 
-	for i := 1; i <= l.Uplinks(); i++ {
+	for i := 1; i <= uplinks; i++ {
 		line("%s -N wan%d_chain", mangle, i)
 		line("%s -A wan%d_chain -j MARK --set-mark %d", mangle, i, i)
 		line("%s -A wan%d_chain -j CONNMARK --save-mark", mangle, i)
@@ -34,11 +35,11 @@ func recipeLoad(l *netlab.Lab, backend string) string {
 	line("%s -N RESTORE", mangle)
 	line("%s -A RESTORE -j CONNMARK --restore-mark", mangle)
 	line("%s -A PREROUTING -m conntrack --ctstate ESTABLISHED,RELATED -j RESTORE", mangle)
-	for i := 1; i <= l.Uplinks(); i++ {
+	for i := 1; i <= uplinks; i++ {
 		line("%s -A PREROUTING -m conntrack --ctstate NEW -m statistic --mode nth --every %d --packet %d -j wan%d_chain",
-			mangle, l.Uplinks(), i-1, i)
+			mangle, uplinks, i-1, i)
 	}
-	for i := 1; i <= l.Uplinks(); i++ {
+	for i := 1; i <= uplinks; i++ {
 		u, table := l.Uplink(i), recipeTable(i)
 		line("ip route flush table %d", table)
 		line("address=$(ip -4 -brief address show dev %s | awk '{ split($3, a, \"/\"); print a[1] }')", u.Device)
@@ -47,7 +48,7 @@ func recipeLoad(l *netlab.Lab, backend string) string {
 		line("ip route add %v dev %s scope link src %v table %d", netlab.LANPrefix, netlab.LANDevice, netlab.RouterLAN, table)
 		line("ip route add %v dev %s scope link src $address table %d", u.Address.Masked(), u.Device, table)
 	}
-	for i := 1; i <= l.Uplinks(); i++ {
+	for i := 1; i <= uplinks; i++ {
 		line("ip rule del fwmark %d 2>/dev/null", i)
 		line("ip rule add fwmark %d lookup %d", i, recipeTable(i))
 	}
