@@ -6,8 +6,8 @@
 #
 # They come into dist/ARCH, ipk together with the index that makes it a feed.
 # `opkg print-architecture` on the router tells its ARCH; several may be given.
-# The same sources give the same bytes: files bear the time of the last commit,
-# or SOURCE_DATE_EPOCH.
+# The same sources give the same bytes: the Go for ipk is fixed (that of OpenWrt
+# 24.10), and files bear the time of the last commit, or SOURCE_DATE_EPOCH.
 
 ARCH ?= mipsel_24kc
 

@@ -13,9 +13,9 @@
 //	ipk [-format ipk|apk] [-go PROGRAM] [-out DIR] all|ARCHITECTURE...
 //
 // ARCHITECTURE is OpenWrt's name, as in mipsel_24kc; the packages of each, and
-// for ipk the index, come into a folder of its name below DIR. The same sources,
-// built with the same Go, give the same bytes: every time is SOURCE_DATE_EPOCH,
-// or the last commit's where that is not set.
+// for ipk the index, come into a folder of its name below DIR. The same sources
+// give the same bytes: the Go for ipk is fixed, and every time is
+// SOURCE_DATE_EPOCH, or the last commit's where that is not set.
 package main
 
 import (
@@ -44,7 +44,7 @@ func main() {
 func run(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("ipk", flag.ContinueOnError)
 	format := flags.String("format", "ipk", "ipk (OpenWrt up to 24.10) or apk (from 25.12)")
-	goProgram := flags.String("go", "go", "the Go to build with")
+	goProgram := flags.String("go", "go", "the go command to build with")
 	outDir := flags.String("out", "dist", "folder for the packages")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -66,6 +66,9 @@ func run(args []string, out io.Writer) error {
 	}
 	defer os.RemoveAll(work)
 	b := builder{root: ".", goProgram: *goProgram, work: work}
+	if *format == "ipk" {
+		b.toolchain = opkgToolchain
+	}
 	if b.date, err = sourceDate(b.root); err != nil {
 		return err
 	}

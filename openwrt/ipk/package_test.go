@@ -20,7 +20,7 @@ var date = time.Unix(1700000000, 0).UTC()
 // testBuilder is ready to make packages; its intermediate files go with the test.
 func testBuilder(t *testing.T) *builder {
 	t.Helper()
-	b := &builder{root: root, goProgram: "go", work: t.TempDir(), date: date}
+	b := &builder{root: root, goProgram: "go", toolchain: opkgToolchain, work: t.TempDir(), date: date}
 	if err := b.prepare(); err != nil {
 		t.Fatal(err)
 	}
