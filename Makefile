@@ -36,7 +36,7 @@ export CGO_ENABLED = 0
 
 test lint: PROGRAMS += $(LINTERS)
 # The scripts are tested in the router's shell, with the firewall's nft.
-test: PROGRAMS += nft:nftables flock:util-linux
+test: PROGRAMS += nft:nftables flock:util-linux dnsmasq:dnsmasq-base
 bench: PROGRAMS += $(TRACERS)
 
 .PHONY: build test demo bench lint deps go root clean

@@ -33,6 +33,7 @@ var parts = []struct {
 	{"e", "size of the program, stripped", (*bench).size},
 	{"f", "share of each of five members over 1000 connections", (*bench).shares},
 	{"g", "ifdown of one of five uplinks, against the recipe's full re-run for the other four", (*bench).ifdown},
+	{"r", "a new and a known connection behind rules that do not match (1 minute)", (*bench).rules},
 }
 
 var backends = []string{"nft", "legacy"}
@@ -134,11 +135,7 @@ func (r *rig) install(b *bench) error {
 	if r.program, err = r.Install(b.program, r.dir); err != nil {
 		return err
 	}
-	var config strings.Builder
-	for i := 1; i <= r.Uplinks(); i++ {
-		fmt.Fprintf(&config, "config member '%s'\n", r.UplinkDevice(i))
-	}
-	if err := r.program.Configure(config.String()); err != nil {
+	if err := r.program.Configure(r.members()); err != nil {
 		return err
 	}
 	r.recipe = recipe{load: filepath.Join(r.dir, "load.sh"), again: filepath.Join(r.dir, "again.sh"), clear: filepath.Join(r.dir, "clear.sh")}
@@ -147,6 +144,15 @@ func (r *rig) install(b *bench) error {
 		os.WriteFile(r.recipe.load, []byte(load), 0o644),
 		os.WriteFile(r.recipe.clear, []byte(clearing), 0o644),
 		os.WriteFile(r.recipe.again, []byte(clearing+load), 0o644))
+}
+
+// members is a configuration with all uplinks.
+func (r *rig) members() string {
+	var config strings.Builder
+	for i := 1; i <= r.Uplinks(); i++ {
+		fmt.Fprintf(&config, "config member '%s'\n", r.UplinkDevice(i))
+	}
+	return config.String()
 }
 
 // timed runs a command on the router and returns how long it took.
