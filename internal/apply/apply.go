@@ -252,6 +252,7 @@ func diff(wanted *plan.Plan, actual *Actual) (*Changes, error) {
 			mangle = iptables.Diff(*want, table, state.Starts)
 			state.Legacy = table.Legacy
 			state.Starts = mangle.StartsAfter(state.Starts)
+			state = actual.rememberDealt(f, wanted, mangle, state)
 		}
 		changes.state.Families[f.String()] = state
 		changes.Families[f] = FamilyChanges{
@@ -305,7 +306,7 @@ func (e *Engine) Apply(changes *Changes, actual *Actual) error {
 		note(e.removeOther(changes, actual))
 		note(e.updateSets(changes.Sets.Destroy))
 	} else {
-		note(e.keepStarts(changes, actual, complete))
+		note(e.keepCounters(changes, actual, complete))
 	}
 	for _, f := range family.All {
 		if complete[f] {
@@ -327,15 +328,17 @@ func (e *Engine) Apply(changes *Changes, actual *Actual) error {
 	return errors.Join(failed...)
 }
 
-// keepStarts remembers where the cascades began that are still in the kernel
-// because the new ones could not be written.
-func (e *Engine) keepStarts(changes *Changes, actual *Actual, complete map[family.Family]bool) error {
+// keepCounters remembers where the cascades began, and what was dealt before,
+// of the chains that are still in the kernel because the new ones could not be
+// written.
+func (e *Engine) keepCounters(changes *Changes, actual *Actual, complete map[family.Family]bool) error {
 	for _, f := range family.All {
 		if complete[f] {
 			continue
 		}
 		state := changes.state.Families[f.String()]
-		state.Starts = actual.State.Families[f.String()].Starts
+		before := actual.State.Families[f.String()]
+		state.Starts, state.Policies, state.Dealing = before.Starts, before.Policies, before.Dealing
 		changes.state.Families[f.String()] = state
 	}
 	return e.Run.SaveState(changes.state)

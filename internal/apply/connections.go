@@ -104,7 +104,7 @@ func (e *Engine) cleanFamily(f family.Family, changes *Changes) error {
 		filter := conntrack.Filter{Mark: mask.Mark(mask.Default()), Mask: uint32(mask)}
 		_, err := e.Connections.Delete(f, filter, func(entry conntrack.Entry) bool {
 			return contains(freed, entry.Original.Destination) &&
-				!contains(localEntries(changes.Plan.Family(f)), entry.Original.Destination)
+				!contains(localEntries(changes.Plan, f), entry.Original.Destination)
 		})
 		if err != nil {
 			return err
@@ -166,10 +166,12 @@ func contains(prefixes []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-func localEntries(f *plan.Family) []netip.Prefix {
+func localEntries(p *plan.Plan, f family.Family) []netip.Prefix {
 	var entries []netip.Prefix
-	for _, s := range f.Sets {
-		entries = append(entries, s.Entries...)
+	for _, s := range p.Family(f).Sets {
+		if s.Name == plan.LocalSet(f) {
+			entries = append(entries, s.Entries...)
+		}
 	}
 	return entries
 }
@@ -182,7 +184,7 @@ func freedDestinations(wanted *plan.Plan, have []ipset.Set) map[family.Family][]
 	for _, f := range family.All {
 		for _, want := range wanted.Family(f).Sets {
 			for _, old := range have {
-				if old.Name == want.Name {
+				if old.Name == want.Name && old.Name == plan.LocalSet(f) {
 					freed[f] = append(freed[f], without(old.Entries, want.Entries)...)
 				}
 			}

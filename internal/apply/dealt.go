@@ -36,10 +36,8 @@ func (a *Actual) Dealt(f family.Family, policy string) Dealt {
 	known := state.Policies[policy]
 	dealt := Dealt{Count: copied(known.Ended), Expected: copied(known.Expected)}
 	if table := a.Tables[f]; table != nil {
-		for name, of := range state.Dealing {
-			if of == policy {
-				addCounters(dealt.Count, table.Chains[name])
-			}
+		for _, name := range dealing(state, policy) {
+			addCounters(dealt.Count, table.Chains[name])
 		}
 	}
 	// Fewer than before: somebody has reset the counters.
@@ -49,6 +47,21 @@ func (a *Actual) Dealt(f family.Family, policy string) Dealt {
 		}
 	}
 	return dealt
+}
+
+// dealing returns the chains in the kernel that deal for a policy: what was
+// remembered, or where that was lost, the policy's own.
+func dealing(state rundir.Family, policy string) []string {
+	if state.Dealing == nil {
+		return []string{plan.PolicyChain(policy)}
+	}
+	var chains []string
+	for name, of := range state.Dealing {
+		if of == policy {
+			chains = append(chains, name)
+		}
+	}
+	return chains
 }
 
 func copied[V any](m map[string]V) map[string]V {
@@ -72,8 +85,9 @@ func addCounters(sums map[string]uint64, chain *iptables.Chain) {
 
 // rememberDealt returns a family's state with what was dealt up to now, before
 // the change ends the counters of the chains that it writes or deletes. What
-// is dealt between the reading of the counters and the change is not counted;
-// neither is anything counted across a stop.
+// is dealt between the reading of the counters and the change is not counted,
+// and after a run that was killed before the change, all of it twice. A stop
+// ends the count.
 func (a *Actual) rememberDealt(f family.Family, wanted *plan.Plan, change iptables.Change, state rundir.Family) rundir.Family {
 	old := a.State.Families[f.String()]
 	state.Dealing, state.Policies = map[string]string{}, map[string]rundir.Policy{}
@@ -86,10 +100,10 @@ func (a *Actual) rememberDealt(f family.Family, wanted *plan.Plan, change iptabl
 	for _, chain := range change.Write {
 		ended = append(ended, chain.Name)
 	}
+	if len(state.Dealing) == 0 {
+		return state
+	}
 	for _, p := range wanted.Policies {
-		if len(state.Dealing) == 0 {
-			break
-		}
 		dealt := a.Dealt(f, p.Name)
 		policy := rundir.Policy{
 			Ended:    copied(old.Policies[p.Name].Ended),
@@ -97,8 +111,8 @@ func (a *Actual) rememberDealt(f family.Family, wanted *plan.Plan, change iptabl
 			Expected: dealt.Expected,
 			Shares:   map[string]float64{},
 		}
-		for _, name := range ended {
-			if old.Dealing[name] == p.Name {
+		for _, name := range dealing(old, p.Name) {
+			if slices.Contains(ended, name) {
 				addCounters(policy.Ended, a.Tables[f].Chains[name])
 			}
 		}

@@ -79,6 +79,7 @@ func (k *fakeKernel) engine(run string) *Engine {
 		Connections: fakeConnections{k},
 		Run:         rundir.Dir(run),
 		NamesDir:    run + "/rt_tables.d",
+		DNS:         &fakeDNS{kernel: k, dir: run + "/dnsmasq.d"},
 		Notice:      func(text string) { k.log = append(k.log, "notice: "+text) },
 	}
 }
@@ -367,6 +368,16 @@ func (k fakeConnections) Delete(f family.Family, filter conntrack.Filter, match 
 	})
 	return before - len(k.entries), nil
 }
+
+// fakeDNS is a dnsmasq that reads one folder.
+type fakeDNS struct {
+	kernel *fakeKernel
+	dir    string
+}
+
+func (d *fakeDNS) Dirs() ([]string, error) { return []string{d.dir}, nil }
+func (d *fakeDNS) Refusal() string         { return "" }
+func (d *fakeDNS) Restart() error          { return d.kernel.step("dnsmasq restart") }
 
 // The fakes stand for what the engine really uses.
 var (

@@ -9,7 +9,6 @@ import (
 	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/rundir"
-	"loadbalance/internal/uplink"
 )
 
 // applyCommand brings the kernel to the configuration, under the lock. A run
@@ -33,7 +32,7 @@ func stopCommand(in *invocation) int {
 
 // locked runs work under the lock and shares its result.
 func (in *invocation) locked(name string, work func() int) int {
-	request := strings.Join([]string{name, in.configDir, in.iptables, in.rtTables}, " ")
+	request := strings.Join([]string{name, in.configDir, in.iptables, in.rtTables, in.dnsmasqDir}, " ")
 	turn, shared, err := in.run().Wait(request)
 	if err != nil {
 		return in.fail(fmt.Errorf("run directory: %w", err))
@@ -156,9 +155,6 @@ func (in *invocation) logChanges(reason string, changes *apply.Changes) {
 	}
 	in.log.Notice(reason + ": " + strings.Join(append(slices.Clone(changes.Plan.Notices), summary...), "; "))
 }
-
-// source is where the state of the members is read.
-func (in *invocation) source() uplink.Source { return uplink.NetifdSource{} }
 
 // logRefused writes the numbered input that iptables-restore refused: its
 // message names only a line.

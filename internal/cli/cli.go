@@ -35,6 +35,8 @@ commands:
   stop      remove everything of ours from the kernel
   status    show members, shares and connections
   explain   tell which way a packet takes, and why
+  import-mwan3 [FILE]
+            print mwan3's configuration (/etc/config/mwan3) as one of ours
   hotplug ACTION [INTERFACE [DEVICE]]
             follow an event, such as ifup wan1; without INTERFACE one that
             concerns all members, such as a new start of the firewall
@@ -90,18 +92,19 @@ type invocation struct {
 type command func(*invocation) int
 
 var commands = map[string]command{
-	"apply":   applyCommand,
-	"plan":    planCommand,
-	"check":   checkCommand,
-	"stop":    stopCommand,
-	"status":  statusCommand,
-	"explain": explainCommand,
-	"hotplug": hotplugCommand,
-	"version": versionCommand,
+	"apply":        applyCommand,
+	"plan":         planCommand,
+	"check":        checkCommand,
+	"stop":         stopCommand,
+	"status":       statusCommand,
+	"explain":      explainCommand,
+	"hotplug":      hotplugCommand,
+	"import-mwan3": importMWAN3Command,
+	"version":      versionCommand,
 }
 
 // maxWords is how many words may stand behind a command, if any.
-var maxWords = map[string]int{"hotplug": 3}
+var maxWords = map[string]int{"hotplug": 3, "import-mwan3": 1}
 
 // errUsage says that the command line was wrong; its text tells how.
 var errUsage = errors.New("usage")

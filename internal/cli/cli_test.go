@@ -20,7 +20,8 @@ func call(t *testing.T, text string, args ...string) (out, messages string, code
 		}
 	}
 	var stdout, stderr bytes.Buffer
-	code = Run(append(args, "--config-dir", dir, "--run-dir", filepath.Join(dir, "run"), "--rt-tables", filepath.Join(dir, "names")), &stdout, &stderr)
+	code = Run(append(args, "--config-dir", dir, "--run-dir", filepath.Join(dir, "run"), "--rt-tables", filepath.Join(dir, "names"),
+		"--dnsmasq-dir", filepath.Join(dir, "dnsmasq")), &stdout, &stderr)
 	return stdout.String(), stderr.String(), code
 }
 
@@ -102,7 +103,7 @@ func TestUsageNamesAll(t *testing.T) {
 			t.Errorf("command %s is missing in the usage", name)
 		}
 	}
-	for _, name := range []string{"config-dir", "run-dir", "rt-tables", "iptables", "log", "uplinks", "config-only", "json"} {
+	for _, name := range []string{"config-dir", "run-dir", "rt-tables", "dnsmasq-dir", "iptables", "log", "uplinks", "config-only", "json"} {
 		if !strings.Contains(usage, "\n  --"+name+" ") {
 			t.Errorf("flag %s is missing in the usage", name)
 		}

@@ -93,19 +93,26 @@ func (in *invocation) current() (*configuration, error) {
 	return cfg, err
 }
 
-// concerns says whether an event can concern a member. upDevices returns the
+// isOf says whether the event is about an interface, or one that its protocol
+// made for it (wwan_4 brings wwan's addresses).
+func (e event) isOf(name string) bool {
+	return e.netInterface == name || strings.HasPrefix(e.netInterface, name+"_")
+}
+
+// concerns says whether an event can concern a member or a rule. upDevices returns the
 // devices of the members that are up.
 func (e event) concerns(cfg *config.Config, upDevices func() ([]string, error)) (bool, error) {
 	members := slices.DeleteFunc(slices.Clone(cfg.Members), func(m config.Member) bool { return !m.Enabled })
 	if e.netInterface == "" {
 		return len(members) > 0, nil
 	}
+	if slices.ContainsFunc(cfg.RuleInterfaces(), e.isOf) {
+		return true, nil
+	}
 	sharing := 0 // members whose IPv6 interface is whichever shares their device
 	for _, m := range members {
 		// A member that is only a device may belong to any interface.
-		// So may a modem's children (wwan_4 brings wwan's addresses).
-		if m.Device != "" || m.Interface == e.netInterface || m.Interface6 == e.netInterface ||
-			strings.HasPrefix(e.netInterface, m.Interface+"_") {
+		if m.Device != "" || e.isOf(m.Interface) || m.Interface6 == e.netInterface {
 			return true, nil
 		}
 		if m.Interface6 == "" {

@@ -18,6 +18,7 @@ func TestEventConcerns(t *testing.T) {
 	}
 	device := []config.Member{{Name: "a", Enabled: true, Device: "vth1"}}
 	off := []config.Member{{Name: "a", Interface: "wan"}}
+	rules := []config.Rule{{Enabled: true, SrcIface: "guest"}, {SrcIface: "iot"}}
 	tests := []struct {
 		name    string
 		members []config.Member
@@ -33,6 +34,9 @@ func TestEventConcerns(t *testing.T) {
 		{"only a device", device, event{"ifdown", "lan", ""}, "vth1", true},
 		{"disabled member", off, event{"ifup", "wan", "eth0"}, "", false},
 		{"disabled member, firewall", off, event{"firewall", "", ""}, "", false},
+		{"interface of a rule", both, event{"ifup", "guest", "br-guest"}, "eth0", true},
+		{"child of a rule's interface", both, event{"ifdown", "guest_6", ""}, "eth0", true},
+		{"interface of a disabled rule", both, event{"ifup", "iot", "br-iot"}, "eth0", false},
 		{"no member", nil, event{"firewall", "", ""}, "", false},
 		{"unnamed IPv6 interface on a member's device", shared, event{"ifup", "wan_6", "eth0"}, "eth0 eth1", true},
 		{"unnamed IPv6 interface of a member that is down", shared, event{"ifup", "wan_6", "eth0"}, "eth1", true},
@@ -42,7 +46,7 @@ func TestEventConcerns(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			up := func() ([]string, error) { return strings.Fields(test.up), nil }
-			got, err := test.event.concerns(&config.Config{Members: test.members}, up)
+			got, err := test.event.concerns(&config.Config{Members: test.members, Rules: rules}, up)
 			if err != nil || got != test.want {
 				t.Errorf("got %v, %v, want %v", got, err, test.want)
 			}

@@ -3,6 +3,7 @@ package cli
 import (
 	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/conntrack"
+	"loadbalance/internal/apply/dnsmasq"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/apply/routing"
@@ -43,9 +44,18 @@ func (in *invocation) openSystem() (*system, error) {
 		Connections: s.connections,
 		Run:         rundir.Dir(in.runDir),
 		NamesDir:    in.rtTables,
+		DNS:         in.dnsServer(),
 		Notice:      in.log.Notice,
 	}
 	return s, nil
+}
+
+// dnsServer is the dnsmasq that fills sets.
+func (in *invocation) dnsServer() dnsmasq.Server {
+	if in.dnsmasqDir != "" {
+		return dnsmasq.Folder{Path: in.dnsmasqDir, Notice: in.log.Notice}
+	}
+	return dnsmasq.OpenWrt{}
 }
 
 func otherBackend(legacy bool) apply.Mangle {

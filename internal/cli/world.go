@@ -7,9 +7,10 @@ import (
 )
 
 // world reads what a plan depends on outside the configuration: where the
-// members stand, and which other programs' sets are there.
+// members stand, which other programs' sets are there, and whether dnsmasq can
+// fill ours.
 func (in *invocation) world(s *system, cfg *configuration) (uplink.State, error) {
-	state, err := in.source().Read(cfg.Members)
+	state, err := uplink.NetifdSource{RuleInterfaces: cfg.RuleInterfaces()}.Read(cfg.Members)
 	if err != nil {
 		return uplink.State{}, fmt.Errorf("uplinks: %w", err)
 	}
@@ -25,6 +26,9 @@ func (in *invocation) world(s *system, cfg *configuration) (uplink.State, error)
 			state.Sets = map[string]string{}
 		}
 		state.Sets[name] = f.String()
+	}
+	if cfg.HasDomains() {
+		state.DomainsRefused = s.DNS.Refusal()
 	}
 	return state, nil
 }

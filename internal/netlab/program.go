@@ -42,6 +42,7 @@ func (p *Program) Command(args ...string) []string {
 		"--config-dir", filepath.Join(p.dir, "config"),
 		"--run-dir", filepath.Join(p.dir, "run"),
 		"--rt-tables", filepath.Join(p.dir, "rt_tables.d"),
+		"--dnsmasq-dir", filepath.Join(p.dir, "dnsmasq.d"),
 		"--iptables", p.lab.options.Backend)...)
 }
 

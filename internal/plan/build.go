@@ -204,7 +204,7 @@ func (b *familyBuilder) sets(user userRules) []Set {
 	sets := append([]Set{{Name: b.localSet(), Entries: b.local()}}, user.sets...)
 	for _, s := range b.config.IPSets {
 		if s.Family == b.family {
-			sets = append(sets, Set{Name: UserSet(s.Name), Entries: withoutCovered(slices.Clone(s.Entries)),
+			sets = append(sets, Set{Name: UserSet(s), Entries: withoutCovered(slices.Clone(s.Entries)),
 				Open: len(s.Domains) > 0})
 		}
 	}

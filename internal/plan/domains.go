@@ -50,7 +50,7 @@ func (b *builder) askedDomains() map[string][]string {
 			continue
 		}
 		for _, name := range s.Domains {
-			asked[name] = append(asked[name], UserSet(s.Name))
+			asked[name] = append(asked[name], UserSet(s))
 		}
 	}
 	return asked
@@ -58,5 +58,5 @@ func (b *builder) askedDomains() map[string][]string {
 
 // planned says whether the set's family is balanced, so that there is a set.
 func (b *builder) planned(s config.IPSet) bool {
-	return slices.ContainsFunc(b.plan.Family(s.Family).Sets, func(set Set) bool { return set.Name == UserSet(s.Name) })
+	return slices.ContainsFunc(b.plan.Family(s.Family).Sets, func(set Set) bool { return set.Name == UserSet(s) })
 }

@@ -10,8 +10,11 @@ import (
 
 // localSet is the set of destinations that never take a turn. Set names are
 // shared by both families in the kernel; both are reserved as names of sections.
-func (b *familyBuilder) localSet() string {
-	if b.family == family.IPv6 {
+func (b *familyBuilder) localSet() string { return LocalSet(b.family) }
+
+// LocalSet is the kernel's name for a family's set of local destinations.
+func LocalSet(f family.Family) string {
+	if f == family.IPv6 {
 		return "lb_local6"
 	}
 	return "lb_local"

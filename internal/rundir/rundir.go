@@ -51,12 +51,31 @@ type Family struct {
 	// Starts are the slots at which the cascades began when they were
 	// written, by chain.
 	Starts map[string]uint64 `json:"starts,omitempty"`
+	// Policies are what the policies have dealt, by name.
+	Policies map[string]Policy `json:"policies,omitempty"`
+	// Dealing are the chains whose counters count on from there, with their
+	// policy.
+	Dealing map[string]string `json:"dealing,omitempty"`
 	// Live are the indices of the members that could carry connections.
 	Live []int `json:"live,omitempty"`
 	// Legacy says which back end holds our chains.
 	Legacy bool `json:"legacy,omitempty"`
 	// CreatedTable says that the nftables table did not exist before us.
 	CreatedTable bool `json:"created_table,omitempty"`
+}
+
+// Policy is what a policy has dealt in one family since the service was
+// started. All is by member chain.
+type Policy struct {
+	// Ended are the connections that went through chains which were written
+	// anew since, so that their counters are gone.
+	Ended map[string]uint64 `json:"ended,omitempty"`
+	// Total is how many connections the policy had dealt when the shares were
+	// planned, Expected how many of them each member should have been dealt.
+	Total    uint64             `json:"total,omitempty"`
+	Expected map[string]float64 `json:"expected,omitempty"`
+	// Shares are the parts of further connections, from 0 to 1.
+	Shares map[string]float64 `json:"shares,omitempty"`
 }
 
 func (d Dir) path(name string) string { return filepath.Join(string(d), name) }

@@ -31,6 +31,7 @@ type Status struct {
 	Problems []string     `json:"problems,omitempty"`
 	Notices  []string     `json:"notices,omitempty"`
 	Members  []Member     `json:"members"`
+	Policies []Policy     `json:"policies"`
 	Uplinks  uplink.State `json:"uplinks"`
 }
 
@@ -55,8 +56,8 @@ type Family struct {
 	Device  string `json:"device,omitempty"`
 	Gateway string `json:"gateway,omitempty"`
 	// Share is the part of new connections that policy 'balanced' deals to
-	// the member, 0 to 1; Dealt is how many it was dealt since the policy was
-	// last written, DealtShare their part of all.
+	// the member, 0 to 1; Dealt is how many it was dealt since the service was
+	// started, DealtShare their part of all.
 	Share      float64 `json:"share"`
 	Dealt      uint64  `json:"dealt"`
 	DealtShare float64 `json:"dealt_share"`
@@ -88,6 +89,7 @@ func New(in Input) Status {
 		Problems: in.Problems,
 		Notices:  in.Changes.Plan.Notices,
 		Members:  []Member{},
+		Policies: in.policies(),
 		Uplinks:  in.Uplinks,
 	}
 	for _, m := range in.Changes.Plan.Members {
@@ -147,16 +149,9 @@ func stateName(s plan.MemberState) string {
 
 // dealt counts what policy 'balanced' has dealt to a member.
 func (in Input) dealt(member string, f family.Family) (count uint64, share float64) {
-	table := in.Actual.Tables[f]
-	if table == nil {
-		return 0, 0
-	}
-	chain := table.Chains[plan.PolicyChain(plan.BalancedPolicy)]
-	if chain == nil || chain.Turns() == 0 {
-		return 0, 0
-	}
-	count = chain.Dealt[plan.MemberChain(member)]
-	return count, float64(count) / float64(chain.Turns())
+	dealt := in.Actual.Dealt(f, plan.BalancedPolicy)
+	count = dealt.Count[plan.MemberChain(member)]
+	return count, part(float64(count), float64(dealt.Total()))
 }
 
 // CountConnections counts live connections by masked mark in both families.
@@ -202,6 +197,9 @@ func (s Status) WriteText(w io.Writer) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
+	if err := s.writePolicies(&text); err != nil {
+		return err
+	}
 	_, err := io.WriteString(w, strings.TrimRight(text.String(), "\n")+"\n")
 	return err
 }
@@ -222,13 +220,9 @@ func (m Member) writeRow(w io.Writer, f family.Family, state *Family) {
 	if state == nil {
 		return
 	}
-	dealt := "-"
-	if state.Dealt > 0 {
-		dealt = fmt.Sprintf("%d (%.1f%%)", state.Dealt, 100*state.DealtShare)
-	}
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f%%\t%s\t%d\n",
 		m.Name, f, state.State, dash(state.Device), dash(state.Gateway), m.Mark, m.Table,
-		m.Metric, m.Weight, 100*state.Share, dealt, state.Connections)
+		m.Metric, m.Weight, 100*state.Share, dealtText(state.Dealt, state.DealtShare), state.Connections)
 }
 
 func dash(text string) string {

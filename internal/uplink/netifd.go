@@ -14,14 +14,18 @@ import (
 // NetifdSource reads the kernel's state as KernelSource does, and asks netifd
 // where the interfaces of members stand: on which device, with which gateway,
 // delegated prefixes and resolvers. netifd is asked once, and only when a
-// member names an interface. Where there is no netifd, the kernel alone is
-// read, with an interface's name taken for a device's.
-type NetifdSource struct{}
+// member or a rule names an interface. Where there is no netifd, the kernel
+// alone is read, with an interface's name taken for a device's.
+type NetifdSource struct {
+	// RuleInterfaces are the interfaces that rules name.
+	RuleInterfaces []string
+}
 
 // Read reads netifd's and the kernel's state and judges every member by them.
 // An error means that one of them could not be read.
-func (NetifdSource) Read(members []config.Member) (State, error) {
-	if !slices.ContainsFunc(members, func(m config.Member) bool { return m.Interface != "" }) {
+func (source NetifdSource) Read(members []config.Member) (State, error) {
+	named := func(m config.Member) bool { return m.Interface != "" }
+	if len(source.RuleInterfaces) == 0 && !slices.ContainsFunc(members, named) {
 		return KernelSource{}.Read(members)
 	}
 	dump, err := dumpInterfaces()
@@ -40,7 +44,9 @@ func (NetifdSource) Read(members []config.Member) (State, error) {
 		return State{}, err
 	}
 	n := &netifd{snapshot: s, interfaces: interfaces, members: members}
-	return n.state(), nil
+	state := n.state()
+	state.Interfaces = n.devices(source.RuleInterfaces)
+	return state, nil
 }
 
 // netifd is the kernel's state with what netifd says of its interfaces.
@@ -82,7 +88,8 @@ func (n *netifd) ipv4Path(m config.Member) *Path {
 // ipv6Path returns nil where nothing speaks of IPv6. Without an interface for
 // IPv6 in the configuration, all interfaces on the same device together make
 // the path: commonly wan has the IPv4 address and wan6, an alias of wan, the
-// rest.
+// rest. Where wan6 is a member of its own, the kernel's IPv6 on the device is
+// that member's alone.
 func (n *netifd) ipv6Path(m config.Member) *Path {
 	k := knowledge{gateway: m.Gateway6, prefixes: m.Prefix6}
 	if m.Interface6 != "" {
@@ -91,8 +98,11 @@ func (n *netifd) ipv6Path(m config.Member) *Path {
 	parts := n.withChildren(m.Interface)
 	device := deviceOfParts(parts)
 	parts = append(parts, n.companions(m, device)...)
-	p := n.path(family.IPv6, m, m.Interface, parts, k)
 	configured := m.Gateway6.IsValid() || len(m.Prefix6) > 0
+	if !configured && !slices.ContainsFunc(parts, (*netifdInterface).speaksIPv6) && n.othersSpeakIPv6(m, device) {
+		return nil
+	}
+	p := n.path(family.IPv6, m, m.Interface, parts, k)
 	if !configured && len(p.Addresses)+len(p.Prefixes) == 0 && len(n.defaults(family.IPv6, device)) == 0 {
 		return nil
 	}
@@ -168,6 +178,17 @@ func deviceOfParts(parts []*netifdInterface) string {
 	return ""
 }
 
+// devices returns the devices of those of the interfaces that have one now.
+func (n *netifd) devices(names []string) map[string]string {
+	devices := map[string]string{}
+	for _, name := range names {
+		if device := deviceOfParts(n.withChildren(name)); device != "" {
+			devices[name] = device
+		}
+	}
+	return devices
+}
+
 // path judges an interface with its parts, the first of which is the one that
 // the configuration names.
 func (n *netifd) path(f family.Family, m config.Member, name string, parts []*netifdInterface, k knowledge) *Path {
@@ -217,6 +238,19 @@ func withoutRepeats(addresses []netip.Addr) []netip.Addr {
 		}
 	}
 	return once
+}
+
+// othersSpeakIPv6 says whether an interface of another member has IPv6 on a
+// device.
+func (n *netifd) othersSpeakIPv6(m config.Member, device string) bool {
+	return slices.ContainsFunc(n.interfaces, func(i netifdInterface) bool {
+		return i.Up && i.L3Device == device && i.speaksIPv6() && n.namedByOther(m, i.Name)
+	})
+}
+
+// speaksIPv6 says whether an interface has anything of IPv6.
+func (i *netifdInterface) speaksIPv6() bool {
+	return len(i.Addresses[family.IPv6])+len(i.Prefixes)+len(i.Defaults[family.IPv6]) > 0
 }
 
 // addressesOfOthers returns the addresses on a device that netifd gave to the

@@ -27,12 +27,15 @@ type State struct {
 	Members []Member `json:"members"`
 	IPv4    Main     `json:"ipv4"`
 	IPv6    Main     `json:"ipv6"`
-	// Interfaces are netifd's interfaces that have a device now, with it, for
-	// rules that name one; nil where there is no netifd.
-	Interfaces map[string]string `json:"interfaces,omitempty"`
+	// Interfaces are the netifd interfaces that rules name and that have a
+	// device now, with it; nil where netifd was not asked or is not there.
+	Interfaces map[string]string `json:"interfaces"`
 	// Sets are the other programs' ipsets that rules name and that are there,
 	// with their family: ipv4 or ipv6.
 	Sets map[string]string `json:"sets,omitempty"`
+	// DomainsRefused says why dnsmasq cannot fill sets with the addresses of
+	// domains; empty if it can, or if no set wants it.
+	DomainsRefused string `json:"domains_refused,omitempty"`
 }
 
 // Main returns the main table and the router's addresses of one family.

@@ -24,6 +24,8 @@ const fileName = "loadbalance.conf"
 type Server interface {
 	// Dirs are the folders from which it reads more of its configuration.
 	Dirs() ([]string, error)
+	// Refusal says why it cannot fill sets; "" if it can.
+	Refusal() string
 	// Restart makes it read them anew.
 	Restart() error
 }
@@ -99,7 +101,9 @@ func Text(domains []plan.Domain) string {
 }
 
 // Run makes the change, and lets dnsmasq read it. The sets must be there: what
-// dnsmasq has in its cache it does not enter later.
+// dnsmasq has in its cache it does not enter later. When dnsmasq cannot be
+// restarted, our files go: they may be the reason, and the next run shall try
+// again.
 func Run(c Change, s Server) error {
 	if c.Empty() {
 		return nil
@@ -109,7 +113,16 @@ func Run(c Change, s Server) error {
 			return err
 		}
 	}
-	return s.Restart()
+	err := s.Restart()
+	if err == nil {
+		return nil
+	}
+	for path, text := range c {
+		if text != "" {
+			err = errors.Join(err, os.Remove(path))
+		}
+	}
+	return err
 }
 
 func write(path, text string) error {

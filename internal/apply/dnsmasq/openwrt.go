@@ -20,7 +20,7 @@ const (
 	// or what the user has set.
 	generated = "/var/etc/dnsmasq.conf.*"
 	// fallback is the folder where dnsmasq has not been started yet.
-	fallback = "/tmp/dnsmasq.d"
+	fallback   = "/tmp/dnsmasq.d"
 	initScript = "/etc/init.d/dnsmasq"
 	// restartTimeout is far above what a restart takes, some 2 s on a slow
 	// router with long block lists.
@@ -61,15 +61,24 @@ func dirsIn(configurations []string) ([]string, error) {
 	return dirs, nil
 }
 
+// Refusal also refuses where dnsmasq is not there as OpenWrt has it: nobody
+// would read our file.
+func (OpenWrt) Refusal() string {
+	if _, err := os.Stat(initScript); err != nil {
+		return initScript + " is not there"
+	}
+	return refusal()
+}
+
 // Restart starts dnsmasq anew. A reload would not do: the script's reload sends
 // SIGHUP, upon which dnsmasq reads its hosts files, but not its configuration.
 func (OpenWrt) Restart() error {
-	if _, err := os.Stat(initScript); err != nil {
-		return fmt.Errorf("dnsmasq has to be restarted, but cannot be: %w", err)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), restartTimeout)
 	defer cancel()
-	if output, err := exec.CommandContext(ctx, initScript, "restart").CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(ctx, initScript, "restart")
+	// The pipe may be held open by a child of a killed script.
+	cmd.WaitDelay = time.Second
+	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s restart: %w: %s", initScript, err, bytes.TrimSpace(output))
 	}
 	return nil
@@ -91,19 +100,22 @@ func (f Folder) Restart() error {
 	return nil
 }
 
-// Refusal says why the dnsmasq that is installed cannot fill sets; "" if it
-// can. A dnsmasq that cannot would not even start with our file.
-func Refusal() (string, error) {
+// Refusal goes by the dnsmasq on the PATH.
+func (Folder) Refusal() string { return refusal() }
+
+// refusal asks the dnsmasq that is installed. One that cannot fill sets would
+// not even start with our file.
+func refusal() string {
 	ctx, cancel := context.WithTimeout(context.Background(), versionTimeout)
 	defer cancel()
 	output, err := exec.CommandContext(ctx, "dnsmasq", "--version").Output()
 	if errors.Is(err, exec.ErrNotFound) {
-		return "dnsmasq is not installed", nil
+		return "dnsmasq is not installed"
 	}
 	if err != nil {
-		return "", fmt.Errorf("dnsmasq --version: %w", err)
+		return fmt.Sprintf("dnsmasq --version fails: %v", err)
 	}
-	return refusalIn(string(output)), nil
+	return refusalIn(string(output))
 }
 
 // refusalIn looks through the options that dnsmasq was compiled with, which

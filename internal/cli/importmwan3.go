@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"loadbalance/internal/mwan3"
+	"loadbalance/internal/uci"
+)
+
+// mwan3ConfigName is mwan3's file in --config-dir.
+const mwan3ConfigName = "mwan3"
+
+// importMWAN3Command prints mwan3's configuration as one of ours. It changes
+// nothing.
+func importMWAN3Command(in *invocation) int {
+	path := filepath.Join(in.configDir, mwan3ConfigName)
+	if len(in.words) > 0 {
+		path = in.words[0]
+	}
+	file, err := readMWAN3(path)
+	if err != nil {
+		in.log.Error(fmt.Sprintf("import-mwan3: %v", err))
+		return exitUsage
+	}
+	result, err := mwan3.Convert(file)
+	if err != nil {
+		return in.fail(fmt.Errorf("import-mwan3: %w", err))
+	}
+	if _, err := io.WriteString(in.out, result.Text); err != nil {
+		return in.fail(fmt.Errorf("import-mwan3: %w", err))
+	}
+	if result.Notes > 0 {
+		in.log.Notice(fmt.Sprintf("import-mwan3: what is different or was left out stands behind 'NOTE:' in the result (%d times)", result.Notes))
+	}
+	return exitDone
+}
+
+// readMWAN3 reads a file that need not be called as configurations are: people
+// keep copies.
+func readMWAN3(path string) (*uci.File, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return uci.Parse(filepath.Base(path), text)
+}

@@ -1,0 +1,187 @@
+package mwan3
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+)
+
+// Defaults of mwan3track that are written out where ours differ.
+const (
+	defaultTimeout         = "4"  // seconds
+	defaultInterval        = "10" // seconds
+	defaultDown            = "5"
+	defaultUp              = "5"
+	defaultSize            = "56"
+	defaultMaxTTL          = "60"
+	defaultFailureLatency  = "1000" // ms
+	defaultRecoveryLatency = "500"
+	defaultFailureLoss     = "40" // percent
+	defaultRecoveryLoss    = "10"
+)
+
+// healthOptions are all options of an interface that mwan3track reads.
+var healthOptions = []string{"initial_state", "track_method", "httping_ssl", "reliability", "count", "timeout",
+	"interval", "down", "up", "size", "max_ttl", "failure_interval", "recovery_interval", "keep_failure_interval",
+	"check_quality", "failure_latency", "recovery_latency", "failure_loss", "recovery_loss"}
+
+// readHealth converts what says how an interface is watched. Without targets
+// it is always online, in mwan3 as here, and the other options mean nothing.
+func (c *converter) readHealth(s *source, out *section, family string) {
+	targets := trackIPs(s, out, family)
+	if targets == 0 {
+		for _, name := range healthOptions {
+			s.asked[name] = true
+		}
+		return
+	}
+	if state := s.value("initial_state"); state != "" {
+		out.option("initial_state", state)
+	}
+	readMethod(s, out, family)
+	readReliability(s, out, targets)
+	readTiming(s, out)
+	readQuality(s, out)
+	readPacket(s, out)
+}
+
+// trackIPs carries over the targets and returns their number. A target of the
+// other family never answered mwan3.
+func trackIPs(s *source, out *section, family string) int {
+	var kept []string
+	for _, target := range s.words("track_ip") {
+		address, err := netip.ParseAddr(target)
+		switch {
+		case slices.Contains(kept, target):
+			out.note("a second track_ip %s is left out", quote(target))
+		case err != nil:
+			out.note("track_ip %s is left out: only addresses can be asked", quote(target))
+		case address.Is4() != (family == "ipv4"):
+			out.note("track_ip %s is left out: it never answered, since the interface is %s", quote(target), family)
+		default:
+			kept = append(kept, target)
+			out.list("track_ip", target)
+		}
+	}
+	return len(kept)
+}
+
+// readMethod converts the kind of probe.
+func readMethod(s *source, out *section, family string) {
+	method, ssl := s.value("track_method"), s.is1("httping_ssl")
+	switch method {
+	case "", "ping":
+		return
+	case "arping", "nping-arp":
+		out.option("track_method", "arp")
+		if family == "ipv6" {
+			out.note("track_method %s works with IPv4 only", quote(method))
+		}
+	case "nslookup":
+		out.option("track_method", "dns")
+	case "httping":
+		port := "80"
+		if ssl {
+			port = "443"
+		}
+		out.note("track_method 'httping' is here a TCP connection to port %s; for a web page see track_method 'http' and track_url", port)
+		out.option("track_method", "tcp")
+		out.option("track_port", port)
+	case "nping-tcp":
+		out.option("track_method", "tcp")
+		out.option("track_port", "80") // nping's
+	default:
+		// Also nping-icmp, which is a ping. A UDP probe says little: a
+		// target that is alive need not answer.
+		if method != "nping-icmp" {
+			out.note("track_method %s has no counterpart: 'ping' is used", quote(method))
+		}
+		return
+	}
+}
+
+// readReliability keeps the number of targets that must answer within what
+// there is.
+func readReliability(s *source, out *section, targets int) {
+	n, ok := s.number("reliability", 1)
+	switch {
+	case !ok || n < 1:
+		out.note("reliability %s is left out: it is no number from 1 on", quote(s.value("reliability")))
+	case n > targets:
+		out.note("reliability %d is more than there are targets, so mwan3 never found the interface online; here all %d must answer", n, targets)
+		out.option("reliability", strconv.Itoa(targets))
+	case n > 1:
+		out.option("reliability", strconv.Itoa(n))
+	}
+	if count := s.value("count"); count != "" && count != "1" {
+		out.note("count %s is left out: each probe is one packet", quote(count))
+	}
+}
+
+// readTiming carries over how often a target is asked, and how often it must
+// fail. These four make sense only together: where any is set, the others are
+// mwan3's defaults; where none is, they are ours, which find a dead line in 3
+// seconds instead of a minute.
+func readTiming(s *source, out *section) {
+	options := []struct{ name, otherwise string }{
+		{"interval", defaultInterval}, {"timeout", defaultTimeout}, {"down", defaultDown}, {"up", defaultUp},
+	}
+	given := false
+	for _, o := range options {
+		given = s.value(o.name) != "" || given
+	}
+	if given {
+		for _, o := range options {
+			out.option(o.name, orDefault(s.value(o.name), o.otherwise))
+		}
+	} else {
+		out.remark("Asked every 0.5 s (mwan3: every 10 s), so that a dead line is found in 3 s.")
+	}
+	normal := orDefault(s.value("interval"), defaultInterval)
+	for _, name := range []string{"failure_interval", "recovery_interval"} {
+		if text := s.value(name); text != "" && text != normal {
+			out.note("%s %s is left out: the interval is the same in every state", name, quote(text))
+		}
+	}
+	if s.is1("keep_failure_interval") {
+		out.note("keep_failure_interval is left out: the interval is the same in every state")
+	}
+}
+
+// readQuality carries over the limits of loss and latency. mwan3 looks at them
+// only with check_quality, and we always do: without it they are switched off.
+func readQuality(s *source, out *section) {
+	limits := []struct{ name, otherwise string }{
+		{"failure_latency", defaultFailureLatency}, {"recovery_latency", defaultRecoveryLatency},
+		{"failure_loss", defaultFailureLoss}, {"recovery_loss", defaultRecoveryLoss},
+	}
+	checked := s.is1("check_quality")
+	for _, limit := range limits {
+		given := s.value(limit.name)
+		if checked {
+			out.option(limit.name, orDefault(given, limit.otherwise))
+		}
+	}
+	if checked {
+		out.remark("Loss and latency are judged over the last 60 probes (option window), in mwan3 over the packets of one probe.")
+		return
+	}
+	out.option("failure_latency", "0")
+	out.option("failure_loss", "0")
+}
+
+// readPacket mentions what cannot be said of the packets of a probe.
+func readPacket(s *source, out *section) {
+	for _, o := range []struct{ name, usual string }{{"size", defaultSize}, {"max_ttl", defaultMaxTTL}} {
+		if text := s.value(o.name); text != "" && text != o.usual {
+			out.note("%s %s is left out: it cannot be chosen", o.name, quote(text))
+		}
+	}
+}
+
+func orDefault(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}

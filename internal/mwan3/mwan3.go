@@ -1,0 +1,144 @@
+// Package mwan3 turns a configuration of mwan3 into one of ours that gives the
+// same routing. What cannot be carried over, and what mwan3 itself did not do
+// although its file asks for it, stands in the result as a comment.
+//
+// It follows mwan3 2.12: lib/mwan3/mwan3.sh for interfaces, members, policies
+// and rules, usr/sbin/mwan3track for health. Differences that are decided here:
+//
+//   - An interface becomes a member, always one of its own. A pair such as wan
+//     and wan6 on one line is not joined into a member with interface6: mwan3
+//     judges the two by targets of their own, and a member has one verdict, so
+//     IPv4 that is dead would hide behind IPv6 that answers.
+//   - Sections `member` have no counterpart; what they say stands in the
+//     policies' lists.
+//   - What mwan3 did with a rule counts, not what its author may have meant: a
+//     rule that mwan3 left out is commented out. A rule that mwan3 widened
+//     (a port without a protocol) is commented out as well, since nobody can
+//     have wanted that.
+//   - mwan3 leaves traffic that no rule matches to the main table; here it
+//     would be dealt out by 'balanced'. A last rule keeps mwan3's way.
+package mwan3
+
+import (
+	"fmt"
+	"strings"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/uci"
+)
+
+// Result is a converted configuration.
+type Result struct {
+	// Text is the content of /etc/config/loadbalance. It has no errors.
+	Text string
+	// Notes is the number of comments in it that tell of a difference.
+	Notes int
+}
+
+// converter holds what is known while a file is converted.
+type converter struct {
+	out *document
+	// logging is the global switch without which no rule logs.
+	logging bool
+	// members are the interfaces by their name in mwan3.
+	members map[string]member
+	// uses are the sections `member` by name.
+	uses map[string]*source
+	// policies are all policies by name.
+	policies map[string]policy
+	// onlyIPv4 are the policies without a live member for IPv6.
+	onlyIPv4 []string
+	// names are the names that are taken in the result.
+	names map[string]bool
+}
+
+// Convert converts a configuration of mwan3. An error means a defect of this
+// package: what it made has errors of its own.
+func Convert(file *uci.File) (Result, error) {
+	c := &converter{
+		out:      &document{},
+		members:  make(map[string]member),
+		uses:     make(map[string]*source),
+		policies: make(map[string]policy),
+		names:    make(map[string]bool),
+	}
+	c.out.header = []string{
+		"Converted from the configuration '" + file.Name + "' of mwan3. Lines with " + noteMark,
+		"tell what is different here, or was left out, and why.",
+	}
+	c.readGlobals(file)
+	each(file, "interface", c.readInterface)
+	each(file, "member", c.readUse)
+	each(file, "policy", c.readPolicy)
+	each(file, "rule", c.readRule)
+	c.reportOthers(file)
+	c.noteFamilies()
+	// What takes all traffic is known when all rules are settled.
+	if err := c.out.settle(); err != nil {
+		return Result{}, err
+	}
+	c.leaveTheRest()
+	if err := c.out.settle(); err != nil {
+		return Result{}, err
+	}
+	return Result{Text: c.out.String(), Notes: c.out.notes()}, nil
+}
+
+// each calls f for every section of a type.
+func each(file *uci.File, kind string, f func(*source)) {
+	for _, s := range file.Sections {
+		if s.Type == kind {
+			f(newSource(s))
+		}
+	}
+}
+
+// reportOthers mentions sections that mwan3 does not know either.
+func (c *converter) reportOthers(file *uci.File) {
+	known := map[string]bool{"globals": true, "interface": true, "member": true, "policy": true, "rule": true}
+	for _, s := range file.Sections {
+		if !known[s.Type] {
+			c.out.note("section %s of type %s is left out: mwan3 does not know that type", quote(s.Label()), quote(s.Type))
+		}
+	}
+}
+
+// noteFamilies tells where IPv6 is treated in another way.
+func (c *converter) noteFamilies() {
+	for _, m := range c.members {
+		if m.family == "ipv6" && m.enabled {
+			c.out.note("IPv6 from a provider's own prefix leaves by that provider's line, before any rule is asked; " +
+				"the router's own IPv6 connections take the main table")
+			break
+		}
+	}
+	if len(c.onlyIPv4) > 0 {
+		c.out.note("no IPv6 uplink is enabled in: %s. mwan3 refuses (last_resort) the IPv6 that a rule gives to such a policy; "+
+			"here it takes the IPv6 of the members' lines, unless that is a member of its own", strings.Join(c.onlyIPv4, ", "))
+	}
+}
+
+// newName gives a section its name in the result: its old one, unless that is
+// too long here, reserved or taken.
+func (c *converter) newName(kind, name string) string {
+	candidate := name
+	for i := 2; c.names[candidate] || !accepted(kind, candidate); i++ {
+		suffix := fmt.Sprintf("_%d", i)
+		candidate = name[:min(len(name), maxName-len(suffix))] + suffix
+	}
+	c.names[candidate] = true
+	return candidate
+}
+
+// maxName is the longest name that sections have here (DESIGN section 4).
+const maxName = 32
+
+// accepted asks the configuration whether it takes a name.
+func accepted(kind, name string) bool {
+	file, err := uci.Parse("name", []byte("config "+kind+" "+quoteUCI(name)+"\n"))
+	if err != nil {
+		return false
+	}
+	_, problems := config.Read(file)
+	return !problems.HasErrors()
+}

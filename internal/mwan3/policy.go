@@ -1,0 +1,213 @@
+package mwan3
+
+import (
+	"fmt"
+	"slices"
+)
+
+// policy is what became of a policy.
+type policy struct {
+	name string // in the result
+	// insteadOf is what rules use in place of a policy that has no member
+	// at all: its last resort.
+	insteadOf string
+	tooLong   bool
+}
+
+// maxChainName is the longest name of a rule or policy that mwan3 applies.
+const maxChainName = 15
+
+// readUse remembers a section `member`.
+func (c *converter) readUse(s *source) {
+	if !s.Anonymous {
+		c.uses[s.Name] = s
+	}
+}
+
+// readPolicy converts a policy with the members of its list.
+func (c *converter) readPolicy(s *source) {
+	if s.Anonymous {
+		c.out.note("policy %s is left out: it has no name, so no rule can use it", quote(s.Label()))
+		return
+	}
+	p := policy{name: c.newName("policy", s.Name), tooLong: len(s.Name) > maxChainName}
+	out := c.out.add("policy", p.name)
+	if p.name != s.Name {
+		out.note("its name in mwan3 was %s, which cannot be that of a policy", quote(s.Name))
+	}
+	if p.tooLong {
+		out.note("mwan3 never applied it, since its name has more than %d characters; here it works", maxChainName)
+	}
+	shares := c.shares(s, out)
+	for _, share := range shares {
+		out.list("use_member", fmt.Sprintf("%s weight=%d metric=%d", share.member.name, share.weight, share.metric))
+	}
+	resort := lastResort(s, out)
+	if len(shares) == 0 {
+		out.leaveOut("it has no member, and a policy without members would have all of them; rules use its last_resort '%s' instead", resort)
+		p.insteadOf = resort
+	}
+	if lacksIPv6(shares) {
+		c.onlyIPv4 = append(c.onlyIPv4, p.name)
+	}
+	s.mentionRest(out)
+	c.policies[s.Name] = p
+}
+
+// lastResort carries over what a policy does without a live member. mwan3 takes
+// every word that it does not know for 'unreachable'.
+func lastResort(s *source, out *section) string {
+	resort := orDefault(s.value("last_resort"), "unreachable")
+	if !slices.Contains([]string{"unreachable", "blackhole", "default"}, resort) {
+		out.note("last_resort %s is none that mwan3 knows; it takes 'unreachable'", quote(resort))
+		resort = "unreachable"
+	}
+	out.option("last_resort", resort)
+	return resort
+}
+
+// lacksIPv6 says whether a policy has a live member for IPv4, but none for IPv6.
+func lacksIPv6(shares []share) bool {
+	live := make(map[string]bool)
+	for _, s := range shares {
+		live[s.member.family] = live[s.member.family] || s.member.enabled
+	}
+	return live["ipv4"] && !live["ipv6"]
+}
+
+// share is a member's part in a policy.
+type share struct {
+	member         member
+	weight, metric int
+}
+
+// shares folds the members of a policy's list.
+func (c *converter) shares(s *source, out *section) []share {
+	var shares []share
+	for _, name := range s.words("use_member") {
+		next, problem := c.share(name, out)
+		if problem != "" {
+			out.note("use_member %s is left out: %s", quote(name), problem)
+			continue
+		}
+		shares = join(shares, next, out)
+	}
+	shares = withoutZeroWeights(shares, out)
+	fitMetrics(shares, out)
+	fitWeights(shares, out)
+	return shares
+}
+
+// Limits of a member's place in a policy: mwan3 leaves out metrics above the
+// first, and our configuration takes no metric above it either, and no weight
+// above the second.
+const (
+	maxMetric = 256
+	maxWeight = 1000
+)
+
+// share looks up a member by the name that mwan3 has for it. A problem is a
+// reason for which mwan3 leaves it out.
+func (c *converter) share(name string, out *section) (share, string) {
+	use, ok := c.uses[name]
+	if !ok {
+		return share{}, "there is no such member; mwan3 ignored it"
+	}
+	m, ok := c.members[use.value("interface")]
+	if !ok {
+		return share{}, fmt.Sprintf("there is no interface %s; mwan3 ignored it", quote(use.value("interface")))
+	}
+	metric, metricOK := use.number("metric", 1)
+	weight, weightOK := use.number("weight", 1)
+	switch {
+	case !metricOK || metric > maxMetric:
+		return share{}, fmt.Sprintf("metric %s is no number up to %d; mwan3 ignored it", quote(use.value("metric")), maxMetric)
+	case !weightOK:
+		return share{}, fmt.Sprintf("weight %s is no whole number", quote(use.value("weight")))
+	}
+	use.mentionRest(out)
+	return share{m, weight, metric}, ""
+}
+
+// join adds a member to the others. One that is there twice has the lower of
+// its metrics, and the sum of its weights where both are the same, as in mwan3.
+func join(shares []share, next share, out *section) []share {
+	i := slices.IndexFunc(shares, func(s share) bool { return s.member == next.member })
+	if i < 0 {
+		return append(shares, next)
+	}
+	out.note("member '%s' was there twice, which counts once: with the lower metric, or with the sum of the weights", next.member.name)
+	switch first := &shares[i]; {
+	case next.metric < first.metric:
+		*first = next
+	case next.metric == first.metric:
+		first.weight += next.weight
+	}
+	return shares
+}
+
+// withoutZeroWeights leaves out members of weight 0, for which mwan3 divides by
+// zero or never chooses them, unless they are alone in their tier: mwan3 does
+// not look at the weight of a tier's first member.
+func withoutZeroWeights(shares []share, out *section) []share {
+	var kept []share
+	for _, s := range shares {
+		alone := !slices.ContainsFunc(shares, func(other share) bool {
+			return other.member != s.member && other.metric == s.metric && other.member.family == s.member.family
+		})
+		switch {
+		case s.weight > 0:
+		case alone:
+			s.weight = 1
+		default:
+			out.note("use_member of '%s' is left out: its weight is 0, with which mwan3 never chose it or did not even start", s.member.name)
+			continue
+		}
+		kept = append(kept, s)
+	}
+	return kept
+}
+
+// fitMetrics lets metrics begin with 1. Only their order counts.
+func fitMetrics(shares []share, out *section) {
+	if !slices.ContainsFunc(shares, func(s share) bool { return s.metric == 0 }) {
+		return
+	}
+	var order []int
+	for _, s := range shares {
+		order = append(order, s.metric)
+	}
+	slices.Sort(order)
+	order = slices.Compact(order)
+	for i := range shares {
+		shares[i].metric = slices.Index(order, shares[i].metric) + 1
+	}
+	out.note("metrics are counted from 1 here")
+}
+
+// fitWeights scales weights down to what our configuration takes.
+func fitWeights(shares []share, out *section) {
+	largest, divisor := 0, 0
+	for _, s := range shares {
+		largest, divisor = max(largest, s.weight), greatestCommonDivisor(s.weight, divisor)
+	}
+	if largest <= maxWeight {
+		return
+	}
+	for i := range shares {
+		w := shares[i].weight / divisor
+		if largest/divisor > maxWeight {
+			// In floating point, since the product may not fit an int.
+			w = max(1, int(float64(shares[i].weight)/float64(largest)*maxWeight+0.5))
+		}
+		shares[i].weight = w
+	}
+	out.note("weights up to %d are scaled to %d at most", largest, maxWeight)
+}
+
+func greatestCommonDivisor(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}

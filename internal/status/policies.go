@@ -1,0 +1,117 @@
+package status
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
+)
+
+// Policy tells what a policy has dealt.
+type Policy struct {
+	Name    string         `json:"name"`
+	Members []PolicyMember `json:"members"`
+}
+
+// PolicyMember is a member's part in a policy.
+type PolicyMember struct {
+	Name string       `json:"name"`
+	IPv4 *PolicyShare `json:"ipv4,omitempty"`
+	IPv6 *PolicyShare `json:"ipv6,omitempty"`
+}
+
+// PolicyShare is a member's part in a policy in one family. All shares are
+// from 0 to 1.
+type PolicyShare struct {
+	// Share is the part of new connections that the member is dealt now.
+	Share float64 `json:"share"`
+	// Dealt is how many it was dealt since the service was started, by this
+	// policy and by the sticky rules that use it, DealtShare their part of
+	// all, and ExpectedShare what that should be by the shares that were in
+	// force when the connections came.
+	Dealt         uint64  `json:"dealt"`
+	DealtShare    float64 `json:"dealt_share"`
+	ExpectedShare float64 `json:"expected_share"`
+}
+
+func (in Input) policies() []Policy {
+	policies := []Policy{}
+	for _, p := range in.Changes.Plan.Policies {
+		policy := Policy{Name: p.Name, Members: []PolicyMember{}}
+		ipv4, ipv6 := in.shares(p, family.IPv4), in.shares(p, family.IPv6)
+		for i, m := range p.Members {
+			policy.Members = append(policy.Members, PolicyMember{Name: m.Name, IPv4: ipv4[i], IPv6: ipv6[i]})
+		}
+		policies = append(policies, policy)
+	}
+	return policies
+}
+
+// shares are the members' parts in one family; nil for a member that has none
+// and never had.
+func (in Input) shares(p plan.Policy, f family.Family) []*PolicyShare {
+	dealt := in.Actual.Dealt(f, p.Name)
+	expected := 0.0
+	for _, n := range dealt.Expected {
+		expected += n
+	}
+	shares := make([]*PolicyShare, len(p.Members))
+	for i, m := range p.Members {
+		chain := plan.MemberChain(m.Name)
+		share := PolicyShare{
+			Share:         m.Share(f),
+			Dealt:         dealt.Count[chain],
+			DealtShare:    part(float64(dealt.Count[chain]), float64(dealt.Total())),
+			ExpectedShare: part(dealt.Expected[chain], expected),
+		}
+		if f == family.IPv4 || share != (PolicyShare{}) {
+			shares[i] = &share
+		}
+	}
+	return shares
+}
+
+// part returns the part that n is of all; 0 of nothing.
+func part(n, all float64) float64 {
+	if all == 0 {
+		return 0
+	}
+	return n / all
+}
+
+// writePolicies prints a row for each member of a policy and family.
+func (s Status) writePolicies(w io.Writer) error {
+	if len(s.Policies) == 0 {
+		return nil
+	}
+	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(table, "\nPOLICY\tMEMBER\tFAMILY\tSHARE\tDEALT\tEXPECTED")
+	for _, p := range s.Policies {
+		for _, m := range p.Members {
+			writeShare(table, p.Name, m.Name, family.IPv4, m.IPv4)
+			writeShare(table, p.Name, m.Name, family.IPv6, m.IPv6)
+		}
+	}
+	return table.Flush()
+}
+
+func writeShare(w io.Writer, policy, member string, f family.Family, s *PolicyShare) {
+	if s == nil {
+		return
+	}
+	expected := "-"
+	if s.ExpectedShare > 0 {
+		expected = fmt.Sprintf("%.1f%%", 100*s.ExpectedShare)
+	}
+	fmt.Fprintf(w, "%s\t%s\t%s\t%.1f%%\t%s\t%s\n", policy, member, f, 100*s.Share, dealtText(s.Dealt, s.DealtShare), expected)
+}
+
+// dealtText writes a number of connections with their part of all.
+func dealtText(dealt uint64, share float64) string {
+	if dealt == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d (%.1f%%)", dealt, 100*share)
+}
