@@ -51,6 +51,11 @@ var icmpTypes = map[string]families{
 	"unknown-option":             onlyIPv6,
 }
 
+// everyICMPType stands for all types in the IPv4 match of iptables
+// (icmp_type_code_match in net/ipv4/netfilter/ip_tables.c). As a type it is
+// reserved (IANA).
+const everyICMPType = 255
+
 // parseICMPType reads a type's name, its number, or "type/code".
 func parseICMPType(text string) (string, error) {
 	if _, known := icmpTypes[text]; known {
@@ -61,6 +66,9 @@ func parseICMPType(text string) (string, error) {
 		number, err := strconv.ParseUint(part, 10, 8)
 		if err != nil || i > 1 {
 			return "", fmt.Errorf("%s is not an ICMP type%s", quote(text), didYouMean(text, slices.Sorted(maps.Keys(icmpTypes))))
+		}
+		if i == 0 && number == everyICMPType {
+			return "", fmt.Errorf("%s is no type: iptables would match every type, which option 'proto' alone does", quote(text))
 		}
 		parts[i] = strconv.FormatUint(number, 10)
 	}

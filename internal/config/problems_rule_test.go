@@ -81,6 +81,9 @@ var ruleProblemCases = []problemCase{
 	{"icmp_type number", rule("option proto icmp", "option icmp_type 256"), []string{
 		`error loadbalance:3: rule 'r': option 'icmp_type': '256' is not an ICMP type`,
 	}},
+	{"icmp_type of all", rule("option proto icmp", "option icmp_type 255"), []string{
+		`error loadbalance:3: rule 'r': option 'icmp_type': '255' is no type: iptables would match every type, which option 'proto' alone does`,
+	}},
 	{"icmp_type family", rule("option proto icmp", "option icmp_type packet-too-big"), []string{
 		`error loadbalance:3: rule 'r': option 'icmp_type' is ipv6, but option 'proto' is ipv4`,
 	}},

@@ -159,8 +159,8 @@ func (b *ruleBuilder) inDevice() (string, error) {
 // setName is the kernel's name for a set that a rule names: one of ours, or
 // one that another program makes and that is there.
 func (b *ruleBuilder) setName(name string) (string, error) {
-	if b.config.IPSet(name) != nil {
-		return UserSet(name), nil
+	if set := b.config.IPSet(name); set != nil {
+		return UserSet(*set), nil
 	}
 	if there, known := b.uplinks.Sets[name]; !known || there != b.family.String() {
 		return "", fmt.Errorf("there is no set '%s' for %s now", name, b.family)
@@ -387,8 +387,17 @@ func (b *ruleBuilder) stick(chain *Chain) {
 // terminating zero (linux/netfilter/ipset/ip_set.h).
 const maxSetName = 31
 
-// UserSet is the kernel's name for a set of the configuration.
-func UserSet(name string) string { return fitName("lb_", name, maxSetName) }
+// UserSet is the kernel's name for a set of the configuration. The families
+// have different ones: a set that a rule names can be neither destroyed nor
+// swapped with one of the other family, so a set whose family is changed in the
+// configuration must be a new one.
+func UserSet(s config.IPSet) string {
+	const ipv6Suffix = ".6" // no name in the configuration has a dot
+	if s.Family == family.IPv6 {
+		return fitName("lb_", s.Name, maxSetName-len(ipv6Suffix)) + ipv6Suffix
+	}
+	return fitName("lb_", s.Name, maxSetName)
+}
 
 // ruleSet is the kernel's name for a set that a rule needs.
 func (b *ruleBuilder) ruleSet(suffix string) string {
