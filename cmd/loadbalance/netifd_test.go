@@ -100,3 +100,38 @@ func TestNetifdDoesNotAnswer(t *testing.T) {
 	}
 	r.expectSame("an answer that is none", before, r.dump())
 }
+
+// TestNewAddressAndGateway changes the address and the gateway of an interface
+// and then deletes it.
+func TestNewAddressAndGateway(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		n := startNetifd(t)
+		r := newRouter(t, backend, netlab.Options{Uplinks: 2}, "config member 'dsl'\nconfig member 'lte'\n")
+		first, second := onUplink("dsl", r.lab.Uplink(1)), onUplink("lte", r.lab.Uplink(2))
+		n.answer(first, second)
+		r.must("apply")
+
+		u := r.lab.Uplink(2)
+		r.sh("ip address del " + u.Address.String() + " dev " + u.Device + "; ip address add 198.18.2.77/24 dev " + u.Device)
+		moved := strings.NewReplacer(u.Address.Addr().String(), "198.18.2.77", u.Gateway.String(), "198.18.2.9").Replace(second)
+		n.answer(first, moved)
+		r.must("apply")
+		if routes := r.sh("ip route show table 302"); !strings.Contains(routes, "default via 198.18.2.9 dev wan2") {
+			t.Errorf("table 302 after the change:\n%s", routes)
+		}
+		if rules := r.sh("ip rule show priority 9502"); !strings.Contains(rules, "from 198.18.2.77 lookup 302") ||
+			strings.Contains(rules, u.Address.Addr().String()) {
+			t.Errorf("rules after the change:\n%s", rules)
+		}
+
+		n.answer(first)
+		_, messages, code := r.call("apply")
+		if code != 0 || !strings.Contains(messages, "member 'lte' is left out: interface 'lte' does not exist in /etc/config/network, or is disabled there") {
+			t.Errorf("deleted: exit code %d, messages %q", code, messages)
+		}
+		expectShares(t, r.lab.Connect(netlab.Traffic{Count: 30}), 0, 30, 0)
+		if again := r.must("apply"); again != "" {
+			t.Errorf("a second apply changes %s", again)
+		}
+	})
+}
