@@ -123,6 +123,12 @@ func scaledDown(weights []int) []int {
 		slots[i], remainders[i] = w*free/sum, w*free%sum
 		left -= slots[i]
 	}
+	giveRest(slots, remainders, left)
+	return slots
+}
+
+// giveRest gives what is left to those with the largest remainders, one each.
+func giveRest(slots, remainders []int, left int) {
 	for ; left > 0; left-- {
 		best := 0
 		for i := range remainders {
@@ -133,7 +139,6 @@ func scaledDown(weights []int) []int {
 		slots[best]++
 		remainders[best] = -1
 	}
-	return slots
 }
 
 // smoothOrder spreads every member's turns evenly over one block, as nginx's

@@ -111,15 +111,6 @@ func slotQuotas(members []config.PolicyMember) []int {
 		remainder[i] = m.Weight * sourceSlots % sum
 		left -= quota[i]
 	}
-	for ; left > 0; left-- {
-		best := 0
-		for i := range remainder {
-			if remainder[i] > remainder[best] {
-				best = i
-			}
-		}
-		quota[best]++
-		remainder[best] = -1
-	}
+	giveRest(quota, remainder, left)
 	return quota
 }
