@@ -346,8 +346,9 @@ func randomDraw(targets []string, weights []int) []Rule {
 }
 
 // lastResort is what a policy without a live member does. Taking the main
-// table is not saved either: the connection is dealt anew when a member is
-// back.
+// table is not saved either, so that the connection can be dealt anew when a
+// member is back; unless an answer came in by an uplink before, which gives it
+// that uplink's mark.
 func (b *familyBuilder) lastResort(p config.Policy) Rule {
 	switch p.LastResort {
 	case config.LastUnreachable:

@@ -34,9 +34,9 @@ type Target interface {
 	Args() string
 }
 
-// The conditions. Each writes itself as iptables takes it; none needs a
-// module that iptables-mod-conntrack-extra, iptables-mod-ipopt and the base
-// package do not bring.
+// The conditions. Each writes itself as iptables takes it; none needs a module
+// that the base package and iptables-mod-conntrack-extra, -ipopt and -cluster do
+// not bring.
 type (
 	// InDevice holds for packets that came in by a device.
 	InDevice string
