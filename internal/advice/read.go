@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/vishvananda/netlink/nl"
@@ -13,6 +14,7 @@ import (
 
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/family"
+	"loadbalance/internal/order"
 	"loadbalance/internal/uci"
 )
 
@@ -37,11 +39,23 @@ func ReadFiles(configDir string) (Files, error) {
 
 // bootLink returns the link that starts a program at boot, "" for none.
 func bootLink(dir, program string) (string, error) {
-	links, err := filepath.Glob(filepath.Join(dir, "S[0-9][0-9]"+program))
-	if err != nil || len(links) == 0 {
+	names, err := order.FileNames(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	return links[0], nil
+	for _, name := range names {
+		if isBootLink(name, program) {
+			return filepath.Join(dir, name), nil
+		}
+	}
+	return "", nil
+}
+
+// isBootLink says whether a name is S, two digits, and the program.
+func isBootLink(name, program string) bool {
+	rank, found := strings.CutSuffix(name, program)
+	isDigit := func(c byte) bool { return '0' <= c && c <= '9' }
+	return found && len(rank) == 3 && rank[0] == 'S' && isDigit(rank[1]) && isDigit(rank[2])
 }
 
 // The kernel interrupts a dump when the table changes under it. Five is what

@@ -85,6 +85,8 @@ func TestReadFiles(t *testing.T) {
 	write("config/network", "config 'interface\n")
 	write("rc.d/K89mwan3", "")
 	write("rc.d/S19mwan3-helper", "")
+	write("rc.d/S1mwan3", "")
+	write("rc.d/Sxxmwan3", "")
 	files, err = ReadFiles(configDir)
 	if err == nil || !strings.HasPrefix(err.Error(), "network:1: syntax error: ") {
 		t.Errorf("error %v, want that of the file network", err)

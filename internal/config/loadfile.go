@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/order"
 )
 
 // maxLoadFile is the largest file in bytes that a set is loaded from. A million
@@ -95,7 +96,7 @@ func (c *Config) RuleInterfaces() []string {
 			names = append(names, r.SrcIface)
 		}
 	}
-	slices.Sort(names)
+	order.Sort(names, strings.Compare)
 	return slices.Compact(names)
 }
 
@@ -110,6 +111,6 @@ func (c *Config) ForeignSets() []string {
 			}
 		}
 	}
-	slices.Sort(names)
+	order.Sort(names, strings.Compare)
 	return slices.Compact(names)
 }

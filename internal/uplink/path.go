@@ -9,6 +9,7 @@ import (
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
+	"loadbalance/internal/order"
 )
 
 func (s *snapshot) ipv4Path(m config.Member) *Path {
@@ -211,7 +212,7 @@ func (s *snapshot) networks(f family.Family, device string) []Network {
 			add(a.network, a.Prefix.Addr())
 		}
 	}
-	slices.SortFunc(networks, func(a, b Network) int { return comparePrefixes(a.Prefix, b.Prefix) })
+	order.Sort(networks, func(a, b Network) int { return comparePrefixes(a.Prefix, b.Prefix) })
 	return networks
 }
 
@@ -250,14 +251,14 @@ func (s *snapshot) sourcePrefixes(device string) []netip.Prefix {
 			prefixes = append(prefixes, r.From)
 		}
 	}
-	slices.SortFunc(prefixes, comparePrefixes)
+	order.Sort(prefixes, comparePrefixes)
 	return slices.Compact(prefixes)
 }
 
 // mergePrefixes joins two lists, sorted.
 func mergePrefixes(a, b []netip.Prefix) []netip.Prefix {
 	all := slices.Concat(a, b)
-	slices.SortFunc(all, comparePrefixes)
+	order.Sort(all, comparePrefixes)
 	return slices.Compact(all)
 }
 

@@ -5,20 +5,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"loadbalance/internal/order"
 )
 
 const (
-	// generated are the configurations that OpenWrt's init script writes, one
+	// generatedDir has the configurations that OpenWrt's init script writes, one
 	// for each instance of dnsmasq. They name the folder: /tmp/dnsmasq.d up
 	// to OpenWrt 23.05, /tmp/dnsmasq.cfg01411c.d and the like from 24.10 on,
 	// or what the user has set.
-	generated = "/var/etc/dnsmasq.conf.*"
+	generatedDir  = "/var/etc"
+	generatedName = "dnsmasq.conf." // and an instance
 	// fallback is the folder where dnsmasq has not been started yet.
 	fallback   = "/tmp/dnsmasq.d"
 	initScript = "/etc/init.d/dnsmasq"
@@ -33,9 +37,15 @@ type OpenWrt struct{}
 
 // Dirs reads the folders from the configurations that dnsmasq was started with.
 func (OpenWrt) Dirs() ([]string, error) {
-	configurations, err := filepath.Glob(generated)
-	if err != nil {
+	names, err := order.FileNames(generatedDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
+	}
+	var configurations []string
+	for _, name := range names {
+		if strings.HasPrefix(name, generatedName) {
+			configurations = append(configurations, filepath.Join(generatedDir, name))
+		}
 	}
 	return dirsIn(configurations)
 }

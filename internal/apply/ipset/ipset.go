@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/order"
 	"loadbalance/internal/plan"
 )
 
@@ -266,7 +267,7 @@ func normalEntries(entries []netip.Prefix) []netip.Prefix {
 		}
 		normal = append(normal, e.Masked())
 	}
-	slices.SortFunc(normal, comparePrefixes)
+	order.Sort(normal, comparePrefixes)
 	return slices.Compact(normal)
 }
 

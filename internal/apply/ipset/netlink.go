@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/order"
 )
 
 // ErrUnavailable says that the kernel has no sets.
@@ -89,7 +90,7 @@ func (n *Netlink) names() ([]string, error) {
 			}
 		}
 	}
-	slices.Sort(names)
+	order.Sort(names, strings.Compare)
 	return slices.Compact(names), nil
 }
 
@@ -112,7 +113,7 @@ func (n *Netlink) readSet(name string) (Set, error) {
 			return Set{}, err
 		}
 	}
-	slices.SortFunc(s.Entries, comparePrefixes)
+	order.Sort(s.Entries, comparePrefixes)
 	return s, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"loadbalance/internal/order"
 	"loadbalance/internal/plan"
 )
 
@@ -40,7 +41,7 @@ func Diff(want plan.Family, have *Table, starts map[string]uint64) Change {
 			change.Write = append(change.Write, chain)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(have.Chains)) {
+	for _, name := range order.Keys(have.Chains) {
 		if !planned[name] {
 			change.Delete = append(change.Delete, name)
 		}

@@ -228,3 +228,22 @@ func TestProgramNames(t *testing.T) {
 		t.Errorf("version %q, %v", version, err)
 	}
 }
+
+func TestParseVersion(t *testing.T) {
+	for _, tt := range []struct {
+		output, want string
+		ok           bool
+	}{
+		{"iptables v1.8.9 (nf_tables)\n", "1.8.9", true},
+		{"ip6tables v1.8.10 (legacy)\n", "1.8.10", true},
+		{"iptables v1.4.21\n", "1.4.21", true},
+		{"", "", false},
+		{"iptables\n", "", false},
+		{"iptables: not found\n", "", false},
+	} {
+		got, err := parseVersion(tt.output)
+		if got != tt.want || (err == nil) != tt.ok {
+			t.Errorf("%q: got %q, %v, want %q", tt.output, got, err, tt.want)
+		}
+	}
+}

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	goiptables "github.com/coreos/go-iptables/iptables"
-
 	"loadbalance/internal/family"
 )
 
@@ -86,21 +84,28 @@ func (t Tool) Write(f family.Family, change Change) error {
 	return nil
 }
 
-// Version tells which iptables answers, as go-iptables sees it.
+// Version tells which iptables answers, such as "1.8.9".
 func (t Tool) Version(f family.Family) (string, error) {
-	protocol := goiptables.ProtocolIPv4
-	if f == family.IPv6 {
-		protocol = goiptables.ProtocolIPv6
-	}
-	tables, err := goiptables.New(goiptables.IPFamily(protocol), goiptables.Path(t.name(f, "")))
-	if errors.Is(err, exec.ErrNotFound) {
-		return "", fmt.Errorf("%s %w", t.name(f, ""), ErrMissing)
-	}
+	name := t.name(f, "")
+	output, err := t.run(name, "", "--version")
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", t.name(f, ""), err)
+		return "", err
 	}
-	major, minor, patch := tables.GetIptablesVersion()
-	return fmt.Sprintf("%d.%d.%d", major, minor, patch), nil
+	version, err := parseVersion(string(output))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	return version, nil
+}
+
+// parseVersion reads "iptables v1.8.9 (nf_tables)". Before 1.8 nothing follows
+// the number.
+func parseVersion(output string) (string, error) {
+	fields := strings.Fields(output)
+	if len(fields) < 2 || !strings.HasPrefix(fields[1], "v") {
+		return "", fmt.Errorf("version: unexpected answer %q", output)
+	}
+	return fields[1][1:], nil
 }
 
 func (t Tool) run(name, input string, args ...string) ([]byte, error) {

@@ -7,9 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
+	"loadbalance/internal/order"
 	"loadbalance/internal/plan"
 )
 
@@ -256,6 +256,6 @@ func (k *Keeper) paths() []string {
 	for path := range k.records {
 		paths = append(paths, path)
 	}
-	slices.SortFunc(paths, strings.Compare)
+	order.Sort(paths, strings.Compare)
 	return paths
 }
