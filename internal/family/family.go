@@ -3,7 +3,10 @@
 // planned, compared and applied per family, and its errors carry the name.
 package family
 
-import "net/netip"
+import (
+	"errors"
+	"net/netip"
+)
 
 // Family is IPv4 or IPv6. The zero value is IPv4.
 type Family uint8
@@ -31,6 +34,20 @@ func (f Family) String() string {
 		return "ipv6"
 	}
 	return "ipv4"
+}
+
+// MarshalText lets JSON have the family by its name.
+func (f Family) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText reads a family's name.
+func (f *Family) UnmarshalText(text []byte) error {
+	for _, known := range All {
+		if known.String() == string(text) {
+			*f = known
+			return nil
+		}
+	}
+	return errors.New("'" + string(text) + "' is not a family")
 }
 
 // Bits returns the length of an address in bits: 32 or 128.
