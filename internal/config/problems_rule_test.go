@@ -24,6 +24,12 @@ var ruleProblemCases = []problemCase{
 	{"family of icmp", rule("option family ipv6", "option proto icmp"), []string{
 		`error loadbalance:3: rule 'r': option 'proto' is ipv4, but option 'family' is ipv6`,
 	}},
+	{"family of ah", rule("option family ipv6", "option proto ah"), []string{
+		`error loadbalance:3: rule 'r': option 'proto' is ipv4, but option 'family' is ipv6`,
+	}},
+	{"family of extension headers", rule("list src_ip 2001:db8::1", "list proto 43", "list proto '44 51 60'"), []string{
+		`error loadbalance:3: rule 'r': option 'proto' is ipv4, but option 'src_ip' is ipv6`,
+	}},
 	{"useless addresses", rule("list src_ip '10.0.0.1 2001:db8::1'", "list dest_ip 10.0.0.2"), []string{
 		`warning loadbalance:2: rule 'r': option 'src_ip': the ipv6 addresses have no effect, the rule is ipv4`,
 	}},
@@ -105,6 +111,9 @@ var ruleProblemCases = []problemCase{
 	}},
 	{"timeout", rule("option timeout 2147484"), []string{
 		`error loadbalance:2: rule 'r': option 'timeout': '2147484' is out of range (1s to 2147483s)`,
+	}},
+	{"timeout of hours", rule("option timeout 597h"), []string{
+		`error loadbalance:2: rule 'r': option 'timeout': '597h' is out of range (1s to 2147483s)`,
 	}},
 	{"timeout fraction", rule("option timeout 1500ms"), []string{
 		`error loadbalance:2: rule 'r': option 'timeout': '1500ms' is not a whole number of seconds`,

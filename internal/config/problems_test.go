@@ -336,8 +336,11 @@ var problemCases = []problemCase{
 	{"interval zero", member("option interval 0"), []string{
 		`error loadbalance:2: member 'wan1': option 'interval': '0' is out of range (50ms to 3600s)`,
 	}},
-	{"interval unit", member("option interval 5h"), []string{
-		`error loadbalance:2: member 'wan1': option 'interval': '5h' is not a time, such as 500ms, 2s or 1m`,
+	{"interval unit", member("option interval 5d"), []string{
+		`error loadbalance:2: member 'wan1': option 'interval': '5d' is not a time, such as 500ms, 2s or 1m`,
+	}},
+	{"interval of hours", member("option interval 5h"), []string{
+		`error loadbalance:2: member 'wan1': option 'interval': '5h' is out of range (50ms to 3600s)`,
 	}},
 	{"timeout of a probe", member("option timeout 2m"), []string{
 		`error loadbalance:2: member 'wan1': option 'timeout': '2m' is out of range (10ms to 60s)`,

@@ -2,10 +2,11 @@ package config
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/order"
 )
 
 // Protocol numbers that rules treat in a special way (IANA "Assigned Internet
@@ -19,6 +20,14 @@ const (
 	protoICMPv6  = 58
 	protoSCTP    = 132
 	protoUDPLite = 136
+
+	// In IPv6 these are extension headers. ip6tables passes over them to the
+	// protocol behind, so that they never match (ipv6_find_hdr in
+	// net/ipv6/exthdrs_core.c; is_exthdr in iptables/ip6tables.c).
+	protoRouting  = 43
+	protoFragment = 44
+	protoAH       = 51
+	protoDestOpts = 60
 )
 
 // protoNumbers are the protocols that can be written by name. The table is
@@ -36,7 +45,7 @@ var protoNumbers = map[string]uint8{
 	"ipv6":      41,
 	"gre":       47,
 	"esp":       50,
-	"ah":        51,
+	"ah":        protoAH,
 	"icmpv6":    protoICMPv6,
 	"ipv6-icmp": protoICMPv6,
 	"ospf":      89,
@@ -78,7 +87,7 @@ func ParseProto(text string) (Proto, error) {
 	}
 	number, err := strconv.ParseUint(text, 10, 8)
 	if err != nil {
-		return Proto{}, fmt.Errorf("%s is not a protocol%s", quote(text), didYouMean(text, slices.Sorted(maps.Keys(protoNumbers))))
+		return Proto{}, fmt.Errorf("%s is not a protocol%s", quote(text), didYouMean(text, order.Keys(protoNumbers)))
 	}
 	return Proto{Number: uint8(number), Name: strconv.FormatUint(number, 10)}, nil
 }
@@ -167,14 +176,20 @@ func protoFamilies(protos []Proto) families {
 	}
 	var fs families
 	for _, p := range protos {
-		switch p.Number {
-		case protoICMP:
-			fs |= onlyIPv4
-		case protoICMPv6:
-			fs |= onlyIPv6
-		default:
-			fs |= bothFamilies
-		}
+		fs |= p.families()
 	}
 	return fs
+}
+
+// ExistsIn says whether a rule of a family can match the protocol.
+func (p Proto) ExistsIn(f family.Family) bool { return p.families()&familiesOf(f) != 0 }
+
+func (p Proto) families() families {
+	switch p.Number {
+	case protoICMP, protoRouting, protoFragment, protoAH, protoDestOpts:
+		return onlyIPv4
+	case protoICMPv6:
+		return onlyIPv6
+	}
+	return bothFamilies
 }

@@ -35,7 +35,6 @@ func TestDefaults(t *testing.T) {
 				Method: "ping", Status: 204, Reliability: 1,
 				Interval: 500 * time.Millisecond, Timeout: 800 * time.Millisecond,
 				Down: 4, Up: 6, Window: 60, FailureLoss: 30, RecoveryLoss: 10,
-				FailureLatency: 500 * time.Millisecond, RecoveryLatency: 300 * time.Millisecond,
 				InitialState: "online", OnDead: "reset", Failback: "new", Passive: true,
 			},
 		}},
@@ -51,6 +50,25 @@ func TestDefaults(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
+	}
+}
+
+// Latency is judged only where a limit is given, and the lower limit follows it.
+func TestLatencyLimits(t *testing.T) {
+	for _, c := range []struct {
+		options           []string
+		failure, recovery time.Duration
+	}{
+		{nil, 0, 0},
+		{[]string{"option failure_latency 0"}, 0, 0},
+		{[]string{"option failure_latency 500"}, 500 * time.Millisecond, 300 * time.Millisecond},
+		{[]string{"option failure_latency 200"}, 200 * time.Millisecond, 200 * time.Millisecond},
+		{[]string{"option failure_latency 200", "option recovery_latency 50"}, 200 * time.Millisecond, 50 * time.Millisecond},
+	} {
+		track := read(t, member(c.options...)).Members[0].Track
+		if track.FailureLatency != c.failure || track.RecoveryLatency != c.recovery {
+			t.Errorf("%v: %s and %s, want %s and %s", c.options, track.FailureLatency, track.RecoveryLatency, c.failure, c.recovery)
+		}
 	}
 }
 
@@ -361,6 +379,10 @@ func TestAccepted(t *testing.T) {
 		{"option proto 'TCP,6,udp'", func(r Rule) any { return r.Protos }, []Proto{{6, "tcp"}, {17, "udp"}}},
 		{"list proto 'ipv6-icmp'", func(r Rule) any { return r.Families }, []family.Family{family.IPv6}},
 		{"option proto 'udplite icmp'", func(r Rule) any { return len(r.Families) }, 2},
+		{"option proto ah", func(r Rule) any { return r.Families }, []family.Family{family.IPv4}},
+		{"option proto '43 44 51 60'", func(r Rule) any { return r.Families }, []family.Family{family.IPv4}},
+		{"option proto 'esp ah'", func(r Rule) any { return len(r.Families) }, 2},
+		{"option proto 'ah icmpv6'", func(r Rule) any { return len(r.Families) }, 2},
 		{"option proto '0'", func(r Rule) any { return len(r.Protos) }, 0},
 		{"option proto '047'", func(r Rule) any { return r.Protos }, []Proto{{47, "47"}}},
 		{"option dscp 0x2e", func(r Rule) any { return r.DSCP }, 46},
@@ -371,6 +393,10 @@ func TestAccepted(t *testing.T) {
 		{"option ipset pbr.wan-4:x", func(r Rule) any { return r.IPSet }, "pbr.wan-4:x"},
 		{"option use_policy default", func(r Rule) any { return r.Use }, "default"},
 		{"option timeout 2147483", func(r Rule) any { return r.Timeout }, 2147483 * time.Second},
+		{"option timeout 600", func(r Rule) any { return r.Timeout }, 600 * time.Second},
+		{"option timeout 90s", func(r Rule) any { return r.Timeout }, 90 * time.Second},
+		{"option timeout 10m", func(r Rule) any { return r.Timeout }, 600 * time.Second},
+		{"option timeout 2h", func(r Rule) any { return r.Timeout }, 7200 * time.Second},
 		{"option src_ip '10.0.0.1 2001:db8::/32'", func(r Rule) any { return len(r.Families) }, 2},
 		{"list dest_ip 0.0.0.0/0", func(r Rule) any { return r.DestIP.Any }, []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}},
 		{"list src_mac 0200.5e00.5301", func(r Rule) any { return r.SrcMAC }, []string{"02:00:5e:00:53:01"}},

@@ -11,6 +11,10 @@ import (
 
 // Defaults of DESIGN section 6. Together they find a silent blackout in
 // 4 * 0.5 s + 0.8 s = 2.8 s.
+//
+// Latency is not judged unless asked for: a line that fills up its own queue
+// (bufferbloat reaches seconds on DSL and LTE) would be declared dead by its own
+// load, and a satellite line for ever.
 const (
 	defaultInterval        = 500 * time.Millisecond
 	defaultProbeTimeout    = 800 * time.Millisecond
@@ -19,9 +23,9 @@ const (
 	defaultWindow          = 60
 	defaultFailureLoss     = 30
 	defaultRecoveryLoss    = 10
-	defaultFailureLatency  = 500 * time.Millisecond
-	defaultRecoveryLatency = 300 * time.Millisecond
-	defaultTrackStatus     = 204 // what captive-portal checks answer
+	defaultFailureLatency  = 0
+	defaultRecoveryLatency = 300 * time.Millisecond // where failure_latency is given
+	defaultTrackStatus     = 204                    // what captive-portal checks answer
 )
 
 // Ranges that DESIGN leaves open.

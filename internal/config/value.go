@@ -50,7 +50,7 @@ func oneOf[T ~string](choices ...T) func(string) (T, error) {
 }
 
 // durationWithin reads times: a number, which may have a fraction, with the
-// suffix ms, s or m. A plain number counts in units.
+// suffix ms, s, m or h. A plain number counts in units.
 func durationWithin(unit, shortest, longest time.Duration) func(string) (time.Duration, error) {
 	return func(text string) (time.Duration, error) {
 		d, ok := parseDuration(text, unit)
@@ -65,7 +65,7 @@ func durationWithin(unit, shortest, longest time.Duration) func(string) (time.Du
 }
 
 func parseDuration(text string, unit time.Duration) (time.Duration, bool) {
-	number := strings.TrimRight(text, "ms")
+	number := strings.TrimRight(text, "hms")
 	if number == "" || strings.Trim(number, "0123456789.") != "" {
 		return 0, false
 	}
@@ -77,6 +77,8 @@ func parseDuration(text string, unit time.Duration) (time.Duration, bool) {
 		unit = time.Second
 	case "m":
 		unit = time.Minute
+	case "h":
+		unit = time.Hour
 	default:
 		return 0, false
 	}

@@ -46,8 +46,8 @@ type converter struct {
 	uses map[string]*source
 	// policies are all policies by name.
 	policies map[string]policy
-	// onlyIPv4 are the policies without a live member for IPv6.
-	onlyIPv4 []string
+	// moreIPv4 are the policies with more live members for IPv4 than for IPv6.
+	moreIPv4 []string
 	// names are the names that are taken in the result.
 	names map[string]bool
 }
@@ -112,9 +112,10 @@ func (c *converter) noteFamilies() {
 			break
 		}
 	}
-	if len(c.onlyIPv4) > 0 {
-		c.out.note("no IPv6 uplink is enabled in: %s. mwan3 refuses (last_resort) the IPv6 that a rule gives to such a policy; "+
-			"here it takes the IPv6 of the members' lines, unless that is a member of its own", strings.Join(c.onlyIPv4, ", "))
+	if len(c.moreIPv4) > 0 {
+		c.out.note("fewer IPv6 than IPv4 uplinks are enabled in: %s. mwan3 gives IPv6 to its IPv6 uplinks alone, and refuses it (last_resort) where there is none; "+
+			"here a member takes the IPv6 of its line, too, unless that is a member of its own; where no member has IPv6, only rules for ipv6 alone and those that refuse apply to it",
+			strings.Join(c.moreIPv4, ", "))
 	}
 }
 

@@ -1,8 +1,11 @@
 package mwan3
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+
+	"loadbalance/internal/order"
 )
 
 // policy is what became of a policy.
@@ -47,8 +50,8 @@ func (c *converter) readPolicy(s *source) {
 		out.leaveOut("it has no member, and a policy without members would have all of them; rules use its last_resort '%s' instead", resort)
 		p.insteadOf = resort
 	}
-	if lacksIPv6(shares) {
-		c.onlyIPv4 = append(c.onlyIPv4, p.name)
+	if live := liveMembers(shares); live["ipv4"] > live["ipv6"] {
+		c.moreIPv4 = append(c.moreIPv4, p.name)
 	}
 	s.mentionRest(out)
 	c.policies[s.Name] = p
@@ -66,13 +69,15 @@ func lastResort(s *source, out *section) string {
 	return resort
 }
 
-// lacksIPv6 says whether a policy has a live member for IPv4, but none for IPv6.
-func lacksIPv6(shares []share) bool {
-	live := make(map[string]bool)
+// liveMembers counts a policy's live members by family.
+func liveMembers(shares []share) map[string]int {
+	live := make(map[string]int)
 	for _, s := range shares {
-		live[s.member.family] = live[s.member.family] || s.member.enabled
+		if s.member.enabled {
+			live[s.member.family]++
+		}
 	}
-	return live["ipv4"] && !live["ipv6"]
+	return live
 }
 
 // share is a member's part in a policy.
@@ -173,14 +178,14 @@ func fitMetrics(shares []share, out *section) {
 	if !slices.ContainsFunc(shares, func(s share) bool { return s.metric == 0 }) {
 		return
 	}
-	var order []int
+	var metrics []int
 	for _, s := range shares {
-		order = append(order, s.metric)
+		metrics = append(metrics, s.metric)
 	}
-	slices.Sort(order)
-	order = slices.Compact(order)
+	order.Sort(metrics, cmp.Compare)
+	metrics = slices.Compact(metrics)
 	for i := range shares {
-		shares[i].metric = slices.Index(order, shares[i].metric) + 1
+		shares[i].metric = slices.Index(metrics, shares[i].metric) + 1
 	}
 	out.note("metrics are counted from 1 here")
 }

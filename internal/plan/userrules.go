@@ -233,8 +233,8 @@ func (b *ruleBuilder) transports() [][]Match {
 			lines = append(lines, nil)
 			continue
 		}
-		if other := icmpOf[otherFamily(b.family)]; p.Number == other {
-			continue // ICMP of the other family cannot occur here
+		if !p.ExistsIn(b.family) {
+			continue
 		}
 		proto := []Match{Protocol(p.Number)}
 		if b.rule.ICMPType != "" {
@@ -249,18 +249,8 @@ func (b *ruleBuilder) transports() [][]Match {
 	return lines
 }
 
-// protoAll is how the configuration writes every protocol; icmpOf are the
-// families' ICMP (IANA protocol numbers).
+// protoAll is how the configuration writes every protocol.
 const protoAll = 0
-
-var icmpOf = map[family.Family]uint8{family.IPv4: 1, family.IPv6: 58}
-
-func otherFamily(f family.Family) family.Family {
-	if f == family.IPv4 {
-		return family.IPv6
-	}
-	return family.IPv4
-}
 
 // maxPorts is what one multiport match takes; a range counts as two
 // (XT_MULTI_PORTS in linux/netfilter/xt_multiport.h).
