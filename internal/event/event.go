@@ -1,0 +1,141 @@
+// Package event owns the user's scripts: /etc/hotplug.d/loadbalance/* runs for
+// every transition of a member, one event and one script at a time, in order.
+//
+// The scripts are what hotplug scripts are on OpenWrt: the shell reads them, so
+// they need not be executable, functions.sh is there, and the environment tells
+// what happened: ACTION, MEMBER, INTERFACE, DEVICE, FAMILY, REASON. What a script
+// does cannot hold up whoever posts events: each has a time limit, its output is
+// read and thrown away but for the first line of a failing one, and events that
+// come faster than they are worked off are dropped, the oldest first.
+//
+// A script that leaves a process in the background should redirect that one's
+// output: the pipe behind it is closed soon after the script's end.
+package event
+
+import (
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Event is one transition of a member.
+type Event struct {
+	Action    string // online, offline, active or inactive
+	Member    string
+	Interface string // empty for a device without netifd
+	Device    string // empty while the member has none
+	Family    string // ipv4, ipv6, or both with a blank between them
+	Reason    string // for people
+}
+
+// maxQueue is how many events wait at most: every one of the 60 possible members
+// can go and come back in both families (240).
+const maxQueue = 256
+
+// scriptLimit is the time that a script has. A resolver asks twice and waits 5 s
+// each time (resolv.conf(5)): within 10 s a script that reports to a server by
+// name gets an answer or an error.
+const scriptLimit = 10 * time.Second
+
+// grace is the time from SIGTERM to SIGKILL, and how long after the script's end
+// its output is read that a process in the background keeps open. It adds to
+// scriptLimit, and both together stay below procd's term_timeout of the monitor.
+const grace = time.Second
+
+// Runner runs the scripts. It has a goroutine only while there are events.
+type Runner struct {
+	dir   string
+	log   func(level, text string)
+	limit time.Duration // scriptLimit, less in tests
+	grace time.Duration
+
+	worker sync.WaitGroup
+	mu     sync.Mutex // for all below
+	queue  []Event
+	// dropped counts the events that went since the last one was taken.
+	dropped int
+	working bool
+	closed  bool
+}
+
+// NewRunner returns a runner for the scripts in dir, which need not exist. It
+// calls log with one of the levels of option loglevel and a line of text, from
+// another goroutine than its caller's.
+func NewRunner(dir string, log func(level, text string)) *Runner {
+	return &Runner{dir: dir, log: log, limit: scriptLimit, grace: grace}
+}
+
+// Post has the scripts run for an event, after those of earlier events. It never
+// blocks. If too many events wait, the oldest is dropped and the log says so.
+// After Close it does nothing.
+func (r *Runner) Post(e Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	if len(r.queue) == maxQueue {
+		copy(r.queue, r.queue[1:])
+		r.queue = r.queue[:maxQueue-1]
+		r.dropped++
+	}
+	r.queue = append(r.queue, e)
+	if r.working {
+		return
+	}
+	r.working = true
+	r.worker.Add(1)
+	go r.work()
+}
+
+// Close waits for the script that runs, at most its time limit and the grace
+// (11 s), and drops what would have come after it.
+func (r *Runner) Close() {
+	r.mu.Lock()
+	r.closed = true
+	left := len(r.queue) + r.dropped
+	r.queue, r.dropped = nil, 0
+	r.mu.Unlock()
+	r.worker.Wait()
+	if left > 0 {
+		r.log("warning", "event scripts: "+strconv.Itoa(left)+" events were dropped at the end")
+	}
+}
+
+// work takes events until none is left.
+func (r *Runner) work() {
+	defer r.worker.Done()
+	for {
+		e, dropped, ok := r.next()
+		if !ok {
+			return
+		}
+		// Told here, not in Post: the log may take its time.
+		if dropped > 0 {
+			r.log("warning", "event scripts are too slow: the "+strconv.Itoa(dropped)+" oldest events were dropped")
+		}
+		r.run(e)
+	}
+}
+
+// next takes the oldest event.
+func (r *Runner) next() (e Event, dropped int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) == 0 {
+		r.working = false
+		r.queue = nil // room that many events needed once
+		return Event{}, 0, false
+	}
+	e, dropped = r.queue[0], r.dropped
+	copy(r.queue, r.queue[1:])
+	r.queue = r.queue[:len(r.queue)-1]
+	r.dropped = 0
+	return e, dropped, true
+}
+
+func (r *Runner) isClosed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
+}

@@ -1,0 +1,164 @@
+package event
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/order"
+)
+
+// DefaultDir is where users put their scripts.
+const DefaultDir = "/etc/hotplug.d/loadbalance"
+
+// source has the shell read a script as hotplug-call does (openwrt,
+// base-files/files/sbin/hotplug-call), with the functions for UCI where they
+// are.
+const source = `[ ! -f /lib/functions.sh ] || . /lib/functions.sh; . "$0"`
+
+// environment is that of hotplug-call, and the rest of what a login sets.
+var environment = []string{
+	"PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+	"LOGNAME=root",
+	"USER=root",
+	"HOME=/root",
+	"SHELL=/bin/sh",
+	"HOTPLUG_TYPE=loadbalance",
+}
+
+// leftOvers are ends of names of what editors and the package managers leave
+// beside a file: opkg and apk put the package's version of a changed file there.
+var leftOvers = []string{"~", ".bak", ".orig", "-opkg", ".apk-new"}
+
+// outputLimit is how many bytes of output are kept for the log, as much as a
+// line of syslog takes (RFC 3164, section 4.1).
+const outputLimit = 1024
+
+// run runs all scripts for an event.
+func (r *Runner) run(e Event) {
+	names, err := scripts(r.dir)
+	if err != nil {
+		r.log("error", "event scripts: "+err.Error())
+		return
+	}
+	for _, name := range names {
+		if r.isClosed() {
+			return
+		}
+		if problem := r.runScript(name, e); problem != "" {
+			r.log("warning", "event script "+name+" ("+e.Action+" "+e.Member+"): "+problem)
+		}
+	}
+}
+
+// scripts returns the names of the scripts in a folder in the order of their
+// bytes; a folder that is not there has none.
+func scripts(dir string) ([]string, error) {
+	all, err := order.FileNames(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, name := range all {
+		// A link counts as what it points to.
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || !info.Mode().IsRegular() || isLeftOver(name) {
+			continue
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// isLeftOver says whether a file is hidden, or a copy that nobody meant to run.
+func isLeftOver(name string) bool {
+	if strings.HasPrefix(name, ".") {
+		return true
+	}
+	for _, end := range leftOvers {
+		if strings.HasSuffix(name, end) {
+			return true
+		}
+	}
+	return false
+}
+
+// runScript runs one script to its end, or to its time limit. It returns what
+// went wrong.
+func (r *Runner) runScript(name string, e Event) (problem string) {
+	limit, cancel := context.WithTimeout(context.Background(), r.limit)
+	defer cancel()
+	var output head
+	cmd := exec.CommandContext(limit, "/bin/sh", "-c", source, filepath.Join(r.dir, name))
+	cmd.Dir = "/"
+	cmd.Env = append(environment[:len(environment):len(environment)],
+		"ACTION="+e.Action, "MEMBER="+e.Member, "INTERFACE="+e.Interface,
+		"DEVICE="+e.Device, "FAMILY="+e.Family, "REASON="+e.Reason)
+	cmd.Stdout, cmd.Stderr = &output, &output
+	// A group of its own, so that the limit also ends what the script started.
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGTERM) }
+	cmd.WaitDelay = r.grace
+	end := time.Now().Add(r.limit + r.grace)
+	err := cmd.Run()
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
+		return "" // what it left in the background keeps the output open
+	}
+	problem = err.Error()
+	if limit.Err() != nil {
+		// The shell is gone; the rest of its group may have ignored SIGTERM.
+		endGroup(cmd.Process, end)
+		problem = "not done after " + r.limit.String() + ", ended"
+	}
+	if line := output.firstLine(); line != "" {
+		problem += ": " + line
+	}
+	return problem
+}
+
+// endGroup kills what is left of a script's processes when their time is up.
+// While one of them is there, no other group can have their number.
+func endGroup(leader *os.Process, end time.Time) {
+	if leader == nil {
+		return // the script could not even be started
+	}
+	for unix.Kill(-leader.Pid, 0) == nil {
+		if time.Now().After(end) {
+			// An error says that they have gone by themselves.
+			_ = unix.Kill(-leader.Pid, unix.SIGKILL)
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// head keeps the beginning of what is written to it.
+type head struct{ text []byte }
+
+func (h *head) Write(p []byte) (int, error) {
+	h.text = append(h.text, p[:min(len(p), outputLimit-len(h.text))]...)
+	return len(p), nil
+}
+
+// firstLine is the first line that is not empty, with blanks for control
+// characters.
+func (h *head) firstLine() string {
+	line, _, _ := bytes.Cut(bytes.TrimSpace(h.text), []byte("\n"))
+	return strings.Map(func(c rune) rune {
+		if !strconv.IsPrint(c) {
+			return ' '
+		}
+		return c
+	}, string(line))
+}

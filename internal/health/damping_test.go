@@ -1,0 +1,116 @@
+package health
+
+import (
+	"testing"
+	"time"
+)
+
+// flapping is a network in which wan1 works for up and then not for down.
+func flapping(up, down, end time.Duration) func(probe) time.Duration {
+	return func(p probe) time.Duration {
+		if p.key.Member == "wan1" && p.sent < end && p.sent%(up+down) >= up {
+			return lost
+		}
+		return 20 * ms
+	}
+}
+
+func TestFlappingLine(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		up, down time.Duration
+		rules    Rules
+		most     int
+	}{
+		{"1 s up, 1 s down, quick", time.Second, time.Second, quick("1.1.1.1"), 8},
+		{"5 s up, 5 s down, quick", 5 * time.Second, 5 * time.Second, quick("1.1.1.1"), 60},
+		{"1 s up, 1 s down, defaults", time.Second, time.Second, defaults("1.1.1.1"), 2},
+		{"4 s up, 3 s down, defaults", 4 * time.Second, 3 * time.Second, defaults("1.1.1.1"), 6},
+		{"7 s up, 7 s down, quick", 7 * time.Second, 7 * time.Second, quick("1.1.1.1"), 50},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			const end = 5 * time.Minute
+			s := newSim(flapping(c.up, c.down, end))
+			s.set(Key{Member: "wan1"}, c.rules, true)
+			s.set(Key{Member: "wan2"}, c.rules, true)
+			s.until(end)
+			t.Logf("%d transitions: %v", len(s.passed), s.verdicts())
+			if len(s.passed) > c.most || len(s.passed) == 0 {
+				t.Errorf("%d transitions, want 1 to %d", len(s.passed), c.most)
+			}
+			s.until(end + 10*time.Minute)
+			if online, _ := s.lines.Online(Key{Member: "wan1"}); !online {
+				t.Error("did not come back")
+			}
+		})
+	}
+}
+
+func TestDamping(t *testing.T) {
+	const base = 3 * time.Second
+	at := func(seconds ...int) []time.Duration {
+		var out []time.Duration
+		for _, s := range seconds {
+			out = append(out, time.Duration(s)*time.Second)
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name  string
+		flaps []time.Duration
+		want  []time.Duration // hold after each
+	}{
+		{"seldom", at(0, 10, 20, 30, 40), at(0, 0, 0, 0, 0)},
+		{"three in 15 s", at(0, 7, 15), at(0, 0, 6)},
+		{"three in 16 s", at(0, 7, 16), at(0, 0, 0)},
+		{"the last three count", at(0, 20, 21, 22), at(0, 0, 0, 6)},
+		{"each further one doubles, up to 5 minutes", at(0, 1, 2, 60, 120, 180, 240, 300, 360, 420, 480), at(0, 0, 6, 12, 24, 48, 96, 192, 300, 300, 300)},
+		{"forgotten", at(0, 1, 2, 302), at(0, 0, 6, 0)},
+		{"not forgotten", at(0, 1, 2, 301), at(0, 0, 6, 12)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var d damping
+			for i, now := range c.flaps {
+				d.flap(now, base)
+				if d.hold != c.want[i] {
+					t.Errorf("flap %d: hold %s, want %s", i, d.hold, c.want[i])
+				}
+				d.onlineAt = now // as soon as it can
+			}
+			if d.flaps != len(c.flaps) {
+				t.Errorf("%d flaps, want %d", d.flaps, len(c.flaps))
+			}
+		})
+	}
+}
+
+// The third outage within 15 s makes the line wait for 0.6 s instead of 0.3 s.
+// A single miss meanwhile does not start that anew, a silence does.
+func TestHold(t *testing.T) {
+	const threeFlaps = "+---++++---++++---"
+	for _, c := range []struct {
+		name, trace string
+		want        string
+	}{
+		{"steady", threeFlaps + "-+", "wan1 up 2.52s"},
+		{"a miss", threeFlaps + "-+-+", "wan1 up 2.52s"},
+		{"a silence", threeFlaps + "-+++----+", "wan1 up 3.22s"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSim(trace(map[string]string{"wan1": c.trace, "wan2": "+"}))
+			rules := quick("1.1.1.1")
+			rules.Timeout = 100 * ms // so that a gap of three is one
+			s.set(Key{Member: "wan1"}, rules, true)
+			s.set(Key{Member: "wan2"}, rules, true)
+			s.until(2400 * ms)
+			if r := s.lines.Report(Key{Member: "wan1"}, epoch.Add(s.now)); r.Hold != 600*ms || r.Flaps != 3 {
+				t.Errorf("held for %s after %d flaps, want 600ms after 3", r.Hold, r.Flaps)
+			}
+			s.until(5 * time.Second)
+			verdicts := s.verdicts()
+			if got := verdicts[len(verdicts)-1]; got != c.want || len(verdicts) != 6 {
+				t.Errorf("got %v, want %s last", verdicts, c.want)
+			}
+		})
+	}
+}

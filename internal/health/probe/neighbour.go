@@ -1,0 +1,219 @@
+package probe
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/family"
+)
+
+// arpSize is the length of an ARP packet for IPv4 over Ethernet (RFC 826).
+const arpSize = 28
+
+const (
+	arpRequest = 1
+	arpReply   = 2
+)
+
+// Neighbour discovery (RFC 4861, sections 4.3 and 4.4).
+const (
+	neighbourSolicitation  = 135
+	neighbourAdvertisement = 136
+	solicitationSize       = 8 + 16 + 8 // header, target, our link-layer address
+	advertisementSize      = 8 + 16
+	solicited              = 0x40 // S flag: an answer, no announcement
+	// Only a packet from the same link still has this hop limit.
+	linkHopLimit = 255
+)
+
+// askNeighbour asks for the link-layer address of a target.
+func (p *Prober) askNeighbour(l *line, t *target, probe *Probe) error {
+	own, ok, err := p.devices.hardware(probe.Device)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return p.sendPing(l, probe)
+	}
+	// Who answered the last time is asked alone, as the kernel does it, so that
+	// hundreds of hosts in the network of an uplink need not look.
+	to := t.mac
+	if t.awaiting || to == (hardware{}) {
+		to = broadcast
+	}
+	t.awaiting = true
+	if l.key.Family == family.IPv6 {
+		return p.sendSolicitation(l, probe, own)
+	}
+	return p.sendARP(l, probe, own, to)
+}
+
+func (p *Prober) sendARP(l *line, probe *Probe, own, to hardware) error {
+	if p.arp == nil {
+		s, err := p.newSocket("ARP", unix.AF_PACKET, unix.SOCK_DGRAM, int(networkOrder(unix.ETH_P_ARP)), onlyReplies, p.handleARP)
+		if err != nil {
+			return err
+		}
+		p.arp = s
+	}
+	putARP(p.out.data[:arpSize], own, address4(probe.Source), probe.Address.As4())
+	p.out.addressLink(to, unix.ETH_P_ARP, l.index)
+	return p.out.send(p.arp.fd, arpSize)
+}
+
+// address4 returns 0.0.0.0 for anything but an IPv4 address.
+func address4(a netip.Addr) [4]byte {
+	if !a.Is4() {
+		return [4]byte{}
+	}
+	return a.As4()
+}
+
+// networkOrder is htons(3).
+func networkOrder(n uint16) uint16 {
+	var b [2]byte
+	binary.BigEndian.PutUint16(b[:], n)
+	return binary.NativeEndian.Uint16(b[:])
+}
+
+func onlyReplies(fd int) error {
+	return attachFilter(fd, []unix.SockFilter{
+		{Code: loadHalf, K: 6},
+		{Code: jumpIfEqual, K: arpReply, Jf: 1},
+		{Code: accept, K: wholePacket},
+		{Code: accept, K: 0},
+	})
+}
+
+func putARP(b []byte, own hardware, sender, wanted [4]byte) {
+	binary.BigEndian.PutUint16(b[0:], unix.ARPHRD_ETHER)
+	binary.BigEndian.PutUint16(b[2:], unix.ETH_P_IP)
+	b[4], b[5] = 6, 4 // lengths of the addresses
+	binary.BigEndian.PutUint16(b[6:], arpRequest)
+	copy(b[8:], own[:])
+	copy(b[14:], sender[:])
+	clear(b[18:24])
+	copy(b[24:], wanted[:])
+}
+
+// parseARP reads who replied, and to whom.
+func parseARP(b []byte) (mac hardware, sender, receiver netip.Addr, ok bool) {
+	if len(b) < arpSize ||
+		binary.BigEndian.Uint16(b[0:]) != unix.ARPHRD_ETHER ||
+		binary.BigEndian.Uint16(b[2:]) != unix.ETH_P_IP ||
+		b[4] != 6 || b[5] != 4 ||
+		binary.BigEndian.Uint16(b[6:]) != arpReply {
+		return hardware{}, netip.Addr{}, netip.Addr{}, false
+	}
+	return hardware(b[8:14]), netip.AddrFrom4([4]byte(b[14:18])), netip.AddrFrom4([4]byte(b[24:28])), true
+}
+
+func (p *Prober) handleARP(s *socket) {
+	mac, sender, receiver, ok := parseARP(s.data())
+	if !ok {
+		return
+	}
+	p.handleNeighbour(s.in.linkIndex(), sender, func(l *line, t *target) bool {
+		if netip.AddrFrom4(address4(l.source)) != receiver {
+			return false // an announcement, or for somebody else
+		}
+		t.mac = mac
+		return true
+	})
+}
+
+// sendSolicitation asks the target's solicited-node group, to which few other
+// hosts listen.
+func (p *Prober) sendSolicitation(l *line, probe *Probe, own hardware) error {
+	if p.nd == nil {
+		s, err := p.newSocket("neighbour discovery", unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6, setUpND, p.handleND)
+		if err != nil {
+			return err
+		}
+		p.nd = s
+	}
+	putSolicitation(p.out.data[:solicitationSize], own, probe.Address.As16())
+	p.out.address(solicitedNode(probe.Address), 0, l.index, probe.Mark)
+	return p.out.send(p.nd.fd, solicitationSize)
+}
+
+func setUpND(fd int) error {
+	if err := onlyICMPv6(fd, neighbourAdvertisement); err != nil {
+		return err
+	}
+	for _, option := range [][2]int{
+		{unix.IPV6_MULTICAST_HOPS, linkHopLimit},
+		{unix.IPV6_RECVPKTINFO, 1},
+		{unix.IPV6_RECVHOPLIMIT, 1},
+	} {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, option[0], option[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// solicitedNode is ff02::1:ff00:0/104 with the end of the address (RFC 4291,
+// section 2.7.1).
+func solicitedNode(a netip.Addr) netip.Addr {
+	b := a.As16()
+	copy(b[:13], []byte{0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff})
+	return netip.AddrFrom16(b)
+}
+
+func putSolicitation(b []byte, own hardware, wanted [16]byte) {
+	clear(b[:8])
+	b[0] = neighbourSolicitation
+	copy(b[8:], wanted[:])
+	b[24], b[25] = 1, 1 // source link-layer address, 8 bytes
+	copy(b[26:], own[:])
+}
+
+// parseAdvertisement reads whose address a solicited advertisement tells.
+func parseAdvertisement(b []byte) (netip.Addr, bool) {
+	if len(b) < advertisementSize || b[0] != neighbourAdvertisement || b[1] != 0 || b[4]&solicited == 0 {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFrom16([16]byte(b[8:24])), true
+}
+
+func (p *Prober) handleND(s *socket) {
+	wanted, ok := parseAdvertisement(s.data())
+	if !ok {
+		return
+	}
+	index, hopLimit := s.in.arrival()
+	if hopLimit != linkHopLimit {
+		return
+	}
+	p.handleNeighbour(index, wanted, func(*line, *target) bool { return true })
+}
+
+// handleNeighbour counts an answer of a neighbour for every line on the device
+// that asked it and for which isFor says yes. Neither ARP nor neighbour
+// discovery tell which request is answered, so it is the newest, and once.
+func (p *Prober) handleNeighbour(index int32, neighbour netip.Addr, isFor func(*line, *target) bool) {
+	now := time.Now()
+	var answers []Answer
+	p.mu.Lock()
+	for _, l := range p.lines {
+		if l.index != index {
+			continue
+		}
+		for i := range l.targets {
+			t := &l.targets[i]
+			if t.address != neighbour || !t.awaiting || !isFor(l, t) {
+				continue
+			}
+			t.awaiting = false
+			answers = append(answers, Answer{Key: l.key, Round: t.round, Target: i, At: now})
+		}
+	}
+	p.mu.Unlock()
+	for _, a := range answers {
+		p.deliver(a)
+	}
+}

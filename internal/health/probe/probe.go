@@ -1,0 +1,332 @@
+// Package probe asks the targets of every line whether they are there, and
+// reports their answers. It owns the sockets: how a probe leaves by a given
+// device with a given mark, and which packets count as its answer. When to
+// probe, and what a missing answer means, is decided elsewhere.
+//
+// All lines share one socket for each of ICMP, ICMPv6, ARP and neighbour
+// discovery. DNS needs one per line, TCP and HTTP one per probe, since a
+// socket has one source port and two lines may have identical addresses,
+// gateways and targets: only ports and ICMP identifiers then tell their
+// connections apart, for us and for connection tracking.
+//
+// Marks of single packets (SO_MARK as a control message) need Linux 5.5.
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/health"
+)
+
+// Probe is one question to one target.
+type Probe struct {
+	// Key is the line that is probed. All its addresses are of its family.
+	Key health.Key
+	// Round numbers the probes of a line and grows by one from probe to
+	// probe. Target is the index of the target among those of the line, from
+	// 0. Both come back in the Answer.
+	Round  uint32
+	Target int
+	// Method is ping, arp, tcp, dns or http, as in config.Track.
+	//
+	// A ping is answered by an echo reply. arp asks by ARP or, with IPv6, by
+	// neighbour solicitation, on a device with Ethernet addresses; any other
+	// (point-to-point, tun, raw IP) has nobody to ask, so the target is
+	// pinged. tcp is answered by an accepted connection and likewise by a
+	// refusing RST of the target: the line has carried packets both ways. An
+	// ICMP error is no answer, nor is one to a SYN that the kernel repeated.
+	// dns asks for the name servers of the root; every response counts,
+	// whatever its code. http is answered by a response with the expected
+	// Status.
+	Method string
+	// Device and Mark are those by which the probe leaves.
+	Device string
+	Mark   uint32
+	// Source is the member's own address, the sender of ARP requests; without
+	// it they are sent from 0.0.0.0, as by a host that has no address yet
+	// (RFC 5227, section 2.1.1).
+	Source  netip.Addr
+	Address netip.Addr
+	// Port is asked by tcp, dns and http.
+	Port uint16
+	// URL is what http asks Address for, beginning with http://, and Status
+	// is the response that counts.
+	URL    string
+	Status int
+	// Timeout is how long the caller waits before it counts a miss. Connections
+	// are kept open for longer, see lateAnswer.
+	Timeout time.Duration
+}
+
+// Answer says that a target answered the probe of a round. It may come long
+// after the probe, and more than once where the network doubles a packet. ARP
+// and neighbour discovery do not tell what they answer: a late answer counts
+// for the newest round. A target that is asked otherwise than before (another
+// method, address or port) gives no late answers any more.
+type Answer struct {
+	Key    health.Key
+	Round  uint32
+	Target int
+	// At is when the answer arrived.
+	At time.Time
+}
+
+const (
+	// maxTargets bounds the index of a target. It is sent as 16 bits.
+	maxTargets = 1 << 16
+	// idMask is the part of an ICMP identifier that is the same for all our
+	// probes, so that the kernel does not wake us for answers to others. The
+	// rest is enough for the lines of 60 members, in both families, and to
+	// give a freed identifier out late.
+	idMask = 0xfc00
+)
+
+var errClosed = errors.New("the prober is closed")
+
+// Prober sends probes and receives their answers. Its methods may be called
+// from several goroutines.
+type Prober struct {
+	answers    chan<- Answer
+	closed     chan struct{}
+	goroutines sync.WaitGroup
+
+	mu       sync.Mutex // everything below
+	isClosed bool
+	out      message
+	devices  devices
+	idBase   uint16
+	lastID   uint16
+	lines    map[health.Key]*line
+	byID     map[uint16]*line
+	// Sockets that lines share, nil until their first use; ping by family.
+	ping    [len(family.All)]*socket
+	arp, nd *socket
+}
+
+// line is what is known of a line between its probes.
+type line struct {
+	key health.Key
+	// id is the ICMP identifier of the line, token a secret in its echo
+	// requests: who has not seen the request cannot forge the reply.
+	id    uint16
+	token uint64
+	// index and source are those of the last probe.
+	index   int32
+	source  netip.Addr
+	targets []target
+	dns     *socket
+	dnsBase uint16
+}
+
+// target is what is known of a target between its probes.
+type target struct {
+	method  string
+	address netip.Addr
+	port    uint16
+	round   uint32 // the newest one
+	// awaiting says that ARP or neighbour discovery have not answered the
+	// newest round yet, and mac who answered ARP last.
+	awaiting bool
+	mac      hardware
+	attempts [maxAttempts]*attempt
+	// oldest is the index of the attempt that is replaced next.
+	oldest int
+}
+
+// Open returns a Prober for the network namespace of the calling thread. The
+// sockets of a method are opened when it is first used, so Send must be called
+// in the same namespace. Answers must be received all the time: nothing more is
+// read from the network while one waits.
+func Open(answers chan<- Answer) (*Prober, error) {
+	devices, err := openDevices()
+	if err != nil {
+		return nil, err
+	}
+	return &Prober{
+		answers: answers,
+		closed:  make(chan struct{}),
+		devices: devices,
+		idBase:  uint16(rand.Uint32()) & idMask,
+		lines:   make(map[health.Key]*line),
+		byID:    make(map[uint16]*line),
+	}, nil
+}
+
+// Send sends a probe. It does not wait for anything. After an error, such as
+// ENETUNREACH, ENODEV or ENOBUFS, there will be no answer.
+func (p *Prober) Send(probe Probe) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.send(&probe); err != nil {
+		return fmt.Errorf("member '%s' (%s): probe of %s over '%s': %w",
+			probe.Key.Member, probe.Key.Family.String(), probe.Address.String(), probe.Device, err)
+	}
+	return nil
+}
+
+func (p *Prober) send(probe *Probe) error {
+	if p.isClosed {
+		return errClosed
+	}
+	if !probe.Address.IsValid() || family.Of(probe.Address) != probe.Key.Family {
+		return errors.New("not an address of this family")
+	}
+	if probe.Target < 0 || probe.Target >= maxTargets {
+		return errors.New("too many targets")
+	}
+	index, err := p.devices.index(probe.Device)
+	if err != nil {
+		return err
+	}
+	l, err := p.line(probe.Key)
+	if err != nil {
+		return err
+	}
+	l.moveTo(index)
+	l.source = probe.Source
+	t := l.target(probe)
+	switch probe.Method {
+	case "ping":
+		return p.sendPing(l, probe)
+	case "arp":
+		return p.askNeighbour(l, t, probe)
+	case "tcp", "http":
+		return p.startAttempt(l, t, probe)
+	case "dns":
+		return p.sendDNS(l, probe)
+	}
+	return errors.New("unknown method '" + probe.Method + "'")
+}
+
+// line returns the line of a key, with an identifier that no other line has.
+func (p *Prober) line(key health.Key) (*line, error) {
+	if l := p.lines[key]; l != nil {
+		return l, nil
+	}
+	if len(p.lines) > int(^uint16(idMask)) {
+		return nil, errors.New("too many lines")
+	}
+	p.lastID = p.nextID(p.lastID)
+	for p.byID[p.lastID] != nil {
+		p.lastID = p.nextID(p.lastID)
+	}
+	l := &line{key: key, id: p.lastID, token: rand.Uint64()}
+	p.lines[key], p.byID[l.id] = l, l
+	return l, nil
+}
+
+// moveTo sets the device of a line. Another one has other neighbours.
+func (l *line) moveTo(index int32) {
+	if l.index == index {
+		return
+	}
+	l.index = index
+	for i := range l.targets {
+		l.targets[i].mac = hardware{}
+	}
+}
+
+func (p *Prober) nextID(id uint16) uint16 { return p.idBase | (id+1)&^idMask }
+
+// target returns the target of a probe. One that was asked otherwise before
+// begins anew.
+func (l *line) target(probe *Probe) *target {
+	for len(l.targets) <= probe.Target {
+		l.targets = append(l.targets, target{})
+	}
+	t := &l.targets[probe.Target]
+	address := probe.Address.WithZone("") // answers come without one
+	if t.method != probe.Method || t.address != address || t.port != probe.Port {
+		t.giveUp()
+		*t = target{method: probe.Method, address: address, port: probe.Port}
+	}
+	t.round = probe.Round
+	return t
+}
+
+// Forget ends the probes of a line. An answer that is being delivered may still
+// come.
+func (p *Prober) Forget(key health.Key) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.lines[key]
+	if l == nil {
+		return
+	}
+	delete(p.lines, key)
+	delete(p.byID, l.id)
+	l.close()
+}
+
+// close gives up everything that a line has open. The goroutines that wait for
+// it end soon after. Closing a UDP socket has no error to tell.
+func (l *line) close() {
+	if l.dns != nil {
+		l.dns.file.Close()
+	}
+	for i := range l.targets {
+		l.targets[i].giveUp()
+	}
+}
+
+func (t *target) giveUp() {
+	for _, a := range t.attempts {
+		if a != nil {
+			a.giveUp()
+		}
+	}
+}
+
+// Close ends all probes and returns when no goroutine is left. Nothing is
+// delivered any more afterwards.
+func (p *Prober) Close() error {
+	p.mu.Lock()
+	if p.isClosed {
+		p.mu.Unlock()
+		return errClosed
+	}
+	p.isClosed = true
+	close(p.closed)
+	err := p.devices.close()
+	for _, s := range []*socket{p.ping[family.IPv4], p.ping[family.IPv6], p.arp, p.nd} {
+		if s != nil {
+			err = errors.Join(err, s.file.Close())
+		}
+	}
+	for _, l := range p.lines {
+		l.close()
+	}
+	p.mu.Unlock()
+	p.goroutines.Wait()
+	return err
+}
+
+// deliver hands over an answer, unless the prober is closed meanwhile.
+func (p *Prober) deliver(a Answer) {
+	select {
+	case p.answers <- a:
+	case <-p.closed:
+	}
+}
+
+// newFile hands a non-blocking socket to the runtime's poller.
+func newFile(fd int, name string) (*os.File, error) {
+	file := os.NewFile(uintptr(fd), name)
+	// It fails if the poller did not accept the socket: reads would block.
+	if err := file.SetDeadline(time.Time{}); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s socket: %w", name, err), file.Close())
+	}
+	return file, nil
+}
+
+// nonBlocking is the type that all sockets have in addition to their own.
+const nonBlocking = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC

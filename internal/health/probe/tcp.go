@@ -1,0 +1,234 @@
+package probe
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/family"
+)
+
+const (
+	// lateAnswer is how long a connection is tried at least, whatever the
+	// timeout: an answer within 5 s still tells loss from latency, and a dead
+	// line costs no more than maxAttempts sockets per target.
+	lateAnswer = 5 * time.Second
+	// maxAttempts are open at a time for a target; the oldest gives way. It is
+	// 4 s at the default interval of 500 ms.
+	maxAttempts = 8
+	// synTimeout is the least time after which the kernel repeats a SYN:
+	// 1 s (RFC 6298, section 2.1), and some of its ticks less.
+	synTimeout = 900 * time.Millisecond
+	// maxStatusLine is enough for "HTTP/1.1 204" and any reason behind it.
+	maxStatusLine = 256
+)
+
+// attempt is a connection that tcp or http tries.
+type attempt struct {
+	line   *line
+	target int
+	slot   int
+	round  uint32
+	start  time.Time
+	file   *os.File
+	// request and status are those of http; request is nil for tcp.
+	request []byte
+	status  int
+}
+
+// startAttempt begins to connect. A goroutine waits for the outcome, without a
+// thread.
+func (p *Prober) startAttempt(l *line, t *target, probe *Probe) error {
+	a := &attempt{line: l, target: probe.Target, slot: t.oldest, round: probe.Round, start: time.Now()}
+	if probe.Method == "http" {
+		a.request, a.status = request(probe.URL), probe.Status
+	}
+	fd, err := connect(probe)
+	if err != nil {
+		return err
+	}
+	if a.file, err = newFile(fd, "TCP"); err != nil {
+		return err
+	}
+	if err := a.file.SetDeadline(a.start.Add(max(2*probe.Timeout, lateAnswer))); err != nil {
+		a.file.Close()
+		return err
+	}
+	if oldest := t.attempts[t.oldest]; oldest != nil {
+		oldest.giveUp()
+	}
+	t.attempts[t.oldest] = a
+	t.oldest = (t.oldest + 1) % maxAttempts
+	p.goroutines.Add(1)
+	go p.await(a)
+	return nil
+}
+
+// giveUp lets the goroutine of an attempt end. One that is about to end by
+// itself has closed its file, which is no error.
+func (a *attempt) giveUp() { a.file.SetDeadline(a.start) }
+
+// connect returns a socket that is connecting.
+func connect(probe *Probe) (int, error) {
+	domain := unix.AF_INET
+	if probe.Key.Family == family.IPv6 {
+		domain = unix.AF_INET6
+	}
+	fd, err := unix.Socket(domain, unix.SOCK_STREAM|nonBlocking, unix.IPPROTO_TCP)
+	if err != nil {
+		return -1, fmt.Errorf("TCP socket: %w", err)
+	}
+	if err := bind(fd, probe); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("TCP socket: %w", err)
+	}
+	if err := unix.Connect(fd, remote(probe)); err != nil && err != unix.EINPROGRESS {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// bind sets device and mark, that closing sends an RST (so that nothing
+// lingers here or at the target), and that ICMP errors are kept apart from the
+// RST of a target.
+func bind(fd int, probe *Probe) error {
+	if err := unix.BindToDevice(fd, probe.Device); err != nil {
+		return err
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(probe.Mark)); err != nil {
+		return err
+	}
+	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+		return err
+	}
+	if probe.Key.Family == family.IPv6 {
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
+	}
+	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+}
+
+// remote is the address and port of a probe. A link-local address is taken for
+// one on the device that the socket is bound to.
+func remote(probe *Probe) unix.Sockaddr {
+	if probe.Address.Is4() {
+		return &unix.SockaddrInet4{Port: int(probe.Port), Addr: probe.Address.As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(probe.Port), Addr: probe.Address.As16()}
+}
+
+// await waits for the outcome of an attempt and reports an answer.
+func (p *Prober) await(a *attempt) {
+	defer p.goroutines.Done()
+	answered := a.outcome()
+	at := time.Now()
+	p.mu.Lock()
+	if slot := &a.line.targets[a.target].attempts[a.slot]; *slot == a {
+		*slot = nil
+	}
+	p.mu.Unlock()
+	a.file.Close() // nothing that could still be lost was written
+	if answered {
+		p.deliver(Answer{Key: a.line.key, Round: a.round, Target: a.target, At: at})
+	}
+}
+
+// outcome says whether the target answered. All errors mean that it did not:
+// the deadline, an unreachable network, a prober that is closed.
+func (a *attempt) outcome() bool {
+	conn, err := a.file.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var state connection
+	if conn.Write(func(fd uintptr) bool {
+		state = connectionState(int(fd), time.Since(a.start))
+		return state != connecting
+	}) != nil {
+		return false
+	}
+	if a.request == nil {
+		return state == connected || state == refused
+	}
+	return state == connected && a.statusIsRight()
+}
+
+// connection is how far a connection has come.
+type connection int
+
+const (
+	connecting connection = iota
+	connected
+	refused
+	failed
+)
+
+func connectionState(fd int, elapsed time.Duration) connection {
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return failed
+	}
+	switch unix.Errno(errno) {
+	case 0:
+		// A wake-up need not mean anything.
+		if _, err := unix.Getpeername(fd); err != nil {
+			return connecting
+		}
+		if !answersFirstSYN(fd, elapsed) {
+			return failed
+		}
+		return connected
+	case unix.ECONNREFUSED:
+		if elapsed >= synTimeout || refusedByICMP(fd) {
+			return failed
+		}
+		return refused
+	}
+	return failed
+}
+
+// answersFirstSYN tells the answer to the probe from the answer to its
+// repetition by the kernel: a lost probe must stay lost, or a line that loses
+// every third packet would look perfect. After a repetition only the target's
+// echo of the TCP timestamp tells; the kernel measures the round trip by it.
+// Where the target sends none, and after a refusal, it is taken for lost.
+func answersFirstSYN(fd int, elapsed time.Duration) bool {
+	if elapsed < synTimeout {
+		return true
+	}
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return false
+	}
+	return info.Total_retrans == 0 || time.Duration(info.Rtt)*time.Microsecond > elapsed-synTimeout
+}
+
+// refusedByICMP says whether the refusal is an ICMP "port unreachable", which a
+// modem or firewall before the target sends when its line is down. Linux
+// queues it since 5.9; an RST leaves the queue empty.
+func refusedByICMP(fd int) bool {
+	_, _, _, _, err := unix.Recvmsg(fd, nil, nil, unix.MSG_ERRQUEUE)
+	return err == nil
+}
+
+// statusIsRight asks for the URL and looks at the first line of the response,
+// without reading more than that.
+func (a *attempt) statusIsRight() bool {
+	if _, err := a.file.Write(a.request); err != nil {
+		return false
+	}
+	var buffer [maxStatusLine]byte
+	n := 0
+	for n < len(buffer) {
+		more, err := a.file.Read(buffer[n:])
+		n += more
+		if err != nil || bytes.IndexByte(buffer[:n], '\n') >= 0 {
+			break
+		}
+	}
+	status, ok := parseStatus(buffer[:n])
+	return ok && status == a.status
+}

@@ -1,0 +1,115 @@
+package health
+
+import "time"
+
+func (t *tally) add(cell uint32) {
+	if cell == 0 {
+		t.lost++
+		return
+	}
+	t.answered++
+	t.latency += expand(cell)
+}
+
+func (t *tally) remove(cell uint32) {
+	if cell == 0 {
+		t.lost--
+		return
+	}
+	t.answered--
+	t.latency -= expand(cell)
+}
+
+// seen is how many rounds ended in the judged window.
+func (h *history) seen() int {
+	if h.ended < h.judgedFrom {
+		return 0
+	}
+	return min(int(h.ended-h.judgedFrom)+1, h.window)
+}
+
+// lost returns how many probes went unanswered: those of the worst target that
+// is needed. The targets beyond it do no harm, however bad they are.
+func (h *history) lost(tallies []tally) int {
+	if h.needed == 0 {
+		return 0
+	}
+	sorted := h.scratch[:0]
+	for i := range tallies {
+		sorted = insert(sorted, tallies[i].lost)
+	}
+	return sorted[h.needed-1]
+}
+
+// latency returns the mean time to an answer: that of the slowest target that
+// is needed, among those with at least so many answers. It is not known where
+// these are too few.
+func (h *history) latency(tallies []tally, least int) (time.Duration, bool) {
+	sorted := h.scratch[:0]
+	for i := range tallies {
+		if t := &tallies[i]; t.answered > 0 && t.answered >= least {
+			sorted = insert(sorted, int(t.mean().Microseconds()))
+		}
+	}
+	if h.needed == 0 || len(sorted) < h.needed {
+		return 0, false
+	}
+	return time.Duration(sorted[h.needed-1]) * time.Microsecond, true
+}
+
+func (t *tally) mean() time.Duration {
+	if t.answered == 0 {
+		return 0
+	}
+	return t.latency / time.Duration(t.answered)
+}
+
+// insert keeps s in order. There are few targets.
+func insert(s []int, value int) []int {
+	s = append(s, value)
+	for i := len(s) - 1; i > 0 && s[i-1] > s[i]; i-- {
+		s[i-1], s[i] = s[i], s[i-1]
+	}
+	return s
+}
+
+// judgedLatency is the latency that limits are held against. A target must
+// have answered at least half the rounds to have one: the few answers of a
+// target that is dying say nothing of the line.
+func (h *history) judgedLatency() (time.Duration, bool) {
+	return h.latency(h.tallies, (h.seen()+1)/2)
+}
+
+// tooLossy says whether a line is to be taken out for its loss. Rounds that the
+// window has yet to see count as answered, so that a start is not judged by
+// three rounds.
+func (l *line) tooLossy() bool {
+	limit := l.rules.FailureLoss
+	return limit > 0 && l.lost(l.tallies)*100 >= limit*l.window
+}
+
+// tooSlow says whether a line is to be taken out for its latency. It is judged
+// when half the window is seen, for the same reason.
+func (l *line) tooSlow() bool {
+	limit := l.rules.FailureLatency
+	if limit == 0 || 2*l.seen() < l.window {
+		return false
+	}
+	latency, known := l.judgedLatency()
+	return known && latency >= limit
+}
+
+// goodEnough says whether loss and latency allow a line to come back. They are
+// those since its last silence; where a latency is asked for, one must be known.
+func (l *line) goodEnough() bool {
+	lost, lossLimit := l.lost(l.tallies), l.rules.recoveryLoss()
+	if lossLimit > 0 && lost > 0 && lost*100 >= lossLimit*l.seen() {
+		return false
+	}
+	limit := l.rules.recoveryLatency()
+	if limit == 0 {
+		return true
+	}
+	latency, known := l.judgedLatency()
+	return known && latency < limit
+}

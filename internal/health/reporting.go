@@ -1,0 +1,53 @@
+package health
+
+import "time"
+
+// Report returns the health of a line at a time, for status: all rounds of the
+// window that are over by then count, those of a silence too.
+func (ls *Lines) Report(key Key, now time.Time) Report {
+	l := ls.known[key]
+	if l == nil {
+		return Report{Key: key}
+	}
+	seen, tallies := l.tally(ls.at(now))
+	r := Report{
+		Key: key, Online: l.online, Since: l.since, Reason: l.reason,
+		Misses: l.misses(), Flaps: l.flaps, Loss: part(l.lost(tallies), seen),
+		Targets: make([]TargetReport, 0, l.targets),
+	}
+	r.Latency, _ = l.latency(tallies, 1)
+	if r.Misses == 0 {
+		r.Hits = l.run()
+	}
+	if !l.online {
+		r.Hold = l.hold
+	}
+	for i, name := range l.rules.Targets {
+		t := &tallies[i]
+		r.Targets = append(r.Targets, TargetReport{Address: name, Loss: part(t.lost, seen), Latency: t.mean()})
+	}
+	return r
+}
+
+// tally counts the answers to the newest rounds that are over, a window of them
+// at most, and these.
+func (h *history) tally(now time.Duration) (seen int, tallies []tally) {
+	tallies = make([]tally, h.targets)
+	for number := h.newest; seen < h.window && h.holds(number); number-- {
+		if !h.over(number, now) {
+			continue
+		}
+		seen++
+		for i, cell := range h.cells(number) {
+			tallies[i].add(cell)
+		}
+	}
+	return seen, tallies
+}
+
+func part(lost, seen int) float64 {
+	if seen == 0 {
+		return 0
+	}
+	return float64(lost) / float64(seen)
+}

@@ -1,0 +1,79 @@
+package health
+
+import (
+	"slices"
+	"time"
+
+	"loadbalance/internal/config"
+)
+
+// Rules say how a line is probed and when its verdict changes.
+type Rules struct {
+	// Targets are the names of those who are asked, in a fixed order. A line
+	// without targets is never probed and keeps its verdict.
+	Targets []string
+	// Needed is how many targets must answer, 1 to len(Targets).
+	Needed int
+	// Interval lies between two rounds; Timeout is how long a round may go
+	// unanswered before it counts as missed. Both are above 0.
+	Interval, Timeout time.Duration
+	// Down misses in a row take a line out, Up hits in a row bring it back,
+	// and loss and latency are judged over Window rounds. All are above 0.
+	Down, Up, Window int
+	// FailureLoss takes a line out, under RecoveryLoss it may come back:
+	// percent, 0 switches one off. FailureLatency and RecoveryLatency
+	// likewise. Where only the recovery limit is off, the failure limit holds
+	// in its place, or the line would come back only to go at once.
+	FailureLoss, RecoveryLoss       int
+	FailureLatency, RecoveryLatency time.Duration
+}
+
+// RulesOf returns the rules of a member's line to these targets. There can be
+// fewer of them than the member has: a line asks those of its own family.
+func RulesOf(t config.Track, targets []string) Rules {
+	return Rules{
+		Targets: targets, Needed: min(t.Reliability, len(targets)),
+		Interval: t.Interval, Timeout: t.Timeout,
+		Down: t.Down, Up: t.Up, Window: t.Window,
+		FailureLoss: t.FailureLoss, RecoveryLoss: t.RecoveryLoss,
+		FailureLatency: t.FailureLatency, RecoveryLatency: t.RecoveryLatency,
+	}
+}
+
+func (r *Rules) equal(other *Rules) bool {
+	return slices.Equal(r.Targets, other.Targets) && r.Needed == other.Needed &&
+		r.Interval == other.Interval && r.Timeout == other.Timeout &&
+		r.Down == other.Down && r.Up == other.Up && r.Window == other.Window &&
+		r.FailureLoss == other.FailureLoss && r.RecoveryLoss == other.RecoveryLoss &&
+		r.FailureLatency == other.FailureLatency && r.RecoveryLatency == other.RecoveryLatency
+}
+
+// recoveryLoss is the loss in percent under which a line may come back; 0: any.
+func (r *Rules) recoveryLoss() int {
+	if r.RecoveryLoss == 0 {
+		return r.FailureLoss
+	}
+	return r.RecoveryLoss
+}
+
+// recoveryLatency is the latency under which a line may come back; 0: any.
+func (r *Rules) recoveryLatency() time.Duration {
+	if r.RecoveryLatency == 0 {
+		return r.FailureLatency
+	}
+	return r.RecoveryLatency
+}
+
+const (
+	// hurryFactor makes the fast interval from the regular one: at the default
+	// of 500 ms a dead line is then found in 4 * 0.1 s + 0.8 s = 1.2 s.
+	hurryFactor = 5
+	// minFast is the shortest fast interval, which is also the shortest one
+	// that can be configured.
+	minFast = 50 * time.Millisecond
+)
+
+// fastInterval lies between two rounds of a line that may be dead.
+func (r *Rules) fastInterval() time.Duration {
+	return min(r.Interval, max(r.Interval/hurryFactor, minFast))
+}

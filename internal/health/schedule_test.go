@@ -1,0 +1,336 @@
+package health
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"loadbalance/internal/family"
+)
+
+func TestDue(t *testing.T) {
+	ls := NewLines()
+	a, b, slow, none := Key{Member: "a"}, Key{Member: "b"}, Key{Member: "slow"}, Key{Member: "none"}
+	long := quick("1.1.1.1")
+	long.Interval = 200 * ms
+	ls.Set(b, quick("1.1.1.1"), true, epoch)
+	ls.Set(slow, long, true, epoch)
+	ls.Set(none, quick(), true, epoch)
+	for _, c := range []struct {
+		at   time.Duration
+		want []Key
+		wake time.Duration
+	}{
+		{0, []Key{b, slow}, 100 * ms},
+		{30 * ms, []Key{a}, 100 * ms}, // added at 30 ms
+		{30 * ms, nil, 100 * ms},
+		{99 * ms, nil, 100 * ms},
+		{100 * ms, []Key{a, b}, 200 * ms},
+		{201 * ms, []Key{a, b, slow}, 300 * ms},
+		// Late by 3.4 intervals of a and b, and 1.7 of slow: one round each, and
+		// on with the next tick.
+		{640 * ms, []Key{a, b, slow}, 700 * ms},
+		{700 * ms, []Key{a, b}, 800 * ms},
+		{760 * ms, nil, 800 * ms},
+		// The tick at 900 ms would be too close.
+		{885 * ms, []Key{a, b, slow}, 1000 * ms},
+		{1000 * ms, []Key{a, b, slow}, 1100 * ms},
+	} {
+		now := epoch.Add(c.at)
+		if c.at == 30*ms {
+			ls.Set(a, quick("1.1.1.1"), true, now)
+		}
+		if got := ls.Due(now); len(got)+len(c.want) > 0 && !reflect.DeepEqual(got, c.want) {
+			t.Errorf("at %s: due %v, want %v", c.at, got, c.want)
+		}
+		ls.Check(now)
+		if got := ls.Wake().Sub(epoch); got != c.wake {
+			t.Errorf("at %s: wake at %s, want %s", c.at, got, c.wake)
+		}
+	}
+}
+
+func TestWake(t *testing.T) {
+	ls, key := NewLines(), Key{Member: "wan1"}
+	if !ls.Wake().IsZero() {
+		t.Error("no lines: not the zero time")
+	}
+	wake := func(name string, want time.Duration) {
+		t.Helper()
+		if got := ls.Wake().Sub(epoch); got != want {
+			t.Errorf("%s: wake at %s, want %s", name, got, want)
+		}
+	}
+	rules := quick("1.1.1.1", "8.8.8.8")
+	rules.Timeout = 90 * ms
+	ls.Set(key, rules, false, epoch)
+	ls.Check(epoch)
+	wake("the first round is due", 0)
+	ls.Due(epoch)
+	round := ls.Sent(key, epoch)
+	wake("the round's time limit", 90*ms)
+	ls.Answered(key, round, 0, epoch.Add(20*ms))
+	wake("a hit of an offline line", 20*ms)
+	ls.Check(epoch.Add(20 * ms))
+	wake("the next round, since this one is answered", 100*ms)
+	ls.Set(key, quick(), false, epoch.Add(30*ms))
+	ls.Check(epoch.Add(30 * ms))
+	if !ls.Wake().IsZero() {
+		t.Error("no targets: not the zero time")
+	}
+}
+
+// Sixty lines of one interval and answers in 20 ms: twice a second for the
+// rounds, and twice for the answers, which come on their own.
+func TestWakesUpRarely(t *testing.T) {
+	s := newSim(func(probe) time.Duration { return 20 * ms })
+	for i := range 60 {
+		s.now = time.Duration(i) * 7 * ms
+		s.set(Key{Member: string(rune('A' + i))}, defaults("1.1.1.1", "8.8.8.8"), true)
+	}
+	s.until(time.Second)
+	before := s.wakeups
+	s.until(11 * time.Second)
+	if got := s.wakeups - before; got > 41 {
+		t.Errorf("woke up %d times in 10 s, want 40", got)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	ls := NewLines()
+	want := []Key{{Member: "a"}, {Member: "a", Family: family.IPv6}, {Member: "b"}, {Member: "c"}}
+	for _, i := range []int{3, 1, 0, 2} {
+		ls.Set(want[i], quick("1.1.1.1"), i != 2, epoch)
+	}
+	if got := ls.Keys(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if online, known := ls.Online(want[2]); online || !known {
+		t.Errorf("b: online %t, known %t", online, known)
+	}
+	ls.Remove(want[2])
+	ls.Remove(want[2])
+	if _, known := ls.Online(want[2]); known || len(ls.Keys()) != 3 {
+		t.Errorf("b is not removed: %v", ls.Keys())
+	}
+	if online, known := ls.Online(want[0]); !online || !known {
+		t.Errorf("a: online %t, known %t", online, known)
+	}
+	unknown := Key{Member: "x"}
+	ls.Hurry(unknown, epoch)
+	if got := ls.Sent(unknown, epoch); got != 0 {
+		t.Errorf("round %d of an unknown line", got)
+	}
+	if got := ls.Report(unknown, epoch); !reflect.DeepEqual(got, Report{Key: unknown}) {
+		t.Errorf("report of an unknown line: %+v", got)
+	}
+	if _, latency := ls.Waiting(unknown, epoch); latency != 0 {
+		t.Errorf("latency %s of an unknown line", latency)
+	}
+}
+
+// sentAt returns when the rounds of a member were sent, between two times.
+func (s *sim) sentAt(from, to time.Duration) []time.Duration {
+	var out []time.Duration
+	for _, p := range s.sent {
+		if p.sent >= from && p.sent < to {
+			out = append(out, p.sent)
+		}
+	}
+	return out
+}
+
+func TestHurry(t *testing.T) {
+	key := Key{Member: "wan1"}
+	for _, c := range []struct {
+		name    string
+		outages []outage
+		sent    []time.Duration // from 10 to 11.1 s
+		want    []string
+	}{
+		{"alive: one round more", nil, []time.Duration{10 * time.Second, 10230 * ms, 10500 * ms, 11 * time.Second}, nil},
+		// 10.0 was lost unhurried; 10.23, 10.3 and 10.4 follow, and 10.4 is
+		// missed at 11.2 s.
+		{"dead", []outage{{"", 10 * time.Second, never}}, []time.Duration{
+			10 * time.Second, 10230 * ms, 10300 * ms, 10400 * ms, 10500 * ms, 10600 * ms, 10700 * ms, 10800 * ms, 10900 * ms, 11 * time.Second,
+		}, []string{"wan1 down 11.2s"}},
+		{"dead for a moment", []outage{{"", 10 * time.Second, 10350 * ms}}, []time.Duration{
+			10 * time.Second, 10230 * ms, 10300 * ms, 10400 * ms, 10500 * ms, 11 * time.Second,
+		}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSim(outages(c.outages...))
+			s.keepSent = true
+			s.set(key, defaults("1.1.1.1"), true)
+			s.until(10230 * ms)
+			s.lines.Hurry(key, epoch.Add(s.now))
+			s.lines.Hurry(key, epoch.Add(s.now))
+			s.until(11050 * ms)
+			if got := s.sentAt(10*time.Second, 11050*ms); !reflect.DeepEqual(got, c.sent) {
+				t.Errorf("sent at %v, want %v", got, c.sent)
+			}
+			s.until(14 * time.Second)
+			s.want(t, c.want...)
+			if len(c.want) > 0 {
+				if got := s.sentAt(11500*ms, 13*time.Second); len(got) != 3 {
+					t.Errorf("after the verdict sent at %v, want three times", got)
+				}
+			}
+		})
+	}
+}
+
+// However often the evidence is repeated, rounds are never closer than the fast
+// interval.
+func TestHurryAgainAndAgain(t *testing.T) {
+	s := newSim(outages())
+	s.keepSent = true
+	key := Key{Member: "wan1"}
+	s.set(key, defaults("1.1.1.1"), true)
+	for s.now < 10*time.Second {
+		s.until(s.now + 7*ms)
+		s.lines.Hurry(key, epoch.Add(s.now))
+	}
+	rounds := s.sentAt(0, 10*time.Second)
+	for i := 1; i < len(rounds); i++ {
+		if gap := rounds[i] - rounds[i-1]; gap < 50*ms {
+			t.Fatalf("rounds at %s and %s", rounds[i-1], rounds[i])
+		}
+	}
+	if len(rounds) > 101 {
+		t.Errorf("%d rounds in 10 s, want 100 at most", len(rounds))
+	}
+}
+
+// The answer to a round that was sent before the evidence is none to it.
+func TestHurryIsNotEndedByOlderRound(t *testing.T) {
+	s := newSim(outages())
+	s.keepSent = true
+	key := Key{Member: "wan1"}
+	s.set(key, defaults("1.1.1.1"), true)
+	s.until(10010 * ms) // the round of 10 s is answered at 10.02 s
+	s.lines.Hurry(key, epoch.Add(s.now))
+	s.until(11050 * ms)
+	want := []time.Duration{10 * time.Second, 10100 * ms, 10500 * ms, 11 * time.Second}
+	if got := s.sentAt(10*time.Second, 11050*ms); !reflect.DeepEqual(got, want) {
+		t.Errorf("sent at %v, want %v", got, want)
+	}
+}
+
+// While nobody answers, for hours perhaps, the regular interval will do.
+func TestHurryEndsInSilence(t *testing.T) {
+	s := newSim(outages(outage{"", 10 * time.Second, never}))
+	s.keepSent = true
+	wan1, wan2 := Key{Member: "wan1"}, Key{Member: "wan2"}
+	s.set(wan1, defaults("1.1.1.1"), true)
+	s.set(wan2, defaults("1.1.1.1"), true)
+	s.until(10230 * ms)
+	s.lines.Hurry(wan1, epoch.Add(s.now))
+	s.lines.Hurry(wan2, epoch.Add(s.now))
+	s.until(20 * time.Second)
+	if got := len(s.sentAt(15*time.Second, 20*time.Second)); got != 20 || !s.lines.Silent() {
+		t.Errorf("%d rounds of two lines in 5 s, want 20; silent: %t", got, s.lines.Silent())
+	}
+}
+
+// An offline line is not probed any faster.
+func TestHurryOffline(t *testing.T) {
+	s := newSim(outages(outage{"", 0, never}))
+	s.keepSent = true
+	key := Key{Member: "wan1"}
+	s.set(key, defaults("1.1.1.1"), false)
+	s.until(time.Second)
+	s.lines.Hurry(key, epoch.Add(s.now))
+	s.until(3 * time.Second)
+	if got := len(s.sentAt(time.Second, 3*time.Second)); got != 4 {
+		t.Errorf("%d rounds in 2 s, want 4", got)
+	}
+}
+
+// The process is stopped after it sent a round that is answered meanwhile, with
+// two misses behind it.
+func TestStalled(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		late   time.Duration // after the time limit of the third round
+		answer bool
+		want   []time.Duration // after the time limit: when Check passes a verdict
+	}{
+		{"in time", 0, false, []time.Duration{0}},
+		{"hardly late", 50 * ms, false, []time.Duration{50 * ms}},
+		{"late, nothing there", time.Hour, false, []time.Duration{time.Hour + 50*ms}},
+		{"late, answers lay there", time.Hour, true, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ls, key := NewLines(), Key{Member: "wan1"}
+			ls.Set(key, quick("1.1.1.1"), true, epoch)
+			var round uint32
+			for i := range 3 {
+				now := epoch.Add(time.Duration(i) * 100 * ms)
+				ls.Due(now)
+				round = ls.Sent(key, now)
+				ls.Check(now)
+			}
+			now := epoch.Add(300 * ms)
+			ls.Check(now)
+			limit := epoch.Add(400 * ms)
+			for ls.Wake().Before(limit) {
+				ls.Due(now) // its rounds are lost before they are sent
+			}
+			var verdicts []time.Duration
+			check := func(late time.Duration) {
+				for range ls.Check(limit.Add(late)) {
+					verdicts = append(verdicts, late)
+				}
+				ls.Wake()
+			}
+			check(c.late)
+			if c.answer {
+				ls.Answered(key, round, 0, epoch.Add(220*ms))
+			}
+			check(c.late + 49*ms)
+			check(c.late + 50*ms)
+			check(c.late + 10*time.Second) // late once more
+			if !reflect.DeepEqual(verdicts, c.want) {
+				t.Errorf("verdicts %v after the time limit, want %v", verdicts, c.want)
+			}
+		})
+	}
+}
+
+// A process that is always late passes its verdicts all the same.
+func TestAlwaysLate(t *testing.T) {
+	ls, key := NewLines(), Key{Member: "wan1"}
+	ls.Set(key, quick("1.1.1.1"), true, epoch)
+	var passed []Transition
+	now := epoch
+	for range 20 {
+		if len(ls.Due(now)) > 0 {
+			ls.Sent(key, now)
+		}
+		passed = append(passed, ls.Check(now)...)
+		now = ls.Wake().Add(80 * ms)
+	}
+	if len(passed) != 1 || passed[0].Online {
+		t.Errorf("verdicts: %+v", passed)
+	}
+}
+
+func TestWaiting(t *testing.T) {
+	ls, key := NewLines(), Key{Member: "wan1"}
+	ls.Set(key, quick("1.1.1.1"), true, epoch)
+	want := func(now, waited, latency time.Duration) {
+		t.Helper()
+		if w, l := ls.Waiting(key, epoch.Add(now)); w != waited || l != latency {
+			t.Errorf("at %s: waiting for %s with a latency of %s, want %s and %s", now, w, l, waited, latency)
+		}
+	}
+	want(0, 0, 0)
+	round := ls.Sent(key, epoch)
+	want(15*ms, 15*ms, 0)
+	ls.Answered(key, round, 0, epoch.Add(20*ms))
+	ls.Check(epoch.Add(20 * ms))
+	want(30*ms, 0, 20*ms)
+	ls.Sent(key, epoch.Add(100*ms))
+	want(140*ms, 40*ms, 20*ms)
+}

@@ -1,0 +1,185 @@
+package health
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"loadbalance/internal/config"
+)
+
+const ms = time.Millisecond
+
+// epoch is when simulations start.
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// probe is a probe that was sent: the how manieth round of its line it belongs
+// to, counted from 0, and when it was sent.
+type probe struct {
+	key    Key
+	target int
+	round  int
+	sent   time.Duration
+}
+
+// lost is the latency of a probe without an answer.
+const lost = time.Duration(-1)
+
+// sim runs Lines against a network, as the monitor does.
+type sim struct {
+	lines    *Lines
+	network  func(probe) time.Duration
+	now      time.Duration
+	targets  map[Key]int
+	rounds   map[Key]int
+	inFlight []answer
+	passed   []Transition
+	sent     []probe // the first probe of each round, where keepSent
+	keepSent bool
+	wakeups  int
+	idle     int // wakeups since the time last went on
+	// reference, where there is one, is told the same and must say the same.
+	reference *reference
+}
+
+type answer struct {
+	at time.Duration
+	probe
+	number uint32
+}
+
+func newSim(network func(probe) time.Duration) *sim {
+	return &sim{lines: NewLines(), network: network, targets: make(map[Key]int), rounds: make(map[Key]int)}
+}
+
+func (s *sim) set(key Key, rules Rules, online bool) {
+	s.targets[key] = len(rules.Targets)
+	s.lines.Set(key, rules, online, epoch.Add(s.now))
+	if s.reference != nil {
+		s.reference.add(key, rules, online, s.now)
+	}
+}
+
+// until runs the simulation up to a time, and through it.
+func (s *sim) until(end time.Duration) {
+	for {
+		next := end
+		if wake := s.lines.Wake(); !wake.IsZero() {
+			next = min(next, max(wake.Sub(epoch), s.now))
+		}
+		for i := range s.inFlight {
+			next = min(next, s.inFlight[i].at)
+		}
+		if next == end && s.now == end {
+			return
+		}
+		if s.idle++; next > s.now {
+			s.idle = 0
+		}
+		if s.idle > 100 {
+			panic("Wake wants to be called at once for ever")
+		}
+		s.now = next
+		s.step()
+		if next == end {
+			return
+		}
+	}
+}
+
+func (s *sim) step() {
+	now := epoch.Add(s.now)
+	s.wakeups++
+	s.deliver()
+	for _, key := range s.lines.Due(now) {
+		number := s.lines.Sent(key, now)
+		if s.reference != nil {
+			s.reference.send(key, s.now)
+		}
+		for target := range s.targets[key] {
+			p := probe{key: key, target: target, round: s.rounds[key], sent: s.now}
+			if s.keepSent && target == 0 {
+				s.sent = append(s.sent, p)
+			}
+			if latency := s.network(p); latency != lost {
+				s.inFlight = append(s.inFlight, answer{at: s.now + latency, probe: p, number: number})
+			}
+		}
+		s.rounds[key]++
+	}
+	passed := s.lines.Check(now)
+	s.passed = append(s.passed, passed...)
+	if s.reference != nil {
+		s.reference.check(s.now, passed)
+	}
+}
+
+// deliver hands in the answers that are there by now.
+func (s *sim) deliver() {
+	kept := s.inFlight[:0]
+	for _, a := range s.inFlight {
+		if a.at > s.now {
+			kept = append(kept, a)
+			continue
+		}
+		s.lines.Answered(a.key, a.number, a.target, epoch.Add(a.at))
+		if s.reference != nil {
+			s.reference.answer(a.key, int(a.number), a.target, a.at)
+		}
+	}
+	s.inFlight = kept
+}
+
+// verdicts prints the transitions as "MEMBER up|down TIME".
+func (s *sim) verdicts() []string {
+	var out []string
+	for _, p := range s.passed {
+		word := "down"
+		if p.Online {
+			word = "up"
+		}
+		out = append(out, p.Member+" "+word+" "+p.At.Sub(epoch).String())
+	}
+	return out
+}
+
+func (s *sim) want(t *testing.T, want ...string) {
+	t.Helper()
+	if got := strings.Join(s.verdicts(), ", "); got != strings.Join(want, ", ") {
+		t.Errorf("got  %s\nwant %s", got, strings.Join(want, ", "))
+	}
+}
+
+// defaults are the rules of a member that only has targets, as package config
+// has them; its own test holds these numbers.
+func defaults(targets ...string) Rules {
+	return RulesOf(config.Track{
+		Reliability: 1, Interval: 500 * ms, Timeout: 800 * ms, Down: 4, Up: 6, Window: 60,
+		FailureLoss: 30, RecoveryLoss: 10,
+	}, targets)
+}
+
+// quick are rules of small numbers: interval 100 ms, time limit 200 ms, down 3,
+// up 3, window 10, no limits.
+func quick(targets ...string) Rules {
+	return Rules{
+		Targets: targets, Needed: 1, Interval: 100 * ms, Timeout: 200 * ms, Down: 3, Up: 3, Window: 10,
+	}
+}
+
+// trace is a network in which the rounds of each member do as its text says:
+// + answered after 20 ms, L late after 250 ms, - lost. The last one goes on.
+// Targets beyond the first one have texts of their own, after a blank.
+func trace(of map[string]string) func(probe) time.Duration {
+	return func(p probe) time.Duration {
+		fields := strings.Fields(of[p.key.Member])
+		text := fields[min(p.target, len(fields)-1)]
+		switch text[min(p.round, len(text)-1)] {
+		case '+':
+			return 20 * ms
+		case 'L':
+			return 250 * ms
+		}
+		return lost
+	}
+}

@@ -1,0 +1,207 @@
+package health
+
+import (
+	"testing"
+	"time"
+
+	"loadbalance/internal/family"
+)
+
+// outage is a time in which a member's probes are lost.
+type outage struct {
+	member   string // "" for all
+	from, to time.Duration
+}
+
+const never = time.Hour
+
+// outages is a network with these, and 20 ms otherwise.
+func outages(list ...outage) func(probe) time.Duration {
+	return func(p probe) time.Duration {
+		for _, o := range list {
+			if (o.member == "" || o.member == p.key.Member) && p.sent >= o.from && p.sent < o.to {
+				return lost
+			}
+		}
+		return 20 * ms
+	}
+}
+
+// Rules of 500 ms, 800 ms, 4 down, 6 up. Rounds are sent at multiples of 500 ms,
+// so that an outage from 10 s on is found at 10 + 3 * 0.5 + 0.8 = 12.3 s.
+func TestAllAtOnce(t *testing.T) {
+	wan1, wan2, wan3 := Key{Member: "wan1"}, Key{Member: "wan2"}, Key{Member: "wan3"}
+	wan1v6 := Key{Member: "wan1", Family: family.IPv6}
+	for _, c := range []struct {
+		name    string
+		lines   []Key
+		offline []Key // from the start
+		outages []outage
+		silent  bool // at 20 s
+		want    []string
+	}{
+		{"one of two", []Key{wan1, wan2}, nil, []outage{{"wan1", 10 * time.Second, never}},
+			false, []string{"wan1 down 12.3s"}},
+		{"the only one", []Key{wan1}, nil, []outage{{"", 10 * time.Second, never}},
+			false, []string{"wan1 down 12.3s"}},
+		{"both families of the only one", []Key{wan1, wan1v6}, nil, []outage{{"", 10 * time.Second, never}},
+			false, []string{"wan1 down 12.3s", "wan1 down 12.3s"}},
+		{"the only one that is online", []Key{wan1, wan2}, []Key{wan2}, []outage{{"wan2", 0, never}, {"wan1", 10 * time.Second, never}},
+			false, []string{"wan1 down 12.3s"}},
+		{"all", []Key{wan1, wan1v6, wan2, wan3}, nil, []outage{{"", 10 * time.Second, never}},
+			true, nil},
+		{"all since the start", []Key{wan1, wan2}, nil, []outage{{"", 0, never}},
+			true, nil},
+		{"all that are online", []Key{wan1, wan2, wan3}, []Key{wan3}, []outage{{"wan3", 0, never}, {"", 10 * time.Second, never}},
+			true, nil},
+		{"all, within a moment", []Key{wan1, wan2, wan3}, nil,
+			[]outage{{"wan1", 10 * time.Second, never}, {"wan2", 10500 * ms, never}, {"wan3", 11 * time.Second, never}},
+			true, nil},
+		// wan2 was heard 1.5 s after wan1, and is alone from then on.
+		{"one after the other", []Key{wan1, wan2}, nil,
+			[]outage{{"wan1", 10 * time.Second, never}, {"wan2", 11500 * ms, never}},
+			false, []string{"wan1 down 12.3s", "wan2 down 13.8s"}},
+		{"one in one family only", []Key{wan1, wan1v6, wan2}, nil, []outage{{"wan2", 10 * time.Second, never}},
+			false, []string{"wan2 down 12.3s"}},
+		{"all for a while", []Key{wan1, wan2, wan3}, nil, []outage{{"", 10 * time.Second, 18 * time.Second}},
+			false, nil},
+		// wan2 answers at 16.02 s. The next four rounds of wan1 are those of
+		// 16.5 to 18 s.
+		{"all, and one stays away", []Key{wan1, wan2}, nil, []outage{{"", 10 * time.Second, 16 * time.Second}, {"wan1", 16 * time.Second, never}},
+			false, []string{"wan1 down 18.8s"}},
+		{"all, and one is a moment late", []Key{wan1, wan2}, nil, []outage{{"", 10 * time.Second, 16 * time.Second}, {"wan1", 16 * time.Second, 17 * time.Second}},
+			false, nil},
+		{"all, one flickers, all again", []Key{wan1, wan2}, nil, []outage{{"", 10 * time.Second, 13 * time.Second}, {"wan1", 13 * time.Second, never}, {"wan2", 13500 * ms, never}},
+			true, nil},
+		// wan3 comes back at 16 + 5 * 0.5 + 0.02 s and is alive, so that the
+		// others get four misses more.
+		{"one that was offline comes back alone", []Key{wan1, wan2, wan3}, []Key{wan3}, []outage{{"wan3", 0, 16 * time.Second}, {"wan1", 10 * time.Second, never}, {"wan2", 10 * time.Second, never}},
+			false, []string{"wan3 up 18.52s"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSim(outages(c.outages...))
+			for _, key := range c.lines {
+				s.set(key, defaults("1.1.1.1", "8.8.8.8"), true)
+			}
+			for _, key := range c.offline {
+				s.lines.Remove(key)
+				s.set(key, defaults("1.1.1.1", "8.8.8.8"), false)
+			}
+			s.until(20 * time.Second)
+			s.want(t, c.want...)
+			if s.lines.Silent() != c.silent {
+				t.Errorf("silent: %t, want %t", s.lines.Silent(), c.silent)
+			}
+		})
+	}
+}
+
+// After wan3 came back, the silent ones are given four misses, then they go.
+func TestSilentLinesAreJudgedByRecovered(t *testing.T) {
+	s := newSim(outages(outage{"wan3", 0, 16 * time.Second}, outage{"wan1", 10 * time.Second, never}, outage{"wan2", 10 * time.Second, never}))
+	s.set(Key{Member: "wan1"}, defaults("1.1.1.1"), true)
+	s.set(Key{Member: "wan2"}, defaults("1.1.1.1"), true)
+	s.set(Key{Member: "wan3"}, defaults("1.1.1.1"), false)
+	s.until(30 * time.Second)
+	s.want(t, "wan3 up 18.52s", "wan1 down 21.3s", "wan2 down 21.3s")
+}
+
+// A member that joins a silent upstream shows nothing: it was never heard.
+func TestSilenceOutlastsNewLine(t *testing.T) {
+	s := newSim(outages(outage{"", 10 * time.Second, never}))
+	s.set(Key{Member: "wan1"}, defaults("1.1.1.1"), true)
+	s.set(Key{Member: "wan2"}, defaults("1.1.1.1"), true)
+	s.until(15 * time.Second)
+	s.set(Key{Member: "wan3"}, defaults("1.1.1.1"), true)
+	s.until(30 * time.Second)
+	s.want(t)
+	if !s.lines.Silent() {
+		t.Error("not silent")
+	}
+}
+
+// When the others are taken away, the last one is judged for itself.
+func TestSilenceEndsWithSecondMember(t *testing.T) {
+	s := newSim(outages(outage{"", 10 * time.Second, never}))
+	s.set(Key{Member: "wan1"}, defaults("1.1.1.1"), true)
+	s.set(Key{Member: "wan2"}, defaults("1.1.1.1"), true)
+	s.until(15 * time.Second)
+	s.lines.Remove(Key{Member: "wan2"})
+	s.until(30 * time.Second)
+	s.want(t, "wan1 down 17.8s") // rounds of 15.5 to 17 s
+	if s.lines.Silent() {
+		t.Error("still silent")
+	}
+}
+
+// Without lines nobody is silent.
+func TestSilenceEndsWithLines(t *testing.T) {
+	s := newSim(outages(outage{"", 0, never}))
+	s.set(Key{Member: "wan1"}, defaults("1.1.1.1"), true)
+	s.set(Key{Member: "wan2"}, defaults("1.1.1.1"), true)
+	s.until(10 * time.Second)
+	if !s.lines.Silent() {
+		t.Fatal("not silent")
+	}
+	for _, key := range s.lines.Keys() {
+		s.lines.Remove(key)
+	}
+	s.until(11 * time.Second)
+	if s.lines.Silent() || !s.lines.Wake().IsZero() {
+		t.Errorf("silent: %t, wake at %s", s.lines.Silent(), s.lines.Wake())
+	}
+}
+
+// The other line is probed once a minute. It is asked as soon as the first one
+// is silent, so that the verdict does not wait for a minute.
+func TestSlowLinesAreAsked(t *testing.T) {
+	slow := defaults("1.1.1.1")
+	slow.Interval = time.Minute
+	for _, c := range []struct {
+		name   string
+		outage outage
+		silent bool
+		want   []string
+	}{
+		{"it answers", outage{"wan1", 10 * time.Second, never}, false, []string{"wan1 down 12.32s"}},
+		{"it does not", outage{"", 10 * time.Second, never}, true, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSim(outages(c.outage))
+			s.set(Key{Member: "wan1"}, defaults("1.1.1.1"), true)
+			s.set(Key{Member: "wan2"}, slow, true)
+			s.until(50 * time.Second)
+			s.want(t, c.want...)
+			if s.lines.Silent() != c.silent {
+				t.Errorf("silent: %t, want %t", s.lines.Silent(), c.silent)
+			}
+		})
+	}
+}
+
+// A line that fills up its queue until answers take 3 s is alive all the same:
+// it stays online, and shows that the fault of the other is its own.
+func TestSlowAnswersAreAlive(t *testing.T) {
+	s := newSim(func(p probe) time.Duration {
+		if p.key.Member == "wan2" {
+			return min(3*time.Second, 20*ms+p.sent/3)
+		}
+		if p.sent >= 20*time.Second {
+			return lost
+		}
+		return 20 * ms
+	})
+	s.set(Key{Member: "wan1"}, defaults("1.1.1.1"), true)
+	s.set(Key{Member: "wan2"}, defaults("1.1.1.1"), true)
+	s.until(time.Minute)
+	s.want(t, "wan1 down 22.3s")
+}
+
+// Such a line also comes back. The four rounds that are missed at any time count
+// as lost until their answers come: less than 10 % of 41.
+func TestSlowLineComesBack(t *testing.T) {
+	s := newSim(func(probe) time.Duration { return 3 * time.Second })
+	s.set(Key{Member: "wan1"}, defaults("1.1.1.1"), false)
+	s.until(time.Minute)
+	s.want(t, "wan1 up 23.5s")
+}

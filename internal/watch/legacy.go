@@ -1,0 +1,101 @@
+package watch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/family"
+)
+
+// getInfo is IPT_SO_GET_INFO and IP6T_SO_GET_INFO of
+// linux/netfilter_ipv4/ip_tables.h and linux/netfilter_ipv6/ip6_tables.h.
+const getInfo = 64
+
+// tableInfo is struct ipt_getinfo, which IPv6 has, too. The hooks are those of
+// linux/netfilter.h.
+type tableInfo struct {
+	name       [32]byte
+	validHooks uint32
+	hookEntry  [5]uint32 // where the chain of a hook begins
+	underflow  [5]uint32 // where its policy is
+	entries    uint32
+	size       uint32 // bytes
+}
+
+// legacySockets are sockets of each family, through which the legacy tables are
+// asked for; -1 where the kernel does not have the family.
+type legacySockets [2]int
+
+func noLegacySockets() legacySockets { return legacySockets{-1, -1} }
+
+func openLegacySockets() (legacySockets, error) {
+	sockets := noLegacySockets()
+	for _, f := range family.All {
+		fd, err := unix.Socket(int(kernelFamily(f)), unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if errors.Is(err, unix.EAFNOSUPPORT) {
+			continue
+		}
+		if err != nil {
+			sockets.close()
+			return noLegacySockets(), fmt.Errorf("%s: %w", f, os.NewSyscallError("socket", err))
+		}
+		sockets[f] = fd
+	}
+	return sockets, nil
+}
+
+func (s legacySockets) close() {
+	for _, fd := range s {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// sum sums up the layout of the mangle tables of both families.
+func (s legacySockets) sum() (uint64, error) {
+	total := uint64(0)
+	for _, f := range family.All {
+		if s[f] < 0 {
+			continue
+		}
+		info, err := layout(f, s[f], "mangle")
+		if err != nil {
+			return 0, fmt.Errorf("legacy mangle table (%s): %w", f, err)
+		}
+		total += info.digest(f).addend()
+	}
+	return total, nil
+}
+
+// layout asks for the layout of a table, which is empty where there is none.
+func layout(f family.Family, fd int, table string) (tableInfo, error) {
+	level := unix.IPPROTO_IP
+	if f == family.IPv6 {
+		level = unix.IPPROTO_IPV6
+	}
+	info := tableInfo{}
+	copy(info.name[:], table)
+	size := uint32(unsafe.Sizeof(info))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), getInfo,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	switch errno {
+	case 0:
+		return info, nil
+	case unix.ENOENT, unix.ENOPROTOOPT: // no such table; no legacy tables at all
+		return tableInfo{}, nil
+	}
+	return tableInfo{}, os.NewSyscallError("getsockopt", errno)
+}
+
+func (i tableInfo) digest(f family.Family) digest {
+	d := newDigest(ofChains).number(uint64(f)).number(uint64(i.entries)).number(uint64(i.size))
+	for hook := range i.hookEntry {
+		d = d.number(uint64(i.hookEntry[hook])).number(uint64(i.underflow[hook]))
+	}
+	return d
+}
