@@ -86,6 +86,9 @@ func (c *Changes) Summary() []string {
 		count(len(fc.Routing.DeleteRules), "ip rule", "deleted")
 		count(len(fc.Routing.AddRoutes), "route", "set")
 		count(len(fc.Routing.DeleteRoutes), "route", "deleted")
+		count(c.Cleaned[f].Deleted, "connection", "freed")
+		count(c.Cleaned[f].Reset, "TCP client", "told")
+		count(c.Cleaned[f].Unreached, "TCP client", "not found")
 		if len(parts) > 0 {
 			summary = append(summary, f.String()+": "+strings.Join(parts, ", "))
 		}

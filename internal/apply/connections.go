@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -8,8 +9,11 @@ import (
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/ipset"
+	"loadbalance/internal/apply/reset"
+	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
+	"loadbalance/internal/order"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
 	"loadbalance/internal/uplink"
@@ -20,14 +24,15 @@ import (
 // 10 ms, however few connections there are. What the members had is kept while
 // none is live, since their connections are kept too.
 func (c *Changes) compareLive(actual *Actual) {
-	c.lost = map[family.Family]bool{}
+	c.lost, c.vacated = map[family.Family]bool{}, map[family.Family][]int{}
 	for _, f := range family.All {
-		live := liveIndices(c.Plan, f)
+		live, active := liveIndices(c.Plan, f), activeIndices(c.Plan, f)
 		state := c.state.Families[f.String()]
 		gone := without(state.Live, live)
 		c.lost[f] = len(live) > 0 && len(gone) > 0 || actual.Ours() && !actual.Remembered
+		c.vacated[f] = c.vacatedIndices(f, state, live, active)
 		if len(live) > 0 {
-			state.Live = live
+			state.Live, state.Active = live, active
 			c.state.Families[f.String()] = state
 		}
 	}
@@ -56,7 +61,7 @@ func (c *Changes) cleansFamily(f family.Family) bool {
 // searchesMarks says whether some connections may carry a mark that is no
 // longer good.
 func (c *Changes) searchesMarks(f family.Family) bool {
-	return c.lost[f] || len(c.reused) > 0 || c.resumed
+	return c.lost[f] || len(c.vacated[f]) > 0 || len(c.reused) > 0 || c.resumed
 }
 
 // noteUnfinished notes for the next run which connections this one is to clean,
@@ -65,9 +70,14 @@ func (c *Changes) noteUnfinished() {
 	if !c.cleans() {
 		return
 	}
-	unfinished := &rundir.Unfinished{Reused: c.reused, Freed: map[string][]netip.Prefix{}}
-	for f, prefixes := range c.freed {
-		unfinished.Freed[f.String()] = prefixes
+	unfinished := &rundir.Unfinished{Reused: c.reused, Freed: map[string][]netip.Prefix{}, Vacated: map[string][]int{}}
+	for _, f := range family.All {
+		if len(c.freed[f]) > 0 {
+			unfinished.Freed[f.String()] = c.freed[f]
+		}
+		if len(c.vacated[f]) > 0 {
+			unfinished.Vacated[f.String()] = c.vacated[f]
+		}
 	}
 	c.state.Unfinished = unfinished
 }
@@ -81,69 +91,205 @@ func (c *Changes) resume(unfinished *rundir.Unfinished) {
 	c.reused = append(c.reused, without(unfinished.Reused, c.reused)...)
 	for _, f := range family.All {
 		c.freed[f] = append(c.freed[f], without(unfinished.Freed[f.String()], c.freed[f])...)
+		// One that is dealt something again meanwhile keeps its connections.
+		vacated := without(unfinished.Vacated[f.String()], activeIndices(c.Plan, f))
+		c.vacated[f] = append(c.vacated[f], without(vacated, c.vacated[f])...)
 	}
 }
 
+// Cleaned counts what an apply did to the connections of one family.
+type Cleaned struct {
+	Deleted int
+	reset.Result
+}
+
 // cleanConnections deletes the entries of connections whose mark leads
-// nowhere any more, so that their next packet is dealt anew. It runs after the
-// chains were written: deleted before, an entry would come back with the old
-// mark.
+// nowhere any more, so that their next packet is dealt anew, and then makes
+// the LAN's TCP clients send one. It runs after the chains were written:
+// deleted before, an entry would come back with the old mark.
 func (e *Engine) cleanConnections(changes *Changes) error {
 	var failed []error
+	changes.Cleaned, changes.told = map[family.Family]Cleaned{}, map[family.Family][]reset.Flow{}
 	for _, f := range family.All {
-		if err := e.cleanFamily(f, changes); err != nil {
+		cleaned, err := e.cleanFamily(f, changes)
+		changes.Cleaned[f] = cleaned
+		if err != nil {
 			failed = append(failed, fmt.Errorf("connections (%s): %w", f, err))
 		}
 	}
 	return errors.Join(failed...)
 }
 
-func (e *Engine) cleanFamily(f family.Family, changes *Changes) error {
+func (e *Engine) cleanFamily(f family.Family, changes *Changes) (cleaned Cleaned, err error) {
 	mask := fwmark.Mask(changes.mask)
 	if freed := changes.freed[f]; len(freed) > 0 {
 		filter := conntrack.Filter{Mark: mask.Mark(mask.Default()), Mask: uint32(mask)}
-		_, err := e.Connections.Delete(f, filter, func(entry conntrack.Entry) bool {
+		cleaned.Deleted, err = e.Connections.Delete(f, filter, func(entry conntrack.Entry) bool {
 			return contains(freed, entry.Original.Destination) &&
 				!contains(localEntries(changes.Plan, f), entry.Original.Destination)
 		})
 		if err != nil {
-			return err
+			return cleaned, err
 		}
 	}
 	if !changes.searchesMarks(f) {
-		return nil
+		return cleaned, nil
 	}
-	lost := changes.lostMarks(f, mask)
-	if lost == nil {
-		return nil
+	judge := changes.judge(f, mask)
+	if judge == nil {
+		return cleaned, nil
 	}
-	_, err := e.Connections.Delete(f, conntrack.Filter{}, lost)
-	return err
+	var flows []reset.Flow
+	deleted, err := e.Connections.Delete(f, conntrack.Filter{}, func(entry conntrack.Entry) bool {
+		fate := judge(entry)
+		if fate == forgetAndReset && hasWaitingClient(entry) {
+			flows = append(flows, flowOf(entry))
+		}
+		return fate != keep
+	})
+	cleaned.Deleted += deleted
+	if len(flows) == 0 {
+		return cleaned, err
+	}
+	changes.told[f] = flows
+	var resetErr error
+	if cleaned.Result, resetErr = e.Resets.Send(flows, changes.devices(f)); resetErr != nil {
+		// The connections are dealt anew in any case, only later.
+		e.Notice(fmt.Sprintf("connections (%s): %v", f, resetErr))
+	}
+	return cleaned, err
 }
 
-// lostMarks returns a condition that holds for connections whose uplink can no
-// longer carry them, or nil where there is nothing to look for. Connections
-// that came in by an uplink stay with it: nobody but their other end could
-// move them.
-func (c *Changes) lostMarks(f family.Family, mask fwmark.Mask) func(conntrack.Entry) bool {
+// Told says whether Apply told clients of their connection's end.
+func (c *Changes) Told() bool { return len(c.told[family.IPv4])+len(c.told[family.IPv6]) > 0 }
+
+// Remind tells those clients again that Apply told of their connection's end,
+// and that have answered, but were not reset: packets get lost, most of all on
+// a line that has just been given the traffic of another one. It returns how
+// many those were. It takes no lock, since it changes nothing of ours.
+//
+// An answer makes an entry, and the reset deletes it again: the kernel keeps no
+// entry whose only reply is a reset. So no entry means that all is done, or
+// that the client is gone.
+func (e *Engine) Remind(changes *Changes) (told int, err error) {
+	var failed []error
+	for _, f := range family.All {
+		if len(changes.told[f]) == 0 {
+			continue
+		}
+		goesOn := map[reset.Flow]bool{}
+		err := e.Connections.Each(f, conntrack.Filter{}, func(entry conntrack.Entry) bool {
+			if hasWaitingClient(entry) {
+				goesOn[flowOf(entry)] = true
+			}
+			return true
+		})
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		changes.told[f] = slices.DeleteFunc(changes.told[f], func(flow reset.Flow) bool { return !goesOn[flow] })
+		result, err := e.Resets.Send(changes.told[f], changes.devices(f))
+		told += result.Reset
+		failed = append(failed, err)
+	}
+	return told, errors.Join(failed...)
+}
+
+// protoTCP is TCP's IP protocol number (IANA).
+const protoTCP = 6
+
+// hasWaitingClient says whether an entry is a TCP connection whose client may
+// wait for packets that will not come. One that is still being opened has a
+// client that repeats its SYN, and one that is over has none.
+func hasWaitingClient(entry conntrack.Entry) bool {
+	return entry.Protocol == protoTCP && !entry.Opening && !entry.Ended
+}
+
+// flowOf names a connection as its client sees it.
+func flowOf(entry conntrack.Entry) reset.Flow {
+	return reset.Flow{
+		Client: netip.AddrPortFrom(entry.Original.Source, entry.Original.SourcePort),
+		Server: netip.AddrPortFrom(entry.Original.Destination, entry.Original.DestinationPort),
+	}
+}
+
+// fate is what becomes of a connection.
+type fate uint8
+
+const (
+	keep           fate = iota
+	forget              // its entry goes
+	forgetAndReset      // and its client is made to notice
+)
+
+// judge returns what becomes of connections, or nil where all of them stay.
+// Connections that came in by an uplink stay with it: nobody but their other
+// end could move them.
+func (c *Changes) judge(f family.Family, mask fwmark.Mask) func(conntrack.Entry) fate {
 	live := liveIndices(c.Plan, f)
 	if len(live) == 0 && len(c.reused) == 0 {
 		return nil // nowhere to go: better a connection that may come back
 	}
-	own := map[int]*uplink.Path{}
+	own, dead := map[int]*uplink.Path{}, map[int]fate{}
 	for _, m := range c.Plan.Members {
 		own[m.Index] = c.path(m.Name, f)
+		dead[m.Index] = onDead(c.member(m.Index))
 	}
-	return func(entry conntrack.Entry) bool {
+	return func(entry conntrack.Entry) fate {
 		index := mask.Value(entry.Mark)
-		if !mask.IsMember(index) {
-			return false
+		switch {
+		case !mask.IsMember(index):
+			return keep
+		case slices.Contains(c.reused, index):
+			return forgetAndReset // whatever the options say: it is another uplink now
+		case len(live) == 0 || cameIn(entry, own[index]):
+			return keep
+		case slices.Contains(c.vacated[f], index):
+			return forgetAndReset
+		case slices.Contains(live, index):
+			return keep
 		}
-		if slices.Contains(c.reused, index) {
-			return true
+		if fate, configured := dead[index]; configured {
+			return fate
 		}
-		return len(live) > 0 && !slices.Contains(live, index) && !cameIn(entry, own[index])
+		return forgetAndReset // of a member that was removed
 	}
+}
+
+// onDead is what becomes of a member's connections when it dies.
+func onDead(m config.Member) fate {
+	switch m.Track.OnDead {
+	case "none":
+		return keep
+	case "clear":
+		return forget
+	}
+	return forgetAndReset
+}
+
+// member is the configuration of the member with an index; the zero value
+// where there is none.
+func (c *Changes) member(index int) config.Member {
+	for _, planned := range c.Plan.Members {
+		for _, m := range c.members {
+			if planned.Index == index && planned.Name == m.Name {
+				return m
+			}
+		}
+	}
+	return config.Member{}
+}
+
+// devices are those of the uplinks: no LAN client is behind them.
+func (c *Changes) devices(f family.Family) []string {
+	var devices []string
+	for _, m := range c.Plan.Members {
+		if device := m.State(f).Device; device != "" {
+			devices = append(devices, device)
+		}
+	}
+	return devices
 }
 
 func (c *Changes) path(member string, f family.Family) *uplink.Path {
@@ -217,6 +363,6 @@ func reusedIndices(old, now plan.Indices) []int {
 			reused = append(reused, index)
 		}
 	}
-	slices.Sort(reused)
+	order.Sort(reused, cmp.Compare)
 	return reused
 }

@@ -14,6 +14,7 @@ import (
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/ipset"
+	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/plan"
@@ -22,9 +23,10 @@ import (
 
 func address(text string) netip.Addr { return netip.MustParseAddr(text) }
 
-// TestLostMarks: member 1 lives, 2 is offline, 3 has no path, 4 is live but
-// has its index from somebody else, 5 is nobody's.
-func TestLostMarks(t *testing.T) {
+// TestJudge: member 1 lives, 2 is offline, 3 has no path, 4 is live but has its
+// index from somebody else, 5 is nobody's, 6 and 7 are offline with other
+// wishes, 8 is live but has handed over to one that is back.
+func TestJudge(t *testing.T) {
 	up := plan.MemberState{Up: true, Online: true}
 	changes := &Changes{
 		Plan: &plan.Plan{Members: []plan.Member{
@@ -32,49 +34,67 @@ func TestLostMarks(t *testing.T) {
 			{Name: "b", Index: 2, IPv4: plan.MemberState{Up: true}},
 			{Name: "c", Index: 3},
 			{Name: "d", Index: 4, IPv4: up},
+			{Name: "f", Index: 6, IPv4: plan.MemberState{Up: true}},
+			{Name: "g", Index: 7, IPv4: plan.MemberState{Up: true}},
+			{Name: "h", Index: 8, IPv4: up},
 		}},
 		uplinks: uplink.State{Members: []uplink.Member{
 			{Name: "a", IPv4: &uplink.Path{Addresses: []netip.Addr{address("198.51.100.1")}}},
 			{Name: "b", IPv4: &uplink.Path{Addresses: []netip.Addr{address("198.51.100.2")}}},
 			{Name: "c"},
 			{Name: "d", IPv4: &uplink.Path{Addresses: []netip.Addr{address("198.51.100.4")}}},
+			{Name: "h", IPv4: &uplink.Path{Addresses: []netip.Addr{address("198.51.100.8")}}},
 		}},
-		reused: []int{4},
+		members: []config.Member{{Name: "a"}, {Name: "b"}, {Name: "c"}, {Name: "d"},
+			{Name: "f", Track: config.Track{OnDead: "clear"}},
+			{Name: "g", Track: config.Track{OnDead: "none"}},
+			{Name: "h", Track: config.Track{OnDead: "none"}}},
+		reused:  []int{4},
+		vacated: map[family.Family][]int{family.IPv4: {8}},
 	}
-	lost := changes.lostMarks(family.IPv4, fwmark.Fallback)
+	judge := changes.judge(family.IPv4, fwmark.Fallback)
 	tests := []struct {
 		name        string
 		mark        uint32
 		destination string
-		want        bool
+		want        fate
 	}{
-		{"of a live member", 0x100, "8.8.8.8", false},
-		{"of an offline member", 0x200, "8.8.8.8", true},
-		{"of an offline member, with a foreign bit", 0xff000200, "8.8.8.8", true},
-		{"came in by the offline member", 0x200, "198.51.100.2", false},
-		{"went to another member's address", 0x200, "198.51.100.1", true},
-		{"of a member without a path", 0x300, "8.8.8.8", true},
-		{"of the former owner of an index", 0x400, "8.8.8.8", true},
-		{"came in, but to the former owner", 0x400, "198.51.100.4", true},
-		{"of nobody", 0x500, "8.8.8.8", true},
-		{"unmarked", 0, "8.8.8.8", false},
-		{"foreign mark only", 0x80000, "8.8.8.8", false},
-		{"left to main", 0x3f00, "8.8.8.8", false},
-		{"refused", 0x3e00, "8.8.8.8", false},
+		{"of a live member", 0x100, "8.8.8.8", keep},
+		{"of an offline member", 0x200, "8.8.8.8", forgetAndReset},
+		{"of an offline member, with a foreign bit", 0xff000200, "8.8.8.8", forgetAndReset},
+		{"came in by the offline member", 0x200, "198.51.100.2", keep},
+		{"went to another member's address", 0x200, "198.51.100.1", forgetAndReset},
+		{"of a member without a path", 0x300, "8.8.8.8", forgetAndReset},
+		{"of the former owner of an index", 0x400, "8.8.8.8", forgetAndReset},
+		{"came in, but to the former owner", 0x400, "198.51.100.4", forgetAndReset},
+		{"of nobody", 0x500, "8.8.8.8", forgetAndReset},
+		{"on_dead 'clear'", 0x600, "8.8.8.8", forget},
+		{"on_dead 'none'", 0x700, "8.8.8.8", keep},
+		{"of one that handed over; it is not dead", 0x800, "8.8.8.8", forgetAndReset},
+		{"came in by one that handed over", 0x800, "198.51.100.8", keep},
+		{"unmarked", 0, "8.8.8.8", keep},
+		{"foreign mark only", 0x80000, "8.8.8.8", keep},
+		{"left to main", 0x3f00, "8.8.8.8", keep},
+		{"refused", 0x3e00, "8.8.8.8", keep},
 	}
 	for _, tt := range tests {
 		entry := conntrack.Entry{Mark: tt.mark, Original: conntrack.Tuple{Destination: address(tt.destination)}}
-		if got := lost(entry); got != tt.want {
-			t.Errorf("%s: lost %v, want %v", tt.name, got, tt.want)
+		if got := judge(entry); got != tt.want {
+			t.Errorf("%s: fate %d, want %d", tt.name, got, tt.want)
 		}
 	}
-	lost = changes.lostMarks(family.IPv6, fwmark.Fallback)
-	if lost(conntrack.Entry{Mark: 0x200}) || !lost(conntrack.Entry{Mark: 0x400}) {
+	judge = changes.judge(family.IPv6, fwmark.Fallback)
+	if judge(conntrack.Entry{Mark: 0x200}) != keep || judge(conntrack.Entry{Mark: 0x400}) != forgetAndReset {
 		t.Error("without a live member there is nowhere to go, but an index must not pass on connections")
 	}
+	changes.members[6].Track.OnDead = "none"
+	changes.reused = []int{7}
+	if judge := changes.judge(family.IPv4, fwmark.Fallback); judge(conntrack.Entry{Mark: 0x700}) != forgetAndReset {
+		t.Error("on_dead 'none' lets an index pass on connections")
+	}
 	changes.reused = nil
-	if changes.lostMarks(family.IPv6, fwmark.Fallback) != nil {
-		t.Error("without a live member there is nowhere to go, but connections are lost")
+	if changes.judge(family.IPv6, fwmark.Fallback) != nil {
+		t.Error("without a live member there is nowhere to go, but connections are judged")
 	}
 }
 
@@ -259,7 +279,7 @@ func TestSummary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	same, err := s.Plan(cfg, worldOf(cfg), actual)
+	same, err := s.Plan(cfg, worldOf(cfg), nil, actual)
 	if err != nil {
 		t.Fatal(err)
 	}

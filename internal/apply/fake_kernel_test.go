@@ -13,6 +13,7 @@ import (
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/apply/reset"
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
@@ -32,6 +33,10 @@ type fakeKernel struct {
 	sets    map[string]ipset.Set
 	sysctls map[string]string
 	entries []conntrack.Entry
+	resets  []reset.Flow // the connections whose clients were told
+	// pickedUp says that clients have answered: their connections have entries
+	// again, on other uplinks.
+	pickedUp bool
 
 	log    []string // the operations that were tried
 	failAt int      // the number of the one that fails; 0: none
@@ -77,6 +82,7 @@ func (k *fakeKernel) engine(run string) *Engine {
 		Sets:        fakeSets{k},
 		Sysctls:     fakeSysctls{k},
 		Connections: fakeConnections{k},
+		Resets:      fakeResets{k},
 		Run:         rundir.Dir(run),
 		NamesDir:    run + "/rt_tables.d",
 		DNS:         &fakeDNS{kernel: k, dir: run + "/dnsmasq.d"},
@@ -356,19 +362,6 @@ func (k fakeSysctls) Write(path, value string) error {
 	return nil
 }
 
-type fakeConnections struct{ *fakeKernel }
-
-func (k fakeConnections) Delete(f family.Family, filter conntrack.Filter, match func(conntrack.Entry) bool) (int, error) {
-	if err := k.step("conntrack (%s)", f); err != nil {
-		return 0, err
-	}
-	before := len(k.entries)
-	k.entries = slices.DeleteFunc(k.entries, func(e conntrack.Entry) bool {
-		return e.Family == f && e.Mark&filter.Mask == filter.Mark&filter.Mask && match(e)
-	})
-	return before - len(k.entries), nil
-}
-
 // fakeDNS is a dnsmasq that reads one folder.
 type fakeDNS struct {
 	kernel *fakeKernel
@@ -385,6 +378,8 @@ var (
 	_ Mangle         = iptables.Tool{}
 	_ nftables       = fakeNFTables{}
 	_ connections    = fakeConnections{}
+	_ resets         = fakeResets{}
+	_ resets         = reset.Sender{}
 	_ ipset.Kernel   = fakeSets{}
 	_ routing.Kernel = fakeRouting{}
 )

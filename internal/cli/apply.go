@@ -15,7 +15,7 @@ import (
 // that had to wait while another one with the same request did everything
 // returns that one's result.
 func applyCommand(in *invocation) int {
-	return in.locked("apply", func() int {
+	code := in.locked("apply", func() int {
 		cfg, err := in.readConfig()
 		if err != nil {
 			in.log.Error(err.Error())
@@ -23,6 +23,8 @@ func applyCommand(in *invocation) int {
 		}
 		return in.apply(cfg)
 	})
+	in.remind()
+	return code
 }
 
 // stopCommand removes everything of ours, under the lock.
@@ -121,14 +123,22 @@ func (in *invocation) change(s *system, cfg *configuration, actual *apply.Actual
 	if err != nil {
 		return nil, err
 	}
-	changes, err := s.Plan(cfg.Config, uplinks, actual)
+	offline, err := in.offline()
+	if err != nil {
+		return nil, err
+	}
+	changes, err := s.Plan(cfg.Config, uplinks, offline, actual)
 	if err != nil {
 		return nil, err
 	}
 	if err := in.run().SetStopped(false); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
-	return changes, s.Apply(changes, actual)
+	err = s.Apply(changes, actual)
+	if changes.Told() {
+		in.told = changes
+	}
+	return changes, err
 }
 
 // tell prints what an apply changed, or writes it to the log if that is where

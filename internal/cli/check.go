@@ -78,7 +78,11 @@ func (in *invocation) checkAround(cfg *configuration, uplinks uplink.State) (int
 		return exitFailed, err
 	}
 	// The plan for the kernel as it is has the tables that are in use.
-	changes, err := s.Plan(cfg.Config, uplinks, actual)
+	offline, err := in.offline()
+	if err != nil {
+		return exitFailed, err
+	}
+	changes, err := s.Plan(cfg.Config, uplinks, offline, actual)
 	if err != nil {
 		return exitFailed, err
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/rundir"
 )
@@ -33,13 +34,16 @@ commands:
   plan      print what apply would change, as commands
   check     report all problems of the configuration and of the system
   stop      remove everything of ours from the kernel
-  status    show members, shares and connections
+  status    show members, shares, connections and health
+  metrics   print the same for Prometheus
   explain   tell which way a packet takes, and why
   import-mwan3 [FILE]
             print mwan3's configuration (/etc/config/mwan3) as one of ours
   hotplug ACTION [INTERFACE [DEVICE]]
             follow an event, such as ifup wan1; without INTERFACE one that
             concerns all members, such as a new start of the firewall
+  monitor   probe the members' targets and keep the kernel true; runs until
+            it is told to end
   version   print the version
 
 flags, before or after the command:
@@ -51,10 +55,14 @@ flags, before or after the command:
                      which is then restarted)
   --iptables NAME    back end: auto, nft or legacy (auto)
   --log WHERE        messages: stderr or syslog (stderr)
+  --events-dir DIR   monitor: scripts that it runs when a member goes or comes
+                     (/etc/hotplug.d/loadbalance)
+  --wanted           monitor: only tell by the exit code whether it is to run
   --uplinks FILE     plan, explain: where the uplinks stand, as in 'status --json';
                      from an empty kernel and without root
   --config-only      check: look only at the configuration
   --json             status, explain: as JSON
+  --watch            status: again every second, with rates, until Ctrl-C
 
 explain describes a packet by:
   --src A --dst B    addresses; without --src it is one of the router's own
@@ -74,8 +82,11 @@ type options struct {
 	iptables   string
 	log        string
 	uplinks    string
+	eventsDir  string
+	wantedOnly bool
 	configOnly bool
 	json       bool
+	watch      bool
 	packet     packetFlags
 	version    bool
 	words      []string // what stands behind the command
@@ -86,6 +97,8 @@ type invocation struct {
 	options
 	out io.Writer
 	log *logger
+	// told are the changes with which clients were told last; nil for none.
+	told *apply.Changes
 }
 
 // command is what a command does; it returns the exit code.
@@ -97,9 +110,11 @@ var commands = map[string]command{
 	"check":        checkCommand,
 	"stop":         stopCommand,
 	"status":       statusCommand,
+	"metrics":      metricsCommand,
 	"explain":      explainCommand,
 	"hotplug":      hotplugCommand,
 	"import-mwan3": importMWAN3Command,
+	"monitor":      monitorCommand,
 	"version":      versionCommand,
 }
 
@@ -146,8 +161,11 @@ func parse(args []string) (o options, name string, err error) {
 	flags.StringVar(&o.iptables, "iptables", string(iptables.Auto), "")
 	flags.StringVar(&o.log, "log", logStderr, "")
 	flags.StringVar(&o.uplinks, "uplinks", "", "")
+	flags.StringVar(&o.eventsDir, "events-dir", "/etc/hotplug.d/loadbalance", "")
+	flags.BoolVar(&o.wantedOnly, "wanted", false, "")
 	flags.BoolVar(&o.configOnly, "config-only", false, "")
 	flags.BoolVar(&o.json, "json", false, "")
+	flags.BoolVar(&o.watch, "watch", false, "")
 	flags.BoolVar(&o.version, "version", false, "")
 	o.packet.register(flags)
 	var words []string

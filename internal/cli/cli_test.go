@@ -103,7 +103,7 @@ func TestUsageNamesAll(t *testing.T) {
 			t.Errorf("command %s is missing in the usage", name)
 		}
 	}
-	for _, name := range []string{"config-dir", "run-dir", "rt-tables", "dnsmasq-dir", "iptables", "log", "uplinks", "config-only", "json"} {
+	for _, name := range []string{"config-dir", "run-dir", "rt-tables", "dnsmasq-dir", "iptables", "log", "uplinks", "config-only", "json", "watch"} {
 		if !strings.Contains(usage, "\n  --"+name+" ") {
 			t.Errorf("flag %s is missing in the usage", name)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"loadbalance/internal/explain"
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/rundir"
 	"loadbalance/internal/uplink"
 )
 
@@ -67,6 +69,8 @@ func explainCommand(in *invocation) int {
 type explainWorld struct {
 	uplinks uplink.State
 	indices plan.Indices
+	offline rundir.Offline // the monitor's verdicts
+	held    map[family.Family]map[string]bool
 	noIPv6  bool    // ip6tables is missing
 	system  *system // nil with --uplinks
 }
@@ -107,7 +111,10 @@ func (in *invocation) readWorld(w *explainWorld, cfg *configuration) error {
 	if w.uplinks, err = in.world(w.system, cfg); err != nil {
 		return err
 	}
-	changes, err := w.system.Plan(cfg.Config, w.uplinks, actual)
+	if w.offline, err = in.offline(); err != nil {
+		return err
+	}
+	changes, err := w.system.Plan(cfg.Config, w.uplinks, w.offline, actual)
 	if err != nil {
 		return err
 	}
@@ -117,15 +124,25 @@ func (in *invocation) readWorld(w *explainWorld, cfg *configuration) error {
 	case !changes.Empty():
 		in.log.Notice("the kernel does not hold this configuration yet: this is what would happen after 'loadbalance apply'")
 	}
+	w.held = changes.Plan.Held
 	w.uplinks = apply.WithLastPrefixes(w.uplinks, actual.State.Prefixes)
 	w.noIPv6 = actual.Tables[family.IPv6] == nil
 	w.indices, err = actual.Indices(cfg.Config).Assign(cfg.Config)
 	return err
 }
 
-// plan computes the plan with some members offline.
-func (w *explainWorld) plan(cfg *config.Config, offline map[string]bool) (*plan.Plan, error) {
-	p, err := plan.Build(plan.Input{Config: cfg, Uplinks: w.uplinks, Indices: w.indices, Offline: offline})
+// plan computes the plan. without, unless empty, is a member to be taken for
+// offline.
+func (w *explainWorld) plan(cfg *config.Config, without string) (*plan.Plan, error) {
+	offline := map[family.Family]map[string]string{}
+	for _, f := range family.All {
+		offline[f] = map[string]string{}
+		maps.Copy(offline[f], w.offline[f])
+		if without != "" {
+			offline[f][without] = "assumed"
+		}
+	}
+	p, err := plan.Build(plan.Input{Config: cfg, Uplinks: w.uplinks, Indices: w.indices, Offline: offline, Held: w.held})
 	if err == nil && w.noIPv6 {
 		p.IPv6 = plan.Family{}
 	}
@@ -137,7 +154,7 @@ func (in *invocation) explain(cfg *configuration, known *explainWorld, packet ex
 	if err != nil {
 		return err
 	}
-	now, err := known.explain(cfg.Config, packet, connection, nil)
+	now, err := known.explain(cfg.Config, packet, connection, "")
 	if err != nil {
 		return err
 	}
@@ -169,8 +186,8 @@ func (in *invocation) printExplanation(now *explain.Explanation, without *explai
 }
 
 func (w *explainWorld) explain(cfg *config.Config, packet explain.Packet, connection *explain.Connection,
-	offline map[string]bool) (*explain.Explanation, error) {
-	p, err := w.plan(cfg, offline)
+	without string) (*explain.Explanation, error) {
+	p, err := w.plan(cfg, without)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +203,7 @@ func (w *explainWorld) explain(cfg *config.Config, packet explain.Packet, connec
 func (w *explainWorld) explainWithout(cfg *config.Config, member string, packet explain.Packet,
 	connection *explain.Connection) (*explain.Explanation, error) {
 	if connection != nil && !connection.Incoming {
-		p, err := w.plan(cfg, nil)
+		p, err := w.plan(cfg, "")
 		if err != nil {
 			return nil, err
 		}
@@ -197,7 +214,7 @@ func (w *explainWorld) explainWithout(cfg *config.Config, member string, packet 
 			}
 		}
 	}
-	return w.explain(cfg, packet, connection, map[string]bool{member: true})
+	return w.explain(cfg, packet, connection, member)
 }
 
 // inSet asks the kernel.

@@ -7,15 +7,16 @@ import (
 	"slices"
 	"strings"
 
+	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 )
 
-// event is what the hotplug hook or the firewall's include reports. It only
+// netifdEvent is what the hotplug hook or the firewall's include reports. It only
 // says where to look: the state is read from netifd and the kernel each time,
 // since events come late, merged and out of order.
-type event struct {
+type netifdEvent struct {
 	action string
 	// netInterface is netifd's name; empty for an event that concerns all
 	// members.
@@ -24,7 +25,7 @@ type event struct {
 	device string
 }
 
-func (e event) String() string { return strings.TrimSpace(e.action + " " + e.netInterface) }
+func (e netifdEvent) String() string { return strings.TrimSpace(e.action + " " + e.netInterface) }
 
 // hotplugCommand follows an event, unless the service is not running, the
 // event concerns no member, or another run waits that will see it anyway.
@@ -34,7 +35,7 @@ func hotplugCommand(in *invocation) int {
 		return exitUsage
 	}
 	words := append(slices.Clone(in.words), "", "")
-	e := event{words[0], words[1], words[2]}
+	e := netifdEvent{words[0], words[1], words[2]}
 	wanted, err := in.wanted(e)
 	if err != nil {
 		return in.fail(err)
@@ -53,11 +54,12 @@ func hotplugCommand(in *invocation) int {
 	if err := turn.End("hotplug", code, in.log.kept.String()); err != nil {
 		return in.fail(fmt.Errorf("run directory: %w", err))
 	}
+	in.remind()
 	return code
 }
 
 // wanted says whether the service runs and the event concerns it.
-func (in *invocation) wanted(e event) (bool, error) {
+func (in *invocation) wanted(e netifdEvent) (bool, error) {
 	if in.run().Stopped() {
 		return false, nil
 	}
@@ -95,13 +97,13 @@ func (in *invocation) current() (*configuration, error) {
 
 // isOf says whether the event is about an interface, or one that its protocol
 // made for it (wwan_4 brings wwan's addresses).
-func (e event) isOf(name string) bool {
+func (e netifdEvent) isOf(name string) bool {
 	return e.netInterface == name || strings.HasPrefix(e.netInterface, name+"_")
 }
 
 // concerns says whether an event can concern a member or a rule. upDevices returns the
 // devices of the members that are up.
-func (e event) concerns(cfg *config.Config, upDevices func() ([]string, error)) (bool, error) {
+func (e netifdEvent) concerns(cfg *config.Config, upDevices func() ([]string, error)) (bool, error) {
 	members := slices.DeleteFunc(slices.Clone(cfg.Members), func(m config.Member) bool { return !m.Enabled })
 	if e.netInterface == "" {
 		return len(members) > 0, nil
@@ -151,42 +153,60 @@ func ruleDevices() ([]string, error) {
 	return devices, nil
 }
 
+// run is what one apply of the current configuration found and did.
+type run struct {
+	// cfg and changes are nil where there was nothing to apply: the service is
+	// stopped or disabled.
+	cfg     *configuration
+	changes *apply.Changes
+	legacy  bool // the back end that holds our chains
+	code    int
+	err     error
+}
+
 // follow brings the kernel to the current configuration and logs what changed,
 // if anything, with the reason. It is called with the lock held.
 func (in *invocation) follow(reason string) int {
+	done := in.followed(reason)
+	if done.err != nil {
+		in.log.Error(fmt.Sprintf("%s: %v", reason, done.err))
+	}
+	return done.code
+}
+
+func (in *invocation) followed(reason string) *run {
 	if in.run().Stopped() { // meanwhile, by the run that we waited for
-		return exitDone
+		return &run{}
 	}
 	cfg, err := in.current()
 	if err != nil {
-		in.log.Error(err.Error())
-		return exitUsage
+		return &run{code: exitUsage, err: err}
 	}
 	in.log.SetLevel(cfg.Globals.LogLevel)
 	if cfg.problems.Fatal() {
-		in.log.Error(reason + ": nothing was applied: the section 'globals' has errors")
-		return exitUsage
+		return &run{code: exitUsage, err: errors.New("nothing was applied: the section 'globals' has errors")}
 	}
 	if !cfg.Globals.Enabled {
-		return exitDone
+		return &run{}
 	}
 	s, err := in.openSystem()
 	if err != nil {
-		return in.fail(err)
+		return &run{code: exitFailed, err: err}
 	}
 	defer s.Close()
 	actual, err := s.Read()
 	if err != nil {
-		return in.fail(err)
+		return &run{code: exitFailed, err: err}
 	}
 	changes, err := in.change(s, cfg, actual)
 	if err != nil {
-		defer in.logRefused(err)
-		return in.fail(fmt.Errorf("%s: %w", reason, err))
+		in.logRefused(err)
+		return &run{code: exitFailed, err: err}
 	}
 	in.logChanges(reason, changes)
+	done := &run{cfg: cfg, changes: changes, legacy: actual.Legacy()}
 	if cfg.problems.HasErrors() {
-		return exitUsage // told in full by the apply that found them
+		done.code = exitUsage // told in full by the apply that found them
 	}
-	return exitDone
+	return done
 }

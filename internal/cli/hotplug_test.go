@@ -22,26 +22,26 @@ func TestEventConcerns(t *testing.T) {
 	tests := []struct {
 		name    string
 		members []config.Member
-		event   event
+		event   netifdEvent
 		up      string // devices of members that are up
 		want    bool
 	}{
-		{"interface", both, event{"ifup", "wanb", "eth1"}, "eth0", true},
-		{"IPv6 interface", both, event{"ifup", "wan6", "eth0"}, "eth0 eth1", true},
-		{"another interface", both, event{"ifup", "lan", "br-lan"}, "", false},
-		{"another interface goes", both, event{"ifdown", "lan", ""}, "", false},
-		{"whole firewall", both, event{"firewall", "", ""}, "eth0 eth1", true},
-		{"only a device", device, event{"ifdown", "lan", ""}, "vth1", true},
-		{"disabled member", off, event{"ifup", "wan", "eth0"}, "", false},
-		{"disabled member, firewall", off, event{"firewall", "", ""}, "", false},
-		{"interface of a rule", both, event{"ifup", "guest", "br-guest"}, "eth0", true},
-		{"child of a rule's interface", both, event{"ifdown", "guest_6", ""}, "eth0", true},
-		{"interface of a disabled rule", both, event{"ifup", "iot", "br-iot"}, "eth0", false},
-		{"no member", nil, event{"firewall", "", ""}, "", false},
-		{"unnamed IPv6 interface on a member's device", shared, event{"ifup", "wan_6", "eth0"}, "eth0 eth1", true},
-		{"unnamed IPv6 interface of a member that is down", shared, event{"ifup", "wan_6", "eth0"}, "eth1", true},
-		{"another interface, all members up", shared, event{"ifupdate", "lan", "br-lan"}, "eth0 eth1", false},
-		{"maybe the unnamed IPv6 interface goes", shared, event{"ifdown", "wan_6", ""}, "eth0 eth1", true},
+		{"interface", both, netifdEvent{"ifup", "wanb", "eth1"}, "eth0", true},
+		{"IPv6 interface", both, netifdEvent{"ifup", "wan6", "eth0"}, "eth0 eth1", true},
+		{"another interface", both, netifdEvent{"ifup", "lan", "br-lan"}, "", false},
+		{"another interface goes", both, netifdEvent{"ifdown", "lan", ""}, "", false},
+		{"whole firewall", both, netifdEvent{"firewall", "", ""}, "eth0 eth1", true},
+		{"only a device", device, netifdEvent{"ifdown", "lan", ""}, "vth1", true},
+		{"disabled member", off, netifdEvent{"ifup", "wan", "eth0"}, "", false},
+		{"disabled member, firewall", off, netifdEvent{"firewall", "", ""}, "", false},
+		{"interface of a rule", both, netifdEvent{"ifup", "guest", "br-guest"}, "eth0", true},
+		{"child of a rule's interface", both, netifdEvent{"ifdown", "guest_6", ""}, "eth0", true},
+		{"interface of a disabled rule", both, netifdEvent{"ifup", "iot", "br-iot"}, "eth0", false},
+		{"no member", nil, netifdEvent{"firewall", "", ""}, "", false},
+		{"unnamed IPv6 interface on a member's device", shared, netifdEvent{"ifup", "wan_6", "eth0"}, "eth0 eth1", true},
+		{"unnamed IPv6 interface of a member that is down", shared, netifdEvent{"ifup", "wan_6", "eth0"}, "eth1", true},
+		{"another interface, all members up", shared, netifdEvent{"ifupdate", "lan", "br-lan"}, "eth0 eth1", false},
+		{"maybe the unnamed IPv6 interface goes", shared, netifdEvent{"ifdown", "wan_6", ""}, "eth0 eth1", true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,6 +30,9 @@ type logger struct {
 	syslog *syslogSocket
 	level  int // index into levels of the least important that is written
 	kept   strings.Builder
+	// forgetful: nothing is kept, since nobody shares a result.
+	forgetful bool
+	mu        sync.Mutex
 }
 
 // openLog never fails: messages that syslog does not take (at boot it may not
@@ -38,12 +42,7 @@ func openLog(where string, errOut io.Writer) *logger {
 	if where != logSyslog {
 		return l
 	}
-	socket, err := openSyslog()
-	if err != nil {
-		l.Warning(fmt.Sprintf("syslog: %v", err))
-		return l
-	}
-	l.syslog = socket
+	l.syslog = openSyslog()
 	l.quiet = !isTerminal(errOut)
 	return l
 }
@@ -59,6 +58,8 @@ func isTerminal(w io.Writer) bool {
 
 // SetLevel leaves out what is less important than the named level.
 func (l *logger) SetLevel(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if level := slices.Index(levels, name); level >= 0 {
 		l.level = level
 	}
@@ -71,17 +72,24 @@ func (l *logger) Close() {
 	}
 }
 
+// Log writes a message of a level by its name.
+func (l *logger) Log(level, text string) { l.write(level, text) }
+
 func (l *logger) Error(text string)   { l.write("error", text) }
 func (l *logger) Warning(text string) { l.write("warning", text) }
 func (l *logger) Notice(text string)  { l.write("notice", text) }
 
 // write writes a message line by line: syslog would join or cut longer ones.
 func (l *logger) write(level, text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if slices.Index(levels, level) > l.level {
 		return
 	}
 	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
-		l.kept.WriteString(line + "\n")
+		if !l.forgetful {
+			l.kept.WriteString(line + "\n")
+		}
 		if !l.quiet {
 			fmt.Fprintln(l.out, line)
 		}

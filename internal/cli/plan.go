@@ -62,7 +62,11 @@ func (in *invocation) planned(cfg *configuration) (*apply.Changes, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.Plan(cfg.Config, uplinks, actual)
+	offline, err := in.offline()
+	if err != nil {
+		return nil, err
+	}
+	return s.Plan(cfg.Config, uplinks, offline, actual)
 }
 
 // readUplinks reads the "uplinks" part of `status --json`, or all of it.

@@ -2,46 +2,87 @@ package cli
 
 import (
 	"errors"
+	"io"
 	"slices"
+	"time"
 
 	"loadbalance/internal/apply/conntrack"
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/status"
 )
 
-// statusCommand shows the running service. Problems of the configuration are
-// part of what it shows and no failure of this command.
+// statusCommand shows the running service, once or again and again. Problems of
+// the configuration are part of what it shows and no failure of this command.
 func statusCommand(in *invocation) int {
-	cfg, err := in.readConfig()
-	if err != nil {
-		// What runs is still worth a look.
-		in.log.Error(err.Error())
-		if cfg, err = in.acceptedConfig(); err != nil {
-			return exitUsage
-		}
-		in.log.Error("this is the state under the configuration that was accepted last")
+	if in.watch {
+		return in.watchStatus()
 	}
+	if in.json {
+		return in.printStatus(status.Status.WriteJSON)
+	}
+	return in.printStatus(status.Status.WriteText)
+}
+
+// metricsCommand prints the same for Prometheus.
+func metricsCommand(in *invocation) int {
+	return in.printStatus(status.Status.WriteMetrics)
+}
+
+func (in *invocation) printStatus(write func(status.Status, io.Writer) error) int {
 	s, err := in.openSystem()
 	if err != nil {
 		return in.fail(err)
 	}
 	defer s.Close()
-	current, err := in.status(s, cfg)
+	current, err := in.status(s)
 	if err != nil {
-		return in.fail(err)
+		return in.failStatus(err)
 	}
-	if in.json {
-		err = current.WriteJSON(in.out)
-	} else {
-		err = current.WriteText(in.out)
-	}
-	if err != nil {
+	if err := write(current, in.out); err != nil {
 		return in.fail(err)
 	}
 	return exitDone
 }
 
-func (in *invocation) status(s *system, cfg *configuration) (status.Status, error) {
+// noConfigError says that no configuration can be read.
+type noConfigError struct{ error }
+
+// failStatus reports why there is no status and returns the exit code.
+func (in *invocation) failStatus(err error) int {
+	in.log.Error(err.Error())
+	var missing noConfigError
+	if errors.As(err, &missing) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// statusConfig is the configuration to show the status under, with all that is
+// wrong with it. Where the file cannot be read, what runs is still worth a look.
+func (in *invocation) statusConfig() (cfg *configuration, problems []string, err error) {
+	cfg, err = in.readConfig()
+	if err != nil {
+		problems = append(problems, err.Error()+" (this is the state under the configuration that was accepted last)")
+		accepted, acceptedErr := in.acceptedConfig()
+		if acceptedErr != nil {
+			return nil, nil, noConfigError{errors.Join(err, acceptedErr)}
+		}
+		cfg = accepted
+	}
+	for _, p := range cfg.problems {
+		problems = append(problems, p.String())
+	}
+	return cfg, problems, nil
+}
+
+// status reads everything that a status shows.
+func (in *invocation) status(s *system) (status.Status, error) {
+	cfg, problems, err := in.statusConfig()
+	if err != nil {
+		return status.Status{}, err
+	}
 	actual, err := s.Read()
 	if err != nil {
 		return status.Status{}, err
@@ -50,27 +91,52 @@ func (in *invocation) status(s *system, cfg *configuration) (status.Status, erro
 	if err != nil {
 		return status.Status{}, err
 	}
-	changes, err := s.Plan(cfg.Config, uplinks, actual)
+	offline, err := in.offline()
 	if err != nil {
 		return status.Status{}, err
 	}
-	connections, err := status.CountConnections(s.connections.CountByMark, fwmark.Mask(cfg.Globals.MarkMask))
-	if errors.Is(err, conntrack.ErrUnavailable) {
-		changes.Plan.Notices = append(changes.Plan.Notices, err.Error())
-		err = nil
+	changes, err := s.Plan(cfg.Config, uplinks, offline, actual)
+	if err != nil {
+		return status.Status{}, err
 	}
+	connections, notices, err := countConnections(s, cfg)
 	if err != nil {
 		return status.Status{}, err
 	}
 	found := in.advise(cfg, uplinks, actual, changes.Plan.Members)
-	changes.Plan.Notices = slices.Concat(changes.Plan.Notices, found.Errors, found.Warnings, found.Notes)
-	var problems []string
-	for _, p := range cfg.problems {
-		problems = append(problems, p.String())
+	changes.Plan.Notices = slices.Concat(changes.Plan.Notices, notices, found.Errors, found.Warnings, found.Notes)
+	traffic, err := status.ReadTraffic()
+	if err != nil {
+		return status.Status{}, err
 	}
+	snapshot, monitorErr := in.health()
 	return status.New(status.Input{
-		Version: Version, Stopped: in.run().Stopped(), Problems: problems,
+		Version: Version, Now: time.Now(), Stopped: in.run().Stopped(), Problems: problems,
 		Actual: actual, Changes: changes, Uplinks: uplinks,
-		Connections: connections,
+		Connections: connections, Traffic: traffic,
+		Health: snapshot, MonitorError: monitorErr, MonitorWanted: wantsMonitor(cfg.Config),
 	}), nil
+}
+
+// countConnections counts live connections by mark. A kernel that does not
+// tell them is worth a notice, and the rest a look all the same.
+func countConnections(s *system, cfg *configuration) (counts map[family.Family]map[uint32]conntrack.Count, notices []string, err error) {
+	counts, err = status.CountConnections(s.connections.CountByMark, fwmark.Mask(cfg.Globals.MarkMask))
+	if errors.Is(err, conntrack.ErrUnavailable) {
+		return nil, []string{err.Error()}, nil
+	}
+	return counts, nil, err
+}
+
+// wantsMonitor says whether there is something to probe, and somebody to do it.
+func wantsMonitor(cfg *config.Config) bool {
+	if !cfg.Globals.Enabled || !cfg.Globals.Monitor {
+		return false
+	}
+	for _, m := range cfg.Members {
+		if m.Enabled && (m.Track.Gateway || len(m.Track.IPs) > 0) {
+			return true
+		}
+	}
+	return false
 }

@@ -1,15 +1,23 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // syslogSocket is a connection to the system's log. The standard library's
-// log/syslog would do, but brings the whole network dialer, 330 KB of it.
+// log/syslog would do, but brings the whole network dialer, 330 KB of it. It
+// connects when there is something to write, and anew where the daemon was not
+// there before (at boot) or was restarted.
 type syslogSocket struct{ fd int }
+
+// syslogTimeout bounds the wait for a daemon that hangs: the monitor has lines
+// to look after.
+const syslogTimeout = 100 * time.Millisecond
 
 // syslogPath is where logd (OpenWrt) and other daemons listen for datagrams.
 const syslogPath = "/dev/log"
@@ -19,24 +27,47 @@ const facilityDaemon = 3 << 3
 
 var severities = map[string]int{"error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
 
-func openSyslog() (*syslogSocket, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
-	}
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: syslogPath}); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("connect %s: %w", syslogPath, err)
-	}
-	return &syslogSocket{fd}, nil
-}
+func openSyslog() *syslogSocket { return &syslogSocket{fd: -1} }
 
 // Send sends one line. The daemon adds time and host.
 func (s *syslogSocket) Send(level, line string) error {
-	message := fmt.Sprintf("<%d>loadbalance[%d]: %s", facilityDaemon|severities[level], os.Getpid(), line)
-	_, err := unix.Write(s.fd, []byte(message))
+	message := fmt.Appendf(nil, "<%d>loadbalance[%d]: %s", facilityDaemon|severities[level], os.Getpid(), line)
+	if s.fd >= 0 {
+		_, err := unix.Write(s.fd, message)
+		if err == nil || errors.Is(err, unix.EAGAIN) {
+			return err
+		}
+		s.Close()
+	}
+	if err := s.connect(); err != nil {
+		return err
+	}
+	_, err := unix.Write(s.fd, message)
 	return err
 }
 
+func (s *syslogSocket) connect() error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	limit := unix.NsecToTimeval(syslogTimeout.Nanoseconds())
+	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: syslogPath})
+	}
+	if err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("connect %s: %w", syslogPath, err)
+	}
+	s.fd = fd
+	return nil
+}
+
 // Close closes the connection.
-func (s *syslogSocket) Close() { unix.Close(s.fd) }
+func (s *syslogSocket) Close() {
+	if s.fd >= 0 {
+		unix.Close(s.fd)
+		s.fd = -1
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"loadbalance/internal/apply/dnsmasq"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/apply/reset"
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/apply/sysctl"
 	"loadbalance/internal/rundir"
@@ -42,6 +43,7 @@ func (in *invocation) openSystem() (*system, error) {
 		Sets:        s.sets,
 		Sysctls:     sysctl.Proc{},
 		Connections: s.connections,
+		Resets:      reset.Sender{},
 		Run:         rundir.Dir(in.runDir),
 		NamesDir:    in.rtTables,
 		DNS:         in.dnsServer(),

@@ -3,8 +3,19 @@ package cli
 import (
 	"fmt"
 
+	"loadbalance/internal/rundir"
 	"loadbalance/internal/uplink"
 )
+
+// offline are the verdicts of the monitor that runs, if one does. Without one,
+// nobody would notice that a line works again, so no line is offline.
+func (in *invocation) offline() (rundir.Offline, error) {
+	offline, err := in.run().Verdicts()
+	if err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	return offline, nil
+}
 
 // world reads what a plan depends on outside the configuration: where the
 // members stand, which other programs' sets are there, and whether dnsmasq can

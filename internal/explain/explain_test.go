@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"loadbalance/internal/config"
+	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/uci"
 	"loadbalance/internal/uplink"
@@ -85,9 +86,12 @@ func world(t *testing.T, rules string, state uplink.State, offline ...string) In
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := plan.Input{Config: cfg, Uplinks: state, Indices: indices, Offline: map[string]bool{}}
-	for _, name := range offline {
-		in.Offline[name] = true
+	in := plan.Input{Config: cfg, Uplinks: state, Indices: indices, Offline: map[family.Family]map[string]string{}}
+	for _, f := range family.All {
+		in.Offline[f] = map[string]string{}
+		for _, name := range offline {
+			in.Offline[f][name] = "no answer"
+		}
 	}
 	p, err := plan.Build(in)
 	if err != nil {

@@ -4,9 +4,11 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
+	"loadbalance/internal/order"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/uplink"
 )
@@ -249,7 +251,7 @@ func (w *walker) deal(p path, chain plan.Chain) []path {
 	if len(targets) == 0 {
 		return []path{p}
 	}
-	slices.Sort(targets)
+	order.Sort(targets, strings.Compare)
 	var ways []path
 	for _, target := range targets {
 		way := p

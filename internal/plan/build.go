@@ -10,6 +10,7 @@ import (
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
+	"loadbalance/internal/order"
 	"loadbalance/internal/uplink"
 )
 
@@ -18,9 +19,23 @@ type Input struct {
 	Config  *config.Config
 	Uplinks uplink.State
 	Indices Indices
-	// Offline names the members that the health check has judged offline. A
-	// member that is not named is online.
-	Offline map[string]bool
+	// Offline names the members that the health check has judged offline, each
+	// with the reason in words. A member that is not named is online.
+	Offline map[family.Family]map[string]string
+	// Held names the members that were lost and must wait, even when they are
+	// back, until the members that took over are gone (failback 'never').
+	Held map[family.Family]map[string]bool
+}
+
+// Live says whether new connections can be dealt to a member.
+func (in Input) Live(name string, f family.Family) bool {
+	i := slices.IndexFunc(in.Uplinks.Members, func(m uplink.Member) bool { return m.Name == name })
+	return i >= 0 && isLive(in.Uplinks.Members[i].Path(f), in.Offline[f], name)
+}
+
+func isLive(path *uplink.Path, offline map[string]string, name string) bool {
+	_, judged := offline[name]
+	return path != nil && path.Up && !judged
 }
 
 // Build computes the plan. Every enabled member of the configuration must
@@ -41,8 +56,8 @@ func Build(in Input) (*Plan, error) {
 	}
 	b.plan.Sysctls = b.sysctls()
 	b.plan.Members = b.states()
+	b.plan.Held = b.held
 	b.noteLeftOut()
-	b.noteUnused()
 	b.plan.TableNames = b.tableNames()
 	b.plan.Domains = b.domains()
 	b.plan.Policies = b.policies()
@@ -70,7 +85,8 @@ type builder struct {
 	uplinks uplink.State
 	mask    fwmark.Mask
 	members []*member
-	offline map[string]bool
+	offline map[family.Family]map[string]string
+	held    map[family.Family]map[string]bool
 	plan    *Plan
 	notices []string
 }
@@ -88,8 +104,7 @@ type member struct {
 
 // live says whether new connections can be dealt to the member.
 func (b *builder) live(m *member, f family.Family) bool {
-	path := m.paths[f]
-	return path != nil && path.Up && !b.offline[m.Name]
+	return isLive(m.paths[f], b.offline[f], m.Name)
 }
 
 func newBuilder(in Input) (*builder, error) {
@@ -124,7 +139,11 @@ func newBuilder(in Input) (*builder, error) {
 		}
 		b.members = append(b.members, m)
 	}
-	slices.SortFunc(b.members, func(x, y *member) int { return cmp.Compare(x.index, y.index) })
+	order.Sort(b.members, func(x, y *member) int { return cmp.Compare(x.index, y.index) })
+	b.held = map[family.Family]map[string]bool{}
+	for _, f := range family.All {
+		b.held[f] = b.stillHeld(in.Held[f], f)
+	}
 	return b, nil
 }
 
@@ -147,16 +166,26 @@ func (b *builder) family(f family.Family) *familyBuilder {
 }
 
 // wanted says whether we want anything in this family. IPv4 is always
-// balanced; IPv6 only where some member has it, so that a router without it
-// pays nothing.
+// balanced; IPv6 only where some member has it, or a rule wants something of it
+// all the same, so that a router without it pays nothing.
 func (b *familyBuilder) wanted() bool {
 	if b.family == family.IPv4 {
 		return true
 	}
+	wanted := len(b.members) > 0 || slices.ContainsFunc(b.config.Rules, wantsIPv6)
 	if !b.main.Enabled && len(b.members) > 0 {
 		b.notice("IPv6 is switched off in the kernel: only IPv4 is balanced")
 	}
-	return b.main.Enabled && len(b.members) > 0
+	return b.main.Enabled && wanted
+}
+
+// wantsIPv6 says whether a rule has a meaning for IPv6 where no member has it:
+// it is about IPv6 alone, or it is to keep traffic from leaving.
+func wantsIPv6(r config.Rule) bool {
+	if !r.Enabled || !slices.Contains(r.Families, family.IPv6) {
+		return false
+	}
+	return len(r.Families) == 1 || r.Use == string(config.LastUnreachable) || r.Use == string(config.LastBlackhole)
 }
 
 func (b *familyBuilder) build() Family {
@@ -179,21 +208,17 @@ func (b *builder) notice(format string, args ...any) {
 	}
 }
 
-// noteLeftOut names the members that cannot carry anything now.
+// noteLeftOut names the members that cannot carry anything now, and those that
+// could but have to wait.
 func (b *builder) noteLeftOut() {
 	for _, m := range b.plan.Members {
+		for _, f := range family.All {
+			if m.State(f).Held {
+				b.notice("member '%s' (%s) %s", m.Name, f, heldReason)
+			}
+		}
 		if !m.IPv4.Up && !m.IPv6.Up {
 			b.notice("member '%s' is left out: %s", m.Name, m.IPv4.Reason)
-		}
-	}
-}
-
-// noteUnused names what the configuration asks for and this version does not
-// do yet, so that nobody relies on it.
-func (b *builder) noteUnused() {
-	for _, m := range enabledMembers(b.config) {
-		if len(m.Track.IPs) > 0 || m.Track.Gateway {
-			b.notice("member '%s': this version does not check the targets in track_ip", m.Name)
 		}
 	}
 }
@@ -208,7 +233,7 @@ func (b *familyBuilder) sets(user userRules) []Set {
 				Open: len(s.Domains) > 0})
 		}
 	}
-	slices.SortFunc(sets, func(x, y Set) int { return strings.Compare(x.Name, y.Name) })
+	order.Sort(sets, func(x, y Set) int { return strings.Compare(x.Name, y.Name) })
 	return sets
 }
 
@@ -248,15 +273,23 @@ func (b *builder) state(m *member, f family.Family) MemberState {
 		return MemberState{Reason: "has no " + f.String()}
 	}
 	share := b.share(BalancedPolicy, m.Name, f)
-	return MemberState{
+	state := MemberState{
 		Up:      path.Up,
 		Online:  b.live(m, f),
 		Active:  share > 0,
+		Held:    b.held[f][m.Name] && b.live(m, f),
 		Reason:  path.Reason,
 		Device:  path.Device,
 		Gateway: path.Gateway,
 		Share:   share,
 	}
+	switch {
+	case state.Up && !state.Online:
+		state.Reason = b.offline[f][m.Name]
+	case state.Held:
+		state.Reason = heldReason
+	}
+	return state
 }
 
 // policies tells how connections are dealt.

@@ -52,9 +52,12 @@ func build(t *testing.T, cfg *config.Config, uplinks uplink.State, offline ...st
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := Input{Config: cfg, Uplinks: uplinks, Indices: indices, Offline: map[string]bool{}}
-	for _, name := range offline {
-		in.Offline[name] = true
+	in := Input{Config: cfg, Uplinks: uplinks, Indices: indices, Offline: map[family.Family]map[string]string{}}
+	for _, f := range family.All {
+		in.Offline[f] = map[string]string{}
+		for _, name := range offline {
+			in.Offline[f][name] = "no answer"
+		}
 	}
 	p, err := Build(in)
 	if err != nil {

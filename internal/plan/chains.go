@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"fmt"
 	"hash/fnv"
 	"net/netip"
@@ -10,6 +9,7 @@ import (
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
+	"loadbalance/internal/order"
 	"loadbalance/internal/uplink"
 )
 
@@ -101,7 +101,7 @@ func (b *familyBuilder) chains(user userRules) []Chain {
 	for _, p := range b.config.Policies {
 		chains = append(chains, b.policyChain(p))
 	}
-	slices.SortFunc(chains, func(x, y Chain) int { return strings.Compare(x.Name, y.Name) })
+	order.Sort(chains, func(x, y Chain) int { return strings.Compare(x.Name, y.Name) })
 	return chains
 }
 
@@ -195,7 +195,7 @@ func (b *familyBuilder) ownNetworks() []Rule {
 			}
 		}
 	}
-	slices.SortStableFunc(targets, func(x, y target) int { return y.prefix.Bits() - x.prefix.Bits() })
+	order.Sort(targets, func(x, y target) int { return y.prefix.Bits() - x.prefix.Bits() })
 	var rules []Rule
 	for _, t := range targets {
 		rules = append(rules, on(Goto(t.chain), Destination{Prefix: t.prefix}))
@@ -314,7 +314,7 @@ func (b *familyBuilder) draw(p config.Policy, members []config.PolicyMember, cha
 		chain.Rules = append(chain.Rules, randomDraw(targets, weights)...)
 		return
 	case config.Source:
-		chain.Rules = append(chain.Rules, sourceDraw(b.family, tierOf(p, members[0].Metric), members, chainOf)...)
+		chain.Rules = append(chain.Rules, sourceDraw(b.family, tierOf(p.Members, members[0].Metric), members, chainOf)...)
 		return
 	}
 	order, rounded := Deal(weights)
@@ -357,46 +357,4 @@ func (b *familyBuilder) lastResort(p config.Policy) Rule {
 		return on(Goto(MemberChain(blackholeMember)))
 	}
 	return on(SetMark{b.mask.Mark(b.mask.Default()), uint32(b.mask)})
-}
-
-// activeMembers returns the live members of the lowest tier that has one, by
-// index.
-func (b *builder) activeMembers(p config.Policy, f family.Family) []config.PolicyMember {
-	var active []config.PolicyMember
-	for _, m := range b.members {
-		i := slices.IndexFunc(p.Members, func(pm config.PolicyMember) bool { return pm.Name == m.Name })
-		if i < 0 || !b.live(m, f) {
-			continue
-		}
-		pm := p.Members[i]
-		if len(active) > 0 && pm.Metric > active[0].Metric {
-			continue
-		}
-		if len(active) > 0 && pm.Metric < active[0].Metric {
-			active = active[:0]
-		}
-		active = append(active, pm)
-	}
-	return active
-}
-
-// tierOf returns a policy's members of one tier, dead ones included.
-func tierOf(p config.Policy, metric int) []config.PolicyMember {
-	return slices.DeleteFunc(slices.Clone(p.Members), func(m config.PolicyMember) bool { return m.Metric != metric })
-}
-
-// share is the part of a policy's new connections that a member is dealt.
-func (b *builder) share(policy, name string, f family.Family) float64 {
-	i := slices.IndexFunc(b.config.Policies, func(p config.Policy) bool { return p.Name == policy })
-	if i < 0 {
-		return 0
-	}
-	sum, own := 0, 0
-	for _, m := range b.activeMembers(b.config.Policies[i], f) {
-		sum += m.Weight
-		if m.Name == name {
-			own = m.Weight
-		}
-	}
-	return float64(own) / float64(cmp.Or(sum, 1))
 }

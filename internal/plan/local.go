@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/order"
 	"loadbalance/internal/uplink"
 )
 
@@ -61,7 +62,7 @@ func (b *familyBuilder) local() []netip.Prefix {
 // withoutCovered sorts prefixes and leaves out those that lie in another one:
 // the set stays small and still while addresses come and go.
 func withoutCovered(prefixes []netip.Prefix) []netip.Prefix {
-	slices.SortFunc(prefixes, comparePrefixes)
+	order.Sort(prefixes, comparePrefixes)
 	var kept []netip.Prefix
 	for _, p := range prefixes {
 		if len(kept) == 0 || !kept[len(kept)-1].Contains(p.Addr()) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"loadbalance/internal/fwmark"
+	"loadbalance/internal/order"
 	"loadbalance/internal/uplink"
 )
 
@@ -60,7 +61,7 @@ func (b *familyBuilder) rules() []IPRule {
 	if m := b.firstLive(); m != nil && !b.mainHasDefault() {
 		rules = append(rules, IPRule{Priority: prioNoMainRoute, Mask: mask, Table: m.table, Suppress: anyLength})
 	}
-	slices.SortStableFunc(rules, func(x, y IPRule) int { return x.Priority - y.Priority })
+	order.Sort(rules, func(x, y IPRule) int { return x.Priority - y.Priority })
 	return rules
 }
 
@@ -133,7 +134,7 @@ func (b *familyBuilder) routes() []Route {
 	for _, m := range b.members {
 		routes = append(routes, b.memberRoutes(m)...)
 	}
-	slices.SortStableFunc(routes, compareRoutes)
+	order.Sort(routes, compareRoutes)
 	return routes
 }
 

@@ -20,6 +20,9 @@ type Plan struct {
 	Sysctls []Sysctl
 	// Members tells what became of each enabled member, in file order.
 	Members []Member
+	// Held names, by family, the members of Input.Held that still have to
+	// wait: those that are not back, and those that others hold back.
+	Held map[family.Family]map[string]bool
 	// TableNames are the names for /etc/iproute2/rt_tables.d, by table.
 	TableNames []TableName
 	// Domains are the names whose addresses dnsmasq enters into sets.
@@ -182,6 +185,11 @@ type MemberState struct {
 	Up     bool // link, address and route are there
 	Online bool // and the health check, where there is one, agrees
 	Active bool // and policy 'balanced' deals it new connections
+	// Held says that the member is online, but that some policy leaves it out
+	// until the members that took over are gone.
+	Held bool
+	// Reason says in words why the member is not up, not online or held; ""
+	// where nothing is to be said.
 	Reason string
 	Device string
 	// Gateway is not valid on a point-to-point link.

@@ -44,6 +44,9 @@ type Unfinished struct {
 	Reused []int `json:"reused,omitempty"`
 	// Freed are destinations that were local, by family.
 	Freed map[string][]netip.Prefix `json:"freed,omitempty"`
+	// Vacated are indices whose connections are to return to a member that is
+	// back, by family.
+	Vacated map[string][]int `json:"vacated,omitempty"`
 }
 
 // Family is what we remember of one family's mangle table.
@@ -56,8 +59,13 @@ type Family struct {
 	// Dealing are the chains whose counters count on from there, with their
 	// policy.
 	Dealing map[string]string `json:"dealing,omitempty"`
-	// Live are the indices of the members that could carry connections.
-	Live []int `json:"live,omitempty"`
+	// Live are the indices of the members that could carry connections, Active
+	// those of the members that were dealt some by a policy that had a choice.
+	Live   []int `json:"live,omitempty"`
+	Active []int `json:"active,omitempty"`
+	// Held are the names of the members that were lost and wait until those
+	// that took over are gone (failback 'never').
+	Held []string `json:"held,omitempty"`
 	// Legacy says which back end holds our chains.
 	Legacy bool `json:"legacy,omitempty"`
 	// CreatedTable says that the nftables table did not exist before us.

@@ -3,7 +3,6 @@ package status
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
@@ -20,6 +19,14 @@ type PolicyMember struct {
 	Name string       `json:"name"`
 	IPv4 *PolicyShare `json:"ipv4,omitempty"`
 	IPv6 *PolicyShare `json:"ipv6,omitempty"`
+}
+
+// share returns the member's part in one family; nil for none.
+func (m PolicyMember) share(f family.Family) *PolicyShare {
+	if f == family.IPv6 {
+		return m.IPv6
+	}
+	return m.IPv4
 }
 
 // PolicyShare is a member's part in a policy in one family. All shares are
@@ -86,7 +93,7 @@ func (s Status) writePolicies(w io.Writer) error {
 	if len(s.Policies) == 0 {
 		return nil
 	}
-	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	table := newTable(w)
 	fmt.Fprintln(table, "\nPOLICY\tMEMBER\tFAMILY\tSHARE\tDEALT\tEXPECTED")
 	for _, p := range s.Policies {
 		for _, m := range p.Members {
@@ -105,13 +112,13 @@ func writeShare(w io.Writer, policy, member string, f family.Family, s *PolicySh
 	if s.ExpectedShare > 0 {
 		expected = fmt.Sprintf("%.1f%%", 100*s.ExpectedShare)
 	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%.1f%%\t%s\t%s\n", policy, member, f, 100*s.Share, dealtText(s.Dealt, s.DealtShare), expected)
+	fmt.Fprintf(w, "%s\t%s\t%s\t%.1f%%\t%s\t%s\n", policy, member, f, 100*s.Share, countText(s.Dealt, s.DealtShare), expected)
 }
 
-// dealtText writes a number of connections with their part of all.
-func dealtText(dealt uint64, share float64) string {
-	if dealt == 0 {
+// countText writes a number of connections with their part of all.
+func countText(count uint64, share float64) string {
+	if count == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%d (%.1f%%)", dealt, 100*share)
+	return fmt.Sprintf("%d (%.1f%%)", count, 100*share)
 }

@@ -1,17 +1,19 @@
 // Package status gathers what a user wants to know about the running service
-// into one value and prints it, as text and as JSON. It owns nothing.
+// into one value and prints it: as text, as JSON and as metrics. It owns
+// nothing.
 package status
 
 import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
-	"text/tabwriter"
+	"time"
 
 	"loadbalance/internal/apply"
+	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
+	"loadbalance/internal/health"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/uplink"
 )
@@ -19,6 +21,8 @@ import (
 // Status is the state of the service.
 type Status struct {
 	Version string `json:"version"`
+	// Time is when the status was taken.
+	Time time.Time `json:"time"`
 	// Running says that the kernel holds our rules.
 	Running bool `json:"running"`
 	// Stopped says that somebody has stopped the service: events do nothing.
@@ -30,8 +34,10 @@ type Status struct {
 	Drift    []string     `json:"drift,omitempty"`
 	Problems []string     `json:"problems,omitempty"`
 	Notices  []string     `json:"notices,omitempty"`
+	Monitor  Monitor      `json:"monitor"`
 	Members  []Member     `json:"members"`
 	Policies []Policy     `json:"policies"`
+	Devices  []Device     `json:"devices"`
 	Uplinks  uplink.State `json:"uplinks"`
 }
 
@@ -61,26 +67,47 @@ type Family struct {
 	Share      float64 `json:"share"`
 	Dealt      uint64  `json:"dealt"`
 	DealtShare float64 `json:"dealt_share"`
-	// Connections are the live ones that carry the member's mark.
-	Connections int `json:"connections"`
+	// Connections are the live ones that carry the member's mark, and
+	// UnansweredConnections those of them to which no answer was seen yet.
+	// Unanswered is their part, 0 to 1: where it is much higher than that of
+	// other members, the line is in trouble.
+	Connections           int     `json:"connections"`
+	UnansweredConnections int     `json:"unanswered_connections"`
+	Unanswered            float64 `json:"unanswered"`
+	// Health is what the monitor found; nil without a monitor, or where the
+	// member has no track_ip.
+	Health *health.Report `json:"health,omitempty"`
+	// NewRate is how many connections per second all policies together deal
+	// to the member; nil where there is no earlier status to compare with.
+	NewRate *float64 `json:"new_per_second,omitempty"`
 }
 
 // Input is what a status is made from.
 type Input struct {
 	Version  string
+	Now      time.Time
 	Stopped  bool
 	Problems []string
 	Actual   *apply.Actual
 	Changes  *apply.Changes
 	Uplinks  uplink.State
 	// Connections counts live connections by masked mark.
-	Connections map[family.Family]map[uint32]int
+	Connections map[family.Family]map[uint32]conntrack.Count
+	// Traffic is what devices have carried, by name.
+	Traffic map[string]Traffic
+	// Health is what the monitor tells; nil when none runs, or when it does
+	// not answer, which is what MonitorError then says.
+	Health       *health.Snapshot
+	MonitorError error
+	// MonitorWanted says that the configuration has targets to probe.
+	MonitorWanted bool
 }
 
 // New makes a status.
 func New(in Input) Status {
 	s := Status{
 		Version:  in.Version,
+		Time:     in.Now,
 		Running:  in.Actual.Ours(),
 		Stopped:  in.Stopped,
 		Backend:  backend(in.Actual),
@@ -88,6 +115,7 @@ func New(in Input) Status {
 		Drift:    in.Changes.Summary(),
 		Problems: in.Problems,
 		Notices:  in.Changes.Plan.Notices,
+		Monitor:  in.monitor(),
 		Members:  []Member{},
 		Policies: in.policies(),
 		Uplinks:  in.Uplinks,
@@ -100,6 +128,7 @@ func New(in Input) Status {
 			IPv6: in.family(m, family.IPv6),
 		})
 	}
+	s.Devices = in.devices(s.Members)
 	return s
 }
 
@@ -119,14 +148,18 @@ func (in Input) family(m plan.Member, f family.Family) *Family {
 		if f == family.IPv6 {
 			return nil
 		}
-		return &Family{State: "down", Reason: state.Reason}
+		return &Family{State: stateDown, Reason: state.Reason, Health: in.report(m.Name, f)}
 	}
+	connections := in.Connections[f][m.Mark]
 	result := &Family{
-		State:       stateName(state),
-		Reason:      state.Reason,
-		Device:      state.Device,
-		Share:       state.Share,
-		Connections: in.Connections[f][m.Mark],
+		State:                 stateName(state),
+		Reason:                state.Reason,
+		Device:                state.Device,
+		Share:                 state.Share,
+		Connections:           connections.Total,
+		UnansweredConnections: connections.Unanswered,
+		Unanswered:            part(float64(connections.Unanswered), float64(connections.Total)),
+		Health:                in.report(m.Name, f),
 	}
 	if state.Gateway.IsValid() {
 		result.Gateway = state.Gateway.String()
@@ -135,16 +168,24 @@ func (in Input) family(m plan.Member, f family.Family) *Family {
 	return result
 }
 
+// The states that Family.State names.
+const (
+	stateActive  = "active"
+	stateStandby = "standby"
+	stateOffline = "offline"
+	stateDown    = "down"
+)
+
 func stateName(s plan.MemberState) string {
 	switch {
 	case !s.Up:
-		return "down"
+		return stateDown
 	case !s.Online:
-		return "offline"
+		return stateOffline
 	case s.Active:
-		return "active"
+		return stateActive
 	}
-	return "standby"
+	return stateStandby
 }
 
 // dealt counts what policy 'balanced' has dealt to a member.
@@ -155,8 +196,8 @@ func (in Input) dealt(member string, f family.Family) (count uint64, share float
 }
 
 // CountConnections counts live connections by masked mark in both families.
-func CountConnections(count func(family.Family, uint32) (map[uint32]int, error), mask fwmark.Mask) (map[family.Family]map[uint32]int, error) {
-	all := map[family.Family]map[uint32]int{}
+func CountConnections(count func(family.Family, uint32) (map[uint32]conntrack.Count, error), mask fwmark.Mask) (map[family.Family]map[uint32]conntrack.Count, error) {
+	all := map[family.Family]map[uint32]conntrack.Count{}
 	for _, f := range family.All {
 		n, err := count(f, uint32(mask))
 		if err != nil {
@@ -174,60 +215,15 @@ func (s Status) WriteJSON(w io.Writer) error {
 	return encoder.Encode(s)
 }
 
-// WriteText prints the status for people.
-func (s Status) WriteText(w io.Writer) error {
-	var text strings.Builder
-	text.WriteString(s.headline() + "\n")
-	groups := [][]string{s.Problems, s.Notices}
-	if s.Running {
-		groups = [][]string{s.Drift, s.Problems, s.Notices}
-	}
-	for _, group := range groups {
-		for _, line := range group {
-			text.WriteString("  " + line + "\n")
-		}
-	}
-	text.WriteString("\n")
-	table := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(table, "MEMBER\tFAMILY\tSTATE\tDEVICE\tGATEWAY\tMARK\tTABLE\tTIER\tWEIGHT\tSHARE\tDEALT\tCONNECTIONS")
-	for _, m := range s.Members {
-		m.writeRow(table, family.IPv4, m.IPv4)
-		m.writeRow(table, family.IPv6, m.IPv6)
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	if err := s.writePolicies(&text); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, strings.TrimRight(text.String(), "\n")+"\n")
-	return err
+// WriteJSONLine prints the status for programs that read one status per line.
+func (s Status) WriteJSONLine(w io.Writer) error {
+	return json.NewEncoder(w).Encode(s)
 }
 
-func (s Status) headline() string {
-	switch {
-	case !s.Running && s.Stopped:
-		return "loadbalance is stopped"
-	case !s.Running:
-		return "loadbalance is not running"
-	case !s.InSync:
-		return "loadbalance is running (" + s.Backend + "), but 'loadbalance apply' would change:"
+// family returns the member's state in one family; nil for none.
+func (m *Member) family(f family.Family) *Family {
+	if f == family.IPv6 {
+		return m.IPv6
 	}
-	return "loadbalance is running (" + s.Backend + ") as configured"
-}
-
-func (m Member) writeRow(w io.Writer, f family.Family, state *Family) {
-	if state == nil {
-		return
-	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f%%\t%s\t%d\n",
-		m.Name, f, state.State, dash(state.Device), dash(state.Gateway), m.Mark, m.Table,
-		m.Metric, m.Weight, 100*state.Share, dealtText(state.Dealt, state.DealtShare), state.Connections)
-}
-
-func dash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
+	return m.IPv4
 }

@@ -6,17 +6,21 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"loadbalance/internal/apply"
+	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
+	"loadbalance/internal/health"
 	"loadbalance/internal/rundir"
 	"loadbalance/internal/uci"
 	"loadbalance/internal/uplink"
@@ -81,6 +85,37 @@ func world() uplink.State {
 	}
 }
 
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func snapshot() *health.Snapshot {
+	return &health.Snapshot{
+		PID:     4711,
+		Started: now.Add(-2 * time.Hour),
+		Lines: []health.Report{
+			{
+				Key: health.Key{Member: "wan1", Family: family.IPv4}, Online: true,
+				Since: now.Add(-192 * time.Second), Reason: "it answers again", Hits: 380,
+				Loss: 1.0 / 60, Latency: 14200 * time.Microsecond, Flaps: 1,
+				Targets: []health.TargetReport{
+					{Address: "1.1.1.1", Loss: 1.0 / 60, Latency: 14200 * time.Microsecond},
+					{Address: "9.9.9.9", Loss: 1},
+				},
+			},
+			{
+				Key: health.Key{Member: "wan1", Family: family.IPv6}, Online: true,
+				Since: now.Add(-50 * time.Hour), Hits: 1, Latency: 9 * time.Millisecond,
+				Targets: []health.TargetReport{{Address: "2620:fe::9", Latency: 9 * time.Millisecond}},
+			},
+			{
+				Key:   health.Key{Member: "lte", Family: family.IPv4},
+				Since: now.Add(-1500 * time.Millisecond), Reason: "4 misses in a row", Misses: 7,
+				Loss: 0.2, Latency: 31 * time.Millisecond, Flaps: 4, Hold: 40 * time.Second,
+				Targets: []health.TargetReport{{Address: "gateway", Loss: 0.2, Latency: 31 * time.Millisecond}},
+			},
+		},
+	}
+}
+
 func input(t *testing.T) Input {
 	t.Helper()
 	file, err := uci.Parse("loadbalance", []byte(configuration))
@@ -95,12 +130,15 @@ func input(t *testing.T) Input {
 	if err != nil {
 		t.Fatal(err)
 	}
+	lte := &changes.Plan.Members[2].IPv4
+	lte.Online, lte.Reason = false, "4 misses in a row"
 	table, err := iptables.Parse([]byte(save))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return Input{
 		Version:  "1.2.3",
+		Now:      now,
 		Problems: []string{"loadbalance:3: member 'wan1': option 'wieght' is unknown (did you mean 'weight'?)"},
 		Actual: &apply.Actual{
 			Tables: map[family.Family]*iptables.Table{family.IPv4: table},
@@ -108,10 +146,13 @@ func input(t *testing.T) Input {
 		},
 		Changes: &apply.Changes{Plan: changes.Plan}, // nothing to change
 		Uplinks: world(),
-		Connections: map[family.Family]map[uint32]int{
-			family.IPv4: {0x100: 17, 0x200: 5, 0x3f00: 99},
-			family.IPv6: {0x100: 2},
+		Connections: map[family.Family]map[uint32]conntrack.Count{
+			family.IPv4: {0x100: {Total: 17, Unanswered: 2}, 0x200: {Total: 5}, 0x3f00: {Total: 99, Unanswered: 9}},
+			family.IPv6: {0x100: {Total: 2, Unanswered: 2}},
 		},
+		Traffic:       map[string]Traffic{"lo": {7, 7}, "wan1": {9_000_000_000, 1_000_000}, "wan2": {5000, 700}},
+		MonitorWanted: true,
+		Health:        snapshot(),
 	}
 }
 
@@ -119,14 +160,17 @@ func input(t *testing.T) Input {
 // or meaning unnoticed; people read the text.
 func TestGolden(t *testing.T) {
 	s := New(input(t))
-	var jsonText, text bytes.Buffer
-	if err := s.WriteJSON(&jsonText); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.WriteText(&text); err != nil {
-		t.Fatal(err)
-	}
-	for name, got := range map[string]string{"status.json": jsonText.String(), "status.txt": text.String()} {
+	watched := New(input(t))
+	watched.AddRates(earlier(t))
+	for name, write := range map[string]func(io.Writer) error{
+		"status.json": s.WriteJSON, "status.txt": s.WriteText, "status.prom": s.WriteMetrics,
+		"watch.txt": watched.WriteText, "watch.json": watched.WriteJSON,
+	} {
+		var printed bytes.Buffer
+		if err := write(&printed); err != nil {
+			t.Fatal(err)
+		}
+		got := printed.String()
 		path := filepath.Join("testdata", name)
 		if *update {
 			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
@@ -178,6 +222,17 @@ func TestHeadlines(t *testing.T) {
 		{"drift", func(in *Input) {
 			in.Changes.Families = map[family.Family]apply.FamilyChanges{family.IPv4: {Mangle: iptables.Change{Delete: []string{"lb_x"}}}}
 		}, "loadbalance is running (nft), but 'loadbalance apply' would change:\n  ipv4: 1 chain deleted\n"},
+		{"no monitor", func(in *Input) { in.Health = nil },
+			"loadbalance is running (nft) as configured\n  the monitor does not run: track_ip is not checked\n"},
+		{"no monitor wanted", func(in *Input) { in.Health, in.MonitorWanted, in.Problems = nil, false, nil },
+			"loadbalance is running (nft) as configured\n  member 'ppp' is left out"},
+		{"no monitor when stopped", func(in *Input) { in.Health, in.Actual, in.Stopped, in.Problems = nil, &apply.Actual{}, true, nil },
+			"loadbalance is stopped\n  member 'ppp' is left out"},
+		{"a monitor without an answer", func(in *Input) {
+			in.Health, in.MonitorError = nil, errors.New("the monitor does not answer: EOF")
+		}, "loadbalance is running (nft) as configured\n  the monitor does not answer: EOF\n"},
+		{"silence", func(in *Input) { in.Health.Silent = true },
+			"loadbalance is running (nft) as configured\n  no target of any line answers although the links are there"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -195,14 +250,14 @@ func TestHeadlines(t *testing.T) {
 }
 
 func TestCountConnections(t *testing.T) {
-	counts, err := CountConnections(func(f family.Family, mask uint32) (map[uint32]int, error) {
-		return map[uint32]int{mask: len(f.String()) + f.Bits()}, nil
+	counts, err := CountConnections(func(f family.Family, mask uint32) (map[uint32]conntrack.Count, error) {
+		return map[uint32]conntrack.Count{mask: {Total: len(f.String()) + f.Bits(), Unanswered: f.Bits()}}, nil
 	}, fwmark.Fallback)
-	if want := "map[ipv4:map[16128:36] ipv6:map[16128:132]]"; err != nil || fmt.Sprint(counts) != want {
+	if want := "map[ipv4:map[16128:{36 32}] ipv6:map[16128:{132 128}]]"; err != nil || fmt.Sprint(counts) != want {
 		t.Errorf("%v (%v), want %s", counts, err, want)
 	}
 	failure := errors.New("not allowed")
-	_, err = CountConnections(func(f family.Family, _ uint32) (map[uint32]int, error) {
+	_, err = CountConnections(func(f family.Family, _ uint32) (map[uint32]conntrack.Count, error) {
 		if f == family.IPv6 {
 			return nil, failure
 		}

@@ -34,9 +34,13 @@ type Entry struct {
 	Mark     uint32
 	Original Tuple // as the first packet had it
 	Reply    Tuple // as answers come in, before they are translated back
+	// Opening says that of a TCP connection only the client's SYN was seen.
+	Opening bool
 	// Ended says that a TCP connection is over. A new one between the same
 	// ports gets a new entry.
 	Ended bool
+	// Answered says that a packet in the direction of Reply was seen.
+	Answered bool
 
 	key []byte // the attributes that identify the entry
 }
@@ -113,14 +117,29 @@ func (n *Netlink) Each(f family.Family, filter Filter, visit func(Entry) bool) e
 	return nil
 }
 
+// Count is a number of entries.
+type Count struct {
+	Total int
+	// Unanswered are those to which no answer was seen yet. Traffic that
+	// expects none, such as syslog over UDP, is among them for ever.
+	Unanswered int
+}
+
 // CountByMark returns how many entries of a family there are for each value of
 // their mark under mask. Entries whose masked mark is 0 are not counted.
-func (n *Netlink) CountByMark(f family.Family, mask uint32) (map[uint32]int, error) {
-	counts := map[uint32]int{}
+func (n *Netlink) CountByMark(f family.Family, mask uint32) (map[uint32]Count, error) {
+	counts := map[uint32]Count{}
 	err := n.Each(f, Filter{}, func(e Entry) bool {
-		if v := e.Mark & mask; v != 0 {
-			counts[v]++
+		v := e.Mark & mask
+		if v == 0 {
+			return true
 		}
+		count := counts[v]
+		count.Total++
+		if !e.Answered {
+			count.Unanswered++
+		}
+		counts[v] = count
 		return true
 	})
 	return counts, err

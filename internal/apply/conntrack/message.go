@@ -14,6 +14,10 @@ import (
 // the library does not have.
 const markMask = 21
 
+// seenReply is IPS_SEEN_REPLY of linux/netfilter/nf_conntrack_common.h: packets
+// went in both directions.
+const seenReply = 1 << 1
+
 // headerLength is the length of an attribute's length and type.
 const headerLength = 4
 
@@ -57,8 +61,11 @@ func parse(m []byte) (Entry, bool) {
 			e.Reply = parseTuple(value, &e.Protocol)
 		case nl.CTA_MARK:
 			e.Mark = big32(value)
+		case nl.CTA_STATUS:
+			e.Answered = big32(value)&seenReply != 0
 		case nl.CTA_PROTOINFO:
-			e.Ended = parseEnded(value)
+			state := parseState(value)
+			e.Opening, e.Ended = state == synSent, state >= timeWait
 		case nl.CTA_ZONE, nl.CTA_ID:
 			// The same tuple may exist once per zone; the number keeps a
 			// deletion from hitting a successor of the entry.
@@ -69,23 +76,27 @@ func parse(m []byte) (Entry, bool) {
 	return e, e.Original.Source.IsValid() && e.Original.Destination.IsValid()
 }
 
-// timeWait is the first of the states in which a TCP connection is over: TIME_WAIT
-// and CLOSE (enum tcp_conntrack in linux/netfilter/nf_conntrack_tcp.h).
-const timeWait = 7
+// States of TCP connections (enum tcp_conntrack in
+// linux/netfilter/nf_conntrack_tcp.h). TIME_WAIT is the first of those in which
+// a connection is over; CLOSE follows.
+const (
+	synSent  = 1
+	timeWait = 7
+)
 
-// parseEnded says whether a connection is a TCP connection that is over.
-func parseEnded(b []byte) (ended bool) {
+// parseState reads the state of a TCP connection; 0 for other protocols.
+func parseState(b []byte) (state uint8) {
 	attributes(b, func(kind uint16, value, _ []byte) {
 		if kind != nl.CTA_PROTOINFO_TCP {
 			return
 		}
 		attributes(value, func(kind uint16, value, _ []byte) {
 			if kind == nl.CTA_PROTOINFO_TCP_STATE && len(value) > 0 {
-				ended = value[0] >= timeWait
+				state = value[0]
 			}
 		})
 	})
-	return ended
+	return state
 }
 
 func parseTuple(b []byte, protocol *uint8) Tuple {

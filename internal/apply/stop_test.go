@@ -1,0 +1,86 @@
+package apply
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"loadbalance/internal/family"
+)
+
+func TestStopLeavesNothing(t *testing.T) {
+	for _, legacy := range []bool{false, true} {
+		s := newService(t)
+		s.kernel.mangle.legacy, s.kernel.other.legacy = legacy, !legacy
+		before := s.kernel.dump()
+		s.must(firstConfig)
+		s.must(secondConfig)
+		if err := s.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		after := s.kernel.dump()
+		if legacy {
+			// The empty built-in table stays listed.
+			after = strings.ReplaceAll(after, strings.SplitAfter(after, "net/")[0], "net/")
+			for _, f := range family.All {
+				if text := s.kernel.chains(f); strings.Contains(text, "lb_") {
+					t.Errorf("%s: left: %s", f, text)
+				}
+			}
+		}
+		if after != before {
+			t.Errorf("legacy %v: before:\n%safter:\n%s", legacy, before, after)
+		}
+		if names, err := os.ReadFile(s.NamesDir + "/" + namesFile); err == nil {
+			t.Errorf("names of tables are left: %s", names)
+		}
+		since := len(s.kernel.log)
+		if err := s.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if writes := s.writes(since); len(writes) > 0 {
+			t.Errorf("legacy %v: the second stop did %q", legacy, writes)
+		}
+	}
+}
+
+// TestStopKeepsForeignTable: a table that was there before us, or in which
+// somebody else has a rule by now, is not deleted.
+func TestStopKeepsForeignTable(t *testing.T) {
+	foreign := fakeRule{text: "-j ACCEPT"}
+	s := newService(t)
+	s.kernel.mangle.tables[family.IPv4] = newFakeTable() // before us, and empty
+	s.must(firstConfig)
+	ip6 := s.kernel.mangle.tables[family.IPv6]
+	ip6.chains["FORWARD"] = append(ip6.chains["FORWARD"], foreign)
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if s.kernel.mangle.tables[family.IPv4] == nil {
+		t.Error("the table that was there before was deleted")
+	}
+	if got := s.kernel.mangle.tables[family.IPv6]; got == nil || !slices.Contains(got.chains["FORWARD"], foreign) {
+		t.Error("the table with a foreign rule was deleted")
+	}
+}
+
+// withoutCascades has shorter chains: where the same is run hundreds of times,
+// hundreds of rules each would only cost time.
+func withoutCascades(text string) string {
+	return strings.Replace(text, "config globals 'globals'\n", "config globals 'globals'\n\toption balance 'random'\n", 1)
+}
+
+// TestIndicesOutliveStop: connections may still be there at the next start.
+func TestIndicesOutliveStop(t *testing.T) {
+	s := newService(t)
+	s.must("config member 'wan2'\n\nconfig member 'wan1'\n")
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.must("config member 'wan1'\n\nconfig member 'wan2'\n")
+	state, _, err := s.Run.State()
+	if err != nil || state.Indices.Members["wan2"] != 1 {
+		t.Errorf("indices %v, %v", state.Indices, err)
+	}
+}

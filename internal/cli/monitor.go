@@ -1,0 +1,234 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/apply/conntrack"
+	"loadbalance/internal/config"
+	"loadbalance/internal/event"
+	"loadbalance/internal/family"
+	"loadbalance/internal/health"
+	"loadbalance/internal/health/probe"
+	"loadbalance/internal/monitor"
+	"loadbalance/internal/plan"
+	"loadbalance/internal/watch"
+)
+
+// monitorGarbage is the garbage, in percent of what is in use, at which the
+// monitor collects it. It leaves 1 MB (a quarter of Go's 4 MB) before the first
+// collection, so that the whole process stays below 10 MB (DESIGN section 8).
+const monitorGarbage = 25
+
+// maxAnswers is how many answers to probes can wait while the monitor is busy:
+// those of 60 members with two targets each over four seconds at the default
+// interval. More would only be counted late.
+const maxAnswers = 1024
+
+// maxCounted is the size of a set in entries up to which the monitor counts
+// them with each look: the kernel takes 13 ms for a million. Larger ones are
+// only compared by the full look once a minute.
+const maxCounted = 10000
+
+// monitorCommand probes the lines and keeps the kernel true until it is told
+// to end. The state in the kernel stays then.
+func monitorCommand(in *invocation) int {
+	if in.wantedOnly {
+		return in.monitorWanted()
+	}
+	lock, err := in.run().BecomeMonitor()
+	if err != nil {
+		return in.fail(fmt.Errorf("monitor: %w", err))
+	}
+	defer lock.Close()
+	debug.SetGCPercent(monitorGarbage)
+	if err := in.monitor(); err != nil {
+		return in.fail(fmt.Errorf("monitor: %w", err))
+	}
+	return exitDone
+}
+
+// monitorWanted tells the init script whether the configuration wants the
+// monitor to run, by the exit code.
+func (in *invocation) monitorWanted() int {
+	cfg, err := in.current()
+	if err != nil || cfg.problems.Fatal() || !cfg.Globals.Enabled || !cfg.Globals.Monitor {
+		return exitFailed
+	}
+	if !slices.ContainsFunc(cfg.Members, func(m config.Member) bool { return m.Enabled }) {
+		return exitFailed
+	}
+	return exitDone
+}
+
+// monitor opens what a monitor works with and runs it.
+func (in *invocation) monitor() error {
+	// The applies run beside the rest and have a log of their own.
+	log := openLog(in.options.log, in.log.out)
+	log.forgetful = true
+	defer log.Close()
+	watcher, err := watch.Open()
+	if err != nil {
+		return err
+	}
+	defer watcher.Close()
+	answers := make(chan probe.Answer, maxAnswers)
+	prober, err := probe.Open(answers)
+	if err != nil {
+		return err
+	}
+	defer prober.Close()
+	table, err := conntrack.Open()
+	if err != nil {
+		return err
+	}
+	defer table.Close()
+	accepted, err := in.run().Notify()
+	if err != nil {
+		return err
+	}
+	defer accepted.Close()
+	door, err := monitor.OpenDoor(in.runDir)
+	if err != nil {
+		return err
+	}
+	defer door.Close()
+	runner := event.NewRunner(in.eventsDir, log.Log)
+	defer runner.Close()
+	reload, quit := signals()
+	m := &monitor.Monitor{
+		Applier: monitorApplier{in, log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.run(),
+		Connections: evidence{table}, Log: log.Log,
+		Answers: answers, Reload: reload, Accepted: accepted.Changes(), Asked: door.Asked(), Gone: accepted.Gone(),
+	}
+	return m.Run(quit)
+}
+
+// signals delivers SIGHUP, and closes quit on the first signal that ends the
+// monitor.
+func signals() (reload, quit <-chan struct{}) {
+	reloads, end := make(chan struct{}, 1), make(chan struct{})
+	received := make(chan os.Signal, 1)
+	signal.Notify(received, unix.SIGHUP, unix.SIGTERM, unix.SIGINT)
+	go func() {
+		for s := range received {
+			if s != unix.SIGHUP {
+				close(end)
+				return
+			}
+			select {
+			case reloads <- struct{}{}:
+			default: // one reload for several signals
+			}
+		}
+	}()
+	return reloads, end
+}
+
+// monitorApplier lets the monitor apply as every other run does.
+type monitorApplier struct {
+	*invocation
+	monitorLog *logger
+}
+
+// Follow applies the accepted configuration.
+func (a monitorApplier) Follow(reason string) (monitor.Outcome, error) {
+	return a.underLock(func() *run { return a.followed(reason) })
+}
+
+// Reload applies the configuration file. With errors in it, they are reported
+// and what ran before goes on.
+func (a monitorApplier) Reload() (monitor.Outcome, error) {
+	return a.underLock(func() *run {
+		cfg, err := a.readConfig()
+		if err != nil {
+			a.log.Error(err.Error())
+		} else {
+			a.apply(cfg)
+		}
+		return a.followed("reload")
+	})
+}
+
+func (a monitorApplier) underLock(work func() *run) (monitor.Outcome, error) {
+	a.log.kept.Reset()
+	const request = "monitor"
+	turn, _, err := a.run().Wait(request) // nobody else asks for the same, so there is a turn
+	if err != nil {
+		return monitor.Outcome{}, fmt.Errorf("run directory: %w", err)
+	}
+	done := work()
+	if err := turn.End(request, done.code, a.log.kept.String()); err != nil {
+		return monitor.Outcome{}, fmt.Errorf("run directory: %w", err)
+	}
+	if changes := a.takeTold(); changes != nil {
+		// Beside the rest: meanwhile the next line may die.
+		go remindClients(changes, a.monitorLog)
+	}
+	return a.outcome(done)
+}
+
+// outcome tells the monitor what an apply found and did.
+func (a monitorApplier) outcome(done *run) (monitor.Outcome, error) {
+	if done.err != nil {
+		return monitor.Outcome{}, done.err
+	}
+	if done.cfg == nil || !done.cfg.Globals.Monitor {
+		return monitor.Outcome{Idle: true}, nil
+	}
+	a.monitorLog.SetLevel(done.cfg.Globals.LogLevel)
+	return monitor.Outcome{
+		Config: done.cfg.Config, Uplinks: done.changes.Uplinks(), Members: done.changes.Plan.Members,
+		Scope: done.scope(), Changed: !done.changes.Empty(),
+	}, nil
+}
+
+// scope is what the watcher must know to look at the result of an apply.
+func (r *run) scope() watch.Scope {
+	scope := watch.Scope{Legacy: r.legacy}
+	for _, f := range family.All {
+		for _, s := range r.changes.Plan.Family(f).Sets {
+			if s.Open || len(s.Entries) > maxCounted {
+				scope.OpenSets = append(scope.OpenSets, s.Name)
+			}
+		}
+	}
+	return scope
+}
+
+// evidence counts the members' connections.
+type evidence struct{ table *conntrack.Netlink }
+
+// Unanswered counts connections by member, and those without an answer.
+func (e evidence) Unanswered(cfg *config.Config, members []plan.Member) (map[health.Key]monitor.Evidence, error) {
+	found := map[health.Key]monitor.Evidence{}
+	for _, f := range family.All {
+		counts, err := e.table.CountByMark(f, cfg.Globals.MarkMask)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range members {
+			count := counts[m.Mark]
+			found[health.Key{Member: m.Name, Family: f}] = monitor.Evidence{Total: count.Total, Unanswered: count.Unanswered}
+		}
+	}
+	return found, nil
+}
+
+// health asks the monitor how it goes; nil where none runs.
+func (in *invocation) health() (*health.Snapshot, error) {
+	runs, err := in.run().MonitorRuns()
+	if err != nil || !runs {
+		return nil, err
+	}
+	snapshot, err := monitor.Ask(in.runDir)
+	if err != nil {
+		return nil, err
+	}
+	return &snapshot, nil
+}

@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/status"
+)
+
+// frameInterval is how often a watched status is read: as often as the eye can
+// follow numbers. A frame costs some 30 ms on a PC.
+const frameInterval = time.Second
+
+// watchStatus shows the status once a second until somebody ends it or nobody
+// reads it any more. What cannot be read once may be there in the next second,
+// as while another program holds a lock; only the first frame must succeed.
+func (in *invocation) watchStatus() int {
+	// With SIGPIPE among them, a write to a closed pipe is an error and no
+	// longer the program's end.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGPIPE)
+	s, err := in.openSystem()
+	if err != nil {
+		return in.fail(err)
+	}
+	defer s.Close()
+	ticks := time.NewTicker(frameInterval)
+	defer ticks.Stop()
+	frames := &frames{out: in.out, json: in.json}
+	for {
+		current, unread := in.status(s)
+		if unread != nil && frames.last == nil {
+			return in.failStatus(unread)
+		}
+		if unread == nil {
+			err = frames.show(current)
+		}
+		if errors.Is(err, unix.EPIPE) {
+			return exitDone
+		}
+		if err != nil {
+			return in.fail(err)
+		}
+		select {
+		case <-signals:
+			return exitDone
+		case <-ticks.C:
+		}
+		// Only now: Ctrl-C at a terminal also ends the programs that were
+		// being asked.
+		if unread != nil {
+			in.log.Error(unread.Error())
+		}
+	}
+}
+
+// frames prints one status after another: on a terminal over the one before,
+// elsewhere below it.
+type frames struct {
+	out  io.Writer
+	json bool
+	last *status.Status
+}
+
+// show prints a status with its rates since the one before.
+func (f *frames) show(current status.Status) error {
+	first := f.last == nil
+	if !first {
+		current.AddRates(*f.last)
+	}
+	f.last = &current
+	if f.json {
+		return current.WriteJSONLine(f.out)
+	}
+	var text strings.Builder
+	if err := current.WriteText(&text); err != nil {
+		return err
+	}
+	return f.write(text.String(), first)
+}
+
+func (f *frames) write(text string, first bool) error {
+	if isTerminal(f.out) {
+		columns, rows := terminalSize(f.out)
+		text = overdraw(text, columns, rows)
+	} else if !first {
+		text = "\n" + text
+	}
+	_, err := io.WriteString(f.out, text)
+	return err
+}
+
+// terminalSize is 0 by 0 where the terminal does not know it, as on a serial
+// line.
+func terminalSize(w io.Writer) (columns, rows int) {
+	file, ok := w.(*os.File)
+	if !ok {
+		return 0, 0
+	}
+	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0, 0
+	}
+	return int(size.Col), int(size.Row)
+}
+
+// The control sequences of ECMA-48: to the upper left corner, clear to the end
+// of the line, clear to the end of the screen.
+const (
+	home      = "\x1b[H"
+	clearLine = "\x1b[K"
+	clearRest = "\x1b[J"
+)
+
+// overdraw returns what draws a text over the one before. Everything is
+// overwritten and only the rest cleared, so that nothing flickers. Lines and
+// columns that a terminal does not have are left out; the last row is left to
+// the cursor. A size of 0 is not known.
+func overdraw(text string, columns, rows int) string {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if rows > 0 && len(lines) > rows-1 {
+		lines = lines[:rows-1]
+	}
+	var drawn strings.Builder
+	drawn.WriteString(home)
+	for _, line := range lines {
+		drawn.WriteString(cutLine(line, columns) + "\n")
+	}
+	drawn.WriteString(clearRest)
+	return drawn.String()
+}
+
+// cutLine returns a line that fits, with the rest of its row cleared. Behind a
+// line that fills its row, clearing would take the last character away.
+func cutLine(line string, columns int) string {
+	characters := []rune(line)
+	if columns > 0 && len(characters) >= columns {
+		return string(characters[:columns])
+	}
+	return line + clearLine
+}

@@ -1,0 +1,139 @@
+package monitor
+
+import (
+	"strings"
+	"time"
+
+	"loadbalance/internal/watch"
+)
+
+// apply starts the wanted apply.
+func (m *Monitor) apply() {
+	r := result{request: m.wanted}
+	m.wanted = request{}
+	m.applying = true
+	scope := m.outcome.Scope
+	go func() {
+		// What changes from here on is seen by the apply or by the next look.
+		r.before, r.looked = m.Watcher.Look(scope)
+		if r.reload {
+			r.Outcome, r.err = m.Applier.Reload()
+		} else {
+			r.Outcome, r.err = m.Applier.Follow(strings.Join(r.reasons, ", "))
+		}
+		r.after = r.before
+		if r.err == nil && (r.Changed || r.Scope.Legacy != scope.Legacy) {
+			r.after, r.looked = m.Watcher.Look(r.Scope)
+		}
+		m.results <- r
+	}()
+}
+
+// finish takes over what an apply found. A failed one is tried again, later
+// each time: what worked before goes on working.
+func (m *Monitor) finish(r result, now time.Time) {
+	m.applying = false
+	if r.err != nil {
+		m.retry = min(max(2*m.retry, firstRetry), lastRetry)
+		m.Log("error", r.err.Error()+": trying again in "+m.retry.String())
+		r.request.at = now.Add(m.retry)
+		m.want(r.request)
+		return
+	}
+	m.retry = 0
+	m.blind(r.looked)
+	m.baseline = watch.Fingerprint{World: r.before.World, Own: r.after.Own}
+	m.fullAt = now.Add(fullEvery)
+	if r.Changed {
+		m.fullAt = now.Add(verifyAfter)
+		m.repairs.note(now, r.repair)
+	}
+	before := m.outcome
+	m.outcome = r.Outcome
+	m.adopt(now)
+	if m.applied {
+		m.announce(before, r.Outcome)
+	}
+	m.applied = !r.Idle
+	m.lookBy(now.Add(lookEvery))
+}
+
+// lookBy has the next look at the kernel no later than at a time.
+func (m *Monitor) lookBy(at time.Time) {
+	if m.lookAt.IsZero() || at.Before(m.lookAt) {
+		m.lookAt = at
+	}
+}
+
+// lookDue is when the next look is due, or zero while there is nothing to look
+// after.
+func (m *Monitor) lookDue() time.Time {
+	if m.applying || !m.applied {
+		return time.Time{}
+	}
+	due := m.lookAt
+	if m.fullAt.Before(due) {
+		due = m.fullAt
+	}
+	if earliest := m.repairs.next(); due.Before(earliest) {
+		due = earliest
+	}
+	return due
+}
+
+// look finds out cheaply whether the kernel may differ from the plan, and asks
+// for an apply if so.
+func (m *Monitor) look(now time.Time) {
+	due := m.lookDue()
+	if due.IsZero() || now.Before(due) {
+		return
+	}
+	m.lookAt = now.Add(lookEvery)
+	if !now.Before(m.fullAt) {
+		m.want(request{at: now, reasons: []string{"repair"}, repair: true})
+		return
+	}
+	found, err := m.Watcher.Look(m.outcome.Scope)
+	m.blind(err)
+	if err != nil {
+		return // the full comparisons go on
+	}
+	if found.World != m.baseline.World {
+		m.want(request{at: now, reasons: []string{"network changed"}})
+	}
+	if found.Own != m.baseline.Own {
+		m.want(request{at: now, reasons: []string{"repair"}, repair: true})
+	}
+}
+
+// blind notes that the kernel could not be looked at, or can be again, once.
+func (m *Monitor) blind(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != m.blindness {
+		m.Log("error", "look at the kernel: "+text+": what others change is found once a minute only")
+	}
+	m.blindness = text
+}
+
+// pace spaces out repairs.
+type pace struct {
+	last  time.Time
+	pause time.Duration
+}
+
+// note remembers an apply that changed something.
+func (p *pace) note(now time.Time, repair bool) {
+	switch {
+	case !repair || now.Sub(p.last) > calmAfter:
+		p.pause = 0
+	default:
+		p.pause = min(max(2*p.pause, debounce), slowestRepair)
+	}
+	p.last = now
+}
+
+// next is when the next repair may be made.
+func (p *pace) next() time.Time { return p.last.Add(p.pause) }

@@ -1,0 +1,279 @@
+// Package monitor is the long-running process: it probes the members' lines,
+// notices what changes in the kernel, and brings the kernel back to the plan
+// by the same steps as every other run. It decides when to apply, and why;
+// what the state should be is the planner's business, and how a line is judged
+// the health package's. It owns nothing in the kernel and keeps nothing that
+// another process needs, except the verdicts in the run directory.
+//
+// One goroutine has all the state. Applies run beside it, one at a time, so
+// that probes go on leaving while programs run.
+package monitor
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/event"
+	"loadbalance/internal/health"
+	"loadbalance/internal/health/probe"
+	"loadbalance/internal/plan"
+	"loadbalance/internal/rundir"
+	"loadbalance/internal/uplink"
+	"loadbalance/internal/watch"
+)
+
+const (
+	// debounce is how long changes in the kernel are collected before one
+	// look at them. An interface that comes up causes some ten messages
+	// within a few milliseconds; DESIGN section 6 wants the apply within
+	// 100 ms.
+	debounce = 50 * time.Millisecond
+	// lookEvery is the time between two looks at what the kernel does not
+	// report: chains and sets. With the apply it keeps well below the 5 s of
+	// DESIGN section 6.
+	lookEvery = 2 * time.Second
+	// fullEvery is the time between two complete comparisons. They find what
+	// the cheap look cannot see, such as a rule that was exchanged for another.
+	fullEvery = time.Minute
+	// verifyAfter is when an apply that changed something is compared once
+	// more: what somebody else changed while it ran went unseen.
+	verifyAfter = time.Second
+	// A program that undoes our work each time must not keep the processor
+	// busy: the pause between two repairs doubles up to slowestRepair, which
+	// still lies within the 5 s, and is forgotten after a calm of calmAfter.
+	slowestRepair = 2 * time.Second
+	calmAfter     = 10 * time.Second
+	// An apply that failed is tried again after firstRetry, then twice as
+	// late each time, up to lastRetry.
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// Outcome is what an apply found and did.
+type Outcome struct {
+	// Idle says that the service is stopped or wants no monitor: there is
+	// nothing to do until a new configuration is accepted.
+	Idle    bool
+	Config  *config.Config
+	Uplinks uplink.State
+	Members []plan.Member
+	// Scope is what the watcher must know to look at the result.
+	Scope watch.Scope
+	// Changed says that the kernel did not hold the plan before.
+	Changed bool
+}
+
+// applier runs the four steps from the configuration to the kernel.
+type applier interface {
+	// Follow applies the accepted configuration.
+	Follow(reason string) (Outcome, error)
+	// Reload reads the configuration file first. If it has errors, it is
+	// reported and the accepted one is followed.
+	Reload() (Outcome, error)
+}
+
+type prober interface {
+	Send(probe.Probe) error
+	Forget(health.Key)
+}
+
+type watcher interface {
+	Events() <-chan struct{}
+	Look(watch.Scope) (watch.Fingerprint, error)
+}
+
+type scripts interface {
+	Post(event.Event)
+}
+
+// store keeps verdicts for other processes and for the next monitor.
+type store interface {
+	SaveVerdicts(rundir.Offline) error
+	LastVerdicts() (rundir.Offline, error)
+}
+
+// connections counts the live connections of members.
+type connections interface {
+	// Unanswered returns, by member, how many connections there are and how
+	// many of them have seen no answer.
+	Unanswered(*config.Config, []plan.Member) (map[health.Key]Evidence, error)
+}
+
+// Monitor has everything that a monitor works with.
+type Monitor struct {
+	Applier     applier
+	Prober      prober
+	Watcher     watcher
+	Scripts     scripts
+	Store       store
+	Connections connections
+	// Log writes a message; level is error, warning, notice or debug.
+	Log func(level, text string)
+	// What the monitor hears of: answers to its probes, SIGHUP, a change of
+	// the accepted configuration by another process, and those who want to
+	// know how it goes.
+	Answers  <-chan probe.Answer
+	Reload   <-chan struct{}
+	Accepted <-chan struct{}
+	Asked    <-chan chan<- health.Snapshot
+	// Gone is closed when the run directory is removed, and with it everything
+	// by which other processes know of this one.
+	Gone <-chan struct{}
+
+	started  time.Time
+	lines    *health.Lines
+	probes   map[health.Key][]probe.Probe
+	offline  map[health.Key]string // verdicts, also of lines that are down now
+	saved    rundir.Offline
+	silent   bool
+	suspects suspects
+	evidence chan evidence
+
+	outcome  Outcome
+	applied  bool // outcome is that of a successful apply
+	baseline watch.Fingerprint
+	// blindness is why the last look at the kernel failed; empty if it did not.
+	blindness string
+	wanted    request
+	applying  bool
+	results   chan result
+	lookAt    time.Time
+	fullAt    time.Time
+	repairs   pace
+	retry     time.Duration
+}
+
+// request is an apply that is to be made.
+type request struct {
+	at      time.Time // zero: none
+	reasons []string
+	reload  bool
+	repair  bool // only because the kernel does not look as it should
+}
+
+// result is what an apply returned, with what the kernel looked like before
+// and after.
+type result struct {
+	request
+	Outcome
+	before, after watch.Fingerprint
+	looked, err   error
+}
+
+// errGone ends the monitor; procd starts another one.
+var errGone = errors.New("the run directory was removed")
+
+// Run works until quit is closed. A running apply is waited for.
+func (m *Monitor) Run(quit <-chan struct{}) error {
+	m.begin(time.Now())
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		now := time.Now()
+		m.hear(now)
+		m.work(now)
+		timer.Reset(max(0, time.Until(m.next())))
+		select {
+		case <-quit:
+			if m.applying {
+				<-m.results
+			}
+			return nil
+		case <-m.Gone:
+			return errGone
+		case a := <-m.Answers:
+			m.lines.Answered(a.Key, a.Round, a.Target, a.At)
+		case r := <-m.results:
+			m.finish(r, time.Now())
+		case <-m.Watcher.Events():
+			m.lookBy(time.Now().Add(debounce))
+		case <-m.Reload:
+			m.want(request{at: time.Now(), reload: true})
+		case <-m.Accepted:
+			m.want(request{at: time.Now(), reasons: []string{"new configuration"}})
+		case e := <-m.evidence:
+			m.hurry(e, time.Now())
+		case answer := <-m.Asked:
+			answer <- m.snapshot(time.Now())
+		case <-timer.C:
+		}
+	}
+}
+
+func (m *Monitor) begin(now time.Time) {
+	m.started = now
+	m.lines = health.NewLines()
+	m.probes = map[health.Key][]probe.Probe{}
+	m.results = make(chan result, 1)
+	m.evidence = make(chan evidence, 1)
+	m.recall()
+	m.fullAt = now.Add(fullEvery)
+	m.want(request{at: now, reasons: []string{"monitor started"}})
+}
+
+// hear takes in all answers that are there already, so that none of them is
+// counted as missing.
+func (m *Monitor) hear(now time.Time) {
+	for {
+		select {
+		case a := <-m.Answers:
+			m.lines.Answered(a.Key, a.Round, a.Target, a.At)
+		default:
+			return
+		}
+	}
+}
+
+// work does what is due.
+func (m *Monitor) work(now time.Time) {
+	m.judge(now)
+	m.send(now)
+	m.suspect(now)
+	if !m.applying {
+		m.look(now)
+	}
+	if !m.applying && !m.wanted.at.IsZero() && !now.Before(m.wanted.at) {
+		m.apply()
+	}
+}
+
+// next is when work has something to do again.
+func (m *Monitor) next() time.Time {
+	next := m.lines.Wake()
+	for _, t := range []time.Time{m.suspects.at, m.lookDue(), m.applyDue()} {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	if next.IsZero() {
+		return time.Now().Add(time.Hour) // nothing is due; something will be heard
+	}
+	return next
+}
+
+func (m *Monitor) applyDue() time.Time {
+	if m.applying {
+		return time.Time{}
+	}
+	return m.wanted.at
+}
+
+// want asks for an apply. Several requests become one.
+func (m *Monitor) want(r request) {
+	if m.wanted.at.IsZero() {
+		m.wanted = r
+		return
+	}
+	if r.at.Before(m.wanted.at) {
+		m.wanted.at = r.at
+	}
+	for _, reason := range r.reasons {
+		if !slices.Contains(m.wanted.reasons, reason) {
+			m.wanted.reasons = append(m.wanted.reasons, reason)
+		}
+	}
+	m.wanted.reload = m.wanted.reload || r.reload
+	m.wanted.repair = m.wanted.repair && r.repair
+}

@@ -1,0 +1,258 @@
+package monitor
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/health"
+	"loadbalance/internal/rundir"
+)
+
+// three members, of which each asks two servers.
+const three = `
+config member 'wan1'
+	list track_ip '192.0.2.1'
+	list track_ip '192.0.2.2'
+config member 'wan2'
+	list track_ip '192.0.2.1'
+	list track_ip '192.0.2.2'
+config member 'wan3'
+	list track_ip '192.0.2.1'
+	list track_ip '192.0.2.2'
+`
+
+func TestVerdictIsAppliedAndAnnounced(t *testing.T) {
+	g := newMonitorRig(t, three)
+	g.start()
+	g.expect("applies at the start", &g.applies, "follow monitor started")
+	g.expect("events at the start", &g.events)
+	g.silent["wan2"] = true
+	g.pass(4 * time.Second)
+	g.expect("applies", &g.applies, "follow member 'wan2' (ipv4) is offline", "follow repair")
+	g.expect("events", &g.events, "inactive wan2 ipv4", "offline wan2 ipv4")
+	if reason := g.applied[family.IPv4]["wan2"]; !strings.Contains(reason, "no answer from 192.0.2.1, 192.0.2.2") {
+		t.Errorf("reason: %q", reason)
+	}
+	if g.applied[family.IPv6]["wan2"] == "" {
+		t.Error("the other family does not go by the one with targets")
+	}
+	g.silent["wan2"] = false
+	g.pass(5 * time.Second)
+	g.expect("applies", &g.applies, "follow member 'wan2' (ipv4) is online", "follow repair")
+	g.expect("events", &g.events, "online wan2 ipv4", "active wan2 ipv4")
+	if len(g.applied[family.IPv4])+len(g.applied[family.IPv6]) != 0 {
+		t.Errorf("verdicts: %v", g.applied)
+	}
+}
+
+// Two families of one member are two lines; each has its own verdict.
+func TestFamiliesAreJudgedApart(t *testing.T) {
+	g := newMonitorRig(t, "config member 'wan6'\n\tlist track_ip '192.0.2.1'\n\tlist track_ip '2001:db8::1'\n"+
+		"config member 'wan'\n\tlist track_ip gateway\n")
+	g.start()
+	if len(g.lines.Keys()) != 3 {
+		t.Fatalf("lines: %v", g.lines.Keys())
+	}
+	g.silent["wan6"] = true
+	g.pass(4 * time.Second)
+	g.expect("events", &g.events, "inactive wan6 ipv4 ipv6", "offline wan6 ipv4 ipv6")
+}
+
+func TestLinkThatGoesIsNotProbed(t *testing.T) {
+	g := newMonitorRig(t, three)
+	g.start()
+	g.down["wan2"] = true
+	g.kernel.World++
+	g.pass(3 * time.Second)
+	key := health.Key{Member: "wan2"}
+	if _, probed := g.lines.Online(key); probed {
+		t.Error("wan2 is probed without a link")
+	}
+	g.expect("events", &g.events, "inactive wan2 ipv4", "offline wan2 ipv4")
+	g.down["wan2"] = false
+	g.kernel.World++
+	g.pass(3 * time.Second)
+	if online, probed := g.lines.Online(key); !online || !probed {
+		t.Errorf("wan2 with its link again: online %v, probed %v", online, probed)
+	}
+	g.expect("events", &g.events, "online wan2 ipv4", "active wan2 ipv4")
+}
+
+// A line that was offline when its link went must prove that it works.
+func TestVerdictOutlivesTheLink(t *testing.T) {
+	g := newMonitorRig(t, three)
+	g.start()
+	g.silent["wan2"] = true
+	g.pass(4 * time.Second)
+	for _, down := range []bool{true, false} {
+		g.down["wan2"] = down
+		g.kernel.World++
+		g.pass(3 * time.Second)
+		if g.applied[family.IPv4]["wan2"] == "" {
+			t.Fatalf("link down %v: the verdict is gone", down)
+		}
+	}
+	g.silent["wan2"] = false
+	g.pass(5 * time.Second)
+	if g.applied[family.IPv4]["wan2"] != "" {
+		t.Error("wan2 does not come back")
+	}
+}
+
+func TestInitialStateOffline(t *testing.T) {
+	g := newMonitorRig(t, three+"config member 'wan4'\n\tlist track_ip 192.0.2.1\n\toption initial_state offline\n")
+	g.silent["wan4"] = true
+	g.start()
+	if g.applied[family.IPv4]["wan4"] == "" {
+		t.Error("wan4 is used before it has answered")
+	}
+	g.silent["wan4"] = false
+	g.pass(12 * time.Second) // the rounds missed before must be a tenth at most
+	if g.applied[family.IPv4]["wan4"] != "" {
+		t.Error("wan4 answers and is not used")
+	}
+}
+
+func TestNewMonitorBeginsWithOldVerdicts(t *testing.T) {
+	g := newMonitorRig(t, three)
+	g.store = rundir.Offline{
+		family.IPv4: {"wan2": "no answer", "gone": "no answer"},
+		family.IPv6: {"wan2": "no answer"},
+	}
+	g.applied = g.store
+	g.start()
+	if g.store[family.IPv4]["wan2"] != "no answer" || g.store[family.IPv4]["gone"] != "" {
+		t.Errorf("verdicts: %v", g.store)
+	}
+	g.expect("events", &g.events)
+	g.pass(5 * time.Second)
+	if len(g.store) != 0 {
+		t.Errorf("wan2 answers, but verdicts are %v", g.store)
+	}
+}
+
+// What worked before goes on, and the apply is tried again, later each time.
+func TestFailedApplyIsTriedAgain(t *testing.T) {
+	g := newMonitorRig(t, three)
+	g.failing = true
+	g.start()
+	g.pass(20 * time.Second)
+	if n := len(g.applies); n != 5 { // after 0, 1, 3, 7 and 15 s
+		t.Errorf("%d attempts in 21 s", n)
+	}
+	g.failing = false
+	g.pass(20 * time.Second)
+	g.applies = nil
+	g.failing = true
+	g.silent["wan2"] = true
+	g.pass(4 * time.Second)
+	g.failing = false
+	g.pass(2 * time.Second)
+	g.expect("events", &g.events, "inactive wan2 ipv4", "offline wan2 ipv4")
+	if last := g.applies[len(g.applies)-1]; !strings.Contains(strings.Join(g.applies, "\n"), "wan2") {
+		t.Errorf("the reason was lost: %s", last)
+	}
+}
+
+func TestStoppedServiceIsLeftAlone(t *testing.T) {
+	g := newMonitorRig(t, three)
+	g.start()
+	g.stopped = true
+	g.want(request{at: g.now, reasons: []string{"new configuration"}})
+	g.pass(time.Second)
+	g.applies, g.events = nil, nil
+	clear(g.sent)
+	g.damage()
+	g.pass(2 * time.Minute)
+	g.expect("applies while stopped", &g.applies)
+	if len(g.sent) > 0 {
+		t.Errorf("probes while stopped: %v", g.sent)
+	}
+	g.stopped = false
+	g.want(request{at: g.now, reasons: []string{"new configuration"}})
+	g.pass(time.Second)
+	if len(g.sent) != 3 {
+		t.Errorf("probes after the start: %v", g.sent)
+	}
+}
+
+func TestDamageIsRepairedOnce(t *testing.T) {
+	g := newMonitorRig(t, three)
+	g.start()
+	g.applies = nil
+	g.damage()
+	g.pass(10 * time.Second)
+	// The second one makes sure that nobody interfered with the first.
+	g.expect("applies", &g.applies, "follow repair", "follow repair")
+	g.pass(time.Minute)
+	if n := len(g.applies); n > 1 {
+		t.Errorf("%d applies in a quiet minute", n)
+	}
+}
+
+// A program that undoes each repair must not keep the processor busy.
+func TestRepairsAreSpacedOut(t *testing.T) {
+	g := newMonitorRig(t, three)
+	g.start()
+	g.applies = nil
+	g.undo = true
+	g.damage()
+	for range 600 {
+		g.lookBy(g.now) // a message for each change
+		g.pass(100 * time.Millisecond)
+	}
+	if n := len(g.applies); n > 45 || n < 20 {
+		t.Errorf("%d applies in a minute", n)
+	}
+	g.undo = false
+	g.pass(5 * time.Second)
+	if g.kernel.Own%2 == 1 {
+		t.Error("not repaired in the end")
+	}
+}
+
+func TestEvidenceHurriesProbes(t *testing.T) {
+	verdictAfter := func(evidence Evidence, options string) time.Duration {
+		g := newMonitorRig(t, strings.ReplaceAll(three, "config member 'wan2'\n", "config member 'wan2'\n"+options))
+		g.start()
+		g.pass(5 * time.Second)
+		g.busy["wan2"] = evidence
+		g.silent["wan2"] = true
+		start := g.now
+		for g.applied[family.IPv4]["wan2"] == "" {
+			g.pass(step)
+		}
+		return g.now.Sub(start)
+	}
+	usual := verdictAfter(Evidence{Total: 100, Unanswered: 2}, "")
+	if usual < 2*time.Second || usual > 3*time.Second {
+		t.Errorf("without evidence the verdict takes %s", usual)
+	}
+	if fast := verdictAfter(Evidence{Total: 100, Unanswered: 30}, ""); fast > usual-700*time.Millisecond {
+		t.Errorf("with evidence the verdict takes %s, without %s", fast, usual)
+	}
+	if off := verdictAfter(Evidence{Total: 100, Unanswered: 30}, "\toption passive 0\n"); off != usual {
+		t.Errorf("with passive 0 the verdict takes %s, usually %s", off, usual)
+	}
+}
+
+func TestAllSilentIsNoVerdict(t *testing.T) {
+	g := newMonitorRig(t, three)
+	g.start()
+	g.applies, g.logged = nil, nil
+	for _, name := range []string{"wan1", "wan2", "wan3"} {
+		g.silent[name] = true
+	}
+	g.pass(30 * time.Second)
+	g.expect("applies", &g.applies)
+	if !g.snapshot(g.now).Silent || len(g.logged) != 1 || !strings.Contains(g.logged[0], "balancing goes on") {
+		t.Errorf("silent %v, log: %v", g.snapshot(g.now).Silent, g.logged)
+	}
+	g.silent["wan1"] = false
+	g.pass(10 * time.Second)
+	if g.applied[family.IPv4]["wan1"] != "" || g.applied[family.IPv4]["wan2"] == "" || g.applied[family.IPv4]["wan3"] == "" {
+		t.Errorf("verdicts when one answers again: %v", g.applied)
+	}
+}

@@ -1,0 +1,192 @@
+package monitor
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/event"
+	"loadbalance/internal/family"
+	"loadbalance/internal/health"
+	"loadbalance/internal/health/probe"
+	"loadbalance/internal/plan"
+	"loadbalance/internal/rundir"
+	"loadbalance/internal/uci"
+	"loadbalance/internal/uplink"
+	"loadbalance/internal/watch"
+)
+
+// rig is a monitor in a world that is made up, with a clock that the test
+// moves.
+type rig struct {
+	t *testing.T
+	*Monitor
+	now time.Time
+
+	// The world.
+	config  string
+	down    map[string]bool // links, by member
+	silent  map[string]bool // lines that do not answer, by member
+	kernel  watch.Fingerprint
+	applied rundir.Offline // verdicts of the last apply
+	failing bool           // applies fail
+	undo    bool           // somebody undoes each apply at once
+	stopped bool
+	busy    map[string]Evidence // connections by member
+
+	// What the monitor did.
+	applies  []string
+	events   []string
+	logged   []string
+	sent     map[health.Key]int
+	store    rundir.Offline
+	pending  []probe.Answer
+	answers  chan probe.Answer
+	messages chan struct{}
+}
+
+// step is how far the clock moves at a time: well below every interval.
+const step = 10 * time.Millisecond
+
+func newMonitorRig(t *testing.T, config string) *rig {
+	g := &rig{
+		t: t, now: time.Unix(1e9, 0), config: config,
+		down: map[string]bool{}, silent: map[string]bool{}, busy: map[string]Evidence{},
+		sent: map[health.Key]int{}, answers: make(chan probe.Answer, 1000), messages: make(chan struct{}, 1),
+	}
+	g.Monitor = &Monitor{
+		Applier: g, Prober: g, Watcher: g, Scripts: g, Store: g, Connections: g, Answers: g.answers,
+		Log: func(level, text string) { g.logged = append(g.logged, level+": "+text) },
+	}
+	return g
+}
+
+// run starts the monitor and lets some time pass.
+func (g *rig) start() {
+	g.begin(g.now)
+	g.pass(time.Second)
+}
+
+// pass lets time pass.
+func (g *rig) pass(d time.Duration) {
+	for end := g.now.Add(d); g.now.Before(end); {
+		g.now = g.now.Add(step)
+		for _, a := range g.pending {
+			g.answers <- a
+		}
+		g.pending = nil
+		g.hear(g.now)
+		g.lines.Wake() // as the loop does before it sleeps
+		g.work(g.now)
+		if g.applying {
+			g.finish(<-g.results, g.now)
+		}
+		if g.suspects.asking {
+			g.hurry(<-g.evidence, g.now)
+		}
+	}
+}
+
+func (g *rig) Follow(reason string) (Outcome, error) { return g.apply("follow " + reason) }
+func (g *rig) Reload() (Outcome, error)              { return g.apply("reload") }
+
+func (g *rig) apply(what string) (Outcome, error) {
+	g.applies = append(g.applies, what)
+	if g.failing {
+		return Outcome{}, errors.New("mangle restore (ipv4): refused")
+	}
+	if g.stopped {
+		return Outcome{Idle: true}, nil
+	}
+	file, err := uci.Parse("loadbalance", []byte(g.config))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	cfg, problems := config.Read(file)
+	if problems.HasErrors() {
+		g.t.Fatal(problems)
+	}
+	uplinks := g.uplinks(cfg)
+	indices, err := plan.Indices{}.Assign(cfg)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	p, err := plan.Build(plan.Input{Config: cfg, Uplinks: uplinks, Indices: indices, Offline: g.store})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	changed := fmt.Sprint(g.applied) != fmt.Sprint(g.store) || g.kernel.Own%2 == 1
+	g.applied = g.store
+	if changed && !g.undo {
+		g.kernel.Own += 2 - g.kernel.Own%2 // even: as planned
+	}
+	return Outcome{Config: cfg, Uplinks: uplinks, Members: p.Members, Changed: changed}, nil
+}
+
+// damage has somebody change what is ours.
+func (g *rig) damage() { g.kernel.Own |= 1 }
+
+// uplinks are those of the configuration's members: wan1 is 198.18.1.2 behind
+// 198.18.1.1, with IPv6 where its name ends in 6.
+func (g *rig) uplinks(cfg *config.Config) uplink.State {
+	state := uplink.State{IPv4: uplink.Main{Enabled: true}, IPv6: uplink.Main{Enabled: true}}
+	for i, m := range cfg.Members {
+		member := uplink.Member{Name: m.Name, IPv4: &uplink.Path{
+			Device: m.Name, Up: !g.down[m.Name],
+			Gateway:   netip.AddrFrom4([4]byte{198, 18, byte(i + 1), 1}),
+			Addresses: []netip.Addr{netip.AddrFrom4([4]byte{198, 18, byte(i + 1), 2})},
+		}}
+		if strings.HasSuffix(m.Name, "6") {
+			member.IPv6 = &uplink.Path{Device: m.Name, Up: !g.down[m.Name], Gateway: netip.MustParseAddr("fe80::1")}
+		}
+		state.Members = append(state.Members, member)
+	}
+	return state
+}
+
+func (g *rig) Send(p probe.Probe) error {
+	g.sent[p.Key]++
+	if !g.silent[p.Key.Member] {
+		g.pending = append(g.pending, probe.Answer{Key: p.Key, Round: p.Round, Target: p.Target, At: g.now.Add(step)})
+	}
+	return nil
+}
+
+func (g *rig) Forget(key health.Key) { delete(g.sent, key) }
+
+func (g *rig) Events() <-chan struct{} { return g.messages }
+
+func (g *rig) Look(watch.Scope) (watch.Fingerprint, error) { return g.kernel, nil }
+
+func (g *rig) Post(e event.Event) {
+	g.events = append(g.events, strings.TrimSpace(e.Action+" "+e.Member+" "+e.Family))
+}
+
+func (g *rig) SaveVerdicts(o rundir.Offline) error {
+	g.store = maps.Clone(o)
+	return nil
+}
+
+func (g *rig) LastVerdicts() (rundir.Offline, error) { return g.store, nil }
+
+func (g *rig) Unanswered(_ *config.Config, members []plan.Member) (map[health.Key]Evidence, error) {
+	found := map[health.Key]Evidence{}
+	for _, m := range members {
+		found[health.Key{Member: m.Name, Family: family.IPv4}] = g.busy[m.Name]
+	}
+	return found, nil
+}
+
+// expect compares a list with the wanted one and empties it.
+func (g *rig) expect(what string, got *[]string, want ...string) {
+	g.t.Helper()
+	if fmt.Sprint(*got) != fmt.Sprint(want) {
+		g.t.Errorf("%s:\n%s\nwant:\n%s", what, strings.Join(*got, "\n"), strings.Join(want, "\n"))
+	}
+	*got = nil
+}

@@ -1,0 +1,124 @@
+package monitor
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"time"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/health"
+	"loadbalance/internal/rundir"
+)
+
+// send sends the rounds that are due.
+func (m *Monitor) send(now time.Time) {
+	for _, key := range m.lines.Due(now) {
+		round := m.lines.Sent(key, now)
+		for _, p := range m.probes[key] {
+			p.Round = round
+			if err := m.Prober.Send(p); err != nil {
+				// No answer will come, and that is what counts.
+				m.Log("debug", fmt.Sprintf("member '%s': probe to %s: %v", key.Member, p.Address, err))
+			}
+		}
+		_, latency := m.lines.Waiting(key, now)
+		m.suspects.sent(now, latency)
+	}
+}
+
+// judge passes the verdicts that are due and has them applied.
+func (m *Monitor) judge(now time.Time) {
+	transitions := m.lines.Check(now)
+	for _, t := range transitions {
+		state := "online"
+		if t.Online {
+			delete(m.offline, t.Key)
+		} else {
+			state = "offline"
+			m.offline[t.Key] = t.Reason
+		}
+		m.want(request{at: now, reasons: []string{
+			fmt.Sprintf("member '%s' (%s) is %s", t.Member, t.Family, state)}})
+	}
+	if len(transitions) > 0 {
+		m.save()
+	}
+	if silent := m.lines.Silent(); silent != m.silent {
+		m.silent = silent
+		if silent {
+			m.Log("warning", "no target of any member answers although the links are there: "+
+				"this looks like trouble of the targets or further upstream, and balancing goes on")
+		} else {
+			m.Log("notice", "targets answer again")
+		}
+	}
+}
+
+// recall begins with the verdicts of the last monitor, so that a new one
+// neither brings back a dead line nor takes out a good one.
+func (m *Monitor) recall() {
+	m.offline = map[health.Key]string{}
+	last, err := m.Store.LastVerdicts()
+	if err != nil {
+		m.Log("warning", fmt.Sprintf("run directory: %v: starting without it", err))
+	}
+	for f, members := range last {
+		for name, reason := range members {
+			m.offline[health.Key{Member: name, Family: f}] = reason
+		}
+	}
+	m.saved = last
+}
+
+// save keeps the verdicts where every apply finds them. It says whether they
+// were others than before.
+func (m *Monitor) save() bool {
+	verdicts := m.verdicts()
+	if maps.EqualFunc(verdicts, m.saved, maps.Equal[map[string]string, map[string]string]) {
+		return false
+	}
+	if err := m.Store.SaveVerdicts(verdicts); err != nil {
+		m.Log("error", fmt.Sprintf("run directory: %v", err))
+	}
+	m.saved = verdicts
+	return true
+}
+
+// verdicts are the verdicts as the planner wants them. A family without
+// targets of its own goes by the member's other family: both leave by the same
+// line.
+func (m *Monitor) verdicts() rundir.Offline {
+	verdicts := rundir.Offline{}
+	set := func(f family.Family, member, reason string) {
+		if verdicts[f] == nil {
+			verdicts[f] = map[string]string{}
+		}
+		verdicts[f][member] = reason
+	}
+	for key, reason := range m.offline {
+		set(key.Family, key.Member, reason)
+		other := key
+		other.Family = otherFamily(key.Family)
+		if !m.hasTargets(other) {
+			set(other.Family, other.Member, reason)
+		}
+	}
+	return verdicts
+}
+
+func otherFamily(f family.Family) family.Family {
+	if f == family.IPv6 {
+		return family.IPv4
+	}
+	return family.IPv6
+}
+
+// snapshot tells how it goes.
+func (m *Monitor) snapshot(now time.Time) health.Snapshot {
+	s := health.Snapshot{PID: os.Getpid(), Started: m.started, Silent: m.silent}
+	for _, key := range m.lines.Keys() {
+		s.Lines = append(s.Lines, m.lines.Report(key, now))
+	}
+	return s
+}

@@ -1,0 +1,99 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+)
+
+// heldReason is what status shows of a member that is held.
+const heldReason = "is back, but failback 'never' waits for the backup to end"
+
+// activeMembers returns the members that a policy deals connections to, by
+// index: the live members of the lowest tier that has one. Members that are
+// held count only where no other member is live.
+func (b *builder) activeMembers(p config.Policy, f family.Family) []config.PolicyMember {
+	return b.lowestTier(p, f, func(name string) bool { return b.held[f][name] })
+}
+
+func (b *builder) lowestTier(p config.Policy, f family.Family, held func(name string) bool) []config.PolicyMember {
+	live := b.liveMembers(p, f)
+	free := slices.DeleteFunc(slices.Clone(live), func(m config.PolicyMember) bool { return held(m.Name) })
+	if len(free) == 0 {
+		free = live
+	}
+	if len(free) == 0 {
+		return nil
+	}
+	lowest := free[0].Metric
+	for _, m := range free {
+		lowest = min(lowest, m.Metric)
+	}
+	return tierOf(free, lowest)
+}
+
+// liveMembers returns a policy's live members, by index.
+func (b *builder) liveMembers(p config.Policy, f family.Family) []config.PolicyMember {
+	var live []config.PolicyMember
+	for _, m := range b.members {
+		i := slices.IndexFunc(p.Members, func(pm config.PolicyMember) bool { return pm.Name == m.Name })
+		if i >= 0 && b.live(m, f) {
+			live = append(live, p.Members[i])
+		}
+	}
+	return live
+}
+
+// stillHeld returns the members that have to wait, of some that had to: those
+// that are not back, and those that are held back. They are released together,
+// or one that is released would hold back the next.
+func (b *builder) stillHeld(candidates map[string]bool, f family.Family) map[string]bool {
+	for {
+		b.held[f] = candidates
+		held := map[string]bool{}
+		for _, m := range b.members {
+			if candidates[m.Name] && (!b.live(m, f) || b.heldBack(m, f)) {
+				held[m.Name] = true
+			}
+		}
+		if len(held) == len(candidates) {
+			return held
+		}
+		candidates = held
+	}
+}
+
+// heldBack says whether some policy would deal connections to a live member if
+// it alone were not held. A member of a tier that is not in use is not held
+// back: nobody had to take over from it.
+func (b *builder) heldBack(m *member, f family.Family) bool {
+	isMember := func(pm config.PolicyMember) bool { return pm.Name == m.Name }
+	others := func(name string) bool { return name != m.Name && b.held[f][name] }
+	return slices.ContainsFunc(b.config.Policies, func(p config.Policy) bool {
+		return !slices.ContainsFunc(b.activeMembers(p, f), isMember) &&
+			slices.ContainsFunc(b.lowestTier(p, f, others), isMember)
+	})
+}
+
+// tierOf returns those of some members that are of one tier.
+func tierOf(members []config.PolicyMember, metric int) []config.PolicyMember {
+	return slices.DeleteFunc(slices.Clone(members), func(m config.PolicyMember) bool { return m.Metric != metric })
+}
+
+// share is the part of a policy's new connections that a member is dealt.
+func (b *builder) share(policy, name string, f family.Family) float64 {
+	i := slices.IndexFunc(b.config.Policies, func(p config.Policy) bool { return p.Name == policy })
+	if i < 0 {
+		return 0
+	}
+	sum, own := 0, 0
+	for _, m := range b.activeMembers(b.config.Policies[i], f) {
+		sum += m.Weight
+		if m.Name == name {
+			own = m.Weight
+		}
+	}
+	return float64(own) / float64(cmp.Or(sum, 1))
+}

@@ -1,0 +1,81 @@
+package rundir
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Notifier hears when another process has accepted a configuration or stopped
+// the service, and when the run directory is removed.
+type Notifier struct {
+	file    *os.File
+	changes chan struct{}
+	gone    chan struct{}
+}
+
+// Notify starts a Notifier.
+func (d Dir) Notify() (*Notifier, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("inotify: %w", err)
+	}
+	// Files are replaced by renaming, and the mark of a stopped service is
+	// removed by the next start.
+	if _, err := unix.InotifyAddWatch(fd, string(d), unix.IN_MOVED_TO|unix.IN_DELETE|unix.IN_ONLYDIR); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("inotify %s: %w", d, err)
+	}
+	n := &Notifier{file: os.NewFile(uintptr(fd), "inotify"), changes: make(chan struct{}, 1), gone: make(chan struct{})}
+	go n.read()
+	return n, nil
+}
+
+// Changes delivers one value for any number of changes since the last.
+func (n *Notifier) Changes() <-chan struct{} { return n.changes }
+
+// Gone is closed when the run directory is removed.
+func (n *Notifier) Gone() <-chan struct{} { return n.gone }
+
+// Close ends it.
+func (n *Notifier) Close() { n.file.Close() }
+
+func (n *Notifier) read() {
+	buffer := make([]byte, 4096) // holds at least 15 events (inotify(7))
+	for {
+		size, err := n.file.Read(buffer)
+		if err != nil {
+			return // closed
+		}
+		concerned, gone := readEvents(buffer[:size])
+		if gone {
+			close(n.gone)
+			return
+		}
+		if !concerned {
+			continue
+		}
+		select {
+		case n.changes <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// readEvents says whether events in the kernel's format name one of the files
+// that matter, and whether the directory is gone: its watch ends then.
+func readEvents(events []byte) (concerned, gone bool) {
+	for len(events) >= unix.SizeofInotifyEvent {
+		// struct inotify_event: descriptor, mask, cookie and the name's length.
+		mask, length := binary.NativeEndian.Uint32(events[4:]), binary.NativeEndian.Uint32(events[12:])
+		end := min(unix.SizeofInotifyEvent+int(length), len(events))
+		name := string(bytes.TrimRight(events[unix.SizeofInotifyEvent:end], "\x00"))
+		concerned = concerned || name == configFile || name == stoppedFile || mask&unix.IN_Q_OVERFLOW != 0
+		gone = gone || mask&unix.IN_IGNORED != 0
+		events = events[end:]
+	}
+	return concerned, gone
+}

@@ -1,0 +1,115 @@
+package rundir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/family"
+)
+
+// The monitor's files:
+//
+//	monitor        locked while a monitor lives; its text is the process's id
+//	verdicts.json  the members that are offline
+//
+// The verdicts stay when the monitor ends, so that the next one can begin with
+// them; nobody else uses them then.
+const (
+	monitorFile  = "monitor"
+	verdictsFile = "verdicts.json"
+)
+
+// ErrMonitorRuns says that there is a monitor already.
+var ErrMonitorRuns = errors.New("a monitor runs already")
+
+// Offline are the members that the health check has judged offline, with the
+// reason in words, by family.
+type Offline map[family.Family]map[string]string
+
+// BecomeMonitor makes this process the monitor until it ends or closes what is
+// returned. The error is ErrMonitorRuns if there is one.
+func (d Dir) BecomeMonitor() (*os.File, error) {
+	if err := d.Create(); err != nil {
+		return nil, err
+	}
+	file, err := d.lock(monitorFile, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, ErrMonitorRuns
+	}
+	if err != nil {
+		return nil, err
+	}
+	text := []byte(strconv.Itoa(os.Getpid()) + "\n")
+	if err := errors.Join(file.Truncate(0), writeAt(file, text)); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+func writeAt(file *os.File, text []byte) error {
+	_, err := file.WriteAt(text, 0)
+	return err
+}
+
+// MonitorRuns says whether a monitor lives.
+func (d Dir) MonitorRuns() (bool, error) {
+	file, err := os.OpenFile(d.path(monitorFile), os.O_RDONLY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	err = unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("lock %s: %w", d.path(monitorFile), err)
+	}
+	return false, nil
+}
+
+// SaveVerdicts keeps the verdicts for whoever applies next.
+func (d Dir) SaveVerdicts(offline Offline) error {
+	text, err := json.MarshalIndent(offline, "", "\t")
+	if err != nil {
+		return err
+	}
+	return d.write(verdictsFile, append(text, '\n'))
+}
+
+// LastVerdicts returns what was saved last; nothing if nothing was, or if it
+// cannot be read as verdicts: the next monitor finds out anew.
+func (d Dir) LastVerdicts() (Offline, error) {
+	text, err := os.ReadFile(d.path(verdictsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var offline Offline
+	if err := json.Unmarshal(text, &offline); err != nil {
+		return nil, fmt.Errorf("%s is damaged (%w)", d.path(verdictsFile), err)
+	}
+	return offline, nil
+}
+
+// Verdicts returns the verdicts while a monitor lives; otherwise nobody is
+// offline, since nobody would notice the return.
+func (d Dir) Verdicts() (Offline, error) {
+	runs, err := d.MonitorRuns()
+	if err != nil || !runs {
+		return nil, err
+	}
+	return d.LastVerdicts()
+}

@@ -1,0 +1,185 @@
+package status
+
+import (
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"loadbalance/internal/family"
+)
+
+// exposition is a text in the exposition format of Prometheus, version 0.0.4:
+// for each metric a line with its help, one with its type, then its samples.
+type exposition struct{ text strings.Builder }
+
+// begin begins a metric; help has no backslash and no line break.
+func (e *exposition) begin(name, kind, help string) {
+	e.text.WriteString("# HELP " + name + " " + help + "\n# TYPE " + name + " " + kind + "\n")
+}
+
+// escapeLabel does what the format asks for in the value of a label.
+func escapeLabel(value string) string {
+	value = strings.ReplaceAll(value, `\`, `\\`)
+	value = strings.ReplaceAll(value, `"`, `\"`)
+	return strings.ReplaceAll(value, "\n", `\n`)
+}
+
+// sample writes a value; labels are names and values in turn.
+func (e *exposition) sample(name string, value float64, labels ...string) {
+	e.text.WriteString(name)
+	for i := 0; i+1 < len(labels); i += 2 {
+		e.text.WriteString(separator(i) + labels[i] + `="` + escapeLabel(labels[i+1]) + `"`)
+	}
+	if len(labels) > 0 {
+		e.text.WriteString("}")
+	}
+	e.text.WriteString(" " + strconv.FormatFloat(value, 'f', -1, 64) + "\n")
+}
+
+func separator(i int) string {
+	if i == 0 {
+		return "{"
+	}
+	return ","
+}
+
+const (
+	gauge   = "gauge"
+	counter = "counter"
+)
+
+// WriteMetrics prints the status for Prometheus, as the textfile collector of
+// its node exporter reads it.
+func (s Status) WriteMetrics(w io.Writer) error {
+	var e exposition
+	s.serviceMetrics(&e)
+	s.memberMetrics(&e)
+	s.policyMetrics(&e)
+	s.deviceMetrics(&e)
+	_, err := io.WriteString(w, e.text.String())
+	return err
+}
+
+func (s Status) serviceMetrics(e *exposition) {
+	e.begin("loadbalance_info", gauge, "Version and iptables back end of the load balancer; always 1.")
+	e.sample("loadbalance_info", 1, "version", s.Version, "backend", s.Backend)
+	for _, m := range []struct {
+		name, help string
+		value      float64
+	}{
+		{"loadbalance_running", "Whether the kernel holds the rules of the load balancer.", truth(s.Running)},
+		{"loadbalance_stopped", "Whether somebody has stopped the load balancer.", truth(s.Stopped)},
+		{"loadbalance_in_sync", "Whether the kernel holds exactly what the configuration asks for.", truth(s.InSync)},
+		{"loadbalance_problems", "Errors and warnings in the configuration.", float64(len(s.Problems))},
+		{"loadbalance_monitor_up", "Whether the monitor, which probes the lines, runs and answers.", truth(s.Monitor.Running)},
+		{"loadbalance_monitor_wanted", "Whether the configuration has targets to probe.", truth(s.Monitor.Wanted)},
+		{"loadbalance_monitor_silent", "Whether no target of any line answers, so that no verdict is passed.", truth(s.Monitor.Silent)},
+	} {
+		e.begin(m.name, gauge, m.help)
+		e.sample(m.name, m.value)
+	}
+	e.begin("loadbalance_monitor_start_time_seconds", gauge, "When the monitor was started, in Unix time.")
+	if s.Monitor.Started != nil {
+		e.sample("loadbalance_monitor_start_time_seconds", unixSeconds(*s.Monitor.Started))
+	}
+}
+
+// memberMetrics are the metrics with the labels member and family, and how they
+// are read from a member's state; those of its health need a report.
+var memberMetrics = []struct {
+	name, kind, help string
+	health           bool
+	value            func(*Family) float64
+}{
+	{"loadbalance_member_up", gauge, "Whether link, address and route are there.", false,
+		func(f *Family) float64 { return truth(f.State != stateDown) }},
+	{"loadbalance_member_online", gauge, "Whether the member is up and its health check, where there is one, agrees.", false,
+		func(f *Family) float64 { return truth(f.State == stateActive || f.State == stateStandby) }},
+	{"loadbalance_member_active", gauge, "Whether policy balanced deals new connections to the member.", false,
+		func(f *Family) float64 { return truth(f.State == stateActive) }},
+	{"loadbalance_member_connections", gauge, "Live connections over the member.", false,
+		func(f *Family) float64 { return float64(f.Connections) }},
+	{"loadbalance_member_unanswered_connections", gauge, "Live connections to which no answer was seen yet.", false,
+		func(f *Family) float64 { return float64(f.UnansweredConnections) }},
+	{"loadbalance_health_loss_ratio", gauge, "Part of the probes in the window that went unanswered, of the worst target that is needed.", true,
+		func(f *Family) float64 { return f.Health.Loss }},
+	{"loadbalance_health_latency_seconds", gauge, "Mean time to an answer in the window, of the worst target that is needed; 0 without any answer.", true,
+		func(f *Family) float64 { return f.Health.Latency.Seconds() }},
+	{"loadbalance_health_hits", gauge, "Rounds in a row in which enough targets answered.", true,
+		func(f *Family) float64 { return float64(f.Health.Hits) }},
+	{"loadbalance_health_misses", gauge, "Rounds in a row in which too few targets answered.", true,
+		func(f *Family) float64 { return float64(f.Health.Misses) }},
+	{"loadbalance_health_flaps_total", counter, "How often the line went offline since the monitor was started.", true,
+		func(f *Family) float64 { return float64(f.Health.Flaps) }},
+	{"loadbalance_health_transition_time_seconds", gauge, "When the present verdict was passed, in Unix time.", true,
+		func(f *Family) float64 { return unixSeconds(f.Health.Since) }},
+}
+
+func (s Status) memberMetrics(e *exposition) {
+	e.begin("loadbalance_member_info", gauge, "The device of a member; always 1.")
+	s.eachFamily(func(m Member, f family.Family, state *Family) {
+		e.sample("loadbalance_member_info", 1, "member", m.Name, "family", f.String(), "device", state.Device)
+	})
+	for _, metric := range memberMetrics {
+		e.begin(metric.name, metric.kind, metric.help)
+		s.eachFamily(func(m Member, f family.Family, state *Family) {
+			if !metric.health || state.Health != nil {
+				e.sample(metric.name, metric.value(state), "member", m.Name, "family", f.String())
+			}
+		})
+	}
+}
+
+// policyMetrics are the metrics with the labels policy, member and family.
+var policyMetrics = []struct {
+	name, kind, help string
+	value            func(*PolicyShare) float64
+}{
+	{"loadbalance_policy_share_ratio", gauge, "Part of the policy's new connections that the member is dealt now.",
+		func(p *PolicyShare) float64 { return p.Share }},
+	{"loadbalance_policy_expected_ratio", gauge, "Part of the dealt connections that the member should have got; 0 while none was dealt.",
+		func(p *PolicyShare) float64 { return p.ExpectedShare }},
+	{"loadbalance_policy_dealt_ratio", gauge, "Part of the dealt connections that the member got; 0 while none was dealt.",
+		func(p *PolicyShare) float64 { return p.DealtShare }},
+	{"loadbalance_policy_dealt_connections_total", counter, "Connections that the policy has dealt to the member since the service was started.",
+		func(p *PolicyShare) float64 { return float64(p.Dealt) }},
+}
+
+func (s Status) policyMetrics(e *exposition) {
+	for _, metric := range policyMetrics {
+		e.begin(metric.name, metric.kind, metric.help)
+		for _, p := range s.Policies {
+			for _, m := range p.Members {
+				for _, f := range family.All {
+					if share := m.share(f); share != nil {
+						e.sample(metric.name, metric.value(share), "policy", p.Name, "member", m.Name, "family", f.String())
+					}
+				}
+			}
+		}
+	}
+}
+
+// deviceMetrics have no member: several members may share a device, and a sum
+// over members would count its bytes more than once.
+func (s Status) deviceMetrics(e *exposition) {
+	e.begin("loadbalance_device_receive_bytes_total", counter, "Bytes that a member's device has received, of all its traffic.")
+	for _, d := range s.Devices {
+		e.sample("loadbalance_device_receive_bytes_total", float64(d.Received), "device", d.Name)
+	}
+	e.begin("loadbalance_device_transmit_bytes_total", counter, "Bytes that a member's device has sent, of all its traffic.")
+	for _, d := range s.Devices {
+		e.sample("loadbalance_device_transmit_bytes_total", float64(d.Sent), "device", d.Name)
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// unixSeconds has the precision of a millisecond, more than a verdict has.
+func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -1,0 +1,186 @@
+package status
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"loadbalance/internal/family"
+)
+
+// Traffic is what a device has carried since it was created, in bytes.
+type Traffic struct {
+	Received uint64 `json:"rx_bytes"`
+	Sent     uint64 `json:"tx_bytes"`
+}
+
+// Device is a device that members use, in the order of the members. Its
+// counters are those of all its members and of both families together.
+type Device struct {
+	Name string `json:"name"`
+	Traffic
+	// Rate is nil where there is no earlier status to compare with.
+	Rate *Rate `json:"rate,omitempty"`
+}
+
+// Rate is what a device carries, in bytes per second.
+type Rate struct {
+	Received float64 `json:"rx_bytes_per_second"`
+	Sent     float64 `json:"tx_bytes_per_second"`
+}
+
+// ReadTraffic reads the counters of all devices in the network namespace of
+// the calling thread.
+func ReadTraffic() (map[string]Traffic, error) {
+	text, err := os.ReadFile("/proc/thread-self/net/dev")
+	if err != nil {
+		return nil, fmt.Errorf("device counters: %w", err)
+	}
+	return parseTraffic(string(text)), nil
+}
+
+// parseTraffic reads net/dev of proc(5): after two lines of heading, one line
+// per device, in which the bytes received are the first number and the bytes
+// sent the ninth.
+func parseTraffic(text string) map[string]Traffic {
+	devices := map[string]Traffic{}
+	for _, line := range strings.Split(text, "\n") {
+		name, rest, isDevice := strings.Cut(line, ":")
+		numbers := strings.Fields(rest)
+		if !isDevice || len(numbers) < 9 {
+			continue
+		}
+		received, err := strconv.ParseUint(numbers[0], 10, 64)
+		if err != nil {
+			continue
+		}
+		sent, err := strconv.ParseUint(numbers[8], 10, 64)
+		if err != nil {
+			continue
+		}
+		devices[strings.TrimSpace(name)] = Traffic{received, sent}
+	}
+	return devices
+}
+
+// devices are the members' devices that there are.
+func (in Input) devices(members []Member) []Device {
+	devices := []Device{}
+	for _, m := range members {
+		for _, f := range family.All {
+			state := m.family(f)
+			if state == nil || slices.ContainsFunc(devices, func(d Device) bool { return d.Name == state.Device }) {
+				continue
+			}
+			if traffic, ok := in.Traffic[state.Device]; ok {
+				devices = append(devices, Device{Name: state.Device, Traffic: traffic})
+			}
+		}
+	}
+	return devices
+}
+
+// AddRates fills in the rates since an earlier status. A counter that is lower
+// than before was reset in between and gives no rate.
+func (s *Status) AddRates(before Status) {
+	seconds := s.Time.Sub(before.Time).Seconds()
+	if seconds <= 0 {
+		return
+	}
+	for i := range s.Devices {
+		now, then := s.Devices[i], before.device(s.Devices[i].Name)
+		if then == nil || now.Received < then.Received || now.Sent < then.Sent {
+			continue
+		}
+		s.Devices[i].Rate = &Rate{
+			Received: float64(now.Received-then.Received) / seconds,
+			Sent:     float64(now.Sent-then.Sent) / seconds,
+		}
+	}
+	s.eachFamily(func(m Member, f family.Family, state *Family) {
+		now, then := s.dealtTo(m.Name, f), before.dealtTo(m.Name, f)
+		if now >= then {
+			rate := float64(now-then) / seconds
+			state.NewRate = &rate
+		}
+	})
+}
+
+func (s Status) device(name string) *Device {
+	for i := range s.Devices {
+		if s.Devices[i].Name == name {
+			return &s.Devices[i]
+		}
+	}
+	return nil
+}
+
+// dealtTo is how many connections all policies have dealt to a member.
+func (s Status) dealtTo(member string, f family.Family) uint64 {
+	var dealt uint64
+	for _, p := range s.Policies {
+		for _, m := range p.Members {
+			if share := m.share(f); m.Name == member && share != nil {
+				dealt += share.Dealt
+			}
+		}
+	}
+	return dealt
+}
+
+// writeRates prints what each member carries, once there is something to
+// compare with. A device's rates stand in the first row that has the device.
+func (s Status) writeRates(w io.Writer) error {
+	table := newTable(w)
+	headed := false
+	shown := map[string]bool{}
+	s.eachFamily(func(m Member, f family.Family, state *Family) {
+		if state.NewRate == nil {
+			return
+		}
+		if !headed {
+			fmt.Fprintln(table, "\nRATES\tFAMILY\tDEVICE\tRECEIVED\tSENT\tNEW/S\tCONNECTIONS")
+			headed = true
+		}
+		received, sent := s.rateText(state.Device, shown)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", m.Name, f, dash(state.Device), received, sent,
+			strconv.FormatFloat(*state.NewRate, 'f', 1, 64), state.Connections)
+	})
+	return table.Flush()
+}
+
+// rateText writes the rates of a device that was not shown yet.
+func (s Status) rateText(name string, shown map[string]bool) (received, sent string) {
+	device := s.device(name)
+	if device == nil || device.Rate == nil {
+		return "-", "-"
+	}
+	if shown[name] {
+		return "as above", "as above"
+	}
+	shown[name] = true
+	return bytesPerSecond(device.Rate.Received), bytesPerSecond(device.Rate.Sent)
+}
+
+// bytesPerSecond writes a rate with three digits or so and a decimal unit.
+func bytesPerSecond(rate float64) string {
+	for _, unit := range []string{"B/s", "kB/s", "MB/s"} {
+		if rate < 1000 {
+			return strconv.FormatFloat(rate, 'f', decimals(rate, unit), 64) + " " + unit
+		}
+		rate /= 1000
+	}
+	return strconv.FormatFloat(rate, 'f', 2, 64) + " GB/s"
+}
+
+// decimals is how many digits follow the point: none for whole bytes and for
+// what has three digits before it.
+func decimals(rate float64, unit string) int {
+	if unit == "B/s" || rate >= 100 {
+		return 0
+	}
+	return 1
+}

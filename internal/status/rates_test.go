@@ -1,0 +1,145 @@
+package status
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/family"
+)
+
+// earlier is the status two seconds before that of input: 4 connections fewer
+// were dealt to wan1, and wan2's device was counted from a higher number.
+func earlier(t *testing.T) Status {
+	t.Helper()
+	in := input(t)
+	in.Now = now.Add(-2 * time.Second)
+	table, err := iptables.Parse([]byte(strings.Replace(save, "[30:0]", "[26:0]", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Actual.Tables[family.IPv4] = table
+	in.Traffic = map[string]Traffic{"wan1": {8_995_000_000, 999_000}, "wan2": {6000, 600}}
+	return New(in)
+}
+
+func TestAddRates(t *testing.T) {
+	s := New(input(t))
+	s.AddRates(earlier(t))
+	if r := s.device("wan1").Rate; r == nil || *r != (Rate{2_500_000, 500}) {
+		t.Errorf("wan1's device: %v", r)
+	}
+	if r := s.device("wan2").Rate; r != nil {
+		t.Errorf("a device whose counters were reset has the rate %v", *r)
+	}
+	for i, want := range []float64{2, 0, 0, 0} {
+		if r := s.Members[i].IPv4.NewRate; r == nil || *r != want {
+			t.Errorf("%s: new connections per second: %v, want %v", s.Members[i].Name, r, want)
+		}
+	}
+}
+
+func TestNoRates(t *testing.T) {
+	tests := map[string]func(s, before *Status){
+		"at the same moment": func(s, before *Status) { before.Time = s.Time },
+		"the clock went back": func(s, before *Status) {
+			before.Time = s.Time.Add(time.Minute)
+		},
+		"all was reset": func(_, before *Status) {
+			before.Devices[0].Sent = 1 << 40
+			before.Devices[1].Received = 1 << 40
+			for _, m := range before.Policies[0].Members {
+				m.IPv4.Dealt = 1 << 40
+			}
+			before.Policies[0].Members[0].IPv6.Dealt = 1 << 40
+		},
+	}
+	for name, change := range tests {
+		s, before := New(input(t)), earlier(t)
+		change(&s, &before)
+		s.AddRates(before)
+		for _, d := range s.Devices {
+			if d.Rate != nil {
+				t.Errorf("%s: device %s has the rate %v", name, d.Name, *d.Rate)
+			}
+		}
+		s.eachFamily(func(m Member, f family.Family, state *Family) {
+			if state.NewRate != nil {
+				t.Errorf("%s: %s (%v) is dealt %v connections per second", name, m.Name, f, *state.NewRate)
+			}
+		})
+	}
+}
+
+// TestSharedDevice: the rates of a device stand in one row only.
+func TestSharedDevice(t *testing.T) {
+	s := Status{Time: now, Devices: []Device{{Name: "eth1", Traffic: Traffic{300_000, 2_000}}}}
+	before := Status{Time: now.Add(-time.Second), Devices: []Device{{Name: "eth1"}}}
+	for _, name := range []string{"wan1", "wan2"} {
+		s.Members = append(s.Members, Member{Name: name, IPv4: &Family{Device: "eth1", Connections: 3}})
+	}
+	s.AddRates(before)
+	var text strings.Builder
+	if err := s.writeRates(&text); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+RATES  FAMILY  DEVICE  RECEIVED  SENT      NEW/S  CONNECTIONS
+wan1   ipv4    eth1    300 kB/s  2.0 kB/s  0.0    3
+wan2   ipv4    eth1    as above  as above  0.0    3
+`
+	if text.String() != want {
+		t.Errorf("got%s", text.String())
+	}
+}
+
+func TestBytesPerSecond(t *testing.T) {
+	tests := map[float64]string{
+		0: "0 B/s", 12.4: "12 B/s", 999: "999 B/s", 1000: "1.0 kB/s", 2500: "2.5 kB/s", 312_499: "312 kB/s",
+		2_500_000: "2.5 MB/s", 125e6: "125 MB/s", 1.25e9: "1.25 GB/s", 12.5e9: "12.50 GB/s",
+	}
+	for rate, want := range tests {
+		if got := bytesPerSecond(rate); got != want {
+			t.Errorf("%v: %s, want %s", rate, got, want)
+		}
+	}
+}
+
+const netDev = `Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo:    1000      10    0    0    0     0          0         0     1000      10    0    0    0     0       0          0
+pppoe-wan:18446744073709551615 1 2 3 4 5 6 7 80 9 10 11 12 13 14 15
+  bad0: x 1 2 3 4 5 6 7 80 9 10 11 12 13 14 15
+  bad1: 1 1 2 3 4 5 6 7 x
+  bad2: 1 2 3
+`
+
+func TestParseTraffic(t *testing.T) {
+	got := parseTraffic(netDev)
+	want := map[string]Traffic{"lo": {1000, 1000}, "pppoe-wan": {1<<64 - 1, 80}}
+	if len(got) != len(want) || got["lo"] != want["lo"] || got["pppoe-wan"] != want["pppoe-wan"] {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// TestReadTraffic holds the parser against what the kernel writes.
+func TestReadTraffic(t *testing.T) {
+	traffic, err := ReadTraffic()
+	if err != nil {
+		t.Fatal(err)
+	}
+	devices, err := os.ReadDir("/proc/thread-self/net/dev_snmp6")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range devices {
+		if _, ok := traffic[d.Name()]; !ok {
+			t.Errorf("device %s is missing in %v", d.Name(), traffic)
+		}
+	}
+	if _, ok := traffic["lo"]; !ok {
+		t.Errorf("no lo in %v", traffic)
+	}
+}

@@ -1,0 +1,81 @@
+package status
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"loadbalance/internal/family"
+)
+
+// WriteText prints the status for people.
+func (s Status) WriteText(w io.Writer) error {
+	var text strings.Builder
+	text.WriteString(s.headline() + "\n")
+	groups := [][]string{s.Problems, s.Notices}
+	if s.Running {
+		groups = [][]string{s.Drift, s.Monitor.trouble(), s.Problems, s.Notices}
+	}
+	for _, group := range groups {
+		for _, line := range group {
+			text.WriteString("  " + line + "\n")
+		}
+	}
+	text.WriteString("\n")
+	for _, write := range []func(io.Writer) error{s.writeMembers, s.writeRates, s.writeHealth, s.writePolicies} {
+		if err := write(&text); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(w, strings.TrimRight(text.String(), "\n")+"\n")
+	return err
+}
+
+func (s Status) writeMembers(w io.Writer) error {
+	table := newTable(w)
+	fmt.Fprintln(table, "MEMBER\tFAMILY\tSTATE\tDEVICE\tGATEWAY\tMARK\tTABLE\tTIER\tWEIGHT\tSHARE\tDEALT\tCONNECTIONS\tUNANSWERED")
+	s.eachFamily(func(m Member, f family.Family, state *Family) {
+		m.writeRow(table, f, state)
+	})
+	return table.Flush()
+}
+
+// eachFamily calls visit for what each member has in each family.
+func (s Status) eachFamily(visit func(Member, family.Family, *Family)) {
+	for _, m := range s.Members {
+		for _, f := range family.All {
+			if state := m.family(f); state != nil {
+				visit(m, f, state)
+			}
+		}
+	}
+}
+
+func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
+
+func (s Status) headline() string {
+	switch {
+	case !s.Running && s.Stopped:
+		return "loadbalance is stopped"
+	case !s.Running:
+		return "loadbalance is not running"
+	case !s.InSync:
+		return "loadbalance is running (" + s.Backend + "), but 'loadbalance apply' would change:"
+	}
+	return "loadbalance is running (" + s.Backend + ") as configured"
+}
+
+func (m Member) writeRow(w io.Writer, f family.Family, state *Family) {
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f%%\t%s\t%d\t%s\n",
+		m.Name, f, state.State, dash(state.Device), dash(state.Gateway), m.Mark, m.Table,
+		m.Metric, m.Weight, 100*state.Share, countText(state.Dealt, state.DealtShare), state.Connections,
+		countText(uint64(state.UnansweredConnections), state.Unanswered))
+}
+
+func dash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
