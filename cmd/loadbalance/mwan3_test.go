@@ -113,7 +113,7 @@ func (r *router) importMWAN3(text string) {
 }
 
 // TestImportedFromMWAN3 applies imported configurations and looks for the
-// routing that mwan3 documents.
+// routing that mwan3 documents, with real connections.
 func TestImportedFromMWAN3(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		r := newRouter(t, backend, netlab.Options{Uplinks: 3, IPv6: true, NAT66: true}, "")
@@ -121,7 +121,6 @@ func TestImportedFromMWAN3(t *testing.T) {
 		t.Run("no catch-all", func(t *testing.T) { expectMWAN3LeavesTheRest(t, r) })
 		t.Run("uplinks lost", func(t *testing.T) { expectMWAN3Tiers(t, r) })
 		t.Run("both families", func(t *testing.T) { expectMWAN3BothFamilies(t, r) })
-		t.Run("examples", func(t *testing.T) { expectMWAN3Examples(t, r) })
 	})
 }
 
@@ -230,51 +229,6 @@ config rule 'all'
 	expectShares(t, r.lab.Connect(netlab.Traffic{Count: 40}), 0, 30, 10, 0)
 	traffic := netlab.Traffic{Count: 40, Server: server(netlab.Server6(1), netlab.HTTPPort)}
 	expectShares(t, r.lab.Connect(traffic), 0, 8, 32, 0)
-}
-
-// expectMWAN3Examples sends connections to port 80 under mwan3's shipped
-// configuration, under its documentation's with everything enabled, and others.
-// Interfaces stand on the uplinks in their order.
-func expectMWAN3Examples(t *testing.T, r *router) {
-	n := startNetifd(t)
-	tests := []struct {
-		name, interfaces string
-		connections      int
-		ipv4, ipv6       []int // shares by uplink; ipv6 nil: not looked at
-		refuses6         bool
-	}{
-		{"shipped", "wan wanb", 40, []int{0, 40, 0, 0}, nil, true},
-		{"wiki", "wan wanb", 40, []int{0, 20, 20, 0}, []int{0, 20, 20, 0}, false},
-		{"failover", "dsl lte", 40, []int{0, 40, 0, 0}, nil, false},
-		{"unmatched", "one two", 40, []int{0, 30, 10, 0}, nil, false},
-		{"campus", "lease1 lease2 lease3", 39, []int{0, 13, 13, 13}, nil, false},
-		{"dualstack", "pppoe cable", 39, []int{0, 26, 13, 0}, []int{0, 39, 0, 0}, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			text, err := os.ReadFile(filepath.Join("../../internal/mwan3/testdata", tt.name, "mwan3"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			var up []string
-			for i, name := range strings.Fields(tt.interfaces) {
-				u := r.lab.Uplink(i + 1)
-				up = append(up, onUplink(name, u), onUplink6(name+"6", u))
-			}
-			n.answer(up...)
-			r.must("stop")
-			r.importMWAN3(string(text))
-			expectShares(t, r.lab.Connect(netlab.Traffic{Count: tt.connections}), tt.ipv4...)
-			traffic := netlab.Traffic{Count: tt.connections, Server: server(netlab.Server6(1), netlab.HTTPPort)}
-			if tt.ipv6 != nil {
-				expectShares(t, r.lab.Connect(traffic), tt.ipv6...)
-			}
-			if tt.refuses6 {
-				traffic.Count = 1
-				expectRefused(t, r.lab.Connect(traffic))
-			}
-		})
-	}
 }
 
 // onUplink6 is an interface that has the IPv6 of an uplink.

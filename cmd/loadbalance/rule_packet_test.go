@@ -237,21 +237,27 @@ func (r *packetRange) send(p packet, f family.Family) (tag string) {
 // sendFrom is send with another source address.
 func (r *packetRange) sendFrom(source netip.Addr, p packet, f family.Family) (tag string) {
 	r.t.Helper()
+	_, destination := p.addresses(r.lab, f)
+	return r.sendBetween(source, destination, p)
+}
+
+// sendBetween is send with other addresses.
+func (r *packetRange) sendBetween(source, destination netip.Addr, p packet) (tag string) {
+	r.t.Helper()
 	// No packet may belong to the connection of one before it, and no address
 	// translation may find its way taken.
 	check(r.t, r.lab.Router.Do(func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) }))
 	r.number++
 	text := encoding.BigEndian.AppendUint32([]byte("rule"), r.number)
-	_, destination := p.addresses(r.lab, f)
 	ns := r.lab.Client
 	if p.host == 0 {
 		ns = r.lab.Guest
 	}
 	var to unix.Sockaddr = &unix.SockaddrInet6{Addr: destination.As16()}
-	if f == family.IPv4 {
+	if destination.Is4() {
 		to = &unix.SockaddrInet4{Addr: destination.As4()}
 	}
-	if err := unix.Sendto(r.out[ns][f], p.bytes(source, destination, text), 0, to); err != nil {
+	if err := unix.Sendto(r.out[ns][family.Of(source)], p.bytes(source, destination, text), 0, to); err != nil {
 		r.t.Fatalf("%v: send: %v", p, err)
 	}
 	return string(text)
