@@ -3,10 +3,10 @@ package main
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 )
@@ -88,20 +88,17 @@ func makeTar(entries []entry, date time.Time) ([]byte, error) {
 	return buffer.Bytes(), nil
 }
 
-// compress applies gzip, without a name or a time in the header.
+// compress applies gzip, without a name or a time in the header, as OpenWrt's
+// ipkg-build does and with the same program: GNU gzip, whose output has not
+// changed in decades, makes 1 % less of it than Go's package.
 func compress(data []byte) ([]byte, error) {
-	var buffer bytes.Buffer
-	w, err := gzip.NewWriterLevel(&buffer, gzip.BestCompression)
+	cmd := exec.Command("gzip", "-9nc")
+	cmd.Stdin = bytes.NewReader(data)
+	packed, err := cmd.Output()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("gzip: %w", err)
 	}
-	if _, err := w.Write(data); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return buffer.Bytes(), nil
+	return packed, nil
 }
 
 func makeTarGz(entries []entry, date time.Time) ([]byte, error) {

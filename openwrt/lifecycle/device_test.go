@@ -47,6 +47,7 @@ func newDevice(t *testing.T, options netlab.Options) *device {
 	check(t, buildRoot(root, options.Backend))
 	d.log = openLog(t, filepath.Join(root, "dev/log"))
 	d.enter()
+	t.Cleanup(d.endInstances)
 	d.clearRules(options.Backend)
 	d.write("etc/config/firewall", "config defaults\n\toption input 'ACCEPT'\n")
 	d.write("etc/config/network", "config interface 'wan1'\n\toption proto 'dhcp'\n")

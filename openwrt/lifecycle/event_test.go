@@ -1,12 +1,5 @@
 package lifecycle
 
-import (
-	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
-)
-
 // ifdown lets an uplink go as netifd does: first the state, then the hook.
 func (d *device) ifdown(i int) error {
 	if err := d.lab.IfDown(i); err != nil {
@@ -53,26 +46,10 @@ func (d *device) hook(action, netInterface, device string, changed ...string) {
 	}
 }
 
-// settle waits until no program of the package runs any more.
+// settle waits until no program of the package runs any more, except the monitor.
 func (d *device) settle() {
 	d.t.Helper()
 	if !holds(func() bool { return len(d.running()) == 0 }) {
 		d.t.Fatalf("still running: %v", d.running())
 	}
-}
-
-// running lists the processes that the package's program runs in.
-func (d *device) running() []string {
-	executable := d.file("usr/sbin/loadbalance")
-	links, err := filepath.Glob("/proc/[0-9]*/exe")
-	check(d.t, err)
-	var found []string
-	for _, link := range links {
-		target, err := os.Readlink(link)
-		if err != nil || !strings.HasPrefix(target, executable) {
-			continue // it has ended, or is another's
-		}
-		found = append(found, fmt.Sprintf("process %s", filepath.Base(filepath.Dir(link))))
-	}
-	return found
 }

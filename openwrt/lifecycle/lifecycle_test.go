@@ -17,10 +17,24 @@ func eachBackend(t *testing.T, test func(t *testing.T, backend string)) {
 	}
 }
 
-// members is a configuration as short as the documentation promises.
-func members(n int) string {
+// members is a short configuration without the monitor: what one run does and
+// logs shows only where no second one looks after the same things.
+func members(n int) string { return configuration(n, "\toption monitor '0'\n") }
+
+// balance starts the service with members and without the monitor. That of the
+// installation, which had no member to look after, is gone when it returns.
+func (d *device) balance(n int) {
+	d.t.Helper()
+	d.write(conffile, members(n))
+	d.quiet("/etc/init.d/loadbalance restart")
+	d.expectNoMonitor("after monitor '0'")
+}
+
+// configuration is as short as the documentation promises, but for some options
+// in the globals.
+func configuration(n int, globals string) string {
 	var text strings.Builder
-	text.WriteString("config globals 'globals'\n\toption enabled '1'\n")
+	text.WriteString("config globals 'globals'\n\toption enabled '1'\n" + globals)
 	for i := 1; i <= n; i++ {
 		fmt.Fprintf(&text, "\nconfig member '%s'\n", name(i))
 	}
@@ -43,8 +57,7 @@ func TestLifeCycle(t *testing.T) {
 		}
 		d.expectInclude()
 
-		d.write(conffile, members(3))
-		d.quiet("/etc/init.d/loadbalance restart")
+		d.balance(3)
 		d.expectPlan("after the start")
 		d.expectShares(1, 1, 1)
 		balanced := d.dump()
@@ -125,7 +138,9 @@ func TestFaultyFileAtBoot(t *testing.T) {
 	d := newDevice(t, netlab.Options{Uplinks: 3, Backend: "nft"})
 	d.unpack(binaries.old)
 	d.write(conffile, members(2)+"\nconfig member 'wan3'\n\toption wieght '2'\n\toption weight 'many'\n")
-	d.call("/etc/init.d/loadbalance boot")
+	if _, code := d.call("/etc/init.d/loadbalance boot"); code != 2 {
+		t.Errorf("boot with a faulty file: exit code %d, want 2", code)
+	}
 	d.expectShares(1, 1, 0)
 	check(t, d.ifdown(1))
 	if !holds(func() bool { return len(d.matching("ifdown wan1: ")) == 1 }) {
@@ -139,12 +154,17 @@ func TestFaultyFileAtBoot(t *testing.T) {
 func TestMistakeWhileRunning(t *testing.T) {
 	d := newDevice(t, netlab.Options{Uplinks: 3, Backend: "nft"})
 	d.install()
-	d.write(conffile, members(3))
-	d.quiet("/etc/init.d/loadbalance restart; reload_config")
+	d.balance(3)
+	d.quiet("reload_config")
 	balanced := d.dump()
 	d.write(conffile, members(2)+"\nconfig member 'wan3'\n\toption weight 'many'\n")
 	d.sh("reload_config")
 	d.expectDump("after a reload with a mistake", balanced)
+	for _, command := range []string{"start", "reload", "restart"} {
+		if _, code := d.call("/etc/init.d/loadbalance " + command); code != 2 {
+			t.Errorf("%s with a mistake: exit code %d, want 2", command, code)
+		}
+	}
 	d.log.await(t)
 	if len(d.matching("wan3")) == 0 {
 		t.Errorf("the log does not tell the mistake:\n%s", d.log.text())
@@ -162,8 +182,8 @@ func TestLostRunDirectory(t *testing.T) {
 	d := newDevice(t, netlab.Options{Uplinks: 2, Backend: "nft"})
 	d.install()
 	before := d.rules()
-	d.write(conffile, members(2))
-	d.quiet("/etc/init.d/loadbalance restart; rm -r /var/run/loadbalance")
+	d.balance(2)
+	d.quiet("rm -r /var/run/loadbalance")
 	check(t, d.ifdown(2))
 	d.expectPlan("after ifdown")
 	d.expectShares(1, 0)

@@ -53,8 +53,8 @@ func underLoad(t *testing.T, backend string) (*device, *load) {
 	t.Helper()
 	d := newDevice(t, netlab.Options{Uplinks: 5, Backend: backend})
 	d.install()
-	d.write(conffile, members(5))
-	d.quiet("/etc/init.d/loadbalance restart; reload_config")
+	d.balance(5)
+	d.quiet("reload_config")
 	d.log.await(t)
 	d.log.take()
 	return d, d.startLoad()
@@ -109,8 +109,7 @@ func TestOneOfFiveGoes(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		d := newDevice(t, netlab.Options{Uplinks: 5, Backend: backend})
 		d.install()
-		d.write(conffile, members(5))
-		d.quiet("/etc/init.d/loadbalance restart")
+		d.balance(5)
 		flows, tally := d.lab.Open(netlab.Traffic{Count: 50, Parallel: 10})
 		if tally.Failed > 0 {
 			t.Fatalf("%d connections failed: %v", tally.Failed, tally.Err)

@@ -111,6 +111,14 @@ func (d *device) upgrade() {
 	d.sh(". /lib/functions.sh; default_postinst loadbalance.postinst", "PKG_UPGRADE=1")
 }
 
+// upgradeByAPK replaces it by another build, as apk does, which runs no script of
+// the version before.
+func (d *device) upgradeByAPK() {
+	d.t.Helper()
+	d.unpack(binaries.old)
+	d.sh(". /lib/functions.sh; default_postinst loadbalance.postinst", "PKG_UPGRADE=1")
+}
+
 // remove removes it; an edited configuration stays.
 func (d *device) remove() {
 	d.t.Helper()

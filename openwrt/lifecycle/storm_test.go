@@ -24,8 +24,7 @@ func TestStorm(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		d := newDevice(t, netlab.Options{Uplinks: 5, Backend: backend})
 		d.install()
-		d.write(conffile, members(5))
-		d.quiet("/etc/init.d/loadbalance restart")
+		d.balance(5)
 		applies := d.countApplies(backend)
 
 		release := d.holdLock()
@@ -58,6 +57,29 @@ func TestStorm(t *testing.T) {
 		d.event("ifup", 1)
 		t.Logf("%d events, %d applies; the longest hook took %v under this load, one alone %v",
 			5*eventsPerUplink, n, longest, time.Since(alone))
+	})
+}
+
+// TestStormNextToMonitor: hooks and the monitor see the same changes at the same
+// time, and together they come to the same state.
+func TestStormNextToMonitor(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		d := newDevice(t, netlab.Options{Uplinks: 5, Backend: backend})
+		d.install()
+		d.write(conffile, configuration(5, ""))
+		d.quiet("/etc/init.d/loadbalance restart")
+		monitor := d.monitor()
+		d.storm(eventsPerUplink / 2)
+		d.expectPlan("after the storm")
+		for i := 1; i <= 5; i++ {
+			if !d.up[i] {
+				check(t, d.ifup(i))
+			}
+		}
+		d.expectPlan("after all came back")
+		d.settle()
+		d.expectShares(1, 1, 1, 1, 1)
+		d.expectSameMonitor("after the storm", monitor)
 	})
 }
 
@@ -140,8 +162,7 @@ func (d *device) countApplies(backend string) (count func() int) {
 func TestForeignInterface(t *testing.T) {
 	d := newDevice(t, netlab.Options{Uplinks: 2, Backend: "nft"})
 	d.install()
-	d.write(conffile, members(2))
-	d.quiet("/etc/init.d/loadbalance restart")
+	d.balance(2)
 	applies := d.countApplies("nft")
 	d.hook("ifup", "lan", netlab.LANDevice)
 	d.hook("ifupdate", "lan", netlab.LANDevice, "ADDRESSES")
