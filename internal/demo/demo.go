@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	"loadbalance/internal/netlab"
@@ -11,7 +13,7 @@ import (
 const (
 	connections = 50   // of a throughput measurement: a household at work
 	dealt       = 1000 // connections whose shares are counted
-	cut         = 3    // the uplink that fails
+	lost        = 3    // the uplink that dies
 	// wanted is the part of the lines' sum that must arrive. Measurements of
 	// a few seconds scatter by 1 to 2 %; `make bench` measures longer.
 	wanted = 0.95
@@ -24,6 +26,7 @@ type demo struct {
 	*screen
 	lab     *netlab.Lab
 	program *netlab.Program
+	monitor *monitor // nil until it is started
 	claims  []claim
 	alone   []float64 // the throughput of each uplink by itself, in Mbit/s
 	before  string    // the router's state before the first apply
@@ -42,8 +45,13 @@ func (d *demo) claim(held bool, format string, args ...any) {
 
 func (d *demo) run() error {
 	d.introduce()
+	defer func() {
+		if d.monitor != nil {
+			d.monitor.end()
+		}
+	}()
 	for _, step := range []func() error{
-		d.measureAlone, d.apply, d.measureTogether, d.countShares, d.showStatus, d.cutUplink, d.stop,
+		d.measureAlone, d.apply, d.measureTogether, d.countShares, d.showStatus, d.loseUplink, d.stop,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -100,7 +108,7 @@ func (d *demo) measureOver(i int) (float64, error) {
 func (d *demo) apply() error {
 	var config strings.Builder
 	for i := 1; i <= uplinks; i++ {
-		fmt.Fprintf(&config, "config member '%s'\n", d.lab.UplinkDevice(i))
+		fmt.Fprintf(&config, "config member '%s'\n\tlist track_ip '%v'\n", d.lab.UplinkDevice(i), netlab.Server(1))
 	}
 	if err := d.program.Configure(config.String()); err != nil {
 		return err
@@ -109,7 +117,7 @@ func (d *demo) apply() error {
 	if d.before, err = d.lab.Dump(); err != nil {
 		return err
 	}
-	d.heading("One line per uplink configures it:")
+	d.heading("Two lines per uplink configure it, the second for the health check:")
 	d.command("cat /etc/config/loadbalance", config.String())
 	return d.call("apply")
 }
@@ -190,51 +198,76 @@ func shares(tally netlab.Tally) string {
 	return text
 }
 
-func (d *demo) showStatus() error {
-	d.heading("What the kernel now holds:")
+func (d *demo) showStatus() (err error) {
+	d.heading("With the monitor, which probes the lines, this is how it stands:")
+	if d.monitor, err = d.startMonitor(); err != nil {
+		return err
+	}
 	return d.call("status")
 }
 
-func (d *demo) cutUplink() error {
-	device := d.lab.UplinkDevice(cut)
-	d.heading("%s fails while %d connections are open:", device, connections)
+func (d *demo) loseUplink() error {
+	device := d.lab.UplinkDevice(lost)
+	d.heading("%s dies silently while %d connections are open:", device, connections)
 	flows, tally := d.lab.Open(netlab.Traffic{Count: connections, Parallel: connections})
 	defer flows.Close()
 	if tally.Failed > 0 {
 		return fmt.Errorf("%d connections failed: %w", tally.Failed, tally.Err)
 	}
-	if err := d.lab.CutCable(cut); err != nil {
+	if err := d.lab.Blackhole(lost); err != nil {
 		return err
 	}
-	d.line("%s has lost its carrier", device)
-	if err := d.call("apply"); err != nil {
+	d.line("its link is up, but every packet vanishes further away")
+	took, err := d.monitor.await(device + "' (ipv4): offline")
+	if err != nil {
 		return err
 	}
+	d.text(d.monitor.log.String())
+	d.claim(true, "a line that died silently was noticed after %.1f s", took.Seconds())
 	d.checkFlows(flows, device)
 
 	tally = d.connect()
-	d.claim(exact(tally, 250, 250, 0, 250, 250), "one uplink cut: %d new connections dealt out to four: %s", dealt, shares(tally))
+	d.claim(exact(tally, 250, 250, 0, 250, 250), "%d new connections dealt out to the other four: %s", dealt, shares(tally))
 	t, err := d.measure(4 * time.Second)
 	if err != nil {
 		return err
 	}
-	sumOfFour := sum(d.alone) - d.alone[cut-1]
+	sumOfFour := sum(d.alone) - d.alone[lost-1]
 	d.claim(t.Mbit >= wanted*sumOfFour, "%d connections over the four: %.1f Mbit/s, %.1f %% of their sum",
 		connections, t.Mbit, 100*t.Mbit/sumOfFour)
-	return d.lab.RestoreCable(cut)
+	if err := d.lab.Restore(lost); err != nil {
+		return err
+	}
+	took, err = d.monitor.await(device + "' (ipv4): online")
+	if err == nil {
+		d.line("the line works again, and is in use %.1f s later", took.Seconds())
+	}
+	return err
 }
 
-// checkFlows lets the connections on the living uplinks go on.
+// checkFlows lets the connections on the living uplinks go on, and counts those
+// on the dead one that were reset.
 func (d *demo) checkFlows(flows netlab.Flows, device string) {
-	var living netlab.Flows
+	var living, dead netlab.Flows
 	for _, f := range flows {
-		if f.Uplink != cut {
+		if f.Uplink == lost {
+			dead = append(dead, f)
+		} else {
 			living = append(living, f)
 		}
 	}
+	start := time.Now()
+	reset := 0
+	for _, f := range dead {
+		if _, err := f.Exchange(answerTime); errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+			reset++
+		}
+	}
+	took := time.Since(start)
 	failed, _ := living.Check(answerTime)
 	d.line("%d connections were on other uplinks: %d of them go on", len(living), len(living)-failed)
-	d.claim(failed == 0, "all %d connections that were not on %s went on undisturbed", len(living), device)
+	d.claim(reset == len(dead) && took < answerTime, "all %d connections over %s were reset at once, so that programs can try again", len(dead), device)
+	d.claim(failed == 0, "all %d other connections went on undisturbed", len(living))
 }
 
 func (d *demo) stop() error {

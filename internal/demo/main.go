@@ -1,6 +1,6 @@
 // Command demo shows in half a minute what loadbalance does. It builds a campus
 // network with five leases of 20 Mbit/s in network namespaces, balances them
-// with the real program, cuts one, and takes everything back. It fails if
+// with the real program, lets one die, and takes everything back. It fails if
 // anything that it claims at the end did not hold.
 package main
 
