@@ -26,6 +26,9 @@ import (
 // Mangle is one back end of iptables.
 type Mangle interface {
 	Read(family.Family) (*iptables.Table, error)
+	// Begin begins a Read; the returned function waits for its end and must be
+	// called.
+	Begin(family.Family) (wait func() (*iptables.Table, error))
 	Write(family.Family, iptables.Change) error
 }
 
@@ -106,7 +109,32 @@ func (e *Engine) Read() (*Actual, error) {
 		Tables:  map[family.Family]*iptables.Table{},
 		Routing: map[family.Family]routing.State{},
 	}
-	var err error
+	// Programs run while the rest is read: half of what it takes to notice that
+	// something changed is waiting for them.
+	tables := map[family.Family]func() (*iptables.Table, error){}
+	for _, f := range family.All {
+		if f == family.IPv4 || kernelHasIPv6() {
+			tables[f] = e.Mangle.Begin(f)
+		}
+	}
+	failed := []error{e.readRest(actual)}
+	for _, f := range family.All {
+		if tables[f] == nil {
+			continue
+		}
+		table, err := tables[f]()
+		switch {
+		case err == nil:
+			actual.Tables[f] = table
+		case f == family.IPv4 || !errors.Is(err, iptables.ErrMissing):
+			failed = append(failed, err)
+		}
+	}
+	return actual, errors.Join(failed...)
+}
+
+// readRest reads all but the mangle tables.
+func (e *Engine) readRest(actual *Actual) (err error) {
 	if actual.State, actual.Remembered, err = e.Run.State(); err != nil {
 		e.Notice(fmt.Sprintf("run directory: %v: starting without it", err))
 	}
@@ -117,23 +145,16 @@ func (e *Engine) Read() (*Actual, error) {
 		if f == family.IPv6 && !kernelHasIPv6() {
 			continue
 		}
-		table, err := e.Mangle.Read(f)
-		if err != nil && (f == family.IPv4 || !errors.Is(err, iptables.ErrMissing)) {
-			return nil, err
-		}
-		if err == nil {
-			actual.Tables[f] = table
-		}
 		if actual.Routing[f], err = e.Routing.Read(f); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	actual.Sets, err = e.Sets.Read()
 	if err != nil && !errors.Is(err, ipset.ErrUnavailable) {
-		return nil, err
+		return err
 	}
 	actual.Domains, err = dnsmasq.Read(e.DNS)
-	return actual, err
+	return err
 }
 
 // kernelHasIPv6 says whether the kernel was built and started with IPv6.

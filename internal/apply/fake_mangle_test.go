@@ -49,6 +49,11 @@ func (t *fakeTable) clone() *fakeTable {
 }
 
 // Read prints the table as iptables-save does and reads that.
+func (m *fakeMangle) Begin(f family.Family) func() (*iptables.Table, error) {
+	table, err := m.Read(f)
+	return func() (*iptables.Table, error) { return table, err }
+}
+
 func (m *fakeMangle) Read(f family.Family) (*iptables.Table, error) {
 	if m.missing[f] {
 		return nil, fmt.Errorf("mangle save (%s): iptables-save %w", f, iptables.ErrMissing)

@@ -57,16 +57,24 @@ func (t Tool) name(f family.Family, suffix string) string {
 }
 
 // Read returns our part of the mangle table.
-func (t Tool) Read(f family.Family) (*Table, error) {
-	output, err := t.run(t.name(f, "-save"), "", "-c", "-t", "mangle")
-	if err != nil {
-		return nil, fmt.Errorf("mangle save (%s): %w", f, err)
+func (t Tool) Read(f family.Family) (*Table, error) { return t.Begin(f)() }
+
+// Begin is Read in two parts, so that both families and the rest of the kernel
+// can be read at the same time. The returned function waits for the result; it
+// must be called once, by the same goroutine.
+func (t Tool) Begin(f family.Family) (wait func() (*Table, error)) {
+	finish := t.start(t.name(f, "-save"), "", "-c", "-t", "mangle")
+	return func() (*Table, error) {
+		output, err := finish()
+		var table *Table
+		if err == nil {
+			table, err = Parse(output)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("mangle save (%s): %w", f, err)
+		}
+		return table, nil
 	}
-	table, err := Parse(output)
-	if err != nil {
-		return nil, fmt.Errorf("mangle save (%s): %w", f, err)
-	}
-	return table, nil
 }
 
 // Write runs a transaction. If it is refused, nothing has changed, and the
@@ -109,28 +117,38 @@ func parseVersion(output string) (string, error) {
 }
 
 func (t Tool) run(name, input string, args ...string) ([]byte, error) {
+	return t.start(name, input, args...)()
+}
+
+// start starts a program on the calling thread, and so in its network
+// namespace. The returned function waits for its end.
+func (t Tool) start(name, input string, args ...string) (finish func() ([]byte, error)) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = strings.NewReader(input)
 	// If we are killed, the program must not go on and write behind the back
 	// of the next apply. The kernel watches the thread, so it is kept.
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var output, messages bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &messages
-	err := cmd.Run()
-	if errors.Is(err, exec.ErrNotFound) {
-		return nil, fmt.Errorf("%s %w", name, ErrMissing)
+	err := cmd.Start()
+	return func() ([]byte, error) {
+		defer cancel()
+		defer runtime.UnlockOSThread()
+		if err == nil {
+			err = cmd.Wait()
+		}
+		switch {
+		case errors.Is(err, exec.ErrNotFound):
+			return nil, fmt.Errorf("%s %w", name, ErrMissing)
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("%s did not end within %s", name, timeout)
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(messages.String()))
+		}
+		return output.Bytes(), nil
 	}
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%s did not end within %s", name, timeout)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(messages.String()))
-	}
-	return output.Bytes(), nil
 }
 
 // InputError says that iptables-restore refused a transaction. The message is
