@@ -89,10 +89,17 @@ func (c *check) pass(l *line, online bool, reason string) {
 	c.transitions = append(c.transitions, Transition{Key: l.key, Online: online, At: c.now, Reason: reason})
 }
 
-// recover brings back the lines that answer again.
+// recover brings back the lines that answer again. Loss and latency only keep
+// a line out while a line of another member is online: a bad one is better than
+// none.
 func (c *check) recover() {
+	c.bringBack((*line).goodEnough)
+	c.bringBack(c.isAlone)
+}
+
+func (c *check) bringBack(isFit func(*line) bool) {
 	for _, l := range c.lines {
-		if !l.online && l.misses() == 0 && l.ready(c.t) {
+		if !l.online && l.misses() == 0 && l.ready(c.t) && isFit(l) {
 			c.pass(l, true, l.recoveryReason())
 		}
 	}

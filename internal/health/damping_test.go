@@ -114,3 +114,21 @@ func TestHold(t *testing.T) {
 		})
 	}
 }
+
+// A line whose link goes is not probed meanwhile. That does not make it calm.
+func TestRemovedLineKeepsItsFlaps(t *testing.T) {
+	s := newSim(flapping(time.Second, time.Second, time.Minute))
+	wan1 := Key{Member: "wan1"}
+	s.set(wan1, quick("1.1.1.1"), true)
+	s.set(Key{Member: "wan2"}, quick("1.1.1.1"), true)
+	s.until(10 * time.Second)
+	before := s.lines.Report(wan1, epoch.Add(s.now))
+	if before.Flaps < 3 || before.Hold == 0 {
+		t.Fatalf("%d flaps, hold %s", before.Flaps, before.Hold)
+	}
+	s.lines.Remove(wan1)
+	s.set(wan1, quick("1.1.1.1"), false)
+	if after := s.lines.Report(wan1, epoch.Add(s.now)); after.Flaps != before.Flaps || after.Hold != before.Hold {
+		t.Errorf("%d flaps and hold %s became %d and %s", before.Flaps, before.Hold, after.Flaps, after.Hold)
+	}
+}

@@ -63,9 +63,9 @@ func (l *line) aliveAfter(silent *line) bool {
 	return l.answeredAt >= silent.quietSince+silent.patience()
 }
 
-// ready says whether an offline line may come back.
+// ready says whether an offline line may come back, if loss and latency allow it.
 func (l *line) ready(now time.Duration) bool {
-	return l.run() >= l.rules.Up && !l.held(now) && l.goodEnough()
+	return l.run() >= l.rules.Up && !l.held(now)
 }
 
 // good says whether the line is fit to carry what another is relieved of.

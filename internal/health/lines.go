@@ -11,6 +11,9 @@ import "time"
 type Lines struct {
 	lines []*line // ordered by key
 	known map[Key]*line
+	// removed is how the lines flapped that are not probed at present: one
+	// whose link comes and goes must not begin anew each time.
+	removed map[Key]damping
 
 	started bool
 	start   time.Time     // all durations are counted from here
@@ -30,7 +33,9 @@ type Lines struct {
 }
 
 // NewLines returns none.
-func NewLines() *Lines { return &Lines{known: make(map[Key]*line)} }
+func NewLines() *Lines {
+	return &Lines{known: make(map[Key]*line), removed: make(map[Key]damping)}
+}
 
 // at converts a time into the one that is used inside.
 func (ls *Lines) at(now time.Time) time.Duration {
@@ -48,7 +53,8 @@ func (ls *Lines) Set(key Key, rules Rules, online bool, now time.Time) {
 	t := ls.at(now)
 	l := ls.known[key]
 	if l == nil {
-		l = &line{key: key, online: online, since: now}
+		l = &line{key: key, online: online, since: now, damping: ls.removed[key]}
+		delete(ls.removed, key)
 		l.onlineAt, l.calmSince = t, t
 		ls.insert(l)
 	} else if l.rules.equal(&rules) {
@@ -76,13 +82,15 @@ func (k Key) before(other Key) bool {
 	return k.Family < other.Family
 }
 
-// Remove forgets a line: its link is down, or it is no longer configured.
+// Remove takes a line out that is no longer probed, since its link is down or
+// it is no longer configured. Only how often it flapped is remembered.
 func (ls *Lines) Remove(key Key) {
 	l := ls.known[key]
 	if l == nil {
 		return
 	}
 	delete(ls.known, key)
+	ls.removed[key] = l.damping
 	for i := range ls.lines {
 		if ls.lines[i] == l {
 			ls.lines = append(ls.lines[:i], ls.lines[i+1:]...)

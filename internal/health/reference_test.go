@@ -164,7 +164,8 @@ func (l *refLine) bad() bool {
 	return limit > 0 && 2*len(l.judged()) >= l.rules.Window && latency >= limit
 }
 
-func (l *refLine) mayComeBack(now time.Duration) bool {
+// good says whether loss and latency allow a line to come back.
+func (l *refLine) good() bool {
 	losses, latency := l.quality()
 	lossLimit, latencyLimit := l.rules.RecoveryLoss, l.rules.RecoveryLatency
 	if lossLimit == 0 {
@@ -176,9 +177,10 @@ func (l *refLine) mayComeBack(now time.Duration) bool {
 	if lossLimit > 0 && losses > 0 && 100*losses >= lossLimit*len(l.judged()) {
 		return false
 	}
-	if latencyLimit > 0 && (latency < 0 || latency >= latencyLimit) {
-		return false
-	}
+	return latencyLimit == 0 || latency >= 0 && latency < latencyLimit
+}
+
+func (l *refLine) isBack(now time.Duration) bool {
 	return l.misses() == 0 && l.run() >= l.rules.Up && now-l.calmAt >= l.penalty
 }
 
@@ -224,10 +226,13 @@ func (r *reference) check(now time.Duration, got []Transition) {
 		}
 	}
 	var want []string
-	for _, l := range r.lines {
-		if !l.online && l.mayComeBack(now) {
-			l.online, l.backAt = true, now
-			want = append(want, fmt.Sprint(l.key, true))
+	for _, alone := range []bool{false, true} {
+		for _, l := range r.lines {
+			company := r.others(l, func(other *refLine) bool { return other.key.Member != l.key.Member })
+			if !l.online && l.isBack(now) && (l.good() || alone && !company) {
+				l.online, l.backAt = true, now
+				want = append(want, fmt.Sprint(l.key, true))
+			}
 		}
 	}
 	if r.silent && !r.quiet() {

@@ -200,8 +200,14 @@ func TestSlowAnswersAreAlive(t *testing.T) {
 // Such a line also comes back. The four rounds that are missed at any time count
 // as lost until their answers come: less than 10 % of 41.
 func TestSlowLineComesBack(t *testing.T) {
-	s := newSim(func(probe) time.Duration { return 3 * time.Second })
+	s := newSim(func(p probe) time.Duration {
+		if p.key.Member == "wan2" {
+			return 20 * ms
+		}
+		return 3 * time.Second
+	})
 	s.set(Key{Member: "wan1"}, defaults("1.1.1.1"), false)
+	s.set(Key{Member: "wan2"}, defaults("1.1.1.1"), true)
 	s.until(time.Minute)
 	s.want(t, "wan1 up 23.5s")
 }

@@ -202,6 +202,33 @@ func TestQualityKeepsLastGoodLine(t *testing.T) {
 	run(20*ms, wan1).want(t)
 }
 
+// A line that is neither bad enough to be taken out nor good enough to come back
+// is better than none, and gives way to none.
+func TestOnlyLineComesBackAsItIs(t *testing.T) {
+	rules := quick("1.1.1.1")
+	rules.FailureLatency, rules.RecoveryLatency = 200*ms, 100*ms
+	run := func(others ...string) *sim {
+		s := newSim(func(p probe) time.Duration {
+			switch {
+			case p.key.Member == "wan1" && p.round >= 10 && p.round < 15, p.key.Member == "dead":
+				return lost
+			case p.key.Member == "wan1":
+				return 150 * ms
+			}
+			return 20 * ms
+		})
+		for _, member := range append(others, "wan1") {
+			s.set(Key{Member: member}, rules, true)
+		}
+		s.until(5 * time.Second)
+		return s
+	}
+	// The last of the rounds 15, 16 and 17 is answered 150 ms after 1.7 s.
+	run().want(t, "wan1 down 1.4s", "wan1 up 1.85s")
+	run("dead").want(t, "dead down 400ms", "wan1 down 1.4s", "wan1 up 1.85s")
+	run("good").want(t, "wan1 down 1.42s")
+}
+
 func TestChangedRules(t *testing.T) {
 	s := newSim(trace(map[string]string{"wan1": "+++-"}))
 	key := Key{Member: "wan1"}

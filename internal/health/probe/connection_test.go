@@ -221,3 +221,17 @@ func TestAttemptsAreBounded(t *testing.T) {
 	l.prober.Forget(l.probe(1, family.IPv4, "tcp", 0).Key)
 	l.expectNone()
 }
+
+// At the shortest interval, 50 ms, a connection is tried for the default timeout,
+// 800 ms: others that are tried meanwhile do not end it.
+func TestAttemptsLastForTimeout(t *testing.T) {
+	l := newLab(t, 1)
+	l.inFar(1, func() { l.nft("inet", "input", "tcp dport 443 drop") })
+	const rounds = 800 / 50
+	for round := uint32(0); round < rounds; round++ {
+		l.send(l.probe(1, family.IPv4, "tcp", round))
+	}
+	if n := l.open(1); n != rounds {
+		t.Errorf("%d attempts are open, want %d", n, rounds)
+	}
+}

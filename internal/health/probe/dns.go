@@ -52,7 +52,7 @@ func (p *Prober) sendDNS(l *line, probe *Probe) error {
 		l.dns, l.dnsBase = s, uint16(rand.Uint32())
 	}
 	putQuery(p.out.data[:dnsQuerySize], l.dnsBase^uint16(probe.Round))
-	p.out.address(probe.Address, probe.Port, l.index, probe.Mark)
+	p.out.address(probe.Address, probe.Port, l.index, probe.Mark, probe.Source)
 	return p.out.send(l.dns.fd, dnsQuerySize)
 }
 

@@ -31,8 +31,9 @@ type message struct {
 	data    [dataSize]byte
 }
 
-// address sets where a datagram goes to and by which device it leaves.
-func (m *message) address(to netip.Addr, port uint16, index int32, mark uint32) {
+// address sets where a datagram goes to and by which device it leaves. With IPv6
+// it comes from a source that is given.
+func (m *message) address(to netip.Addr, port uint16, index int32, mark uint32, source netip.Addr) {
 	clear(m.name[:])
 	binary.BigEndian.PutUint16(m.name[2:], port)
 	var native [4]byte
@@ -51,6 +52,9 @@ func (m *message) address(to netip.Addr, port uint16, index int32, mark uint32) 
 		binary.NativeEndian.PutUint32(m.name[24:], uint32(index)) // of a link-local address
 		m.header.Namelen = unix.SizeofSockaddrInet6
 		var info [unix.SizeofInet6Pktinfo]byte
+		if source.Is6() {
+			*(*[16]byte)(info[0:]) = source.As16()
+		}
 		binary.NativeEndian.PutUint32(info[16:], uint32(index))
 		end = m.putControl(end, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, info[:])
 	}

@@ -136,7 +136,7 @@ func (p *Prober) sendSolicitation(l *line, probe *Probe, own hardware) error {
 		p.nd = s
 	}
 	putSolicitation(p.out.data[:solicitationSize], own, probe.Address.As16())
-	p.out.address(solicitedNode(probe.Address), 0, l.index, probe.Mark)
+	p.out.address(solicitedNode(probe.Address), 0, l.index, probe.Mark, netip.Addr{})
 	return p.out.send(p.nd.fd, solicitationSize)
 }
 

@@ -95,7 +95,7 @@ func (p *Prober) sendPing(l *line, probe *Probe) error {
 	} else {
 		e.put(b, echoRequest6) // the kernel adds the checksum
 	}
-	p.out.address(probe.Address, 0, l.index, probe.Mark)
+	p.out.address(probe.Address, 0, l.index, probe.Mark, probe.Source)
 	return p.out.send(s.fd, len(b))
 }
 

@@ -3,6 +3,7 @@ package probe
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -16,9 +17,11 @@ const (
 	// timeout: an answer within 5 s still tells loss from latency, and a dead
 	// line costs no more than maxAttempts sockets per target.
 	lateAnswer = 5 * time.Second
-	// maxAttempts are open at a time for a target; the oldest gives way. It is
-	// 4 s at the default interval of 500 ms.
-	maxAttempts = 8
+	// maxAttempts are open at a time for a target; the oldest gives way. At the
+	// shortest interval, 50 ms, it does so after 1.6 s: twice the default timeout,
+	// or no answer would be in time on a line that takes longer. At the default
+	// interval of 500 ms lateAnswer ends them before.
+	maxAttempts = 32
 	// synTimeout is the least time after which the kernel repeats a SYN:
 	// 1 s (RFC 6298, section 2.1), and some of its ticks less.
 	synTimeout = 900 * time.Millisecond
@@ -106,9 +109,16 @@ func bind(fd int, probe *Probe) error {
 		return err
 	}
 	if probe.Key.Family == family.IPv6 {
-		return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
+		return bind6(fd, probe.Source)
 	}
 	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+}
+
+func bind6(fd int, source netip.Addr) error {
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1); err != nil || !source.Is6() {
+		return err
+	}
+	return unix.Bind(fd, &unix.SockaddrInet6{Addr: source.As16()})
 }
 
 // remote is the address and port of a probe. A link-local address is taken for
