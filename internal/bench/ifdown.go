@@ -188,14 +188,23 @@ func (r *rig) rulesLeft() (int, error) {
 
 // checkCascade fails if new connections are still dealt to the last uplink.
 func (r *rig) checkCascade() error {
+	dealt, err := r.isDealt(r.Uplinks())
+	if err == nil && dealt {
+		err = fmt.Errorf("connections are still dealt to '%s'", r.UplinkDevice(r.Uplinks()))
+	}
+	return err
+}
+
+// isDealt says whether new connections of any family are dealt to an uplink.
+func (r *rig) isDealt(i int) (bool, error) {
 	for _, program := range []string{"iptables-" + r.backend, "ip6tables-" + r.backend} {
 		cascade, err := r.Router.Run(program, "-w", "-t", "mangle", "-S", "lb_policy_balanced")
 		if err != nil {
-			return err
+			return false, err
 		}
-		if device := r.UplinkDevice(r.Uplinks()); strings.Contains(cascade, "lb_member_"+device) {
-			return fmt.Errorf("%s still deals connections to '%s':\n%s", program, device, cascade)
+		if strings.Contains(cascade, "-g lb_member_"+r.UplinkDevice(i)+"\n") {
+			return true, nil
 		}
 	}
-	return nil
+	return false, nil
 }

@@ -33,6 +33,11 @@ var parts = []struct {
 	{"e", "size of the program, stripped", (*bench).size},
 	{"f", "share of each of five members over 1000 connections", (*bench).shares},
 	{"g", "ifdown of one of five uplinks, against the recipe's full re-run for the other four", (*bench).ifdown},
+	{"h", "silent blackout of one of five, 20 times: time to the verdict and to the new state in the kernel (6 minutes)", (*bench).blackout},
+	{"i", "transitions of lines that work badly: losing packets, full (8 minutes)", (*bench).falseVerdicts},
+	{"j", "lines that are up for a second and down for a second, in turn (5 minutes)", (*bench).flapping},
+	{"k", "the monitor: processor and memory (7 minutes)", (*bench).cost},
+	{"l", "connections of a line that falls silent, and of the others (2 minutes)", (*bench).failover},
 	{"r", "a new and a known connection behind rules that do not match (1 minute)", (*bench).rules},
 }
 

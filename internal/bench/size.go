@@ -24,12 +24,9 @@ var packageFlags = []string{"-gcflags=all=-l", "-gcflags=runtime/...=", "-gcflag
 func (b *bench) size() error {
 	t := newTable(b.out, "architecture", "program", "gzipped, about the size of an .ipk", "")
 	for _, arch := range []string{"amd64", "arm64", "mips", "mipsle"} {
-		file := filepath.Join(b.dir, "loadbalance-"+arch)
-		args := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", file}, packageFlags...)
-		build := exec.Command("go", append(args, "./cmd/loadbalance")...)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOMIPS=softfloat", packageGo)
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("build for %s: %w: %s", arch, err, out)
+		file, err := b.packaged(arch)
+		if err != nil {
+			return err
 		}
 		plain, packed, err := sizes(file)
 		if err != nil {
@@ -43,6 +40,19 @@ func (b *bench) size() error {
 		t.row(arch, megabytes(plain), megabytes(packed), verdict)
 	}
 	return t.Flush()
+}
+
+// packaged builds the program for an architecture as a package does, and returns
+// the file.
+func (b *bench) packaged(arch string) (string, error) {
+	file := filepath.Join(b.dir, "loadbalance-"+arch)
+	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", file}, packageFlags...)
+	build := exec.Command("go", append(args, "./cmd/loadbalance")...)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOMIPS=softfloat", packageGo)
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build for %s: %w: %s", arch, err, out)
+	}
+	return file, nil
 }
 
 // sizes returns the size of a file, and of the file gzipped.

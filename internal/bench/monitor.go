@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"loadbalance/internal/health"
+	"loadbalance/internal/monitor"
+	"loadbalance/internal/netlab"
+)
+
+// settings are options of health checking.
+type settings struct {
+	name    string
+	options []string
+	// detection is how long a silent blackout goes unnoticed at most: all but
+	// one of the intervals until the last miss was sent, its time limit, and
+	// the one interval that the blackout may have just missed.
+	detection time.Duration
+	// interval lies between two probes.
+	interval time.Duration
+}
+
+var (
+	defaultSettings = settings{name: "default", detection: 2800 * time.Millisecond, interval: 500 * time.Millisecond}
+	// fastestSettings have the shortest interval that can be configured. Less
+	// than three misses would be a matter of single lost packets, and a time
+	// limit of less than two intervals would be too short for DSL.
+	fastestSettings = settings{
+		name:      "fastest",
+		options:   []string{"option interval '50ms'", "option timeout '100ms'", "option down '3'", "option up '3'"},
+		detection: 250 * time.Millisecond,
+		interval:  50 * time.Millisecond,
+	}
+	fastSettings = settings{
+		name:    "fast",
+		options: []string{"option interval '100ms'", "option timeout '200ms'", "option down '3'", "option up '3'"},
+	}
+)
+
+// tracked are the options of a member that asks so many servers.
+func tracked(targets int, s settings) []string {
+	var options []string
+	for n := 1; n <= targets; n++ {
+		options = append(options, fmt.Sprintf("list track_ip '%v'", netlab.Server(n)))
+	}
+	return append(options, s.options...)
+}
+
+// member is a section of the configuration.
+func (r *rig) member(i int, options []string) string {
+	return fmt.Sprintf("config member '%s'\n\t%s\n", r.UplinkDevice(i), strings.Join(options, "\n\t"))
+}
+
+// track configures all uplinks with the same options and applies that.
+func (r *rig) track(options []string) error {
+	var config strings.Builder
+	for i := 1; i <= r.Uplinks(); i++ {
+		config.WriteString(r.member(i, options))
+	}
+	return r.reconfigure(config.String())
+}
+
+func (r *rig) reconfigure(config string) error {
+	if err := r.program.Configure(config); err != nil {
+		return err
+	}
+	_, err := r.program.Run("apply")
+	return err
+}
+
+// running is a monitor on a rig's router.
+type running struct {
+	rig *rig
+	cmd *exec.Cmd
+	log messages
+}
+
+// startMonitor starts the monitor and waits until all lines answer.
+func (r *rig) startMonitor() (*running, error) {
+	command := r.program.Command("monitor", "--events-dir", filepath.Join(r.dir, "events"))
+	m := &running{rig: r, cmd: exec.Command(command[0], command[1:]...)}
+	m.cmd.Stdout, m.cmd.Stderr = &m.log, &m.log
+	if err := r.Router.Start(m.cmd); err != nil {
+		return nil, err
+	}
+	err := m.await("all lines answer", func() bool {
+		snapshot, err := m.ask()
+		answering := 0
+		for _, line := range snapshot.Lines {
+			if line.Online && line.Hits > 0 {
+				answering++
+			}
+		}
+		return err == nil && answering == r.Uplinks()
+	})
+	if err != nil {
+		return nil, errors.Join(err, m.end())
+	}
+	return m, nil
+}
+
+// ask asks the monitor how it goes, without starting a process.
+func (m *running) ask() (health.Snapshot, error) { return monitor.Ask(filepath.Join(m.rig.dir, "run")) }
+
+// report is the health of an uplink's IPv4 line.
+func (m *running) report(i int) (health.Report, error) {
+	snapshot, err := m.ask()
+	if err != nil {
+		return health.Report{}, err
+	}
+	for _, line := range snapshot.Lines {
+		if line.Member == m.rig.UplinkDevice(i) {
+			return line, nil
+		}
+	}
+	return health.Report{}, fmt.Errorf("uplink %d is not probed", i)
+}
+
+// await polls a condition, seldom, so that it takes no time away from what is
+// measured.
+func (m *running) await(what string, holds func() bool) error {
+	const tooLong = time.Minute // twenty times as long as anything takes
+	for end := time.Now().Add(tooLong); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if holds() {
+			return nil
+		}
+	}
+	return fmt.Errorf("not after %s: %s; the monitor says:\n%s", tooLong, what, m.log.text())
+}
+
+// transitions is how often the monitor has announced that an uplink is offline
+// or online; 0 stands for all uplinks.
+func (m *running) transitions(i int) int {
+	count, name := 0, "member '"
+	if i > 0 {
+		name += m.rig.UplinkDevice(i) + "'"
+	}
+	for _, line := range strings.Split(m.log.text(), "\n") {
+		if strings.Contains(line, name) && (strings.Contains(line, "): offline") || strings.Contains(line, "): online")) {
+			count++
+		}
+	}
+	return count
+}
+
+// end ends the monitor as procd does.
+func (m *running) end() error {
+	if err := m.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	if err := m.cmd.Wait(); err != nil {
+		return fmt.Errorf("monitor: %w:\n%s", err, m.log.text())
+	}
+	return nil
+}
+
+// messages is what a process writes, readable meanwhile.
+type messages struct {
+	mu      sync.Mutex
+	written bytes.Buffer
+}
+
+func (m *messages) Write(b []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.written.Write(b)
+}
+
+func (m *messages) text() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.written.String()
+}
+
+// withEachBackend measures under both back ends at the same time: it waits more
+// than it works.
+func withEachBackend[T any](measure func(backend string) (T, error)) ([]T, error) {
+	results, errs := make([]T, len(backends)), make([]error, len(backends))
+	var wait sync.WaitGroup
+	for i, backend := range backends {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			var err error
+			if results[i], err = measure(backend); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", backend, err)
+			}
+		}()
+	}
+	wait.Wait()
+	return results, errors.Join(errs...)
+}
