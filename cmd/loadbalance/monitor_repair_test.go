@@ -101,9 +101,12 @@ func TestMonitorReloads(t *testing.T) {
 	if n := len(r.status().Members); n != 2 {
 		t.Errorf("%d members after SIGHUP", n)
 	}
-	r.configure(members(netlab.Separate, 2, "option wieght '2'"))
+	r.configure(members(netlab.Separate, 2, tracked...) + "config member 'wan3'\n\toption weight 'x'\n")
 	check(t, m.cmd.Process.Signal(syscall.SIGHUP))
-	eventually(t, "the monitor reports the mistake", func() bool { return m.log.count("wieght", "did you mean") > 0 })
+	eventually(t, "the monitor reports the mistake", func() bool { return m.log.count("the configuration that ran before goes on") > 0 })
+	if m.log.count("member 'wan3'", "weight") == 0 {
+		t.Errorf("the log does not name the mistake:\n%s", m.log)
+	}
 	if n := lines(); n != 2 {
 		t.Errorf("%d lines are probed after a faulty reload", n)
 	}

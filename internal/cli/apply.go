@@ -123,13 +123,18 @@ func (in *invocation) change(s *system, cfg *configuration, actual *apply.Actual
 	if err != nil {
 		return nil, err
 	}
-	offline, err := in.offline()
+	offline, err := in.offline(cfg)
 	if err != nil {
 		return nil, err
 	}
 	changes, err := s.Plan(cfg.Config, uplinks, offline, actual)
 	if err != nil {
 		return nil, err
+	}
+	if !cfg.Globals.Monitor {
+		if err := in.run().ForgetVerdicts(); err != nil {
+			return nil, fmt.Errorf("run directory: %w", err)
+		}
 	}
 	if err := in.run().SetStopped(false); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
@@ -167,12 +172,15 @@ func (in *invocation) logChanges(reason string, changes *apply.Changes) {
 }
 
 // logRefused writes the numbered input that iptables-restore refused: its
-// message names only a line.
+// message names only a line. The same is written once: a monitor tries it again
+// and again.
 func (in *invocation) logRefused(err error) {
 	var refused *iptables.InputError
-	if errors.As(err, &refused) {
-		in.log.Error("the rules from before go on; this is what was refused:\n" + refused.Numbered())
+	if !errors.As(err, &refused) || refused.Numbered() == in.refused {
+		return
 	}
+	in.refused = refused.Numbered()
+	in.log.Error("the rules from before go on; this is what was refused:\n" + in.refused)
 }
 
 // stop removes everything of ours and leaves the mark that keeps events from

@@ -78,7 +78,7 @@ func (in *invocation) checkAround(cfg *configuration, uplinks uplink.State) (int
 		return exitFailed, err
 	}
 	// The plan for the kernel as it is has the tables that are in use.
-	offline, err := in.offline()
+	offline, err := in.offline(cfg)
 	if err != nil {
 		return exitFailed, err
 	}

@@ -99,6 +99,8 @@ type invocation struct {
 	log *logger
 	// told are the changes with which clients were told last; nil for none.
 	told *apply.Changes
+	// refused is the input that iptables-restore refused last.
+	refused string
 }
 
 // command is what a command does; it returns the exit code.

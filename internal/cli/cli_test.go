@@ -19,9 +19,13 @@ func call(t *testing.T, text string, args ...string) (out, messages string, code
 			t.Fatal(err)
 		}
 	}
+	return runProgram(append(args, "--config-dir", dir, "--run-dir", filepath.Join(dir, "run"), "--rt-tables", filepath.Join(dir, "names"),
+		"--dnsmasq-dir", filepath.Join(dir, "dnsmasq"))...)
+}
+
+func runProgram(args ...string) (out, messages string, code int) {
 	var stdout, stderr bytes.Buffer
-	code = Run(append(args, "--config-dir", dir, "--run-dir", filepath.Join(dir, "run"), "--rt-tables", filepath.Join(dir, "names"),
-		"--dnsmasq-dir", filepath.Join(dir, "dnsmasq")), &stdout, &stderr)
+	code = Run(args, &stdout, &stderr)
 	return stdout.String(), stderr.String(), code
 }
 

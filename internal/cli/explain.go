@@ -111,7 +111,7 @@ func (in *invocation) readWorld(w *explainWorld, cfg *configuration) error {
 	if w.uplinks, err = in.world(w.system, cfg); err != nil {
 		return err
 	}
-	if w.offline, err = in.offline(); err != nil {
+	if w.offline, err = in.offline(cfg); err != nil {
 		return err
 	}
 	changes, err := w.system.Plan(cfg.Config, w.uplinks, w.offline, actual)

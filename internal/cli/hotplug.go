@@ -156,7 +156,8 @@ func ruleDevices() ([]string, error) {
 // run is what one apply of the current configuration found and did.
 type run struct {
 	// cfg and changes are nil where there was nothing to apply: the service is
-	// stopped or disabled.
+	// stopped or disabled. After an error changes are those that it was to make,
+	// nil if it did not get that far.
 	cfg     *configuration
 	changes *apply.Changes
 	legacy  bool // the back end that holds our chains
@@ -201,7 +202,7 @@ func (in *invocation) followed(reason string) *run {
 	changes, err := in.change(s, cfg, actual)
 	if err != nil {
 		in.logRefused(err)
-		return &run{code: exitFailed, err: err}
+		return &run{cfg: cfg, changes: changes, legacy: actual.Legacy(), code: exitFailed, err: err}
 	}
 	in.logChanges(reason, changes)
 	done := &run{cfg: cfg, changes: changes, legacy: actual.Legacy()}

@@ -42,7 +42,7 @@ func openLog(where string, errOut io.Writer) *logger {
 	if where != logSyslog {
 		return l
 	}
-	l.syslog = openSyslog()
+	l.syslog = openSyslog(syslogPath)
 	l.quiet = !isTerminal(errOut)
 	return l
 }

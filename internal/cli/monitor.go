@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"slices"
 
@@ -47,6 +48,9 @@ func monitorCommand(in *invocation) int {
 	}
 	defer lock.Close()
 	debug.SetGCPercent(monitorGarbage)
+	// Little happens at a time. With more, Go wakes a thread for each answer in
+	// the hope of more work: half of the processor time that a monitor takes.
+	runtime.GOMAXPROCS(1)
 	if err := in.monitor(); err != nil {
 		return in.fail(fmt.Errorf("monitor: %w", err))
 	}
@@ -72,6 +76,7 @@ func (in *invocation) monitor() error {
 	log := openLog(in.options.log, in.log.out)
 	log.forgetful = true
 	defer log.Close()
+	reload, quit := signals() // first, or a SIGHUP would end the process
 	watcher, err := watch.Open()
 	if err != nil {
 		return err
@@ -100,7 +105,6 @@ func (in *invocation) monitor() error {
 	defer door.Close()
 	runner := event.NewRunner(in.eventsDir, log.Log)
 	defer runner.Close()
-	reload, quit := signals()
 	m := &monitor.Monitor{
 		Applier: monitorApplier{in, log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.run(),
 		Connections: evidence{table}, Log: log.Log,
@@ -142,17 +146,24 @@ func (a monitorApplier) Follow(reason string) (monitor.Outcome, error) {
 }
 
 // Reload applies the configuration file. With errors in it, they are reported
-// and what ran before goes on.
+// and what ran before goes on. A service that was stopped stays so, also where a
+// reload that failed before is tried again.
 func (a monitorApplier) Reload() (monitor.Outcome, error) {
 	return a.underLock(func() *run {
-		cfg, err := a.readConfig()
-		if err != nil {
-			a.log.Error(err.Error())
-		} else {
-			a.apply(cfg)
+		if !a.run().Stopped() {
+			a.applyFile()
 		}
 		return a.followed("reload")
 	})
+}
+
+func (a monitorApplier) applyFile() {
+	cfg, err := a.readConfig()
+	if err != nil {
+		a.log.Error(err.Error())
+		return
+	}
+	a.apply(cfg)
 }
 
 func (a monitorApplier) underLock(work func() *run) (monitor.Outcome, error) {
@@ -175,17 +186,17 @@ func (a monitorApplier) underLock(work func() *run) (monitor.Outcome, error) {
 
 // outcome tells the monitor what an apply found and did.
 func (a monitorApplier) outcome(done *run) (monitor.Outcome, error) {
-	if done.err != nil {
+	if done.err != nil && done.changes == nil {
 		return monitor.Outcome{}, done.err
 	}
 	if done.cfg == nil || !done.cfg.Globals.Monitor {
-		return monitor.Outcome{Idle: true}, nil
+		return monitor.Outcome{Idle: true}, done.err
 	}
 	a.monitorLog.SetLevel(done.cfg.Globals.LogLevel)
 	return monitor.Outcome{
 		Config: done.cfg.Config, Uplinks: done.changes.Uplinks(), Members: done.changes.Plan.Members,
 		Scope: done.scope(), Changed: !done.changes.Empty(),
-	}, nil
+	}, done.err
 }
 
 // scope is what the watcher must know to look at the result of an apply.

@@ -62,7 +62,7 @@ func (in *invocation) planned(cfg *configuration) (*apply.Changes, error) {
 	if err != nil {
 		return nil, err
 	}
-	offline, err := in.offline()
+	offline, err := in.offline(cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -91,7 +91,7 @@ func (in *invocation) status(s *system) (status.Status, error) {
 	if err != nil {
 		return status.Status{}, err
 	}
-	offline, err := in.offline()
+	offline, err := in.offline(cfg)
 	if err != nil {
 		return status.Status{}, err
 	}

@@ -13,7 +13,10 @@ import (
 // log/syslog would do, but brings the whole network dialer, 330 KB of it. It
 // connects when there is something to write, and anew where the daemon was not
 // there before (at boot) or was restarted.
-type syslogSocket struct{ fd int }
+type syslogSocket struct {
+	path string // where the daemon listens
+	fd   int    // -1 while there is no connection
+}
 
 // syslogTimeout bounds the wait for a daemon that hangs: the monitor has lines
 // to look after.
@@ -27,7 +30,7 @@ const facilityDaemon = 3 << 3
 
 var severities = map[string]int{"error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
 
-func openSyslog() *syslogSocket { return &syslogSocket{fd: -1} }
+func openSyslog(path string) *syslogSocket { return &syslogSocket{path: path, fd: -1} }
 
 // Send sends one line. The daemon adds time and host.
 func (s *syslogSocket) Send(level, line string) error {
@@ -54,11 +57,11 @@ func (s *syslogSocket) connect() error {
 	limit := unix.NsecToTimeval(syslogTimeout.Nanoseconds())
 	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)
 	if err == nil {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: syslogPath})
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: s.path})
 	}
 	if err != nil {
 		unix.Close(fd)
-		return fmt.Errorf("connect %s: %w", syslogPath, err)
+		return fmt.Errorf("connect %s: %w", s.path, err)
 	}
 	s.fd = fd
 	return nil

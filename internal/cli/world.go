@@ -7,9 +7,13 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// offline are the verdicts of the monitor that runs, if one does. Without one,
-// nobody would notice that a line works again, so no line is offline.
-func (in *invocation) offline() (rundir.Offline, error) {
+// offline are the verdicts of the monitor that runs, if one does and is to go
+// on. Without one, nobody would notice that a line works again, so no line is
+// offline.
+func (in *invocation) offline(cfg *configuration) (rundir.Offline, error) {
+	if !cfg.Globals.Monitor {
+		return nil, nil
+	}
 	offline, err := in.run().Verdicts()
 	if err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)

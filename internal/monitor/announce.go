@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"loadbalance/internal/config"
 	"loadbalance/internal/event"
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
@@ -13,16 +14,16 @@ import (
 // announce logs what became of the members and runs the user's scripts. It
 // compares what two applies found, so whatever caused a transition is
 // announced the same way, and only once it is in the kernel.
-func (m *Monitor) announce(before, after Outcome) {
+func (m *Monitor) announce(before, after []plan.Member) {
 	old := map[string]plan.Member{}
-	for _, member := range before.Members {
+	for _, member := range before {
 		old[member.Name] = member
 	}
-	for _, member := range after.Members {
+	for _, member := range after {
 		m.compare(old[member.Name], member)
 		delete(old, member.Name)
 	}
-	for _, member := range before.Members {
+	for _, member := range before {
 		if was, gone := old[member.Name]; gone {
 			const reason = "is not configured any more"
 			left := plan.Member{Name: was.Name, IPv4: was.IPv4, IPv6: was.IPv6}
@@ -86,8 +87,11 @@ func (m *Monitor) post(action string, member plan.Member, in []family.Family) {
 	state := member.State(in[0])
 	e := event.Event{Action: action, Member: member.Name, Device: state.Device,
 		Family: names(in, " "), Reason: state.Reason}
-	if configured := m.member(member.Name); configured != nil {
-		e.Interface = configured.Interface
+	// One that is configured no more has the interface that it had.
+	for _, cfg := range []*config.Config{m.announced.Config, m.outcome.Config} {
+		if configured := cfg.Member(member.Name); configured != nil {
+			e.Interface = configured.Interface
+		}
 	}
 	m.Scripts.Post(e)
 }

@@ -9,6 +9,7 @@ import (
 
 // apply starts the wanted apply.
 func (m *Monitor) apply() {
+	m.save()
 	r := result{request: m.wanted}
 	m.wanted = request{}
 	m.applying = true
@@ -22,7 +23,10 @@ func (m *Monitor) apply() {
 			r.Outcome, r.err = m.Applier.Follow(strings.Join(r.reasons, ", "))
 		}
 		r.after = r.before
-		if r.err == nil && (r.Changed || r.Scope.Legacy != scope.Legacy) {
+		switch {
+		case r.err != nil && r.Config == nil:
+			r.after, r.looked = m.Watcher.Look(scope)
+		case r.err != nil || r.Changed || r.Scope.Legacy != scope.Legacy:
 			r.after, r.looked = m.Watcher.Look(r.Scope)
 		}
 		m.results <- r
@@ -33,28 +37,58 @@ func (m *Monitor) apply() {
 // each time: what worked before goes on working.
 func (m *Monitor) finish(r result, now time.Time) {
 	m.applying = false
-	if r.err != nil {
-		m.retry = min(max(2*m.retry, firstRetry), lastRetry)
-		m.Log("error", r.err.Error()+": trying again in "+m.retry.String())
-		r.request.at = now.Add(m.retry)
-		m.want(r.request)
-		return
+	if r.noticed {
+		m.follows.note(now)
 	}
-	m.retry = 0
 	m.blind(r.looked)
+	// Also after a failure: only what changes from now on is worth an attempt
+	// before the next one is due.
 	m.baseline = watch.Fingerprint{World: r.before.World, Own: r.after.Own}
 	m.fullAt = now.Add(fullEvery)
+	if r.err != nil {
+		m.fail(r, now)
+		return
+	}
+	if m.failure != "" && !r.Idle {
+		m.Log("notice", "what failed before works again")
+	}
+	m.retry, m.failure = 0, ""
 	if r.Changed {
 		m.fullAt = now.Add(verifyAfter)
 		m.repairs.note(now, r.repair)
 	}
-	before := m.outcome
 	m.outcome = r.Outcome
 	m.adopt(now)
-	if m.applied {
-		m.announce(before, r.Outcome)
+	// A start and a stop are no news of the lines.
+	if m.applied && !r.Idle {
+		m.announce(m.announced.Members, r.Members)
 	}
-	m.applied = !r.Idle
+	m.announced, m.applied = r.Outcome, !r.Idle
+	m.lookBy(now.Add(lookEvery))
+}
+
+// fail has a failed apply tried again. The log has the reason once: the same
+// one each minute would leave no room for anything else.
+func (m *Monitor) fail(r result, now time.Time) {
+	m.retry = min(max(2*m.retry, firstRetry), lastRetry)
+	level, text := "error", r.err.Error()
+	if text == m.failure {
+		level = "debug"
+	}
+	m.failure = text
+	m.Log(level, text+": trying again, at least once a minute")
+	r.request.at = now.Add(m.retry)
+	m.want(r.request)
+	if r.Config == nil {
+		return
+	}
+	// Some of it may be in the kernel, such as one family of both, and that
+	// part needs the verdicts. They are announced when all of it is there.
+	m.outcome = r.Outcome
+	m.adopt(now)
+	if !m.applied {
+		m.announced, m.applied = r.Outcome, true
+	}
 	m.lookBy(now.Add(lookEvery))
 }
 
@@ -75,8 +109,10 @@ func (m *Monitor) lookDue() time.Time {
 	if m.fullAt.Before(due) {
 		due = m.fullAt
 	}
-	if earliest := m.repairs.next(); due.Before(earliest) {
-		due = earliest
+	for _, earliest := range []time.Time{m.repairs.next(), m.follows.next()} {
+		if due.Before(earliest) {
+			due = earliest
+		}
 	}
 	return due
 }
@@ -99,10 +135,10 @@ func (m *Monitor) look(now time.Time) {
 		return // the full comparisons go on
 	}
 	if found.World != m.baseline.World {
-		m.want(request{at: now, reasons: []string{"network changed"}})
+		m.want(request{at: now, reasons: []string{"network changed"}, noticed: true})
 	}
 	if found.Own != m.baseline.Own {
-		m.want(request{at: now, reasons: []string{"repair"}, repair: true})
+		m.want(request{at: now, reasons: []string{"repair"}, repair: true, noticed: true})
 	}
 }
 
@@ -137,3 +173,26 @@ func (p *pace) note(now time.Time, repair bool) {
 
 // next is when the next repair may be made.
 func (p *pace) next() time.Time { return p.last.Add(p.pause) }
+
+// bursts lets applies come at once, but not without end.
+type bursts struct {
+	last  time.Time
+	count int // since the last calm
+}
+
+// note remembers an apply that a look at the kernel has caused.
+func (b *bursts) note(now time.Time) {
+	if now.Sub(b.last) > calmAfter {
+		b.count = 0
+	}
+	b.count++
+	b.last = now
+}
+
+// next is when the next one may be made.
+func (b *bursts) next() time.Time {
+	if b.count < burst {
+		return b.last
+	}
+	return b.last.Add(slowestFollow)
+}

@@ -83,8 +83,16 @@ func (d *Door) Close() {
 func (d *Door) serve() {
 	for {
 		caller, err := d.accept()
-		if err != nil {
-			return // closed
+		if errors.Is(err, os.ErrClosed) {
+			return
+		}
+		if err != nil { // such as too many open files
+			select {
+			case <-time.After(askTimeout):
+				continue
+			case <-d.done:
+				return
+			}
 		}
 		reply := make(chan health.Snapshot, 1)
 		select {
@@ -139,9 +147,11 @@ func Ask(dir string) (health.Snapshot, error) {
 	file := os.NewFile(uintptr(fd), socketName)
 	defer file.Close()
 	limit := unix.NsecToTimeval(askTimeout.Nanoseconds())
-	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
+	err = errors.Join(
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)) // also that of connect
 	if err == nil {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		err = connect(fd, path)
 	}
 	if err != nil {
 		return s, fmt.Errorf("monitor socket: %w", err)
@@ -154,4 +164,15 @@ func Ask(dir string) (health.Snapshot, error) {
 		return s, fmt.Errorf("the monitor does not answer: %w", err)
 	}
 	return s, nil
+}
+
+// connect connects. With a time limit set, a signal interrupts it, and Go's
+// runtime sends itself some.
+func connect(fd int, path string) error {
+	for {
+		err := unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }

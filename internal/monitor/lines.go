@@ -21,11 +21,14 @@ func (m *Monitor) adopt(now time.Time) {
 		if wanted[key] == nil {
 			m.lines.Remove(key)
 			m.Prober.Forget(key)
+			m.expectProof(key)
 		}
 	}
 	m.probes = wanted
 	for key := range m.offline {
-		if !m.hasTargets(key) {
+		// A line that is up and has nobody to ask can never prove anything.
+		up := m.path(key.Member, key.Family)
+		if !m.hasTargets(key) || up != nil && up.Up && wanted[key] == nil {
 			delete(m.offline, key)
 		}
 	}
@@ -35,14 +38,28 @@ func (m *Monitor) adopt(now time.Time) {
 			targets = append(targets, p.Address.String())
 		}
 		track := m.member(key.Member).Track
-		if _, known := m.lines.Online(key); !known && track.InitialState == "offline" && m.offline[key] == "" {
-			m.offline[key] = "has not answered yet (initial_state 'offline')"
+		if _, known := m.lines.Online(key); !known && !m.recalled {
+			m.expectProof(key)
 		}
 		_, offline := m.offline[key]
 		m.lines.Set(key, health.RulesOf(track, targets), !offline, now)
 	}
+	m.recalled = m.recalled && m.outcome.Idle
 	if m.save() {
 		m.want(request{at: now, reasons: []string{"verdicts of members that are new or gone"}})
+	}
+}
+
+// unproven is the reason of a line that is offline from the start.
+const unproven = "has not answered yet (initial_state 'offline')"
+
+// expectProof has a line of a member with initial_state 'offline' be offline
+// until it answers: when it is new, and when its link goes, so that it is not
+// used for a moment when that is back.
+func (m *Monitor) expectProof(key health.Key) {
+	member := m.member(key.Member)
+	if member != nil && member.Track.InitialState == "offline" && m.offline[key] == "" {
+		m.offline[key] = unproven
 	}
 }
 
@@ -60,7 +77,7 @@ func (m *Monitor) wantedLines() map[health.Key][]probe.Probe {
 				continue
 			}
 			key := health.Key{Member: member.Name, Family: f}
-			if probes := probesOf(key, track, member, path); len(probes) > 0 {
+			if probes := probesOf(key, track, member, path, m.outcome.Uplinks.Main(f)); len(probes) > 0 {
 				wanted[key] = probes
 			}
 		}
@@ -69,19 +86,37 @@ func (m *Monitor) wantedLines() map[health.Key][]probe.Probe {
 }
 
 // probesOf are the probes of one round, one for each target.
-func probesOf(key health.Key, track config.Track, member plan.Member, path *uplink.Path) []probe.Probe {
+func probesOf(key health.Key, track config.Track, member plan.Member, path *uplink.Path, main *uplink.Main) []probe.Probe {
 	var probes []probe.Probe
 	for i, address := range targets(track, key.Family, path) {
 		p := probe.Probe{
 			Key: key, Target: i, Method: track.Method, Device: path.Device, Mark: member.Mark,
-			Address: address, Port: track.Port, URL: track.URL, Status: track.Status, Timeout: track.Timeout,
-		}
-		if len(path.Addresses) > 0 {
-			p.Source = path.Addresses[0]
+			Address: address, Source: source(address, path, main),
+			Port: track.Port, URL: track.URL, Status: track.Status, Timeout: track.Timeout,
 		}
 		probes = append(probes, p)
 	}
 	return probes
+}
+
+// source is the address that a target is asked from. With IPv6 the kernel knows
+// better which of the device's own, but where that has only a delegated prefix,
+// the kernel takes any address of the router, and the provider drops what comes
+// from another one's prefix.
+func source(target netip.Addr, path *uplink.Path, main *uplink.Main) netip.Addr {
+	switch {
+	case len(path.Addresses) > 0 && target.Is4():
+		return path.Addresses[0]
+	case len(path.Addresses) > 0 || target.IsLinkLocalUnicast():
+		return netip.Addr{}
+	}
+	for _, own := range main.Addresses {
+		a := own.Prefix.Addr()
+		if slices.ContainsFunc(path.Prefixes, func(p netip.Prefix) bool { return p.Contains(a) }) {
+			return a
+		}
+	}
+	return netip.Addr{}
 }
 
 // targets are the addresses that a line's probes ask.

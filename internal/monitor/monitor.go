@@ -45,6 +45,12 @@ const (
 	// still lies within the 5 s, and is forgotten after a calm of calmAfter.
 	slowestRepair = 2 * time.Second
 	calmAfter     = 10 * time.Second
+	// A network that does not come to rest, such as one whose routing daemon
+	// changes routes all the time, is followed at once burst times, which is
+	// more than twice what an interface causes that goes and comes back, and
+	// from then on every slowestFollow, until there is a calm of calmAfter.
+	burst         = 10
+	slowestFollow = 2 * time.Second
 	// An apply that failed is tried again after firstRetry, then twice as
 	// late each time, up to lastRetry.
 	firstRetry = time.Second
@@ -67,7 +73,8 @@ type Outcome struct {
 
 // applier runs the four steps from the configuration to the kernel.
 type applier interface {
-	// Follow applies the accepted configuration.
+	// Follow applies the accepted configuration. With an error the outcome is
+	// what was to be, without a Config if the apply did not get that far.
 	Follow(reason string) (Outcome, error)
 	// Reload reads the configuration file first. If it has errors, it is
 	// reported and the accepted one is followed.
@@ -122,18 +129,26 @@ type Monitor struct {
 	// by which other processes know of this one.
 	Gone <-chan struct{}
 
-	started  time.Time
-	lines    *health.Lines
-	probes   map[health.Key][]probe.Probe
-	offline  map[health.Key]string // verdicts, also of lines that are down now
-	saved    rundir.Offline
+	started time.Time
+	lines   *health.Lines
+	probes  map[health.Key][]probe.Probe
+	offline map[health.Key]string // verdicts, also of lines that are down now
+	saved   rundir.Offline
+	unsaved bool // they could not be written
+	// recalled says that a monitor ran before. What it did not leave as offline
+	// has proved that it works, whatever initial_state says.
+	recalled bool
 	silent   bool
 	suspects suspects
 	evidence chan evidence
 
-	outcome  Outcome
-	applied  bool // outcome is that of a successful apply
-	baseline watch.Fingerprint
+	outcome Outcome
+	// applied says that outcome is that of an apply that was made, or at least
+	// tried.
+	applied bool
+	// announced is the outcome that was announced last.
+	announced Outcome
+	baseline  watch.Fingerprint
 	// blindness is why the last look at the kernel failed; empty if it did not.
 	blindness string
 	wanted    request
@@ -142,7 +157,9 @@ type Monitor struct {
 	lookAt    time.Time
 	fullAt    time.Time
 	repairs   pace
+	follows   bursts
 	retry     time.Duration
+	failure   string // why the last apply failed; empty if it did not
 }
 
 // request is an apply that is to be made.
@@ -151,6 +168,7 @@ type request struct {
 	reasons []string
 	reload  bool
 	repair  bool // only because the kernel does not look as it should
+	noticed bool // only because of a look at the kernel
 }
 
 // result is what an apply returned, with what the kernel looked like before
@@ -192,6 +210,7 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 		case <-m.Reload:
 			m.want(request{at: time.Now(), reload: true})
 		case <-m.Accepted:
+			m.unsaved = true // a stop before, or a time without monitor, has removed them
 			m.want(request{at: time.Now(), reasons: []string{"new configuration"}})
 		case e := <-m.evidence:
 			m.hurry(e, time.Now())
@@ -276,4 +295,5 @@ func (m *Monitor) want(r request) {
 	}
 	m.wanted.reload = m.wanted.reload || r.reload
 	m.wanted.repair = m.wanted.repair && r.repair
+	m.wanted.noticed = m.wanted.noticed && r.noticed
 }

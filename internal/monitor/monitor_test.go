@@ -101,6 +101,19 @@ func TestVerdictOutlivesTheLink(t *testing.T) {
 	}
 }
 
+// A script finds what it needs to know of a member that is configured no more.
+func TestMemberThatIsRemoved(t *testing.T) {
+	g := newMonitorRig(t, three+"config member 'wan4'\n\toption interface 'lte'\n")
+	g.start()
+	g.config = three
+	g.want(request{at: g.now, reasons: []string{"new configuration"}})
+	g.pass(time.Second)
+	g.expect("events", &g.events, "inactive wan4 ipv4", "offline wan4 ipv4")
+	if g.event.Interface != "lte" || g.event.Device != "wan4" || g.event.Reason != "is not configured any more" {
+		t.Errorf("the last event: %+v", g.event)
+	}
+}
+
 func TestInitialStateOffline(t *testing.T) {
 	g := newMonitorRig(t, three+"config member 'wan4'\n\tlist track_ip 192.0.2.1\n\toption initial_state offline\n")
 	g.silent["wan4"] = true
@@ -112,6 +125,39 @@ func TestInitialStateOffline(t *testing.T) {
 	g.pass(12 * time.Second) // the rounds missed before must be a tenth at most
 	if g.applied[family.IPv4]["wan4"] != "" {
 		t.Error("wan4 answers and is not used")
+	}
+}
+
+// A line that must prove itself is not used either at the moment in which its
+// link is back.
+func TestInitialStateOfflineAfterLinkLoss(t *testing.T) {
+	g := newMonitorRig(t, three+"config member 'wan4'\n\tlist track_ip 192.0.2.1\n\toption initial_state offline\n")
+	g.start()
+	g.pass(5 * time.Second)
+	g.events = nil
+	for _, down := range []bool{true, false} {
+		g.down["wan4"] = down
+		g.kernel.World++
+		g.pass(2 * time.Second)
+	}
+	g.expect("events", &g.events, "inactive wan4 ipv4", "offline wan4 ipv4")
+	g.pass(5 * time.Second)
+	g.expect("events", &g.events, "online wan4 ipv4", "active wan4 ipv4")
+}
+
+// Without a gateway there is nobody to ask in IPv6: it goes by IPv4.
+func TestFamilyWithNobodyToAsk(t *testing.T) {
+	g := newMonitorRig(t, "config member 'ppp6'\n\tlist track_ip gateway\nconfig member 'wan'\n\tlist track_ip gateway\n")
+	g.noGateway6 = true
+	g.start()
+	g.silent["ppp6"] = true
+	g.pass(4 * time.Second)
+	g.expect("events", &g.events, "inactive ppp6 ipv4 ipv6", "offline ppp6 ipv4 ipv6")
+	g.silent["ppp6"] = false
+	g.pass(5 * time.Second)
+	g.expect("events", &g.events, "online ppp6 ipv4 ipv6", "active ppp6 ipv4 ipv6")
+	if len(g.store) != 0 {
+		t.Errorf("verdicts: %v", g.store)
 	}
 }
 
@@ -210,6 +256,43 @@ func TestRepairsAreSpacedOut(t *testing.T) {
 	g.pass(5 * time.Second)
 	if g.kernel.Own%2 == 1 {
 		t.Error("not repaired in the end")
+	}
+}
+
+// A network that does not come to rest must not keep the processor busy either,
+// but the first changes are followed at once.
+func TestRestlessNetwork(t *testing.T) {
+	g := newMonitorRig(t, three)
+	g.start()
+	g.pass(5 * time.Second)
+	g.applies = nil
+	change := func() {
+		g.kernel.World++
+		g.lookBy(g.now.Add(debounce)) // as a message does
+		g.pass(100 * time.Millisecond)
+	}
+	for i := range burst {
+		if change(); len(g.applies) != i+1 {
+			t.Fatalf("%d applies after %d changes", len(g.applies), i+1)
+		}
+	}
+	for range 600 {
+		change()
+	}
+	if n := len(g.applies); n > burst+31 {
+		t.Errorf("%d applies in a minute", n)
+	}
+	g.silent["wan2"] = true
+	for range 40 {
+		change()
+	}
+	if g.applied[family.IPv4]["wan2"] == "" {
+		t.Error("a verdict waits")
+	}
+	g.pass(calmAfter + time.Second)
+	g.applies = nil
+	if change(); len(g.applies) != 1 {
+		t.Error("it is not followed at once after a calm")
 	}
 }
 

@@ -37,11 +37,17 @@ type rig struct {
 	failing bool           // applies fail
 	undo    bool           // somebody undoes each apply at once
 	stopped bool
-	busy    map[string]Evidence // connections by member
+	// noGateway6: the links are point-to-point in IPv6.
+	noGateway6 bool
+	refused    bool                // applies get only half-way
+	full       bool                // there is no room for verdicts
+	damaged    error               // why the verdicts of the last monitor cannot be read
+	busy       map[string]Evidence // connections by member
 
 	// What the monitor did.
 	applies  []string
 	events   []string
+	event    event.Event // the last one
 	logged   []string
 	sent     map[health.Key]int
 	store    rundir.Offline
@@ -97,6 +103,9 @@ func (g *rig) Reload() (Outcome, error)              { return g.apply("reload") 
 
 func (g *rig) apply(what string) (Outcome, error) {
 	g.applies = append(g.applies, what)
+	if g.damaged != nil {
+		return Outcome{}, g.damaged
+	}
 	if g.failing {
 		return Outcome{}, errors.New("mangle restore (ipv4): refused")
 	}
@@ -125,7 +134,10 @@ func (g *rig) apply(what string) (Outcome, error) {
 	if changed && !g.undo {
 		g.kernel.Own += 2 - g.kernel.Own%2 // even: as planned
 	}
-	return Outcome{Config: cfg, Uplinks: uplinks, Members: p.Members, Changed: changed}, nil
+	if g.refused {
+		err = errors.New("mangle restore (ipv6): refused")
+	}
+	return Outcome{Config: cfg, Uplinks: uplinks, Members: p.Members, Changed: changed}, err
 }
 
 // damage has somebody change what is ours.
@@ -143,6 +155,9 @@ func (g *rig) uplinks(cfg *config.Config) uplink.State {
 		}}
 		if strings.HasSuffix(m.Name, "6") {
 			member.IPv6 = &uplink.Path{Device: m.Name, Up: !g.down[m.Name], Gateway: netip.MustParseAddr("fe80::1")}
+			if g.noGateway6 {
+				member.IPv6.Gateway = netip.Addr{}
+			}
 		}
 		state.Members = append(state.Members, member)
 	}
@@ -164,15 +179,19 @@ func (g *rig) Events() <-chan struct{} { return g.messages }
 func (g *rig) Look(watch.Scope) (watch.Fingerprint, error) { return g.kernel, nil }
 
 func (g *rig) Post(e event.Event) {
+	g.event = e
 	g.events = append(g.events, strings.TrimSpace(e.Action+" "+e.Member+" "+e.Family))
 }
 
 func (g *rig) SaveVerdicts(o rundir.Offline) error {
-	g.store = maps.Clone(o)
+	if g.full {
+		return errors.New("no space left on device")
+	}
+	g.store, g.damaged = maps.Clone(o), nil
 	return nil
 }
 
-func (g *rig) LastVerdicts() (rundir.Offline, error) { return g.store, nil }
+func (g *rig) LastVerdicts() (rundir.Offline, error) { return g.store, g.damaged }
 
 func (g *rig) Unanswered(_ *config.Config, members []plan.Member) (map[health.Key]Evidence, error) {
 	found := map[health.Key]Evidence{}

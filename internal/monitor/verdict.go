@@ -56,13 +56,16 @@ func (m *Monitor) judge(now time.Time) {
 }
 
 // recall begins with the verdicts of the last monitor, so that a new one
-// neither brings back a dead line nor takes out a good one.
+// neither brings back a dead line nor takes out a good one. What cannot be read
+// is replaced: every apply would fail with it.
 func (m *Monitor) recall() {
 	m.offline = map[health.Key]string{}
 	last, err := m.Store.LastVerdicts()
 	if err != nil {
 		m.Log("warning", fmt.Sprintf("run directory: %v: starting without it", err))
 	}
+	m.recalled = last != nil
+	m.unsaved = !m.recalled
 	for f, members := range last {
 		for name, reason := range members {
 			m.offline[health.Key{Member: name, Family: f}] = reason
@@ -72,22 +75,25 @@ func (m *Monitor) recall() {
 }
 
 // save keeps the verdicts where every apply finds them. It says whether they
-// were others than before.
+// were others than before. What could not be saved is tried again before the
+// next apply.
 func (m *Monitor) save() bool {
 	verdicts := m.verdicts()
-	if maps.EqualFunc(verdicts, m.saved, maps.Equal[map[string]string, map[string]string]) {
+	changed := !maps.EqualFunc(verdicts, m.saved, maps.Equal[map[string]string, map[string]string])
+	if !changed && !m.unsaved {
 		return false
 	}
+	m.saved, m.unsaved = verdicts, false
 	if err := m.Store.SaveVerdicts(verdicts); err != nil {
-		m.Log("error", fmt.Sprintf("run directory: %v", err))
+		m.unsaved = true
+		m.Log("error", fmt.Sprintf("run directory: %v: verdicts wait for the next apply", err))
 	}
-	m.saved = verdicts
-	return true
+	return changed
 }
 
-// verdicts are the verdicts as the planner wants them. A family without
-// targets of its own goes by the member's other family: both leave by the same
-// line.
+// verdicts are the verdicts as the planner wants them. A family that has nobody
+// to ask goes by the member's other family: both leave by the same line. That
+// the other one has lost its link says nothing.
 func (m *Monitor) verdicts() rundir.Offline {
 	verdicts := rundir.Offline{}
 	set := func(f family.Family, member, reason string) {
@@ -100,7 +106,7 @@ func (m *Monitor) verdicts() rundir.Offline {
 		set(key.Family, key.Member, reason)
 		other := key
 		other.Family = otherFamily(key.Family)
-		if !m.hasTargets(other) {
+		if len(m.probes[other]) == 0 && (reason != unproven || len(m.probes[key]) > 0) {
 			set(other.Family, other.Member, reason)
 		}
 	}

@@ -66,15 +66,17 @@ func (n *Notifier) read() {
 }
 
 // readEvents says whether events in the kernel's format name one of the files
-// that matter, and whether the directory is gone: its watch ends then.
+// that matter, and whether the directory is gone: its watch ends then. Without
+// the monitor's file it is as good as gone, since nobody finds the monitor any
+// more; so far comes who removes everything while a run creates new files.
 func readEvents(events []byte) (concerned, gone bool) {
 	for len(events) >= unix.SizeofInotifyEvent {
 		// struct inotify_event: descriptor, mask, cookie and the name's length.
 		mask, length := binary.NativeEndian.Uint32(events[4:]), binary.NativeEndian.Uint32(events[12:])
-		end := min(unix.SizeofInotifyEvent+int(length), len(events))
+		end := min(unix.SizeofInotifyEvent+uint64(length), uint64(len(events)))
 		name := string(bytes.TrimRight(events[unix.SizeofInotifyEvent:end], "\x00"))
 		concerned = concerned || name == configFile || name == stoppedFile || mask&unix.IN_Q_OVERFLOW != 0
-		gone = gone || mask&unix.IN_IGNORED != 0
+		gone = gone || mask&unix.IN_IGNORED != 0 || mask&unix.IN_DELETE != 0 && name == monitorFile
 		events = events[end:]
 	}
 	return concerned, gone

@@ -138,12 +138,13 @@ func (d Dir) Stopped() bool {
 }
 
 // SetStopped leaves or removes the mark that the service is stopped. With the
-// mark goes the accepted configuration: a stopped service has none.
+// mark goes the accepted configuration: a stopped service has none. Its verdicts
+// go too, since nobody keeps them true.
 func (d Dir) SetStopped(stopped bool) error {
 	if !stopped {
 		return d.remove(stoppedFile)
 	}
-	return errors.Join(d.write(stoppedFile, nil), d.remove(configFile))
+	return errors.Join(d.write(stoppedFile, nil), d.remove(configFile), d.ForgetVerdicts())
 }
 
 func (d Dir) remove(name string) error {

@@ -25,6 +25,11 @@ const (
 	verdictsFile = "verdicts.json"
 )
 
+// monitorLock is the lock on the whole file. It is one of fcntl(2) that belongs
+// to the open file, because that can be asked for without being taken, as
+// flock(2) cannot: to ask must not keep a monitor from starting.
+var monitorLock = unix.Flock_t{Type: unix.F_WRLCK}
+
 // ErrMonitorRuns says that there is a monitor already.
 var ErrMonitorRuns = errors.New("a monitor runs already")
 
@@ -38,12 +43,17 @@ func (d Dir) BecomeMonitor() (*os.File, error) {
 	if err := d.Create(); err != nil {
 		return nil, err
 	}
-	file, err := d.lock(monitorFile, unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, ErrMonitorRuns
-	}
+	file, err := os.OpenFile(d.path(monitorFile), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o644)
 	if err != nil {
 		return nil, err
+	}
+	whole := monitorLock
+	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &whole); err != nil {
+		file.Close()
+		if errors.Is(err, unix.EAGAIN) {
+			return nil, ErrMonitorRuns
+		}
+		return nil, fmt.Errorf("lock %s: %w", d.path(monitorFile), err)
 	}
 	text := []byte(strconv.Itoa(os.Getpid()) + "\n")
 	if err := errors.Join(file.Truncate(0), writeAt(file, text)); err != nil {
@@ -68,14 +78,11 @@ func (d Dir) MonitorRuns() (bool, error) {
 		return false, err
 	}
 	defer file.Close()
-	err = unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return true, nil
-	}
-	if err != nil {
+	whole := monitorLock
+	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, &whole); err != nil {
 		return false, fmt.Errorf("lock %s: %w", d.path(monitorFile), err)
 	}
-	return false, nil
+	return whole.Type != unix.F_UNLCK, nil
 }
 
 // SaveVerdicts keeps the verdicts for whoever applies next.
@@ -87,8 +94,12 @@ func (d Dir) SaveVerdicts(offline Offline) error {
 	return d.write(verdictsFile, append(text, '\n'))
 }
 
-// LastVerdicts returns what was saved last; nothing if nothing was, or if it
-// cannot be read as verdicts: the next monitor finds out anew.
+// ForgetVerdicts has the next monitor begin without verdicts: those of one that
+// ended long ago would take out lines that work again.
+func (d Dir) ForgetVerdicts() error { return d.remove(verdictsFile) }
+
+// LastVerdicts returns what was saved last; nothing if nothing was. The error
+// says that it cannot be read as verdicts.
 func (d Dir) LastVerdicts() (Offline, error) {
 	text, err := os.ReadFile(d.path(verdictsFile))
 	if errors.Is(err, fs.ErrNotExist) {

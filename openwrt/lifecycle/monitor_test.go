@@ -123,18 +123,20 @@ func TestMonitorAtBoot(t *testing.T) {
 	}
 }
 
-// TestMonitorWithoutMember: the package as it is installed changes nothing, also
-// with its monitor.
+// TestMonitorWithoutMember: the package as it is installed changes nothing, and
+// has no monitor to no purpose. The first member brings it.
 func TestMonitorWithoutMember(t *testing.T) {
 	d := newDevice(t, netlab.Options{Uplinks: 1, Backend: "nft"})
 	before := d.dump()
 	d.install()
-	monitor := d.monitor()
 	d.quiet("/etc/init.d/loadbalance reload")
 	d.event("ifup", 1)
 	d.settle()
-	d.expectSameMonitor("after a reload", monitor)
+	d.expectNoMonitor("without a member")
 	d.expectDump("after the installation", before)
+	d.write(conffile, configuration(1, ""))
+	d.quiet("/etc/init.d/loadbalance reload")
+	d.monitor()
 }
 
 // TestStopNextToMonitor: nothing that the monitor has under way brings rules back,

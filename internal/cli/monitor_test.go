@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"loadbalance/internal/rundir"
+)
+
+// folders are the configuration, if not empty, the run directory's accepted
+// configuration, likewise, and the arguments that name both.
+func folders(t *testing.T, config, accepted string) (run rundir.Dir, args []string) {
+	t.Helper()
+	dir := t.TempDir()
+	run = rundir.Dir(filepath.Join(dir, "run"))
+	if config != "" {
+		if err := os.WriteFile(filepath.Join(dir, configName), []byte(config), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if accepted != "" {
+		if err := run.Create(); err != nil {
+			t.Fatal(err)
+		}
+		if err := run.Accept([]byte(accepted)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return run, []string{"--config-dir", dir, "--run-dir", string(run)}
+}
+
+const (
+	someMember = "config member 'wan1'\n"
+	noMonitor  = "config globals 'globals'\n\toption monitor '0'\n"
+	disabled   = "config globals 'globals'\n\toption enabled '0'\n"
+	faulty     = "config globals 'globals'\n\toption mark_mask 'x'\n"
+)
+
+func TestMonitorWanted(t *testing.T) {
+	tests := []struct {
+		name, config, accepted string
+		code                   int
+	}{
+		{"a member", someMember, "", 0},
+		{"no member", "config globals 'globals'\n", "", 1},
+		{"a member that is disabled", someMember + "\toption enabled '0'\n", "", 1},
+		{"no monitor", noMonitor + someMember, "", 1},
+		{"disabled", disabled + someMember, "", 1},
+		{"no file", "", "", 1},
+		{"a syntax error", "config member 'wan1\n", "", 1},
+		{"faulty globals", faulty + someMember, "", 1},
+		{"a faulty member next to a good one", someMember + "config member 'wan2'\n\toption weight 'x'\n", "", 0},
+		{"a mistake after a good configuration", "config member 'wan1\n", someMember, 0},
+		{"no file after a good configuration", "", someMember, 0},
+		{"the accepted one counts", someMember, noMonitor + someMember, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			run, args := folders(t, tt.config, tt.accepted)
+			existed := run.Exists()
+			out, messages, code := runProgram(append(args, "monitor", "--wanted")...)
+			if code != tt.code || out != "" || messages != "" {
+				t.Errorf("exit code %d, want %d; output %q, messages %q", code, tt.code, out, messages)
+			}
+			if run.Exists() != existed {
+				t.Error("the question has left something in the run directory")
+			}
+		})
+	}
+}
+
+func TestSecondMonitor(t *testing.T) {
+	run, args := folders(t, someMember, "")
+	first, err := run.BecomeMonitor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	out, messages, code := runProgram(append(args, "monitor")...)
+	if code != 1 || out != "" || messages != "monitor: a monitor runs already\n" {
+		t.Errorf("exit code %d, output %q, messages %q", code, out, messages)
+	}
+}

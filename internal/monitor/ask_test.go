@@ -1,0 +1,185 @@
+package monitor
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/health"
+)
+
+// open opens a door that the end of the test closes.
+func open(t *testing.T, dir string) *Door {
+	t.Helper()
+	d, err := OpenDoor(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d
+}
+
+// answerAll answers all who ask until the end of the test.
+func answerAll(t *testing.T, d *Door, s health.Snapshot) {
+	end := make(chan struct{})
+	var answering sync.WaitGroup
+	answering.Add(1)
+	go func() {
+		defer answering.Done()
+		for {
+			select {
+			case reply := <-d.Asked():
+				reply <- s
+			case <-end:
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(end)
+		answering.Wait()
+	})
+}
+
+// large is a snapshot that does not fit into the socket at once.
+func large() health.Snapshot {
+	s := health.Snapshot{PID: 7, Silent: true}
+	for range 60 {
+		s.Lines = append(s.Lines, health.Report{Key: health.Key{Member: "wan1"}, Reason: strings.Repeat("long ", 2000)})
+	}
+	return s
+}
+
+func TestAsk(t *testing.T) {
+	tests := []struct{ name, dir string }{
+		{"a usual folder", "run"},
+		{"a path longer than a socket's may be", strings.Repeat("a-long-name/", 20) + "run"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), tt.dir)
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			want := large()
+			answerAll(t, open(t, dir), want)
+			for range 3 {
+				got, err := Ask(dir)
+				if err != nil || got.PID != want.PID || !got.Silent || len(got.Lines) != len(want.Lines) {
+					t.Errorf("got %d lines of process %d, %v", len(got.Lines), got.PID, err)
+				}
+			}
+		})
+	}
+}
+
+func TestManyAsk(t *testing.T) {
+	dir := t.TempDir()
+	answerAll(t, open(t, dir), health.Snapshot{PID: 7})
+	var asking sync.WaitGroup
+	for range 3 * backlog {
+		asking.Add(1)
+		go func() {
+			defer asking.Done()
+			if s, err := Ask(dir); err != nil || s.PID != 7 {
+				t.Errorf("process %d, %v", s.PID, err)
+			}
+		}()
+	}
+	asking.Wait()
+}
+
+// TestSocketLeftOver: the socket of a monitor that was killed is replaced.
+func TestSocketLeftOver(t *testing.T) {
+	dir := t.TempDir()
+	killed, err := OpenDoor(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed.Close()
+	if _, err := os.Lstat(filepath.Join(dir, socketName)); err != nil {
+		t.Fatalf("the socket is gone: %v", err)
+	}
+	if _, err := Ask(dir); err == nil {
+		t.Error("an answer from nobody")
+	}
+	answerAll(t, open(t, dir), health.Snapshot{PID: 8})
+	if s, err := Ask(dir); err != nil || s.PID != 8 {
+		t.Errorf("process %d, %v", s.PID, err)
+	}
+}
+
+func TestNobodyToAsk(t *testing.T) {
+	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "missing")} {
+		if _, err := Ask(dir); err == nil {
+			t.Errorf("%s: an answer from nobody", dir)
+		}
+	}
+	if d, err := OpenDoor(filepath.Join(t.TempDir(), "missing")); err == nil {
+		d.Close()
+		t.Error("a door without a house")
+	}
+}
+
+// TestMonitorHangs: however many have asked it before, whoever asks is told
+// after a while, also when no more may wait.
+func TestMonitorHangs(t *testing.T) {
+	dir := t.TempDir()
+	d := open(t, dir)
+	var asking sync.WaitGroup
+	for range 2 * backlog {
+		asking.Add(1)
+		go func() {
+			defer asking.Done()
+			if _, err := Ask(dir); err == nil {
+				t.Error("an answer from nobody")
+			}
+		}()
+	}
+	done := make(chan struct{})
+	go func() {
+		asking.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * askTimeout):
+		t.Fatal("some wait for ever")
+	}
+	answerAll(t, d, health.Snapshot{PID: 9})
+	if s, err := Ask(dir); err != nil || s.PID != 9 {
+		t.Errorf("when it goes on: process %d, %v", s.PID, err)
+	}
+}
+
+// TestCallerDoesNotRead: the next one is answered all the same.
+func TestCallerDoesNotRead(t *testing.T) {
+	dir := t.TempDir()
+	answerAll(t, open(t, dir), large())
+	path, closeDir, err := socketPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeDir()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := connect(fd, path); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(time.Minute); ; {
+		if s, err := Ask(dir); err == nil && s.PID == 7 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the next one gets no answer")
+		}
+	}
+}
