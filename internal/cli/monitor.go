@@ -215,17 +215,16 @@ func (r *run) scope() watch.Scope {
 // evidence counts the members' connections.
 type evidence struct{ table *conntrack.Netlink }
 
-// Unanswered counts connections by member, and those without an answer.
-func (e evidence) Unanswered(cfg *config.Config, members []plan.Member) (map[health.Key]monitor.Evidence, error) {
-	found := map[health.Key]monitor.Evidence{}
+// Unanswered counts the connections without an answer of each line.
+func (e evidence) Unanswered(cfg *config.Config, members []plan.Member) (map[health.Key]int, error) {
+	found := map[health.Key]int{}
 	for _, f := range family.All {
 		counts, err := e.table.CountByMark(f, cfg.Globals.MarkMask)
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range members {
-			count := counts[m.Mark]
-			found[health.Key{Member: m.Name, Family: f}] = monitor.Evidence{Total: count.Total, Unanswered: count.Unanswered}
+			found[health.Key{Member: m.Name, Family: f}] = counts[m.Mark].Unanswered
 		}
 	}
 	return found, nil

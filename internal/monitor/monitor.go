@@ -103,9 +103,8 @@ type store interface {
 
 // connections counts the live connections of members.
 type connections interface {
-	// Unanswered returns, by member, how many connections there are and how
-	// many of them have seen no answer.
-	Unanswered(*config.Config, []plan.Member) (map[health.Key]Evidence, error)
+	// Unanswered returns how many connections of each line have seen no answer.
+	Unanswered(*config.Config, []plan.Member) (map[health.Key]int, error)
 }
 
 // Monitor has everything that a monitor works with.
@@ -190,7 +189,7 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 	defer timer.Stop()
 	for {
 		now := time.Now()
-		m.hear(now)
+		m.hear()
 		m.work(now)
 		timer.Reset(max(0, time.Until(m.next())))
 		select {
@@ -234,7 +233,7 @@ func (m *Monitor) begin(now time.Time) {
 
 // hear takes in all answers that are there already, so that none of them is
 // counted as missing.
-func (m *Monitor) hear(now time.Time) {
+func (m *Monitor) hear() {
 	for {
 		select {
 		case a := <-m.Answers:

@@ -25,15 +25,6 @@ const (
 	unansweredLeast = 3
 )
 
-// Evidence are the live connections of a line.
-type Evidence struct {
-	Total      int
-	Unanswered int // of which no answer has been seen
-}
-
-// suspicious says whether a line may be dead.
-func (e Evidence) suspicious() bool { return e.Unanswered >= unansweredLeast }
-
 // suspects remembers when to ask the connections about lines whose probes are
 // late.
 type suspects struct {
@@ -76,7 +67,7 @@ func (m *Monitor) suspect(now time.Time) {
 // evidence is what the connections told about late lines.
 type evidence struct {
 	late  []health.Key
-	found map[health.Key]Evidence
+	found map[health.Key]int // connections without an answer
 	err   error
 }
 
@@ -106,7 +97,7 @@ func (m *Monitor) hurry(e evidence, now time.Time) {
 		return
 	}
 	for _, key := range e.late {
-		if e.found[key].suspicious() {
+		if e.found[key] >= unansweredLeast {
 			m.lines.Hurry(key, now)
 		}
 	}

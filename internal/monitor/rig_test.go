@@ -39,10 +39,10 @@ type rig struct {
 	stopped bool
 	// noGateway6: the links are point-to-point in IPv6.
 	noGateway6 bool
-	refused    bool                // applies get only half-way
-	full       bool                // there is no room for verdicts
-	damaged    error               // why the verdicts of the last monitor cannot be read
-	busy       map[string]Evidence // connections by member
+	refused    bool           // applies get only half-way
+	full       bool           // there is no room for verdicts
+	damaged    error          // why the verdicts of the last monitor cannot be read
+	busy       map[string]int // connections without an answer, by member
 
 	// What the monitor did.
 	applies  []string
@@ -62,7 +62,7 @@ const step = 10 * time.Millisecond
 func newMonitorRig(t *testing.T, config string) *rig {
 	g := &rig{
 		t: t, now: time.Unix(1e9, 0), config: config,
-		down: map[string]bool{}, silent: map[string]bool{}, busy: map[string]Evidence{},
+		down: map[string]bool{}, silent: map[string]bool{}, busy: map[string]int{},
 		sent: map[health.Key]int{}, answers: make(chan probe.Answer, 1000), messages: make(chan struct{}, 1),
 	}
 	g.Monitor = &Monitor{
@@ -86,7 +86,7 @@ func (g *rig) pass(d time.Duration) {
 			g.answers <- a
 		}
 		g.pending = nil
-		g.hear(g.now)
+		g.hear()
 		g.lines.Wake() // as the loop does before it sleeps
 		g.work(g.now)
 		if g.applying {
@@ -193,8 +193,8 @@ func (g *rig) SaveVerdicts(o rundir.Offline) error {
 
 func (g *rig) LastVerdicts() (rundir.Offline, error) { return g.store, g.damaged }
 
-func (g *rig) Unanswered(_ *config.Config, members []plan.Member) (map[health.Key]Evidence, error) {
-	found := map[health.Key]Evidence{}
+func (g *rig) Unanswered(_ *config.Config, members []plan.Member) (map[health.Key]int, error) {
+	found := map[health.Key]int{}
 	for _, m := range members {
 		found[health.Key{Member: m.Name, Family: family.IPv4}] = g.busy[m.Name]
 	}
