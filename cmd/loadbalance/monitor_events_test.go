@@ -59,7 +59,7 @@ func TestFlappingLine(t *testing.T) {
 	others := r.openElsewhere(2, 40)
 	defer others.Close()
 	watched := watchFlows(others)
-	const flaps = 25
+	const flaps = 12
 	for range flaps {
 		check(t, r.lab.Blackhole(2))
 		time.Sleep(500 * time.Millisecond)

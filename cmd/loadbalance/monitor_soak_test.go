@@ -27,7 +27,7 @@ const (
 func soakEvents(t *testing.T) int {
 	text := os.Getenv("LOADBALANCE_SOAK_EVENTS")
 	if text == "" {
-		return 10 * soakBurst
+		return 6 * soakBurst
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
