@@ -25,8 +25,8 @@ func (a *Actual) held(in plan.Input) map[family.Family]map[string]bool {
 	for _, f := range family.All {
 		state := a.State.Families[f.String()]
 		held[f] = map[string]bool{}
-		for _, m := range in.Config.Members {
-			if !m.Enabled || m.Track.Failback != failbackNever {
+		for _, m := range in.Config.EnabledMembers() {
+			if m.Track.Failback != failbackNever {
 				continue
 			}
 			index, known := before.Members[m.Name]

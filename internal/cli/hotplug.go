@@ -104,7 +104,7 @@ func (e netifdEvent) isOf(name string) bool {
 // concerns says whether an event can concern a member or a rule. upDevices returns the
 // devices of the members that are up.
 func (e netifdEvent) concerns(cfg *config.Config, upDevices func() ([]string, error)) (bool, error) {
-	members := slices.DeleteFunc(slices.Clone(cfg.Members), func(m config.Member) bool { return !m.Enabled })
+	members := cfg.EnabledMembers()
 	if e.netInterface == "" {
 		return len(members) > 0, nil
 	}

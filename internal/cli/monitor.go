@@ -6,7 +6,6 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -64,7 +63,7 @@ func (in *invocation) monitorWanted() int {
 	if err != nil || cfg.problems.Fatal() || !cfg.Globals.Enabled || !cfg.Globals.Monitor {
 		return exitFailed
 	}
-	if !slices.ContainsFunc(cfg.Members, func(m config.Member) bool { return m.Enabled }) {
+	if len(cfg.EnabledMembers()) == 0 {
 		return exitFailed
 	}
 	return exitDone

@@ -133,8 +133,8 @@ func wantsMonitor(cfg *config.Config) bool {
 	if !cfg.Globals.Enabled || !cfg.Globals.Monitor {
 		return false
 	}
-	for _, m := range cfg.Members {
-		if m.Enabled && (m.Track.Gateway || len(m.Track.IPs) > 0) {
+	for _, m := range cfg.EnabledMembers() {
+		if m.Track.Gateway || len(m.Track.IPs) > 0 {
 			return true
 		}
 	}

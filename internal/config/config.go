@@ -20,6 +20,17 @@ type Config struct {
 	IPSets   []IPSet
 }
 
+// EnabledMembers are the members that take part, in file order.
+func (c *Config) EnabledMembers() []Member {
+	var members []Member
+	for _, m := range c.Members {
+		if m.Enabled {
+			members = append(members, m)
+		}
+	}
+	return members
+}
+
 // Pos is where something stands in the file.
 type Pos struct {
 	File string

@@ -119,7 +119,7 @@ func newBuilder(in Input) (*builder, error) {
 	for i := range in.Uplinks.Members {
 		states[in.Uplinks.Members[i].Name] = &in.Uplinks.Members[i]
 	}
-	for _, cfg := range enabledMembers(in.Config) {
+	for _, cfg := range in.Config.EnabledMembers() {
 		index, ok := in.Indices.Members[cfg.Name]
 		if !ok {
 			return nil, fmt.Errorf("member '%s': no index", cfg.Name)
@@ -240,7 +240,7 @@ func (b *familyBuilder) sets(user userRules) []Set {
 // states tells for every member, in file order, what became of it.
 func (b *builder) states() []Member {
 	var states []Member
-	for _, cfg := range enabledMembers(b.config) {
+	for _, cfg := range b.config.EnabledMembers() {
 		i := slices.IndexFunc(b.members, func(m *member) bool { return m.Name == cfg.Name })
 		m := b.members[i]
 		part := b.balancedPart(cfg)

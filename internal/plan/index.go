@@ -40,7 +40,7 @@ func (old Indices) Assign(cfg *config.Config) (Indices, error) {
 		assigned.Members[name] = index
 		taken[index] = true
 	}
-	members := enabledMembers(cfg)
+	members := cfg.EnabledMembers()
 	for _, m := range members {
 		if m.Mark != 0 {
 			take(m.Name, mask.Value(m.Mark))
@@ -138,14 +138,4 @@ func nextIndex(mask fwmark.Mask, taken map[int]bool, freed []FreedIndex) (int, [
 		}
 	}
 	return 0, freed
-}
-
-func enabledMembers(cfg *config.Config) []config.Member {
-	var enabled []config.Member
-	for _, m := range cfg.Members {
-		if m.Enabled {
-			enabled = append(enabled, m)
-		}
-	}
-	return enabled
 }

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
+	"loadbalance/internal/columns"
 	"loadbalance/internal/family"
 )
 
@@ -52,7 +52,7 @@ func (s Status) eachFamily(visit func(Member, family.Family, *Family)) {
 	}
 }
 
-func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
+func newTable(w io.Writer) *columns.Writer { return columns.New(w) }
 
 func (s Status) headline() string {
 	switch {
