@@ -16,3 +16,13 @@ func (ls *Lines) Waiting(key Key, now time.Time) (waited, latency time.Duration)
 	}
 	return ls.at(now) - l.round(l.newest).sent, latency
 }
+
+// AnyWaiting says whether the last round of some line has no answer yet.
+func (ls *Lines) AnyWaiting() bool {
+	for _, l := range ls.lines {
+		if l.targets > 0 && l.newest >= l.first && !l.answered(l.newest) {
+			return true
+		}
+	}
+	return false
+}

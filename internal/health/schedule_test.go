@@ -324,6 +324,9 @@ func TestWaiting(t *testing.T) {
 		if w, l := ls.Waiting(key, epoch.Add(now)); w != waited || l != latency {
 			t.Errorf("at %s: waiting for %s with a latency of %s, want %s and %s", now, w, l, waited, latency)
 		}
+		if missing := ls.AnyWaiting(); missing != (waited > 0) {
+			t.Errorf("at %s: any line is waiting: %v", now, missing)
+		}
 	}
 	want(0, 0, 0)
 	round := ls.Sent(key, epoch)

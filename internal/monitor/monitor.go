@@ -260,6 +260,9 @@ func (m *Monitor) work(now time.Time) {
 // next is when work has something to do again.
 func (m *Monitor) next() time.Time {
 	next := m.lines.Wake()
+	if !m.lines.AnyWaiting() {
+		m.suspects.at = time.Time{} // mostly so, and then it is not worth a wake-up
+	}
 	for _, t := range []time.Time{m.suspects.at, m.lookDue(), m.applyDue()} {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
