@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"loadbalance/internal/alarm"
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/config"
 	"loadbalance/internal/event"
@@ -102,11 +103,16 @@ func (in *invocation) monitor() error {
 		return err
 	}
 	defer door.Close()
+	clock, err := alarm.New()
+	if err != nil {
+		return err
+	}
+	defer clock.Close()
 	runner := event.NewRunner(in.eventsDir, log.Log)
 	defer runner.Close()
 	m := &monitor.Monitor{
 		Applier: monitorApplier{in, log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.run(),
-		Connections: evidence{table}, Log: log.Log,
+		Connections: evidence{table}, Alarm: clock, Log: log.Log,
 		Answers: answers, Reload: reload, Accepted: accepted.Changes(), Asked: door.Asked(), Gone: accepted.Gone(),
 	}
 	return m.Run(quit)

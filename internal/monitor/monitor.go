@@ -107,6 +107,12 @@ type connections interface {
 	Unanswered(*config.Config, []plan.Member) (map[health.Key]int, error)
 }
 
+// alarm wakes the monitor when something is due.
+type alarm interface {
+	Set(time.Time) error
+	Rings() <-chan struct{}
+}
+
 // Monitor has everything that a monitor works with.
 type Monitor struct {
 	Applier     applier
@@ -115,6 +121,7 @@ type Monitor struct {
 	Scripts     scripts
 	Store       store
 	Connections connections
+	Alarm       alarm
 	// Log writes a message; level is error, warning, notice or debug.
 	Log func(level, text string)
 	// What the monitor hears of: answers to its probes, SIGHUP, a change of
@@ -185,13 +192,13 @@ var errGone = errors.New("the run directory was removed")
 // Run works until quit is closed. A running apply is waited for.
 func (m *Monitor) Run(quit <-chan struct{}) error {
 	m.begin(time.Now())
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for {
 		now := time.Now()
 		m.hear()
 		m.work(now)
-		timer.Reset(max(0, time.Until(m.next())))
+		if err := m.Alarm.Set(m.next()); err != nil {
+			return err
+		}
 		select {
 		case <-quit:
 			if m.applying {
@@ -215,7 +222,7 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 			m.hurry(e, time.Now())
 		case answer := <-m.Asked:
 			answer <- m.snapshot(time.Now())
-		case <-timer.C:
+		case <-m.Alarm.Rings():
 		}
 	}
 }

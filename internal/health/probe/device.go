@@ -45,7 +45,7 @@ func (d *devices) ask(request uintptr, device string) error {
 	}
 	d.request = ifreq{}
 	copy(d.request.name[:], device)
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(d.fd), request, uintptr(unsafe.Pointer(&d.request)))
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(d.fd), request, uintptr(unsafe.Pointer(&d.request)))
 	if errno != 0 {
 		return errno
 	}
