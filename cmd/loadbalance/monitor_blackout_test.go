@@ -36,7 +36,7 @@ func TestSilentBlackout(t *testing.T) {
 			r.waitState(name, "active")
 		}
 		expectEqual(t, r.lab.Connect(netlab.Traffic{Count: 100}))
-		if n := m.log.count("offline: no answer from"); n != 2 {
+		if n := m.Log.Count("offline: no answer from"); n != 2 {
 			t.Errorf("%d members were announced offline instead of 2", n)
 		}
 	})

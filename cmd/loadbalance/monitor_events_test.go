@@ -28,7 +28,7 @@ func TestScriptsDoNotDelayVerdicts(t *testing.T) {
 	m := r.startMonitor()
 	for i, name := range []string{"wan2", "wan3"} {
 		check(t, r.lab.Blackhole(i+2))
-		eventually(t, name+" is announced", func() bool { return m.log.count("'"+name+"'", "offline: no answer") > 0 })
+		eventually(t, name+" is announced", func() bool { return m.Log.Count("'"+name+"'", "offline: no answer") > 0 })
 		r.waitState(name, "offline")
 	}
 	if text, err := os.ReadFile(notes); err == nil {
@@ -44,8 +44,8 @@ func TestScriptsDoNotDelayVerdicts(t *testing.T) {
 	if got != want {
 		t.Errorf("events:\n%swant:\n%s", got, want)
 	}
-	if m.log.count("10-hangs") != 1 || m.log.count("20-fails") == 0 {
-		t.Errorf("the log does not name the scripts that hang and fail:\n%s", m.log)
+	if m.Log.Count("10-hangs") != 1 || m.Log.Count("20-fails") == 0 {
+		t.Errorf("the log does not name the scripts that hang and fail:\n%s", m.Log)
 	}
 }
 
@@ -66,15 +66,15 @@ func TestFlappingLine(t *testing.T) {
 		check(t, r.lab.Restore(2))
 		time.Sleep(500 * time.Millisecond)
 	}
-	offline, online := m.log.count("'wan2'", "offline: no answer"), m.log.count("'wan2' (ipv4): online")
+	offline, online := m.Log.Count("'wan2'", "offline: no answer"), m.Log.Count("'wan2' (ipv4): online")
 	t.Logf("%d times offline, %d times online in %d flaps", offline, online, flaps)
 	// Three or four before it counts as flapping; then it must answer for 0.3 s,
 	// then for 0.6 s, which it never does.
 	if offline == 0 || offline > 8 || online > 8 {
 		t.Errorf("%d times offline, %d times online", offline, online)
 	}
-	if n := strings.Count(m.log.String(), "offline: no answer"); n != offline {
-		t.Errorf("other lines were taken out:\n%s", m.log)
+	if n := strings.Count(m.Log.String(), "offline: no answer"); n != offline {
+		t.Errorf("other lines were taken out:\n%s", m.Log)
 	}
 	if err := watched(); err != nil {
 		t.Errorf("a connection on another line: %v", err)

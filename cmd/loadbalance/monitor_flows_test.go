@@ -33,7 +33,7 @@ func TestBlackoutFreesConnections(t *testing.T) {
 
 				watched := watchFlows(others)
 				check(t, r.lab.Blackhole(dead))
-				eventually(t, "the verdict is announced", func() bool { return m.log.count("'wan3'", "offline: no answer") > 0 })
+				eventually(t, "the verdict is announced", func() bool { return m.Log.Count("'wan3'", "offline: no answer") > 0 })
 				verdict := time.Now() // the kernel had it some milliseconds before
 				for _, x := range cut {
 					x.expectReset(t, verdict)

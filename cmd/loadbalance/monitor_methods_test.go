@@ -64,7 +64,7 @@ func TestMethods(t *testing.T) {
 		check(t, repair(line))
 		r.waitBoth(line, "active")
 		for other := line + 1; other <= len(methods); other++ {
-			if m.log.count(fmt.Sprintf("'wan%d'", other), "offline") > 0 {
+			if m.Log.Count(fmt.Sprintf("'wan%d'", other), "offline") > 0 {
 				t.Errorf("wan%d was taken out together with wan%d", other, line)
 			}
 		}

@@ -28,8 +28,8 @@ func TestMonitorWhileRefused(t *testing.T) {
 		eventually(t, "wan2 is out of use", func() bool {
 			return !strings.Contains(r.sh("iptables-"+backend+" -t mangle -S lb_policy_balanced"), "lb_member_wan2")
 		})
-		if n := m.log.count("this is what was refused"); n == 0 || n > 2 {
-			t.Errorf("what was refused is logged %d times:\n%s", n, m.log)
+		if n := m.Log.Count("this is what was refused"); n == 0 || n > 2 {
+			t.Errorf("what was refused is logged %d times:\n%s", n, m.Log)
 		}
 	})
 }

@@ -36,11 +36,11 @@ func TestMonitorRepairs(t *testing.T) {
 				"CHAINS", strings.Join(ownChains(r), " "), "GATEWAY", r.lab.Uplink(1).Gateway.String()).Replace(commands[name])
 			// Some damages are several commands; the monitor is to see the
 			// whole.
-			check(t, m.cmd.Process.Signal(syscall.SIGSTOP))
+			check(t, m.Process.Signal(syscall.SIGSTOP))
 			r.sh("set -e; " + command)
-			check(t, m.cmd.Process.Signal(syscall.SIGCONT))
+			check(t, m.Process.Signal(syscall.SIGCONT))
 			start := time.Now()
-			eventually(t, "the monitor has logged the repair of: "+name, func() bool { return m.log.count("repair") > i })
+			eventually(t, "the monitor has logged the repair of: "+name, func() bool { return m.Log.Count("repair") > i })
 			worst = max(worst, time.Since(start))
 			r.expectApplied(name, want)
 			if t.Failed() {
@@ -49,8 +49,8 @@ func TestMonitorRepairs(t *testing.T) {
 		}
 		t.Logf("the slowest repair took %s", worst)
 		time.Sleep(3 * time.Second) // for repairs that nobody needs
-		if n := m.log.count("repair"); n != len(watched) {
-			t.Errorf("%d repairs were logged for %d damages:\n%s", n, len(watched), m.log)
+		if n := m.Log.Count("repair"); n != len(watched) {
+			t.Errorf("%d repairs were logged for %d damages:\n%s", n, len(watched), m.Log)
 		}
 		expectAll(t, r.lab.Connect(netlab.Traffic{Count: 9}))
 	})
@@ -96,16 +96,16 @@ func TestMonitorReloads(t *testing.T) {
 	r.must("apply")
 	eventually(t, "the monitor probes after an apply", func() bool { return lines() == 3 })
 	r.configure(members(netlab.Separate, 2, tracked...))
-	check(t, m.cmd.Process.Signal(syscall.SIGHUP))
+	check(t, m.Process.Signal(syscall.SIGHUP))
 	eventually(t, "the monitor probes after SIGHUP", func() bool { return lines() == 2 })
 	if n := len(r.status().Members); n != 2 {
 		t.Errorf("%d members after SIGHUP", n)
 	}
 	r.configure(members(netlab.Separate, 2, tracked...) + "config member 'wan3'\n\toption weight 'x'\n")
-	check(t, m.cmd.Process.Signal(syscall.SIGHUP))
-	eventually(t, "the monitor reports the mistake", func() bool { return m.log.count("the configuration that ran before goes on") > 0 })
-	if m.log.count("member 'wan3'", "weight") == 0 {
-		t.Errorf("the log does not name the mistake:\n%s", m.log)
+	check(t, m.Process.Signal(syscall.SIGHUP))
+	eventually(t, "the monitor reports the mistake", func() bool { return m.Log.Count("the configuration that ran before goes on") > 0 })
+	if m.Log.Count("member 'wan3'", "weight") == 0 {
+		t.Errorf("the log does not name the mistake:\n%s", m.Log)
 	}
 	if n := lines(); n != 2 {
 		t.Errorf("%d lines are probed after a faulty reload", n)
@@ -135,12 +135,12 @@ func TestMonitorEndsAndBegins(t *testing.T) {
 		flows, tally := r.lab.Open(netlab.Traffic{Count: 20})
 		defer flows.Close()
 		expectAll(t, tally)
-		m.end(syscall.SIGKILL)
+		_ = m.End(syscall.SIGKILL) // which it tells as an error
 		next := r.startMonitor()
 		if state := stateOf(r.status(), "wan2"); state != "offline" {
 			t.Errorf("wan2 is %s after the monitor was killed and started again", state)
 		}
-		next.end(syscall.SIGTERM)
+		check(t, next.End(syscall.SIGTERM))
 		if out := r.sh("iptables-" + backend + " -t mangle -S lb_policy_balanced"); strings.Contains(out, "lb_member_wan2") {
 			t.Errorf("the state did not stay when the monitor ended:\n%s", out)
 		}
@@ -150,8 +150,8 @@ func TestMonitorEndsAndBegins(t *testing.T) {
 		if failed, err := flows.Check(5 * time.Second); failed > 0 {
 			t.Errorf("%d of 20 connections were disturbed: %v", failed, err)
 		}
-		for _, log := range []*textLog{next.log, last.log} {
-			if log.count("offline: no answer") > 0 {
+		for _, log := range []*netlab.Log{next.Log, last.Log} {
+			if log.Count("offline: no answer") > 0 {
 				t.Errorf("a working line was suspected:\n%s", log)
 			}
 		}

@@ -39,7 +39,7 @@ func soakEvents(t *testing.T) int {
 // soak is a laboratory in which everything happens at random.
 type soak struct {
 	*router
-	*running
+	monitor           *netlab.Process
 	random            *rand.Rand
 	dark, cut, downed [soakUplinks + 1]bool
 	weight            int
@@ -58,7 +58,7 @@ func TestSoak(t *testing.T) {
 		}
 		s.configure(s.config())
 		s.must("apply")
-		s.running = s.startMonitor()
+		s.monitor = s.startMonitor()
 		s.settle("at the start")
 		start := s.resources()
 		events := soakEvents(t)
@@ -90,18 +90,17 @@ func (s *soak) event() string {
 	iptables := "iptables-" + s.backend + " -t mangle "
 	switch s.random.IntN(12) {
 	case 0, 1:
-		s.dark[i] = !s.dark[i]
-		if s.dark[i] {
-			check(s.t, s.lab.Blackhole(i))
-			return fmt.Sprintf("line %d dark", i)
-		}
-		check(s.t, s.lab.Restore(i))
-		return fmt.Sprintf("line %d back", i)
+		s.toggle(i, &s.dark[i], s.lab.Blackhole, s.lab.Restore)
+		return fmt.Sprintf("line %d dark %v", i, s.dark[i])
 	case 2:
-		s.toggleCable(i)
+		if !s.downed[i] { // to restore one would undo the other
+			s.toggle(i, &s.cut[i], s.lab.CutCable, s.lab.RestoreCable)
+		}
 		return fmt.Sprintf("cable %d cut %v", i, s.cut[i])
 	case 3:
-		s.toggleInterface(i)
+		if !s.cut[i] {
+			s.toggle(i, &s.downed[i], s.lab.IfDown, s.lab.IfUp)
+		}
 		return fmt.Sprintf("interface %d down %v", i, s.downed[i])
 	case 4:
 		address := fmt.Sprintf("10.77.%d.1/24", s.random.IntN(5))
@@ -124,7 +123,7 @@ func (s *soak) event() string {
 	case 7:
 		s.weight = 1 + s.random.IntN(5)
 		s.configure(s.config())
-		check(s.t, s.cmd.Process.Signal(syscall.SIGHUP))
+		check(s.t, s.monitor.Process.Signal(syscall.SIGHUP))
 		return "SIGHUP"
 	case 8:
 		s.sh(iptables + "-F; " + iptables + "-X || true")
@@ -140,30 +139,14 @@ func (s *soak) event() string {
 	return "set flushed"
 }
 
-// toggleCable and toggleInterface leave each other's uplinks alone: to restore
-// one would undo the other.
-func (s *soak) toggleCable(i int) {
-	if s.downed[i] {
-		return
+// toggle makes uplink i fail in one way, or work again.
+func (s *soak) toggle(i int, failed *bool, fail, restore func(int) error) {
+	change := fail
+	if *failed {
+		change = restore
 	}
-	s.cut[i] = !s.cut[i]
-	if s.cut[i] {
-		check(s.t, s.lab.CutCable(i))
-		return
-	}
-	check(s.t, s.lab.RestoreCable(i))
-}
-
-func (s *soak) toggleInterface(i int) {
-	if s.cut[i] {
-		return
-	}
-	s.downed[i] = !s.downed[i]
-	if s.downed[i] {
-		check(s.t, s.lab.IfDown(i))
-		return
-	}
-	check(s.t, s.lab.IfUp(i))
+	check(s.t, change(i))
+	*failed = !*failed
 }
 
 // settle waits until the kernel equals the plan and every line is judged as it
@@ -227,7 +210,7 @@ type resources struct{ descriptors, threads, memory int }
 // resources returns those of the monitor. Memory is in kB.
 func (s *soak) resources() resources {
 	s.t.Helper()
-	dir := fmt.Sprintf("/proc/%d/", s.cmd.Process.Pid)
+	dir := fmt.Sprintf("/proc/%d/", s.monitor.Process.Pid)
 	descriptors, err := os.ReadDir(dir + "fd")
 	check(s.t, err)
 	text, err := os.ReadFile(dir + "status")
@@ -254,8 +237,8 @@ func (s *soak) resources() resources {
 func (s *soak) expectNoGrowth(start resources) {
 	s.t.Helper()
 	end := s.resources()
-	s.running.end(syscall.SIGQUIT) // Go's runtime then prints all goroutines
-	goroutines := s.log.count("goroutine ", "[")
+	_ = s.monitor.End(syscall.SIGQUIT) // Go's runtime then prints all goroutines
+	goroutines := s.monitor.Log.Count("goroutine ", "[")
 	s.t.Logf("from %+v to %+v, %d goroutines", start, end, goroutines)
 	if end.descriptors > start.descriptors+2 || end.threads > start.threads+6 || goroutines > 25 || end.memory > start.memory+8<<10 {
 		s.t.Errorf("the monitor grew from %+v to %+v, %d goroutines", start, end, goroutines)

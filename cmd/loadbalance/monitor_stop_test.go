@@ -13,12 +13,12 @@ import (
 
 // pause stops the monitor's process at a moment at which it is not applying, so
 // that others can.
-func (r *router) pause(m *running) {
+func (r *router) pause(m *netlab.Process) {
 	r.t.Helper()
 	eventually(r.t, "the monitor is paused while it does not apply", func() bool {
-		check(r.t, m.cmd.Process.Signal(syscall.SIGSTOP))
+		check(r.t, m.Process.Signal(syscall.SIGSTOP))
 		eventually(r.t, "the monitor's process is stopped", func() bool {
-			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.cmd.Process.Pid))
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.Process.Pid))
 			check(r.t, err)
 			return strings.Contains(string(text), ") T ")
 		})
@@ -28,7 +28,7 @@ func (r *router) pause(m *running) {
 		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 			return true
 		}
-		check(r.t, m.cmd.Process.Signal(syscall.SIGCONT))
+		check(r.t, m.Process.Signal(syscall.SIGCONT))
 		return false
 	})
 }
@@ -43,17 +43,17 @@ func TestReloadAfterStop(t *testing.T) {
 	// The monitor finds both at once.
 	r.pause(m)
 	r.must("stop")
-	check(t, m.cmd.Process.Signal(syscall.SIGHUP), m.cmd.Process.Signal(syscall.SIGCONT))
+	check(t, m.Process.Signal(syscall.SIGHUP), m.Process.Signal(syscall.SIGCONT))
 	eventually(t, "the monitor is idle", func() bool { return r.probedLines() == 0 })
-	check(t, m.cmd.Process.Signal(syscall.SIGHUP))
+	check(t, m.Process.Signal(syscall.SIGHUP))
 	// Asked after the signal, it has taken it when it answers.
 	for range 5 {
 		if r.probedLines() != 0 || !r.status().Stopped {
-			t.Fatalf("the monitor has started the service again:\n%s", m.log)
+			t.Fatalf("the monitor has started the service again:\n%s", m.Log)
 		}
 	}
-	if m.log.count("not configured any more") > 0 {
-		t.Errorf("a stop is announced as something else:\n%s", m.log)
+	if m.Log.Count("not configured any more") > 0 {
+		t.Errorf("a stop is announced as something else:\n%s", m.Log)
 	}
 }
 
@@ -76,10 +76,10 @@ func TestVerdictsWithoutMonitor(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(r.runDir(), "verdicts.json")); !os.IsNotExist(err) {
 		t.Errorf("the next monitor would begin with %s, %v", text, err)
 	}
-	check(t, m.cmd.Process.Signal(syscall.SIGCONT))
+	check(t, m.Process.Signal(syscall.SIGCONT))
 	eventually(t, "the monitor is idle", func() bool { return r.probedLines() == 0 })
-	if m.log.count("'wan1'") > 0 {
-		t.Errorf("the members are announced as gone:\n%s", m.log)
+	if m.Log.Count("'wan1'") > 0 {
+		t.Errorf("the members are announced as gone:\n%s", m.Log)
 	}
 }
 
@@ -94,13 +94,13 @@ func TestVerdictAcrossStop(t *testing.T) {
 	r.pause(m)
 	r.must("stop")
 	r.must("apply")
-	check(t, m.cmd.Process.Signal(syscall.SIGCONT))
+	check(t, m.Process.Signal(syscall.SIGCONT))
 	eventually(t, "wan2 is out of use", func() bool {
 		rules := r.sh("iptables-nft -t mangle -S lb_policy_balanced")
 		return strings.Contains(rules, "lb_member_wan1") && !strings.Contains(rules, "lb_member_wan2")
 	})
-	if n := m.log.count("offline: no answer"); n != 1 {
-		t.Errorf("%d verdicts, want the one from before the stop:\n%s", n, m.log)
+	if n := m.Log.Count("offline: no answer"); n != 1 {
+		t.Errorf("%d verdicts, want the one from before the stop:\n%s", n, m.Log)
 	}
 }
 
@@ -138,9 +138,9 @@ func TestRunDirectoryRemoved(t *testing.T) {
 	before := r.dump()
 	// The monitor hears of the first files that go, and may create new ones.
 	eventually(t, "the run directory is gone", func() bool { return os.RemoveAll(r.runDir()) == nil })
-	_ = m.cmd.Wait() // the exit code tells
-	if code := m.cmd.ProcessState.ExitCode(); code != 1 || m.log.count("monitor: the run directory was removed") != 1 {
-		t.Errorf("exit code %d:\n%s", code, m.log)
+	_ = m.Wait() // the exit code tells
+	if code := m.ProcessState.ExitCode(); code != 1 || m.Log.Count("monitor: the run directory was removed") != 1 {
+		t.Errorf("exit code %d:\n%s", code, m.Log)
 	}
 	r.startMonitor()
 	eventually(t, "the next one probes", func() bool { return r.probedLines() == 2 })

@@ -28,7 +28,7 @@ func TestHealthIsShown(t *testing.T) {
 		check(t, r.lab.Blackhole(2))
 		r.waitState("wan2", "offline")
 		expectDead(t, r)
-		m.end(syscall.SIGKILL)
+		_ = m.End(syscall.SIGKILL) // which it tells as an error
 		r.expectShown("status", "  the monitor does not run: track_ip is not checked\n")
 		if s := r.status(); s.Monitor.Running || healthOf(s, "wan1") != nil {
 			t.Errorf("the monitor is gone, yet the status has %+v and %+v", s.Monitor, healthOf(s, "wan1"))

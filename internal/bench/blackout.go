@@ -162,7 +162,7 @@ func (m *running) letDie(i int, s settings) (d death, err error) {
 	// verdict after 40 % of what it takes without.
 	time.Sleep(s.detection * 2 / 5)
 	if d.kernel, err = kernel.awaitUndealt(i); err != nil {
-		return d, fmt.Errorf("%w; the monitor says:\n%s", err, m.log.text())
+		return d, fmt.Errorf("%w; the monitor says:\n%s", err, m.Log)
 	}
 	report, err := m.report(i)
 	d.verdict = report.Since

@@ -88,13 +88,13 @@ func (r *rig) cost(targets int) (used usage, err error) {
 	}
 	defer func() { err = errors.Join(err, m.end()) }()
 	time.Sleep(5 * time.Second) // the start is over, with what it makes garbage of
-	before, err := usageOf(m.cmd.Process.Pid)
+	before, err := usageOf(m.Cmd.Process.Pid)
 	if err != nil {
 		return used, err
 	}
 	start := time.Now()
 	time.Sleep(time.Minute)
-	after, err := usageOf(m.cmd.Process.Pid)
+	after, err := usageOf(m.Cmd.Process.Pid)
 	after.elapsed = time.Since(start)
 	after.own -= before.own
 	after.children -= before.children

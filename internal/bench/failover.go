@@ -139,7 +139,7 @@ func (m *running) failoverRound(dying int, result *failovers) error {
 	for i := range failoverKinds {
 		for _, x := range transfers[i*each : (i+1)*each] {
 			if err := x.await(); err != nil {
-				return fmt.Errorf("%s: %w; the monitor says:\n%s", failoverKinds[i].name, err, m.log.text())
+				return fmt.Errorf("%s: %w; the monitor says:\n%s", failoverKinds[i].name, err, m.Log)
 			}
 			result.reset[i] = append(result.reset[i], x.broken.Sub(d.verdict))
 			result.retry[i] = append(result.retry[i], x.again.Sub(d.verdict))

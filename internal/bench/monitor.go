@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -79,20 +76,18 @@ func (r *rig) reconfigure(config string) error {
 
 // running is a monitor on a rig's router.
 type running struct {
+	*netlab.Process
 	rig *rig
-	cmd *exec.Cmd
-	log messages
 }
 
 // startMonitor starts the monitor and waits until all lines answer.
 func (r *rig) startMonitor() (*running, error) {
-	command := r.program.Command("monitor", "--events-dir", filepath.Join(r.dir, "events"))
-	m := &running{rig: r, cmd: exec.Command(command[0], command[1:]...)}
-	m.cmd.Stdout, m.cmd.Stderr = &m.log, &m.log
-	if err := r.Router.Start(m.cmd); err != nil {
+	process, err := r.program.Start("monitor")
+	if err != nil {
 		return nil, err
 	}
-	err := m.await("all lines answer", func() bool {
+	m := &running{process, r}
+	err = m.await("all lines answer", func() bool {
 		snapshot, err := m.ask()
 		answering := 0
 		for _, line := range snapshot.Lines {
@@ -134,52 +129,21 @@ func (m *running) await(what string, holds func() bool) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("not after %s: %s; the monitor says:\n%s", tooLong, what, m.log.text())
+	return fmt.Errorf("not after %s: %s; the monitor says:\n%s", tooLong, what, m.Log)
 }
 
 // transitions is how often the monitor has announced that an uplink is offline
 // or online; 0 stands for all uplinks.
 func (m *running) transitions(i int) int {
-	count, name := 0, "member '"
+	name := "member '"
 	if i > 0 {
 		name += m.rig.UplinkDevice(i) + "'"
 	}
-	for _, line := range strings.Split(m.log.text(), "\n") {
-		if strings.Contains(line, name) && (strings.Contains(line, "): offline") || strings.Contains(line, "): online")) {
-			count++
-		}
-	}
-	return count
+	return m.Log.Count(name, "): offline") + m.Log.Count(name, "): online")
 }
 
 // end ends the monitor as procd does.
-func (m *running) end() error {
-	if err := m.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	if err := m.cmd.Wait(); err != nil {
-		return fmt.Errorf("monitor: %w:\n%s", err, m.log.text())
-	}
-	return nil
-}
-
-// messages is what a process writes, readable meanwhile.
-type messages struct {
-	mu      sync.Mutex
-	written bytes.Buffer
-}
-
-func (m *messages) Write(b []byte) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.written.Write(b)
-}
-
-func (m *messages) text() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.written.String()
-}
+func (m *running) end() error { return m.End(syscall.SIGTERM) }
 
 // withEachBackend measures under both back ends at the same time: it waits more
 // than it works.

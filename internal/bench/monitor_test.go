@@ -63,8 +63,8 @@ func TestTransitions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lab.Close()
-	m := running{rig: &rig{Lab: lab}}
-	m.log.Write([]byte("loadbalance: member 'wan1' (ipv4, ipv6): offline: no answer\n" +
+	m := running{&netlab.Process{Log: &netlab.Log{}}, &rig{Lab: lab}}
+	m.Log.Write([]byte("loadbalance: member 'wan1' (ipv4, ipv6): offline: no answer\n" +
 		"loadbalance: applied: member 'wan1' (ipv4) is offline\n" +
 		"loadbalance: member 'wan2' (ipv4): offline: no answer\n" +
 		"loadbalance: member 'wan1' (ipv4, ipv6): online: 6 answers in a row\n"))

@@ -26,7 +26,7 @@ type demo struct {
 	*screen
 	lab     *netlab.Lab
 	program *netlab.Program
-	monitor *monitor // nil until it is started
+	monitor *netlab.Process // nil until it is started
 	claims  []claim
 	alone   []float64 // the throughput of each uplink by itself, in Mbit/s
 	before  string    // the router's state before the first apply
@@ -45,11 +45,7 @@ func (d *demo) claim(held bool, format string, args ...any) {
 
 func (d *demo) run() error {
 	d.introduce()
-	defer func() {
-		if d.monitor != nil {
-			d.monitor.end()
-		}
-	}()
+	defer d.endMonitor()
 	for _, step := range []func() error{
 		d.measureAlone, d.apply, d.measureTogether, d.countShares, d.showStatus, d.loseUplink, d.stop,
 	} {
@@ -198,9 +194,9 @@ func shares(tally netlab.Tally) string {
 	return text
 }
 
-func (d *demo) showStatus() (err error) {
+func (d *demo) showStatus() error {
 	d.heading("With the monitor, which probes the lines, this is how it stands:")
-	if d.monitor, err = d.startMonitor(); err != nil {
+	if err := d.startMonitor(); err != nil {
 		return err
 	}
 	return d.call("status")
@@ -218,11 +214,11 @@ func (d *demo) loseUplink() error {
 		return err
 	}
 	d.line("its link is up, but every packet vanishes further away")
-	took, err := d.monitor.await(device + "' (ipv4): offline")
+	took, err := d.await(device + "' (ipv4): offline")
 	if err != nil {
 		return err
 	}
-	d.text(d.monitor.log.String())
+	d.text(d.monitor.Log.String())
 	d.claim(true, "a line that died silently was noticed after %.1f s", took.Seconds())
 	d.checkFlows(flows, device)
 
@@ -238,7 +234,7 @@ func (d *demo) loseUplink() error {
 	if err := d.lab.Restore(lost); err != nil {
 		return err
 	}
-	took, err = d.monitor.await(device + "' (ipv4): online")
+	took, err = d.await(device + "' (ipv4): online")
 	if err == nil {
 		d.line("the line works again, and is in use %.1f s later", took.Seconds())
 	}

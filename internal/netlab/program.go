@@ -3,6 +3,7 @@ package netlab
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 )
 
@@ -52,4 +53,10 @@ func (p *Program) Command(args ...string) []string {
 func (p *Program) Run(args ...string) (string, error) {
 	command := p.Command(args...)
 	return p.lab.Router.Run(command[0], command[1:]...)
+}
+
+// Start calls the program and lets it go on.
+func (p *Program) Start(args ...string) (*Process, error) {
+	command := p.Command(args...)
+	return p.lab.Router.Background(exec.Command(command[0], command[1:]...))
 }
