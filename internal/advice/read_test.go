@@ -5,23 +5,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"strings"
 	"testing"
 
-	"github.com/vishvananda/netns"
-
 	"loadbalance/internal/family"
+	"loadbalance/internal/netlab"
 )
 
 // TestReadKernel reads rules and routes from a network namespace of its own.
 func TestReadKernel(t *testing.T) {
-	runtime.LockOSThread() // the namespace goes with the thread
-	handle, err := netns.New()
-	if err != nil {
-		t.Fatalf("network namespace (tests run as root): %v", err)
-	}
-	defer handle.Close()
+	netlab.FreshNamespace(t)
 	for _, command := range []string{
 		"ip link set lo up",
 		"ip rule add priority 2001 fwmark 0x100/0x3f00 lookup 1",

@@ -5,18 +5,16 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/vishvananda/netns"
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
+	"loadbalance/internal/netlab"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/uplink"
 )
@@ -189,12 +187,7 @@ func TestReusedIndices(t *testing.T) {
 // TestOtherHolds asks a real kernel: the programs would make a table by
 // looking for one.
 func TestOtherHolds(t *testing.T) {
-	runtime.LockOSThread() // the thread ends with the test and its namespace
-	handle, err := netns.New()
-	if err != nil {
-		t.Fatalf("network namespace (tests run as root): %v", err)
-	}
-	t.Cleanup(func() { handle.Close() })
+	netlab.FreshNamespace(t)
 	kernel := newFakeKernel(t)
 	e := kernel.engine(t.TempDir())
 	check := func(when string, nft, legacy bool) {

@@ -5,7 +5,6 @@ import (
 	"math/rand"
 	"net/netip"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -13,6 +12,7 @@ import (
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/family"
+	"loadbalance/internal/netlab"
 	"loadbalance/internal/plan"
 )
 
@@ -42,64 +42,44 @@ func TestSlotIsTheKernels(t *testing.T) {
 	}
 	rules.WriteString("COMMIT\n")
 	got := map[netip.Addr]uint32{}
-	inNamespace(t, func() error {
-		for _, step := range []struct{ input, program string }{
-			{setup.String(), "ip -batch -"}, {rules.String(), "iptables-restore"}, {rules.String(), "ip6tables-restore"},
-		} {
-			words := strings.Fields(step.program)
-			cmd := exec.Command(words[0], words[1:]...)
-			cmd.Stdin = strings.NewReader(step.input)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				return fmt.Errorf("%s: %w: %s", step.program, err, out)
+	netlab.FreshNamespace(t)
+	for _, step := range []struct{ input, program string }{
+		{setup.String(), "ip -batch -"}, {rules.String(), "iptables-restore"}, {rules.String(), "ip6tables-restore"},
+	} {
+		words := strings.Fields(step.program)
+		cmd := exec.Command(words[0], words[1:]...)
+		cmd.Stdin = strings.NewReader(step.input)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", step.program, err, out)
+		}
+	}
+	for _, f := range family.All {
+		for _, a := range addresses[f] {
+			if err := sendFrom(a); err != nil {
+				t.Fatal(err)
 			}
 		}
-		for _, f := range family.All {
-			for _, a := range addresses[f] {
-				if err := sendFrom(a); err != nil {
-					return err
-				}
-			}
-		}
-		table, err := conntrack.Open()
+	}
+	table, err := conntrack.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	for _, f := range family.All {
+		err := table.Each(f, conntrack.Filter{}, func(e conntrack.Entry) bool {
+			got[e.Original.Source] = e.Mark
+			return true
+		})
 		if err != nil {
-			return err
+			t.Fatal(err)
 		}
-		defer table.Close()
-		for _, f := range family.All {
-			err := table.Each(f, conntrack.Filter{}, func(e conntrack.Entry) bool {
-				got[e.Original.Source] = e.Mark
-				return true
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	}
 	for _, f := range family.All {
 		for _, a := range addresses[f] {
 			if want := slotOf(a, slots, plan.ClusterSeed); got[a] != uint32(want) {
 				t.Errorf("%v: slot %d, the kernel says %d", a, want, got[a])
 			}
 		}
-	}
-}
-
-// inNamespace runs f on a thread of its own in a new network namespace. The
-// thread ends with it.
-func inNamespace(t *testing.T, f func() error) {
-	t.Helper()
-	result := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			result <- err
-			return
-		}
-		result <- f()
-	}()
-	if err := <-result; err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -24,8 +24,8 @@ type Namespace struct {
 func newNamespace(name string) (*Namespace, error) {
 	ns := &Namespace{Name: name, fd: -1}
 	err := onThread(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("create namespace (needs root): %w", err)
+		if err := unshare(); err != nil {
+			return err
 		}
 		fd, err := openCurrent()
 		ns.fd = fd
@@ -35,6 +35,25 @@ func newNamespace(name string) (*Namespace, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return ns, nil
+}
+
+// FreshNamespace moves a test into a network namespace of its own. The thread
+// stays locked, so it ends with the test's goroutine and takes the namespace
+// along.
+func FreshNamespace(t TB) {
+	t.Helper()
+	runtime.LockOSThread()
+	if err := unshare(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// unshare moves the thread into a new namespace.
+func unshare() error {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("create namespace (needs root): %w", err)
+	}
+	return nil
 }
 
 func (ns *Namespace) close() {

@@ -159,7 +159,7 @@ func New(options Options) (*Lab, error) {
 	return l, nil
 }
 
-// TB is the part of testing.TB that Start needs.
+// TB is the part of testing.TB that Start and FreshNamespace need.
 type TB interface {
 	Helper()
 	Fatal(args ...any)

@@ -6,17 +6,15 @@ import (
 	"math/rand"
 	"net/netip"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
+	"loadbalance/internal/netlab"
 	"loadbalance/internal/uci"
 	"loadbalance/internal/uplink"
 )
@@ -161,7 +159,7 @@ func TestKernelTakesEveryPlan(t *testing.T) {
 					t.Fatal(err)
 				}
 				// Reading back costs as many programs again.
-				if err := rehearse(backend, changes, n%5 == 0); err != nil {
+				if err := rehearse(t, backend, changes, n%5 == 0); err != nil {
 					var refused *iptables.InputError
 					if errors.As(err, &refused) {
 						t.Log(refused.Numbered())
@@ -175,29 +173,20 @@ func TestKernelTakesEveryPlan(t *testing.T) {
 
 // rehearse loads a plan in a new network namespace and, if wanted, reads it
 // back.
-func rehearse(backend iptables.Backend, changes *apply.Changes, back bool) error {
-	result := make(chan error)
-	go func() {
-		// The thread is in the namespace for good; it ends with the goroutine.
-		runtime.LockOSThread()
-		result <- func() error {
-			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("network namespace (tests run as root): %w", err)
-			}
-			sets, err := ipset.Open()
-			if err != nil {
-				return err
-			}
-			defer sets.Close()
-			tool := iptables.Tool{Backend: backend}
-			engine := &apply.Engine{Mangle: tool, Sets: sets}
-			if err := engine.Rehearse(changes); err != nil || !back {
-				return err
-			}
-			return readBack(tool, changes)
-		}()
-	}()
-	return <-result
+func rehearse(t *testing.T, backend iptables.Backend, changes *apply.Changes, back bool) error {
+	t.Helper()
+	netlab.FreshNamespace(t)
+	sets, err := ipset.Open()
+	if err != nil {
+		return err
+	}
+	defer sets.Close()
+	tool := iptables.Tool{Backend: backend}
+	engine := &apply.Engine{Mangle: tool, Sets: sets}
+	if err := engine.Rehearse(changes); err != nil || !back {
+		return err
+	}
+	return readBack(tool, changes)
 }
 
 // readBack says whether the kernel's chains count as the planned ones.

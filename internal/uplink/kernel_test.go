@@ -7,29 +7,22 @@ import (
 	"os"
 	"os/exec"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/config"
+	"loadbalance/internal/netlab"
 )
 
-// freshNamespace moves the test into a network namespace of its own. The
-// thread stays locked, so it ends with the test's goroutine and takes the
-// namespace along.
+// freshNamespace moves the test into a network namespace of its own, with a
+// loopback device.
 func freshNamespace(t *testing.T) {
 	t.Helper()
-	runtime.LockOSThread()
-	handle, err := netns.New()
-	if err != nil {
-		t.Fatalf("network namespace (tests run as root): %v", err)
-	}
-	t.Cleanup(func() { handle.Close() })
+	netlab.FreshNamespace(t)
 	run(t, "ip link set lo up")
 }
 

@@ -4,30 +4,23 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
+
+	"loadbalance/internal/netlab"
 )
 
 // patience is how long a test waits for what must come; a loaded machine gets
 // a hundred times what an idle one needs.
 const patience = 30 * time.Second
 
-// freshNamespace moves the test into a network namespace of its own. The
-// thread stays locked, so it ends with the test's goroutine and takes the
-// namespace along.
+// freshNamespace moves the test into a network namespace of its own.
 func freshNamespace(t testing.TB) {
 	t.Helper()
-	runtime.LockOSThread()
-	handle, err := netns.New()
-	if err != nil {
-		t.Fatalf("network namespace (tests run as root): %v", err)
-	}
-	t.Cleanup(func() { handle.Close() })
+	netlab.FreshNamespace(t)
 	// Link-local addresses come by themselves and become usable some time
 	// later, which no test could tell from an event of its own.
 	if err := os.WriteFile("/proc/sys/net/ipv6/conf/default/addr_gen_mode", []byte("1"), 0); err != nil {

@@ -2,28 +2,20 @@ package ipset
 
 import (
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/vishvananda/netns"
-
 	"loadbalance/internal/family"
+	"loadbalance/internal/netlab"
 	"loadbalance/internal/plan"
 )
 
-// freshNamespace moves the test into a network namespace of its own. The
-// thread stays locked, so it ends with the test's goroutine and takes the
-// namespace along.
+// freshNamespace moves the test into a network namespace of its own and opens
+// a socket to its kernel.
 func freshNamespace(t *testing.T) *Netlink {
 	t.Helper()
-	runtime.LockOSThread()
-	handle, err := netns.New()
-	if err != nil {
-		t.Fatalf("network namespace (tests run as root): %v", err)
-	}
-	t.Cleanup(func() { handle.Close() })
+	netlab.FreshNamespace(t)
 	k, err := Open()
 	if err != nil {
 		t.Fatal(err)

@@ -3,28 +3,13 @@ package iptables
 import (
 	"errors"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 
-	"github.com/vishvananda/netns"
-
 	"loadbalance/internal/family"
+	"loadbalance/internal/netlab"
 	"loadbalance/internal/plan"
 )
-
-// freshNamespace moves the test into a network namespace of its own. The
-// thread stays locked, so it ends with the test's goroutine and takes the
-// namespace along.
-func freshNamespace(t *testing.T) {
-	t.Helper()
-	runtime.LockOSThread()
-	handle, err := netns.New()
-	if err != nil {
-		t.Fatalf("network namespace (tests run as root): %v", err)
-	}
-	t.Cleanup(func() { handle.Close() })
-}
 
 // run runs a command, whose arguments are split at blanks, with further
 // arguments as they are.
@@ -59,7 +44,7 @@ func exists(t *testing.T, f family.Family) bool {
 // TestNFTables: a table exists from the first write to its deletion, in its
 // own family only; deleting it twice is no error.
 func TestNFTables(t *testing.T) {
-	freshNamespace(t)
+	netlab.FreshNamespace(t)
 	tool := Tool{NFT}
 	for _, f := range family.All {
 		if exists(t, f) {
@@ -110,7 +95,7 @@ func kernelPlan() plan.Family {
 func eachBackend(t *testing.T, test func(*testing.T, Tool)) {
 	for _, backend := range []Backend{NFT, Legacy} {
 		t.Run(string(backend), func(t *testing.T) {
-			freshNamespace(t)
+			netlab.FreshNamespace(t)
 			test(t, Tool{backend})
 		})
 	}

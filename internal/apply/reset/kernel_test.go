@@ -6,16 +6,15 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/netlab"
 )
 
 // network is a namespace with a LAN that has hosts, a router behind which there
@@ -48,12 +47,7 @@ ip link set tun9 up
 // inNetwork puts the test's thread into such a namespace.
 func inNetwork(t testing.TB) {
 	t.Helper()
-	runtime.LockOSThread() // the thread ends with the test and its namespace
-	handle, err := netns.New()
-	if err != nil {
-		t.Fatalf("network namespace (tests run as root): %v", err)
-	}
-	t.Cleanup(func() { handle.Close() })
+	netlab.FreshNamespace(t)
 	if out, err := exec.Command("sh", "-ec", network).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

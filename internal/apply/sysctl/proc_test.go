@@ -4,25 +4,11 @@ import (
 	"errors"
 	"io/fs"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 
-	"github.com/vishvananda/netns"
+	"loadbalance/internal/netlab"
 )
-
-// freshNamespace moves the test into a network namespace of its own. The
-// thread stays locked, so it ends with the test's goroutine and takes the
-// namespace along.
-func freshNamespace(t *testing.T) {
-	t.Helper()
-	runtime.LockOSThread()
-	handle, err := netns.New()
-	if err != nil {
-		t.Fatalf("network namespace (tests run as root): %v", err)
-	}
-	t.Cleanup(func() { handle.Close() })
-}
 
 func run(t *testing.T, command string) string {
 	t.Helper()
@@ -35,7 +21,7 @@ func run(t *testing.T, command string) string {
 }
 
 func TestKernel(t *testing.T) {
-	freshNamespace(t)
+	netlab.FreshNamespace(t)
 	run(t, "ip link add eth0.100 type veth peer name far")
 	const path = "net/ipv4/conf/eth0.100/rp_filter"
 	const printed = "net.ipv4.conf.eth0/100.rp_filter"
@@ -60,7 +46,7 @@ func TestKernel(t *testing.T) {
 }
 
 func TestErrorsNameTheSetting(t *testing.T) {
-	freshNamespace(t)
+	netlab.FreshNamespace(t)
 	if err := (Proc{}).Write("net/ipv4/conf/wan1/rp_filter", "2"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "net.ipv4.conf.wan1.rp_filter") {
 		t.Errorf("no such device: %v", err)
 	}

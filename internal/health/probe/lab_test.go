@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/health"
+	"loadbalance/internal/netlab"
 )
 
 // Every line has the same addresses: a router at .2, a gateway at .1, and a
@@ -40,7 +40,6 @@ type lab struct {
 
 func newLab(t testing.TB, lines int) *lab {
 	t.Helper()
-	runtime.LockOSThread() // for good: the thread ends with the test, and its namespace with it
 	l := &lab{t: t, answers: make(chan Answer, 64)}
 	for range lines {
 		l.far = append(l.far, l.namespace())
@@ -65,9 +64,10 @@ func newLab(t testing.TB, lines int) *lab {
 // namespace creates a namespace and enters it.
 func (l *lab) namespace() netns.NsHandle {
 	l.t.Helper()
-	handle, err := netns.New()
+	netlab.FreshNamespace(l.t)
+	handle, err := netns.Get()
 	if err != nil {
-		l.t.Fatalf("network namespace (tests run as root): %v", err)
+		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { handle.Close() })
 	// No duplicate address detection: addresses work at once. No neighbours
