@@ -26,10 +26,11 @@ import (
 // Mangle is one back end of iptables.
 type Mangle interface {
 	Read(family.Family) (*iptables.Table, error)
-	// Begin begins a Read; the returned function waits for its end and must be
-	// called.
-	Begin(family.Family) (wait func() (*iptables.Table, error))
 	Write(family.Family, iptables.Change) error
+	// BeginRead and BeginWrite begin such a call; the returned function waits
+	// for its end and must be called.
+	BeginRead(family.Family) (wait func() (*iptables.Table, error))
+	BeginWrite(family.Family, iptables.Change) (wait func() error)
 }
 
 // nftables looks after the tables behind iptables-nft.
@@ -47,6 +48,7 @@ type resets interface {
 type connections interface {
 	Each(family.Family, conntrack.Filter, func(conntrack.Entry) bool) error
 	Delete(family.Family, conntrack.Filter, func(conntrack.Entry) bool) (int, error)
+	Remove(family.Family, []conntrack.Entry) (int, error)
 }
 
 // Engine has access to everything that a plan speaks of.
@@ -114,7 +116,7 @@ func (e *Engine) Read() (*Actual, error) {
 	tables := map[family.Family]func() (*iptables.Table, error){}
 	for _, f := range family.All {
 		if f == family.IPv4 || kernelHasIPv6() {
-			tables[f] = e.Mangle.Begin(f)
+			tables[f] = e.Mangle.BeginRead(f)
 		}
 	}
 	failed := []error{e.readRest(actual)}
@@ -208,9 +210,9 @@ func (e *Engine) Apply(changes *Changes, actual *Actual) error {
 	}
 	setsReady := note(e.updateSets(changes.Sets.Update))
 	for _, f := range family.All {
-		mangle := changes.Families[f].Mangle
-		complete[f] = complete[f] && setsReady && (mangle.Empty() || note(e.Mangle.Write(f, mangle)))
+		complete[f] = complete[f] && setsReady && note(e.writeChains(f, changes))
 	}
+	e.tellClients(changes)
 	done := complete[family.IPv4] && complete[family.IPv6]
 	if done {
 		// Chains in the other back end may still name the sets.

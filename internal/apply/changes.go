@@ -27,8 +27,9 @@ type Changes struct {
 	Domains  dnsmasq.Change
 	// Cleaned is what Apply did to the connections.
 	Cleaned map[family.Family]Cleaned
-	// told are the connections whose clients were told.
-	told map[family.Family][]reset.Flow
+	// untold are the deleted connections whose clients are to be told, and told
+	// those whose clients were.
+	untold, told map[family.Family][]reset.Flow
 	// state is what the run directory holds afterwards.
 	state rundir.State
 	// freed are local destinations that the plan no longer has.
@@ -125,6 +126,9 @@ func (unsetFiles) Write(path, _ string) error  { return fmt.Errorf("%s: not to b
 func diff(wanted *plan.Plan, actual *Actual) (*Changes, error) {
 	changes := &Changes{
 		Plan:     wanted,
+		Cleaned:  map[family.Family]Cleaned{},
+		untold:   map[family.Family][]reset.Flow{},
+		told:     map[family.Family][]reset.Flow{},
 		Families: map[family.Family]FamilyChanges{},
 		Sets:     ipset.Diff(wanted.IPv4.Sets, wanted.IPv6.Sets, actual.Sets),
 		Domains:  dnsmasq.Diff(wanted.Domains, actual.Domains),

@@ -2,14 +2,11 @@ package apply
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/ipset"
-	"loadbalance/internal/apply/reset"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
@@ -97,123 +94,6 @@ func (c *Changes) resume(unfinished *rundir.Unfinished) {
 	}
 }
 
-// Cleaned counts what an apply did to the connections of one family.
-type Cleaned struct {
-	Deleted int
-	reset.Result
-}
-
-// cleanConnections deletes the entries of connections whose mark leads
-// nowhere any more, so that their next packet is dealt anew, and then makes
-// the LAN's TCP clients send one. It runs after the chains were written:
-// deleted before, an entry would come back with the old mark.
-func (e *Engine) cleanConnections(changes *Changes) error {
-	var failed []error
-	changes.Cleaned, changes.told = map[family.Family]Cleaned{}, map[family.Family][]reset.Flow{}
-	for _, f := range family.All {
-		cleaned, err := e.cleanFamily(f, changes)
-		changes.Cleaned[f] = cleaned
-		if err != nil {
-			failed = append(failed, fmt.Errorf("connections (%s): %w", f, err))
-		}
-	}
-	return errors.Join(failed...)
-}
-
-func (e *Engine) cleanFamily(f family.Family, changes *Changes) (cleaned Cleaned, err error) {
-	mask := fwmark.Mask(changes.mask)
-	if freed := changes.freed[f]; len(freed) > 0 {
-		filter := conntrack.Filter{Mark: mask.Mark(mask.Default()), Mask: uint32(mask)}
-		cleaned.Deleted, err = e.Connections.Delete(f, filter, func(entry conntrack.Entry) bool {
-			return contains(freed, entry.Original.Destination) &&
-				!contains(localEntries(changes.Plan, f), entry.Original.Destination)
-		})
-		if err != nil {
-			return cleaned, err
-		}
-	}
-	if !changes.searchesMarks(f) {
-		return cleaned, nil
-	}
-	judge := changes.judge(f, mask)
-	if judge == nil {
-		return cleaned, nil
-	}
-	var flows []reset.Flow
-	deleted, err := e.Connections.Delete(f, conntrack.Filter{}, func(entry conntrack.Entry) bool {
-		fate := judge(entry)
-		if fate == forgetAndReset && hasWaitingClient(entry) {
-			flows = append(flows, flowOf(entry))
-		}
-		return fate != keep
-	})
-	cleaned.Deleted += deleted
-	if len(flows) == 0 {
-		return cleaned, err
-	}
-	changes.told[f] = flows
-	var resetErr error
-	if cleaned.Result, resetErr = e.Resets.Send(flows, changes.devices(f)); resetErr != nil {
-		// The connections are dealt anew in any case, only later.
-		e.Notice(fmt.Sprintf("connections (%s): %v", f, resetErr))
-	}
-	return cleaned, err
-}
-
-// Told says whether Apply told clients of their connection's end.
-func (c *Changes) Told() bool { return len(c.told[family.IPv4])+len(c.told[family.IPv6]) > 0 }
-
-// Remind tells those clients again that Apply told of their connection's end,
-// and that have answered, but were not reset: packets get lost, most of all on
-// a line that has just been given the traffic of another one. It returns how
-// many those were. It takes no lock, since it changes nothing of ours.
-//
-// An answer makes an entry, and the reset deletes it again: the kernel keeps no
-// entry whose only reply is a reset. So no entry means that all is done, or
-// that the client is gone.
-func (e *Engine) Remind(changes *Changes) (told int, err error) {
-	var failed []error
-	for _, f := range family.All {
-		if len(changes.told[f]) == 0 {
-			continue
-		}
-		goesOn := map[reset.Flow]bool{}
-		err := e.Connections.Each(f, conntrack.Filter{}, func(entry conntrack.Entry) bool {
-			if hasWaitingClient(entry) {
-				goesOn[flowOf(entry)] = true
-			}
-			return true
-		})
-		if err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		changes.told[f] = slices.DeleteFunc(changes.told[f], func(flow reset.Flow) bool { return !goesOn[flow] })
-		result, err := e.Resets.Send(changes.told[f], changes.devices(f))
-		told += result.Reset
-		failed = append(failed, err)
-	}
-	return told, errors.Join(failed...)
-}
-
-// protoTCP is TCP's IP protocol number (IANA).
-const protoTCP = 6
-
-// hasWaitingClient says whether an entry is a TCP connection whose client may
-// wait for packets that will not come. One that is still being opened has a
-// client that repeats its SYN, and one that is over has none.
-func hasWaitingClient(entry conntrack.Entry) bool {
-	return entry.Protocol == protoTCP && !entry.Opening && !entry.Ended
-}
-
-// flowOf names a connection as its client sees it.
-func flowOf(entry conntrack.Entry) reset.Flow {
-	return reset.Flow{
-		Client: netip.AddrPortFrom(entry.Original.Source, entry.Original.SourcePort),
-		Server: netip.AddrPortFrom(entry.Original.Destination, entry.Original.DestinationPort),
-	}
-}
-
 // fate is what becomes of a connection.
 type fate uint8
 
@@ -222,6 +102,15 @@ const (
 	forget              // its entry goes
 	forgetAndReset      // and its client is made to notice
 )
+
+// judgeOf returns what becomes of a family's connections, or nil where all of
+// them stay and need not be searched.
+func (c *Changes) judgeOf(f family.Family) func(conntrack.Entry) fate {
+	if c.mask == 0 || !c.searchesMarks(f) {
+		return nil
+	}
+	return c.judge(f, fwmark.Mask(c.mask))
+}
 
 // judge returns what becomes of connections, or nil where all of them stay.
 // Connections that came in by an uplink stay with it: nobody but their other

@@ -152,7 +152,7 @@ func TestPathDoesNotMatter(t *testing.T) {
 // after it.
 func TestOrder(t *testing.T) {
 	steps := [][]string{{"route add"}, {"rule add"}, {"ipset create", "ipset add"}, {"mangle restore"},
-		{"ipset destroy"}, {"rule del"}, {"route del"}, {"conntrack"}}
+		{"conntrack remove"}, {"ipset destroy"}, {"rule del"}, {"route del"}, {"conntrack ("}}
 	place := func(op string) int {
 		return slices.IndexFunc(steps, func(step []string) bool {
 			return slices.ContainsFunc(step, func(prefix string) bool { return strings.HasPrefix(op, prefix) })

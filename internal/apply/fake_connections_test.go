@@ -26,11 +26,36 @@ func (k fakeConnections) Delete(f family.Family, filter conntrack.Filter, match 
 	if err := k.step("conntrack (%s)", f); err != nil {
 		return 0, err
 	}
+	k.checkWritten(f)
 	before := len(k.entries)
 	k.entries = slices.DeleteFunc(k.entries, func(e conntrack.Entry) bool {
 		return e.Family == f && e.Mark&filter.Mask == filter.Mark&filter.Mask && match(e)
 	})
 	return before - len(k.entries), nil
+}
+
+func (k fakeConnections) Remove(f family.Family, entries []conntrack.Entry) (int, error) {
+	if len(entries) == 0 {
+		return 0, nil
+	}
+	if err := k.step("conntrack remove %d (%s)", len(entries), f); err != nil {
+		return 0, err
+	}
+	k.checkWritten(f)
+	k.entries = slices.DeleteFunc(k.entries, func(e conntrack.Entry) bool {
+		return slices.ContainsFunc(entries, func(gone conntrack.Entry) bool {
+			return gone.Family == e.Family && gone.Original == e.Original && gone.Protocol == e.Protocol && gone.Mark == e.Mark
+		})
+	})
+	return len(entries), nil
+}
+
+// checkWritten fails if the old chains are still there: with its next packet, an
+// entry would come back with the old mark.
+func (k fakeConnections) checkWritten(f family.Family) {
+	if k.writing[f] {
+		k.t.Errorf("connections (%s) are deleted while the chains are being written", f)
+	}
 }
 
 // fakeResets tells every client whose connection has no entry any more.

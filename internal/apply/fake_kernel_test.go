@@ -33,7 +33,11 @@ type fakeKernel struct {
 	sets    map[string]ipset.Set
 	sysctls map[string]string
 	entries []conntrack.Entry
-	resets  []reset.Flow // the connections whose clients were told
+	// writing are families whose chains are being written, and dealtMeanwhile
+	// the connections that the old chains deal out during the next write.
+	writing        map[family.Family]bool
+	dealtMeanwhile []conntrack.Entry
+	resets         []reset.Flow // the connections whose clients were told
 	// pickedUp says that clients have answered: their connections have entries
 	// again, on other uplinks.
 	pickedUp bool
@@ -49,6 +53,7 @@ func newFakeKernel(t *testing.T) *fakeKernel {
 		routes:  map[family.Family][]plan.Route{},
 		sets:    map[string]ipset.Set{},
 		sysctls: map[string]string{},
+		writing: map[family.Family]bool{},
 	}
 	k.mangle = &fakeMangle{kernel: k, tables: map[family.Family]*fakeTable{}, missing: map[family.Family]bool{}}
 	k.other = &fakeMangle{kernel: k, legacy: true, tables: map[family.Family]*fakeTable{}}

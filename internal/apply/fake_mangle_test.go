@@ -48,12 +48,12 @@ func (t *fakeTable) clone() *fakeTable {
 	return c
 }
 
-// Read prints the table as iptables-save does and reads that.
-func (m *fakeMangle) Begin(f family.Family) func() (*iptables.Table, error) {
+func (m *fakeMangle) BeginRead(f family.Family) func() (*iptables.Table, error) {
 	table, err := m.Read(f)
 	return func() (*iptables.Table, error) { return table, err }
 }
 
+// Read prints the table as iptables-save does and reads that.
 func (m *fakeMangle) Read(f family.Family) (*iptables.Table, error) {
 	if m.missing[f] {
 		return nil, fmt.Errorf("mangle save (%s): iptables-save %w", f, iptables.ErrMissing)
@@ -88,6 +88,19 @@ func (m *fakeMangle) text(f family.Family) string {
 		}
 	}
 	return text.String() + "COMMIT\n"
+}
+
+// BeginWrite leaves everything as it was until the caller waits. Until then,
+// packets go by the old chains.
+func (m *fakeMangle) BeginWrite(f family.Family, change iptables.Change) func() error {
+	m.kernel.writing[f] = true
+	return func() error {
+		m.kernel.entries = append(m.kernel.entries, m.kernel.dealtMeanwhile...)
+		m.kernel.dealtMeanwhile = nil
+		err := m.Write(f, change)
+		m.kernel.writing[f] = false
+		return err
+	}
 }
 
 // Write runs a transaction.

@@ -42,7 +42,12 @@ func TestEveryFailureIsRepaired(t *testing.T) {
 				if strings.HasPrefix(failed, "notice") {
 					t.Fatalf("step %d: %s", n, failed)
 				}
-				if err == nil || !errors.Is(err, errInjected) || !strings.Contains(err.Error(), failed) {
+				// What a search ahead misses is found by the one at the end.
+				isAhead := strings.HasPrefix(failed, "conntrack list") || strings.HasPrefix(failed, "conntrack remove")
+				if isAhead && err != nil {
+					t.Errorf("%q failed, and the error is %v", failed, err)
+				}
+				if !isAhead && (err == nil || !errors.Is(err, errInjected) || !strings.Contains(err.Error(), failed)) {
 					t.Errorf("%q failed, but the error is %v", failed, err)
 				}
 				for _, f := range family.All {

@@ -211,32 +211,31 @@ func (k *kernelWatch) changed() (bool, error) {
 }
 
 // awaitUndealt waits until connections are dealt to an uplink in no family, and
-// returns since when.
+// returns since when. The programs that list the chains would get in the way of
+// those that write them, so they are started when nothing changes any more.
 func (k *kernelWatch) awaitUndealt(i int) (time.Time, error) {
-	const tooLong = 30 * time.Second // ten times as long as it takes
+	const (
+		tooLong = 30 * time.Second       // ten times as long as it takes
+		calm    = 200 * time.Millisecond // several times what writing takes
+	)
+	var at time.Time
 	for end := time.Now().Add(tooLong); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		changed, err := k.changed()
-		at := time.Now()
 		if err != nil {
 			return at, err
 		}
-		if !changed {
-			continue
-		}
-		dealt, err := k.rig.isDealt(i)
-		if err != nil {
-			return at, err
-		}
-		if dealt {
-			continue
-		}
-		// What changed while programs listed the chains is taken as new.
-		if changed, err = k.changed(); changed {
+		if changed {
 			at = time.Now()
 		}
-		return at, err
+		if at.IsZero() || time.Since(at) < calm {
+			continue
+		}
+		if dealt, err := k.rig.isDealt(i); !dealt || err != nil {
+			return at, err
+		}
+		at = time.Time{}
 	}
-	return time.Time{}, fmt.Errorf("%s after the blackout connections are still dealt to '%s'", tooLong, k.rig.UplinkDevice(i))
+	return at, fmt.Errorf("%s after the blackout connections are still dealt to '%s'", tooLong, k.rig.UplinkDevice(i))
 }
 
 func greatest(values []time.Duration) time.Duration {

@@ -60,7 +60,7 @@ type failovers struct {
 // failover lets one of five lines fall silent under 10 downloads, 10 uploads
 // and 10 UDP flows, beside 40 connections of the other lines.
 func (b *bench) failover() error {
-	results, err := withEachBackend(b.failovers)
+	results, err := withOneBackendAtATime(b.failovers)
 	if err != nil {
 		return err
 	}

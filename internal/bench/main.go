@@ -37,7 +37,7 @@ var parts = []struct {
 	{"i", "transitions of lines that work badly: losing packets, full (8 minutes)", (*bench).falseVerdicts},
 	{"j", "lines that are up for a second and down for a second, in turn (5 minutes)", (*bench).flapping},
 	{"k", "the monitor: processor and memory (7 minutes)", (*bench).cost},
-	{"l", "connections of a line that falls silent, and of the others (2 minutes)", (*bench).failover},
+	{"l", "connections of a line that falls silent, and of the others (3 minutes)", (*bench).failover},
 	{"r", "a new and a known connection behind rules that do not match (1 minute)", (*bench).rules},
 }
 

@@ -154,12 +154,29 @@ func withEachBackend[T any](measure func(backend string) (T, error)) ([]T, error
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			var err error
-			if results[i], err = measure(backend); err != nil {
-				errs[i] = fmt.Errorf("%s: %w", backend, err)
-			}
+			results[i], errs[i] = withBackend(backend, measure)
 		}()
 	}
 	wait.Wait()
 	return results, errors.Join(errs...)
+}
+
+// withOneBackendAtATime measures what takes milliseconds and both processors.
+func withOneBackendAtATime[T any](measure func(backend string) (T, error)) ([]T, error) {
+	results := make([]T, len(backends))
+	for i, backend := range backends {
+		var err error
+		if results[i], err = withBackend(backend, measure); err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}
+
+func withBackend[T any](backend string, measure func(backend string) (T, error)) (T, error) {
+	result, err := measure(backend)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", backend, err)
+	}
+	return result, err
 }

@@ -150,26 +150,48 @@ func (n *Netlink) CountByMark(f family.Family, mask uint32) (map[uint32]Count, e
 // given. An entry that cannot be deleted does not keep the others from being
 // deleted; the error says how many such there were, and why the first.
 func (n *Netlink) Delete(f family.Family, filter Filter, match func(Entry) bool) (int, error) {
-	deleted, failed := 0, 0
-	var first error
+	var result deletions
 	err := n.Each(f, filter, func(e Entry) bool {
-		if !match(e) {
-			return true
+		if match(e) {
+			result.note(n.delete(e))
 		}
-		if err := n.delete(e); err != nil {
-			if failed == 0 {
-				first = err
-			}
-			failed++
-			return true
-		}
-		deleted++
 		return true
 	})
-	if failed > 0 {
-		err = errors.Join(err, fmt.Errorf("conntrack delete (%s): %d entries could not be deleted: %w", f, failed, first))
+	return result.deleted, errors.Join(err, result.err(f))
+}
+
+// Remove deletes entries that Each has found before, like Delete. Those that
+// are gone meanwhile count as deleted.
+func (n *Netlink) Remove(f family.Family, entries []Entry) (int, error) {
+	var result deletions
+	for _, e := range entries {
+		result.note(n.delete(e))
 	}
-	return deleted, err
+	return result.deleted, result.err(f)
+}
+
+// deletions counts what became of them.
+type deletions struct {
+	deleted, failed int
+	first           error
+}
+
+func (d *deletions) note(err error) {
+	if err == nil {
+		d.deleted++
+		return
+	}
+	if d.failed == 0 {
+		d.first = err
+	}
+	d.failed++
+}
+
+func (d *deletions) err(f family.Family) error {
+	if d.failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("conntrack delete (%s): %d entries could not be deleted: %w", f, d.failed, d.first)
 }
 
 func (n *Netlink) delete(e Entry) error {

@@ -205,6 +205,36 @@ func TestDeleteTwice(t *testing.T) {
 	}
 }
 
+// TestRemove: entries that were found before are deleted, also where some of
+// them have gone meanwhile.
+func TestRemove(t *testing.T) {
+	n := freshNamespace(t)
+	insert(t, 30)
+	var found []Entry
+	for _, e := range list(t, n, family.IPv4, Filter{}) {
+		if len(found) < 20 {
+			found = append(found, e)
+		}
+	}
+	if err := n.delete(found[0]); err != nil {
+		t.Fatal(err)
+	}
+	if deleted, err := n.Remove(family.IPv4, found); deleted != 20 || err != nil {
+		t.Errorf("%d deleted, error %v, want 20", deleted, err)
+	}
+	left := list(t, n, family.IPv4, Filter{})
+	if len(left) != 10 {
+		t.Errorf("%d entries are left, want 10", len(left))
+	}
+	for _, e := range left {
+		for _, gone := range found {
+			if e.Original == gone.Original {
+				t.Errorf("left behind: %v", e)
+			}
+		}
+	}
+}
+
 func TestEachEnds(t *testing.T) {
 	n := freshNamespace(t)
 	insert(t, 2000)

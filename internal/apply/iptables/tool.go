@@ -57,12 +57,12 @@ func (t Tool) name(f family.Family, suffix string) string {
 }
 
 // Read returns our part of the mangle table.
-func (t Tool) Read(f family.Family) (*Table, error) { return t.Begin(f)() }
+func (t Tool) Read(f family.Family) (*Table, error) { return t.BeginRead(f)() }
 
-// Begin is Read in two parts, so that both families and the rest of the kernel
-// can be read at the same time. The returned function waits for the result; it
-// must be called once, by the same goroutine.
-func (t Tool) Begin(f family.Family) (wait func() (*Table, error)) {
+// BeginRead is Read in two parts, so that both families and the rest of the
+// kernel can be read at the same time. The returned function waits for the
+// result; it must be called once, by the same goroutine.
+func (t Tool) BeginRead(f family.Family) (wait func() (*Table, error)) {
 	finish := t.start(t.name(f, "-save"), "", "-c", "-t", "mangle")
 	return func() (*Table, error) {
 		output, err := finish()
@@ -79,17 +79,24 @@ func (t Tool) Begin(f family.Family) (wait func() (*Table, error)) {
 
 // Write runs a transaction. If it is refused, nothing has changed, and the
 // error is an *InputError.
-func (t Tool) Write(f family.Family, change Change) error {
+func (t Tool) Write(f family.Family, change Change) error { return t.BeginWrite(f, change)() }
+
+// BeginWrite is Write in two parts, as BeginRead is Read. Until the returned
+// function returns, nobody knows whether the transaction is done.
+func (t Tool) BeginWrite(f family.Family, change Change) (wait func() error) {
 	input := change.Input()
-	_, err := t.run(t.name(f, "-restore"), input, "--noflush", "-w", lockSeconds)
-	var refused *exec.ExitError
-	if errors.As(err, &refused) {
-		return &InputError{Family: f, Input: input, Err: err}
+	finish := t.start(t.name(f, "-restore"), input, "--noflush", "-w", lockSeconds)
+	return func() error {
+		_, err := finish()
+		var refused *exec.ExitError
+		if errors.As(err, &refused) {
+			return &InputError{Family: f, Input: input, Err: err}
+		}
+		if err != nil {
+			return fmt.Errorf("mangle restore (%s): %w", f, err)
+		}
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("mangle restore (%s): %w", f, err)
-	}
-	return nil
 }
 
 // Version tells which iptables answers, such as "1.8.9".
