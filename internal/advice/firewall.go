@@ -107,12 +107,22 @@ func (f Facts) unmasqueraded() []string {
 				in = append(in, z)
 			}
 		}
-		if slices.ContainsFunc(in, func(z zone) bool { return z.masq }) {
+		if masquerading(in) != nil {
 			continue
 		}
 		found = append(found, explainZone(m, in, all))
 	}
 	return found
+}
+
+// masquerading returns the first zone that masquerades, or nil.
+func masquerading(zones []zone) *zone {
+	for i := range zones {
+		if zones[i].masq {
+			return &zones[i]
+		}
+	}
+	return nil
 }
 
 func explainZone(m config.Member, in, all []zone) string {
@@ -125,8 +135,8 @@ func explainZone(m config.Member, in, all []zone) string {
 			"set option masq '1' there in /etc/config/firewall", m.Name, what, in[0].name)
 	}
 	target := "a zone with option masq '1'"
-	if i := slices.IndexFunc(all, func(z zone) bool { return z.masq }); i >= 0 {
-		target = "the zone '" + all[i].name + "'"
+	if z := masquerading(all); z != nil {
+		target = "the zone '" + z.name + "'"
 	}
 	return fmt.Sprintf("member '%s': %s lies in no firewall zone that masquerades, so LAN hosts get no answers by it: "+
 		"add list %s to %s in /etc/config/firewall", m.Name, what, option, target)

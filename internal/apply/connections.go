@@ -122,7 +122,7 @@ func (c *Changes) judge(f family.Family, mask fwmark.Mask) func(conntrack.Entry)
 	}
 	own, dead := map[int]*uplink.Path{}, map[int]fate{}
 	for _, m := range c.Plan.Members {
-		own[m.Index] = c.path(m.Name, f)
+		own[m.Index] = c.uplinks.Path(m.Name, f)
 		dead[m.Index] = onDead(c.member(m.Index))
 	}
 	return func(entry conntrack.Entry) fate {
@@ -179,15 +179,6 @@ func (c *Changes) devices(f family.Family) []string {
 		}
 	}
 	return devices
-}
-
-func (c *Changes) path(member string, f family.Family) *uplink.Path {
-	for i := range c.uplinks.Members {
-		if c.uplinks.Members[i].Name == member {
-			return c.uplinks.Members[i].Path(f)
-		}
-	}
-	return nil
 }
 
 // cameIn says whether a connection was opened from outside, towards one of

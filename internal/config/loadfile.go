@@ -85,7 +85,12 @@ func (set *IPSet) entry(text string) (netip.Prefix, error) {
 
 // HasDomains says whether a set is to be filled with the addresses of domains.
 func (c *Config) HasDomains() bool {
-	return slices.ContainsFunc(c.IPSets, func(s IPSet) bool { return len(s.Domains) > 0 })
+	for _, s := range c.IPSets {
+		if len(s.Domains) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // RuleInterfaces returns the netifd interfaces that enabled rules name, sorted.

@@ -67,9 +67,12 @@ func HasPorts(protocol int) bool { return slices.Contains([]int{6, 17, 33, 132, 
 // cameIn says whether a connection was opened towards an uplink's address or
 // prefix.
 func (s *Search) cameIn(e conntrack.Entry) bool {
-	return slices.ContainsFunc(s.Uplinks.Members, func(m uplink.Member) bool {
+	within := func(p netip.Prefix) bool { return p.Contains(e.Original.Destination) }
+	for _, m := range s.Uplinks.Members {
 		path := m.Path(e.Family)
-		return path != nil && (slices.Contains(path.Addresses, e.Original.Destination) ||
-			slices.ContainsFunc(path.Prefixes, func(p netip.Prefix) bool { return p.Contains(e.Original.Destination) }))
-	})
+		if path != nil && (slices.Contains(path.Addresses, e.Original.Destination) || slices.ContainsFunc(path.Prefixes, within)) {
+			return true
+		}
+	}
+	return false
 }

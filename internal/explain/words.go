@@ -194,11 +194,12 @@ func (w *walker) dealer(p *path, chain plan.Chain) string {
 
 // policyOf returns the policy whose chain this is, or nil.
 func (w *walker) policyOf(chain string) *config.Policy {
-	i := slices.IndexFunc(w.Config.Policies, func(p config.Policy) bool { return plan.PolicyChain(p.Name) == chain })
-	if i < 0 {
-		return nil
+	for i := range w.Config.Policies {
+		if p := &w.Config.Policies[i]; plan.PolicyChain(p.Name) == chain {
+			return p
+		}
 	}
-	return &w.Config.Policies[i]
+	return nil
 }
 
 // memberOfChain returns the member to which a chain leads in the end.
@@ -223,7 +224,12 @@ func (w *walker) memberOfChain(name string) string {
 }
 
 func (w *walker) isMember(name string) bool {
-	return slices.ContainsFunc(w.Plan.Members, func(m plan.Member) bool { return m.Name == name })
+	for _, m := range w.Plan.Members {
+		if m.Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *walker) isSticky(m plan.Match) bool {

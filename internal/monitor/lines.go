@@ -27,7 +27,7 @@ func (m *Monitor) adopt(now time.Time) {
 	m.probes = wanted
 	for key := range m.offline {
 		// A line that is up and has nobody to ask can never prove anything.
-		up := m.path(key.Member, key.Family)
+		up := m.outcome.Uplinks.Path(key.Member, key.Family)
 		if !m.hasTargets(key) || up != nil && up.Up && wanted[key] == nil {
 			delete(m.offline, key)
 		}
@@ -72,7 +72,7 @@ func (m *Monitor) wantedLines() map[health.Key][]probe.Probe {
 	for _, member := range m.outcome.Members {
 		track := m.member(member.Name).Track
 		for _, f := range family.All {
-			path := m.path(member.Name, f)
+			path := m.outcome.Uplinks.Path(member.Name, f)
 			if path == nil || !path.Up {
 				continue
 			}
@@ -181,15 +181,6 @@ func (m *Monitor) member(name string) *config.Member {
 	for i := range m.outcome.Config.Members {
 		if member := &m.outcome.Config.Members[i]; member.Name == name && member.Enabled {
 			return member
-		}
-	}
-	return nil
-}
-
-func (m *Monitor) path(member string, f family.Family) *uplink.Path {
-	for i := range m.outcome.Uplinks.Members {
-		if m.outcome.Uplinks.Members[i].Name == member {
-			return m.outcome.Uplinks.Members[i].Path(f)
 		}
 	}
 	return nil

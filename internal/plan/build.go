@@ -29,8 +29,7 @@ type Input struct {
 
 // Live says whether new connections can be dealt to a member.
 func (in Input) Live(name string, f family.Family) bool {
-	i := slices.IndexFunc(in.Uplinks.Members, func(m uplink.Member) bool { return m.Name == name })
-	return i >= 0 && isLive(in.Uplinks.Members[i].Path(f), in.Offline[f], name)
+	return isLive(in.Uplinks.Path(name, f), in.Offline[f], name)
 }
 
 func isLive(path *uplink.Path, offline map[string]string, name string) bool {

@@ -71,10 +71,12 @@ func (b *builder) stillHeld(candidates map[string]bool, f family.Family) map[str
 func (b *builder) heldBack(m *member, f family.Family) bool {
 	isMember := func(pm config.PolicyMember) bool { return pm.Name == m.Name }
 	others := func(name string) bool { return name != m.Name && b.held[f][name] }
-	return slices.ContainsFunc(b.config.Policies, func(p config.Policy) bool {
-		return !slices.ContainsFunc(b.activeMembers(p, f), isMember) &&
-			slices.ContainsFunc(b.lowestTier(p, f, others), isMember)
-	})
+	for _, p := range b.config.Policies {
+		if !slices.ContainsFunc(b.activeMembers(p, f), isMember) && slices.ContainsFunc(b.lowestTier(p, f, others), isMember) {
+			return true
+		}
+	}
+	return false
 }
 
 // tierOf returns those of some members that are of one tier.
@@ -84,15 +86,16 @@ func tierOf(members []config.PolicyMember, metric int) []config.PolicyMember {
 
 // share is the part of a policy's new connections that a member is dealt.
 func (b *builder) share(policy, name string, f family.Family) float64 {
-	i := slices.IndexFunc(b.config.Policies, func(p config.Policy) bool { return p.Name == policy })
-	if i < 0 {
-		return 0
-	}
 	sum, own := 0, 0
-	for _, m := range b.activeMembers(b.config.Policies[i], f) {
-		sum += m.Weight
-		if m.Name == name {
-			own = m.Weight
+	for _, p := range b.config.Policies {
+		if p.Name != policy {
+			continue
+		}
+		for _, m := range b.activeMembers(p, f) {
+			sum += m.Weight
+			if m.Name == name {
+				own = m.Weight
+			}
 		}
 	}
 	return float64(own) / float64(cmp.Or(sum, 1))

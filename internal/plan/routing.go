@@ -118,9 +118,12 @@ func (b *familyBuilder) firstLive() *member {
 
 // mainHasDefault says whether main sends anything out by a default route.
 func (b *familyBuilder) mainHasDefault() bool {
-	return slices.ContainsFunc(b.main.Routes, func(r uplink.Route) bool {
-		return r.IsDefault() && r.Type == uplink.Unicast
-	})
+	for _, r := range b.main.Routes {
+		if r.IsDefault() && r.Type == uplink.Unicast {
+			return true
+		}
+	}
+	return false
 }
 
 // routes are the routes in our tables. No error route goes into a member's

@@ -25,8 +25,7 @@ type NetifdSource struct {
 // Read reads netifd's and the kernel's state and judges every member by them.
 // An error means that one of them could not be read.
 func (source NetifdSource) Read(members []config.Member) (State, error) {
-	named := func(m config.Member) bool { return m.Interface != "" }
-	if len(source.RuleInterfaces) == 0 && !slices.ContainsFunc(members, named) {
+	if len(source.RuleInterfaces) == 0 && !nameInterfaces(members) {
 		return KernelSource{}.Read(members)
 	}
 	dump, err := dumpInterfaces()
@@ -48,6 +47,16 @@ func (source NetifdSource) Read(members []config.Member) (State, error) {
 	state := n.state()
 	state.Interfaces = n.devices(source.RuleInterfaces)
 	return state, nil
+}
+
+// nameInterfaces says whether some member has a netifd interface.
+func nameInterfaces(members []config.Member) bool {
+	for _, m := range members {
+		if m.Interface != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // netifd is the kernel's state with what netifd says of its interfaces.
@@ -165,9 +174,12 @@ func (n *netifd) companions(m config.Member, device string) []*netifdInterface {
 
 // namedByOther says whether another member has an interface for its own.
 func (n *netifd) namedByOther(m config.Member, name string) bool {
-	return slices.ContainsFunc(n.members, func(other config.Member) bool {
-		return other.Name != m.Name && (other.Interface == name || other.Interface6 == name)
-	})
+	for _, other := range n.members {
+		if other.Name != m.Name && (other.Interface == name || other.Interface6 == name) {
+			return true
+		}
+	}
+	return false
 }
 
 func deviceOfParts(parts []*netifdInterface) string {
@@ -244,9 +256,12 @@ func withoutRepeats(addresses []netip.Addr) []netip.Addr {
 // othersSpeakIPv6 says whether an interface of another member has IPv6 on a
 // device.
 func (n *netifd) othersSpeakIPv6(m config.Member, device string) bool {
-	return slices.ContainsFunc(n.interfaces, func(i netifdInterface) bool {
-		return i.Up && i.L3Device == device && i.speaksIPv6() && n.namedByOther(m, i.Name)
-	})
+	for _, i := range n.interfaces {
+		if i.Up && i.L3Device == device && i.speaksIPv6() && n.namedByOther(m, i.Name) {
+			return true
+		}
+	}
+	return false
 }
 
 // speaksIPv6 says whether an interface has anything of IPv6.

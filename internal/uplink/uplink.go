@@ -55,6 +55,16 @@ type Member struct {
 	IPv6 *Path  `json:"ipv6,omitempty"`
 }
 
+// Path returns a member's path in one family, or nil.
+func (s *State) Path(member string, f family.Family) *Path {
+	for i := range s.Members {
+		if s.Members[i].Name == member {
+			return s.Members[i].Path(f)
+		}
+	}
+	return nil
+}
+
 // Path returns the member's path in one family, or nil.
 func (m *Member) Path(f family.Family) *Path {
 	if f == family.IPv6 {
