@@ -1,8 +1,9 @@
 // Package advice finds what in the system around us defeats balancing or is
 // defeated by it: another program that uses our mark bits, tables or
 // priorities, a member that no firewall zone masquerades, a VPN that holds the
-// main table's default route. Everything is judged by pure functions over
-// Facts; the package only reads, and owns nothing.
+// main table's default route, a target that cannot answer. Everything is
+// judged by pure functions over Facts; the package only reads, and owns
+// nothing.
 //
 // Each finding is one sentence: what, where, and what to do about it.
 package advice
@@ -31,6 +32,9 @@ type Facts struct {
 	// default), ours left out.
 	Routes []Route
 	Files
+	// TCPLoose is net.netfilter.nf_conntrack_tcp_loose; "" where there is no
+	// connection tracking yet.
+	TCPLoose string
 }
 
 // Files is what the configuration of other programs says.
@@ -80,6 +84,8 @@ func Find(f Facts) Advice {
 	a.Warnings = append(a.Warnings, f.tableClashes()...)
 	a.Warnings = append(a.Warnings, f.unmasqueraded()...)
 	a.Warnings = append(a.Warnings, f.foreignDefaults()...)
+	a.Warnings = append(a.Warnings, f.unreachableNeighbours()...)
+	a.Warnings = append(a.Warnings, f.strictTCP()...)
 	a.Notes = append(a.Notes, f.offloading()...)
 	return a
 }

@@ -58,6 +58,14 @@ func parse(t *testing.T, text string) *uci.File {
 	return file
 }
 
+func addresses(texts ...string) []netip.Addr {
+	var all []netip.Addr
+	for _, text := range texts {
+		all = append(all, netip.MustParseAddr(text))
+	}
+	return all
+}
+
 func defaultRoute(device string, metric int) uplink.Route {
 	return uplink.Route{Destination: family.IPv4.Default(), Type: uplink.Unicast, Device: device, Metric: metric}
 }
@@ -234,6 +242,50 @@ func TestFind(t *testing.T) {
 		"main has no default route": {change: func(_ *testing.T, f *Facts) { f.Uplinks.IPv4.Routes = nil }},
 		"a default route in a family without members": {change: func(_ *testing.T, f *Facts) {
 			f.Uplinks.IPv6.Routes = []uplink.Route{{Destination: family.IPv6.Default(), Type: uplink.Unicast, Device: "tun0"}}
+		}},
+		"clients cannot be told": {
+			change: func(_ *testing.T, f *Facts) {
+				f.TCPLoose = "0"
+				f.Config.Members[0].Track = config.Track{Gateway: true, OnDead: "reset"}
+				f.Config.Members[1].Track = config.Track{IPs: addresses("192.0.2.1"), OnDead: "reset"}
+			},
+			want: Advice{Warnings: []string{"net.netfilter.nf_conntrack_tcp_loose is 0: TCP clients of a line that died wait for their own timeout, " +
+				"instead of being reset at once; leave it at 1, the default, in /etc/sysctl.conf"}},
+		},
+		"clients are not to be told": {change: func(_ *testing.T, f *Facts) {
+			f.TCPLoose = "0"
+			f.Config.Members[0].Track = config.Track{OnDead: "reset"}
+			f.Config.Members[1].Track = config.Track{Gateway: true, OnDead: "clear"}
+		}},
+		"clients can be told": {change: func(_ *testing.T, f *Facts) {
+			f.TCPLoose = "1"
+			f.Config.Members[0].Track = config.Track{Gateway: true, OnDead: "reset"}
+		}},
+		"targets that are no neighbours": {
+			change: func(_ *testing.T, f *Facts) {
+				targets := addresses("192.0.2.9", "192.0.2.1", "198.51.100.7", "203.0.113.1", "2001:db8::1", "fe80::1", "2001:db8:9::1")
+				for i := range f.Config.Members[:2] {
+					f.Config.Members[i].Track = config.Track{Method: "arp", IPs: targets}
+				}
+				wan1 := &f.Uplinks.Members[0]
+				wan1.IPv4.Gateway = targets[1]
+				wan1.IPv4.Networks = []uplink.Network{{Prefix: netip.MustParsePrefix("198.51.100.0/24")}, {Prefix: netip.MustParsePrefix("203.0.113.1/32")}}
+				wan1.IPv6 = &uplink.Path{Device: "eth1", Up: true, Networks: []uplink.Network{{Prefix: netip.MustParsePrefix("2001:db8::/64")}}}
+				f.Uplinks.Members[1].IPv4.Networks = wan1.IPv4.Networks[1:] // point-to-point
+			},
+			want: Advice{Warnings: []string{
+				"member 'wan1': track_ip 192.0.2.9 lies in no network of 'eth1', and track_method 'arp' asks neighbours only: " +
+					"it will never answer; use 'gateway', or another track_method",
+				"member 'wan1': track_ip 2001:db8:9::1 lies in no network of 'eth1', and track_method 'arp' asks neighbours only: " +
+					"it will never answer; use 'gateway', or another track_method",
+			}},
+		},
+		"targets that are asked otherwise, or not now": {change: func(_ *testing.T, f *Facts) {
+			for i := range f.Config.Members[:2] {
+				f.Config.Members[i].Track = config.Track{Method: []string{"ping", "arp"}[i], IPs: addresses("192.0.2.9")}
+				f.Uplinks.Members[i].IPv4.Networks = []uplink.Network{{Prefix: netip.MustParsePrefix("198.51.100.0/24")}}
+			}
+			f.Uplinks.Members[1].IPv4.Up = false
 		}},
 		"flow offloading": {
 			change: func(t *testing.T, f *Facts) {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/apply/routing"
+	"loadbalance/internal/apply/sysctl"
 	"loadbalance/internal/family"
 	"loadbalance/internal/order"
 	"loadbalance/internal/uci"
@@ -56,6 +57,16 @@ func isBootLink(name, program string) bool {
 	rank, found := strings.CutSuffix(name, program)
 	isDigit := func(c byte) bool { return '0' <= c && c <= '9' }
 	return found && len(rank) == 3 && rank[0] == 'S' && isDigit(rank[1]) && isDigit(rank[2])
+}
+
+// ReadTCPLoose reads whether connection tracking takes up TCP connections in
+// the middle.
+func ReadTCPLoose() (string, error) {
+	value, err := sysctl.Proc{}.Read("net/netfilter/nf_conntrack_tcp_loose")
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return value, err
 }
 
 // The kernel interrupts a dump when the table changes under it. Five is what

@@ -31,6 +31,12 @@ func TestReadKernel(t *testing.T) {
 			t.Fatalf("%s: %v\n%s", command, err, out)
 		}
 	}
+	if err := os.WriteFile("/proc/sys/net/netfilter/nf_conntrack_tcp_loose", []byte("0"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if loose, err := ReadTCPLoose(); loose != "0" || err != nil {
+		t.Errorf("nf_conntrack_tcp_loose %q, %v", loose, err)
+	}
 	rules, err := ReadRules()
 	if err != nil {
 		t.Fatal(err)

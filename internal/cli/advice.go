@@ -48,6 +48,8 @@ func (in *invocation) advise(cfg *configuration, uplinks uplink.State, actual *a
 	note(err)
 	facts.Files, err = advice.ReadFiles(in.configDir)
 	note(err)
+	facts.TCPLoose, err = advice.ReadTCPLoose()
+	note(err)
 	found := advice.Find(facts)
 	found.Warnings = append(found.Warnings, unread...)
 	return found

@@ -1,0 +1,60 @@
+package advice
+
+import (
+	"fmt"
+	"net/netip"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/uplink"
+)
+
+// strictTCP finds out that connection tracking takes up no TCP connection in
+// the middle. Then what a client sends after its line has died is INVALID, is
+// dealt to no line, and no server can reset it.
+func (f Facts) strictTCP() []string {
+	if f.TCPLoose != "0" {
+		return nil
+	}
+	for _, m := range enabled(f.Config) {
+		if m.Track.OnDead == "reset" && (m.Track.Gateway || len(m.Track.IPs) > 0) {
+			return []string{"net.netfilter.nf_conntrack_tcp_loose is 0: TCP clients of a line that died wait for their own timeout, " +
+				"instead of being reset at once; leave it at 1, the default, in /etc/sysctl.conf"}
+		}
+	}
+	return nil
+}
+
+// unreachableNeighbours finds targets that track_method 'arp' can never reach:
+// it asks neighbours only. A point-to-point line has none, so its targets are
+// pinged.
+func (f Facts) unreachableNeighbours() []string {
+	var found []string
+	for _, fam := range family.All {
+		paths := f.paths(fam)
+		for _, m := range enabled(f.Config) {
+			path := paths[m.Name]
+			if m.Track.Method != "arp" || path == nil || !path.Up {
+				continue
+			}
+			for _, target := range m.Track.IPs {
+				if family.Of(target) == fam && !mayAnswer(target, path) {
+					found = append(found, fmt.Sprintf("member '%s': track_ip %s lies in no network of '%s', and track_method 'arp' asks neighbours only: "+
+						"it will never answer; use 'gateway', or another track_method", m.Name, target, path.Device))
+				}
+			}
+		}
+	}
+	return found
+}
+
+// mayAnswer says whether a target may be a neighbour, or there are none.
+func mayAnswer(target netip.Addr, path *uplink.Path) bool {
+	pointToPoint := true
+	for _, n := range path.Networks {
+		if n.Prefix.Contains(target) {
+			return true
+		}
+		pointToPoint = pointToPoint && n.Prefix.IsSingleIP()
+	}
+	return pointToPoint || target == path.Gateway || target.IsLinkLocalUnicast()
+}
