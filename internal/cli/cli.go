@@ -6,11 +6,9 @@ package cli
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/iptables"
@@ -129,7 +127,7 @@ var errUsage = errors.New("usage")
 // Run runs the program and returns its exit code.
 func Run(args []string, out, errOut io.Writer) int {
 	opts, name, err := parse(args)
-	if errors.Is(err, flag.ErrHelp) || name == "help" {
+	if errors.Is(err, errHelp) || name == "help" {
 		fmt.Fprint(out, usage)
 		return exitDone
 	}
@@ -154,31 +152,11 @@ func Run(args []string, out, errOut io.Writer) int {
 
 // parse reads flags before and after the command.
 func parse(args []string) (o options, name string, err error) {
-	flags := flag.NewFlagSet("loadbalance", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	flags.StringVar(&o.configDir, "config-dir", "/etc/config", "")
-	flags.StringVar(&o.runDir, "run-dir", "/var/run/loadbalance", "")
-	flags.StringVar(&o.rtTables, "rt-tables", "/etc/iproute2/rt_tables.d", "")
-	flags.StringVar(&o.dnsmasqDir, "dnsmasq-dir", "", "")
-	flags.StringVar(&o.iptables, "iptables", string(iptables.Auto), "")
-	flags.StringVar(&o.log, "log", logStderr, "")
-	flags.StringVar(&o.uplinks, "uplinks", "", "")
-	flags.StringVar(&o.eventsDir, "events-dir", "/etc/hotplug.d/loadbalance", "")
-	flags.BoolVar(&o.wantedOnly, "wanted", false, "")
-	flags.BoolVar(&o.configOnly, "config-only", false, "")
-	flags.BoolVar(&o.json, "json", false, "")
-	flags.BoolVar(&o.watch, "watch", false, "")
-	flags.BoolVar(&o.version, "version", false, "")
-	o.packet.register(flags)
-	var words []string
-	for len(args) > 0 {
-		if err := flags.Parse(args); err != nil {
-			return o, "", flagError(err)
-		}
-		args = flags.Args()
-		if len(args) > 0 {
-			words, args = append(words, args[0]), args[1:]
-		}
+	o = options{configDir: "/etc/config", runDir: "/var/run/loadbalance", rtTables: "/etc/iproute2/rt_tables.d",
+		iptables: string(iptables.Auto), log: logStderr, eventsDir: "/etc/hotplug.d/loadbalance"}
+	words, err := o.flags().parse(args)
+	if err != nil {
+		return o, "", err
 	}
 	if len(words) == 0 {
 		return o, "", o.check()
@@ -190,14 +168,19 @@ func parse(args []string) (o options, name string, err error) {
 	return o, name, o.check()
 }
 
-// flagError puts what package flag says into the words of the usage text, which
-// writes flags with two dashes.
-func flagError(err error) error {
-	if errors.Is(err, flag.ErrHelp) {
-		return err
+func (o *options) flags() flagSet {
+	p := &o.packet
+	return flagSet{
+		values: map[string]*string{
+			"config-dir": &o.configDir, "run-dir": &o.runDir, "rt-tables": &o.rtTables, "dnsmasq-dir": &o.dnsmasqDir,
+			"iptables": &o.iptables, "log": &o.log, "uplinks": &o.uplinks, "events-dir": &o.eventsDir,
+			"src": &p.src, "dst": &p.dst, "proto": &p.proto, "sport": &p.sport, "dport": &p.dport,
+			"icmp-type": &p.icmpType, "in": &p.in, "mac": &p.mac, "dscp": &p.dscp, "without": &p.without,
+		},
+		switches: map[string]*bool{
+			"wanted": &o.wantedOnly, "config-only": &o.configOnly, "json": &o.json, "watch": &o.watch, "version": &o.version,
+		},
 	}
-	text := strings.Replace(err.Error(), "flag provided but not defined: -", "unknown flag --", 1)
-	return fmt.Errorf("%w: %s", errUsage, strings.Replace(text, "flag needs an argument: -", "a value is missing behind --", 1))
 }
 
 func (o options) check() error {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,12 +66,15 @@ func TestUsageErrors(t *testing.T) {
 		{"aply", "unknown command 'aply'"},
 		{"apply now", "unexpected argument 'now'"},
 		{"apply stop", "unexpected argument 'stop'"},
-		{"apply --frobnicate", "-frobnicate"},
-		{"--config-dir", "config-dir"},
+		{"apply --frobnicate", "unknown flag --frobnicate"},
+		{"apply --frobnicate=1", "unknown flag --frobnicate"},
+		{"--config-dir", "a value is missing behind --config-dir"},
+		{"apply -- --json", "unexpected argument '--json'"},
+		{"apply -", "unexpected argument '-'"},
 		{"apply --iptables nftables", "--iptables takes auto, nft or legacy, not 'nftables'"},
 		{"apply --log file", "--log takes stderr or syslog, not 'file'"},
 		{"--iptables x", "--iptables"},
-		{"--json=perhaps status", "json"},
+		{"--json=perhaps status", "--json takes no value"},
 	}
 	for _, tt := range tests {
 		var out, messages bytes.Buffer
@@ -100,6 +104,17 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 }
 
+func TestFlagValues(t *testing.T) {
+	o, name, err := parse([]string{"explain", "--dst", "-1", "--src=", "--in=a=b", "-json", "--log", "syslog"})
+	if err != nil || name != "explain" || o.packet.dst != "-1" || o.packet.src != "" || o.packet.in != "a=b" || !o.json || o.log != "syslog" {
+		t.Errorf("%q %+v %v", name, o, err)
+	}
+	if o, name, err = parse([]string{"--json", "--", "hotplug", "ifup", "--watch"}); err != nil || name != "hotplug" ||
+		!slices.Equal(o.words, []string{"ifup", "--watch"}) || o.watch || !o.json {
+		t.Errorf("%q %+v %v", name, o, err)
+	}
+}
+
 // TestUsageNamesAll commands and flags.
 func TestUsageNamesAll(t *testing.T) {
 	for name := range commands {
@@ -107,8 +122,10 @@ func TestUsageNamesAll(t *testing.T) {
 			t.Errorf("command %s is missing in the usage", name)
 		}
 	}
-	for _, name := range []string{"config-dir", "run-dir", "rt-tables", "dnsmasq-dir", "iptables", "log", "uplinks", "config-only", "json", "watch"} {
-		if !strings.Contains(usage, "\n  --"+name+" ") {
+	flags := (&options{}).flags()
+	names := append(slices.Collect(maps.Keys(flags.values)), slices.Collect(maps.Keys(flags.switches))...)
+	for _, name := range names {
+		if name != "version" && !strings.Contains(usage, " --"+name+" ") {
 			t.Errorf("flag %s is missing in the usage", name)
 		}
 	}

@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -23,15 +22,6 @@ import (
 // packetFlags describe the packet of explain, as the user gave them.
 type packetFlags struct {
 	src, dst, proto, sport, dport, icmpType, in, mac, dscp, without string
-}
-
-func (f *packetFlags) register(flags *flag.FlagSet) {
-	for name, value := range map[string]*string{
-		"src": &f.src, "dst": &f.dst, "proto": &f.proto, "sport": &f.sport, "dport": &f.dport,
-		"icmp-type": &f.icmpType, "in": &f.in, "mac": &f.mac, "dscp": &f.dscp, "without": &f.without,
-	} {
-		flags.StringVar(value, name, "", "")
-	}
 }
 
 // explainCommand tells which way a packet takes and why.
