@@ -254,7 +254,7 @@ func TestFind(t *testing.T) {
 		},
 		"clients are not to be told": {change: func(_ *testing.T, f *Facts) {
 			f.TCPLoose = "0"
-			f.Config.Members[0].Track = config.Track{OnDead: "reset"}
+			f.Config.Members[0].Track = config.Track{Gateway: true, OnDead: "none"}
 			f.Config.Members[1].Track = config.Track{Gateway: true, OnDead: "clear"}
 		}},
 		"clients can be told": {change: func(_ *testing.T, f *Facts) {
@@ -275,9 +275,9 @@ func TestFind(t *testing.T) {
 			},
 			want: Advice{Warnings: []string{
 				"member 'wan1': track_ip 192.0.2.9 lies in no network of 'eth1', and track_method 'arp' asks neighbours only: " +
-					"it will never answer; use 'gateway', or another track_method",
+					"with Ethernet it will never answer; use 'gateway', or another track_method",
 				"member 'wan1': track_ip 2001:db8:9::1 lies in no network of 'eth1', and track_method 'arp' asks neighbours only: " +
-					"it will never answer; use 'gateway', or another track_method",
+					"with Ethernet it will never answer; use 'gateway', or another track_method",
 			}},
 		},
 		"targets that are asked otherwise, or not now": {change: func(_ *testing.T, f *Facts) {

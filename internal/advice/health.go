@@ -16,7 +16,7 @@ func (f Facts) strictTCP() []string {
 		return nil
 	}
 	for _, m := range enabled(f.Config) {
-		if m.Track.OnDead == "reset" && (m.Track.Gateway || len(m.Track.IPs) > 0) {
+		if m.Track.OnDead == "reset" {
 			return []string{"net.netfilter.nf_conntrack_tcp_loose is 0: TCP clients of a line that died wait for their own timeout, " +
 				"instead of being reset at once; leave it at 1, the default, in /etc/sysctl.conf"}
 		}
@@ -39,7 +39,7 @@ func (f Facts) unreachableNeighbours() []string {
 			for _, target := range m.Track.IPs {
 				if family.Of(target) == fam && !mayAnswer(target, path) {
 					found = append(found, fmt.Sprintf("member '%s': track_ip %s lies in no network of '%s', and track_method 'arp' asks neighbours only: "+
-						"it will never answer; use 'gateway', or another track_method", m.Name, target, path.Device))
+						"with Ethernet it will never answer; use 'gateway', or another track_method", m.Name, target, path.Device))
 				}
 			}
 		}

@@ -2,9 +2,9 @@
 // kernel (timerfd), which the runtime's poller watches like a socket.
 //
 // Go's own timers need less code. But whenever one of them expires, or would
-// have expired had it not been put off, Go also wakes its watchdog thread,
-// which then looks every 20 µs what the others do. In a process that sleeps
-// nearly all the time that is half of all the work.
+// have expired had it not been put off, Go also wakes its watchdog thread, and
+// a system call soon after has that look every 20 µs what the others do. In a
+// process that sleeps nearly all the time this is half of all the work.
 package alarm
 
 import (

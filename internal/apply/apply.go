@@ -48,7 +48,7 @@ type resets interface {
 type connections interface {
 	Each(family.Family, conntrack.Filter, func(conntrack.Entry) bool) error
 	Delete(family.Family, conntrack.Filter, func(conntrack.Entry) bool) (int, error)
-	Remove(family.Family, []conntrack.Entry) (int, error)
+	Remove(family.Family, []conntrack.Entry) (gone []conntrack.Entry, err error)
 }
 
 // Engine has access to everything that a plan speaks of.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/reset"
@@ -19,10 +20,10 @@ type Cleaned struct {
 }
 
 // writeChains writes the chains of a family. While the program runs, the
-// connections are searched for those that the new chains leave nowhere to go,
-// so that these are freed as soon as it is done: a search takes some 10 ms, and
-// with each 20 ms a voice call loses a packet. Those that the old chains deal
-// out meanwhile are found by cleanConnections, which also reports what fails.
+// connections are searched for those whose uplink has died, so that these are
+// freed as soon as it is done: a search takes some 10 ms, and with each 20 ms a
+// voice call loses a packet. Those that the old chains deal out meanwhile are
+// found by cleanConnections, which also reports what fails.
 func (e *Engine) writeChains(f family.Family, changes *Changes) error {
 	change := changes.Families[f].Mangle
 	if change.Empty() {
@@ -30,47 +31,65 @@ func (e *Engine) writeChains(f family.Family, changes *Changes) error {
 	}
 	wait := e.Mangle.BeginWrite(f, change)
 	e.tellClients(changes) // of the family before
-	found := e.findStale(f, changes)
+	judge := e.judgeAhead(f, changes)
+	ahead := e.search(f, judge)
 	if err := wait(); err != nil {
 		return err
 	}
-	deleted, _ := e.Connections.Remove(f, found.entries)
-	changes.noteCleaned(f, Cleaned{Deleted: deleted})
-	changes.untold[f] = append(changes.untold[f], found.waiting...)
+	gone, _ := e.Connections.Remove(f, ahead)
+	for _, entry := range gone {
+		changes.noteClient(f, entry, judge(entry))
+	}
+	changes.noteCleaned(f, Cleaned{Deleted: len(gone)})
 	return nil
 }
 
-// stale are connections whose mark leads nowhere any more.
-type stale struct {
-	entries []conntrack.Entry
-	waiting []reset.Flow // those of them whose clients are to be told
-}
+const (
+	// longTable is from how many entries on the table is not searched ahead:
+	// that would take some 10 µs each of a router's processor, which
+	// iptables-restore needs.
+	longTable = 5000
+	// maxAhead bounds the memory, some 300 bytes for each connection.
+	maxAhead = 1000
+)
 
-// maxStale bounds the memory for stale connections that are searched ahead:
-// some 300 bytes each. All others are freed a little later.
-const maxStale = 1000
-
-// findStale searches the connections for stale ones.
-func (e *Engine) findStale(f family.Family, changes *Changes) (found stale) {
+// judgeAhead is judgeOf for the search ahead; nil where there is none. Marks
+// that the new chains go on giving out must be searched for only once: who
+// finds another such connection cannot tell whether it was dealt anew.
+func (e *Engine) judgeAhead(f family.Family, changes *Changes) func(conntrack.Entry) fate {
+	if len(changes.reused)+len(changes.vacated[f]) > 0 {
+		return nil
+	}
 	judge := changes.judgeOf(f)
 	if judge == nil {
-		return found
+		return nil
+	}
+	text, err := e.Sysctls.Read("net/netfilter/nf_conntrack_count")
+	if entries, _ := strconv.Atoi(text); err != nil || entries > longTable {
+		return nil
+	}
+	return judge
+}
+
+// search returns connections that have to go.
+func (e *Engine) search(f family.Family, judge func(conntrack.Entry) fate) (found []conntrack.Entry) {
+	if judge == nil {
+		return nil
 	}
 	_ = e.Connections.Each(f, conntrack.Filter{}, func(entry conntrack.Entry) bool {
-		if found.take(entry, judge(entry)) {
-			found.entries = append(found.entries, entry)
+		if judge(entry) != keep {
+			found = append(found, entry)
 		}
-		return len(found.entries) < maxStale
+		return len(found) < maxAhead
 	})
 	return found
 }
 
-// take says whether a connection is stale, and notes its client.
-func (s *stale) take(entry conntrack.Entry, its fate) bool {
+// noteClient notes that a client is to be told of its connection's end.
+func (c *Changes) noteClient(f family.Family, entry conntrack.Entry, its fate) {
 	if its == forgetAndReset && hasWaitingClient(entry) {
-		s.waiting = append(s.waiting, flowOf(entry))
+		c.untold[f] = append(c.untold[f], flowOf(entry))
 	}
-	return its != keep
 }
 
 // cleanConnections deletes the entries of connections whose mark leads
@@ -105,12 +124,12 @@ func (e *Engine) cleanFamily(f family.Family, changes *Changes) error {
 	if judge == nil {
 		return nil
 	}
-	var found stale
 	deleted, err := e.Connections.Delete(f, conntrack.Filter{}, func(entry conntrack.Entry) bool {
-		return found.take(entry, judge(entry))
+		its := judge(entry)
+		changes.noteClient(f, entry, its)
+		return its != keep
 	})
 	changes.noteCleaned(f, Cleaned{Deleted: deleted})
-	changes.untold[f] = append(changes.untold[f], found.waiting...)
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"loadbalance/internal/apply/conntrack"
+	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/apply/reset"
 	"loadbalance/internal/family"
 )
@@ -83,15 +84,15 @@ func TestConnectionsAreFreedAtOnce(t *testing.T) {
 	config := pair("on_dead 'reset'")
 	s := newService(t)
 	s.must(config)
-	for i := range maxStale + 10 {
+	for i := range maxAhead + 10 {
 		s.kernel.entries = append(s.kernel.entries, tcp(1, fmt.Sprintf("192.168.%d.%d:1000", i/250, i%250), "8.8.8.8:443"))
 	}
 	s.kernel.dealtMeanwhile = []conntrack.Entry{tcp(1, "192.168.9.1:2000", "8.8.8.8:443")}
 	s.judge("wan1")
 	since := len(s.kernel.log)
 	s.must(config)
-	s.expectOrder(since, "mangle restore (ipv4)", fmt.Sprintf("conntrack remove %d (ipv4)", maxStale),
-		fmt.Sprintf("reset %d connections", maxStale), "mangle restore (ipv6)", "conntrack (ipv4)", "reset 11 connections")
+	s.expectOrder(since, "mangle restore (ipv4)", fmt.Sprintf("conntrack remove %d (ipv4)", maxAhead),
+		fmt.Sprintf("reset %d connections", maxAhead), "mangle restore (ipv6)", "conntrack (ipv4)", "reset 11 connections")
 	if n := len(s.kernel.entries); n > 0 {
 		t.Errorf("%d connections are left", n)
 	}
@@ -99,9 +100,75 @@ func TestConnectionsAreFreedAtOnce(t *testing.T) {
 	for _, flow := range s.kernel.resets {
 		told[flow] = true
 	}
-	if len(told) != maxStale+11 || len(s.kernel.resets) != len(told) {
+	if len(told) != maxAhead+11 || len(s.kernel.resets) != len(told) {
 		t.Errorf("%d clients are told, %d times", len(told), len(s.kernel.resets))
 	}
+}
+
+// TestLongTableIsSearchedOnce: searching it ahead would keep iptables-restore
+// waiting.
+func TestLongTableIsSearchedOnce(t *testing.T) {
+	config := pair("on_dead 'clear'")
+	s := newService(t)
+	s.must(config)
+	for i := range longTable + 1 {
+		s.kernel.entries = append(s.kernel.entries, tcp(1, fmt.Sprintf("192.168.%d.%d:1000", i/250, i%250), "8.8.8.8:443"))
+	}
+	s.judge("wan1")
+	since := len(s.kernel.log)
+	s.must(config)
+	for _, step := range s.kernel.log[since:] {
+		if strings.HasPrefix(step, "conntrack list") {
+			t.Errorf("%q", step)
+		}
+	}
+	s.expectConnections("a long table", nil, nil)
+}
+
+// TestMovedConnectionsAreMovedOnce: the client of a connection that is to
+// return to another uplink answers by the same one, as a policy has it.
+func TestMovedConnectionsAreMovedOnce(t *testing.T) {
+	config := pair("failback 'all'")
+	s := newService(t)
+	s.must(config)
+	s.judge("wan1")
+	s.must(config)
+	s.kernel.entries = []conntrack.Entry{tcp(2, "192.168.1.2:2000", "8.8.8.8:443")}
+	s.judge()
+	s.kernel.answersOn = 2
+	s.must(config)
+	s.expectConnections("its answer", []string{"2 192.168.1.2"}, []string{"192.168.1.2:2000 8.8.8.8:443"})
+}
+
+// TestRefusedFamilyKeepsItsConnections until its chains can be written. The
+// other family's are freed at once.
+func TestRefusedFamilyKeepsItsConnections(t *testing.T) {
+	config := pair("on_dead 'reset'")
+	s := newService(t)
+	s.must(config)
+	v6 := tcp(1, "[2001:db8:9::2]:2000", "[2001:db8:ffff::1]:443")
+	v6.Family = family.IPv6
+	s.kernel.entries = []conntrack.Entry{tcp(1, "192.168.1.2:2000", "8.8.8.8:443"), v6}
+	s.judge("wan1")
+	good := s.Mangle
+	s.Mangle = refusesIPv6{good}
+	if err := s.apply(config); !errors.Is(err, errInjected) {
+		t.Fatalf("error %v", err)
+	}
+	s.expectConnections("IPv6 refused", []string{"1 2001:db8:9::2"}, []string{"192.168.1.2:2000 8.8.8.8:443"})
+	s.Mangle = good
+	s.must(config)
+	s.expectConnections("then", nil, []string{"192.168.1.2:2000 8.8.8.8:443", "[2001:db8:9::2]:2000 [2001:db8:ffff::1]:443"})
+}
+
+// refusesIPv6 refuses every transaction of IPv6.
+type refusesIPv6 struct{ Mangle }
+
+func (m refusesIPv6) BeginWrite(f family.Family, change iptables.Change) func() error {
+	if f == family.IPv6 {
+		return func() error { return errInjected }
+	}
+	return m.Mangle.BeginWrite(f, change)
 }
 
 // TestRefusedChainsKeepConnections: what the old chains have dealt out stays

@@ -218,6 +218,17 @@ var situations = []struct {
 	{"to another configuration",
 		func(s *service) { s.must(withoutCascades(firstConfig)) },
 		func(s *service) error { return s.apply(withoutCascades(secondConfig)) }},
+	{"a member dies",
+		func(s *service) {
+			s.must(withoutCascades(firstConfig))
+			v6 := tcp(1, "[2001:db8:9::2]:2000", "[2001:db8:ffff::1]:443")
+			v6.Family = family.IPv6
+			s.kernel.entries = append(entriesOf(1, "198.51.100.1"), v6)
+		},
+		func(s *service) error {
+			s.judge("wan1")
+			return s.apply(withoutCascades(firstConfig))
+		}},
 	{"stop",
 		func(s *service) { s.must(withoutCascades(firstConfig)) },
 		func(s *service) error { return s.Stop() }},

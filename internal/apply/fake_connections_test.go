@@ -34,12 +34,12 @@ func (k fakeConnections) Delete(f family.Family, filter conntrack.Filter, match 
 	return before - len(k.entries), nil
 }
 
-func (k fakeConnections) Remove(f family.Family, entries []conntrack.Entry) (int, error) {
+func (k fakeConnections) Remove(f family.Family, entries []conntrack.Entry) ([]conntrack.Entry, error) {
 	if len(entries) == 0 {
-		return 0, nil
+		return nil, nil
 	}
 	if err := k.step("conntrack remove %d (%s)", len(entries), f); err != nil {
-		return 0, err
+		return nil, err
 	}
 	k.checkWritten(f)
 	k.entries = slices.DeleteFunc(k.entries, func(e conntrack.Entry) bool {
@@ -47,7 +47,7 @@ func (k fakeConnections) Remove(f family.Family, entries []conntrack.Entry) (int
 			return gone.Family == e.Family && gone.Original == e.Original && gone.Protocol == e.Protocol && gone.Mark == e.Mark
 		})
 	})
-	return len(entries), nil
+	return entries, nil
 }
 
 // checkWritten fails if the old chains are still there: with its next packet, an
@@ -72,5 +72,10 @@ func (k fakeResets) Send(flows []reset.Flow, uplinks []string) (reset.Result, er
 		}
 	}
 	k.resets = append(k.resets, flows...)
+	for _, flow := range flows {
+		if k.answersOn > 0 {
+			k.entries = append(k.entries, tcp(k.answersOn, flow.Client.String(), flow.Server.String()))
+		}
+	}
 	return reset.Result{Reset: len(flows)}, nil
 }

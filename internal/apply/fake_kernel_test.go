@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -38,6 +39,9 @@ type fakeKernel struct {
 	writing        map[family.Family]bool
 	dealtMeanwhile []conntrack.Entry
 	resets         []reset.Flow // the connections whose clients were told
+	// answersOn is the uplink by which clients answer at once that are told;
+	// 0: they do not.
+	answersOn int
 	// pickedUp says that clients have answered: their connections have entries
 	// again, on other uplinks.
 	pickedUp bool
@@ -352,6 +356,9 @@ func (k fakeSets) Destroy(name string) error {
 type fakeSysctls struct{ *fakeKernel }
 
 func (k fakeSysctls) Read(path string) (string, error) {
+	if path == "net/netfilter/nf_conntrack_count" {
+		return strconv.Itoa(len(k.entries)), nil
+	}
 	value, exists := k.sysctls[path]
 	if !exists {
 		return "", fmt.Errorf("sysctl %s: %w", path, fs.ErrNotExist)

@@ -160,14 +160,19 @@ func (n *Netlink) Delete(f family.Family, filter Filter, match func(Entry) bool)
 	return result.deleted, errors.Join(err, result.err(f))
 }
 
-// Remove deletes entries that Each has found before, like Delete. Those that
-// are gone meanwhile count as deleted.
-func (n *Netlink) Remove(f family.Family, entries []Entry) (int, error) {
+// Remove deletes entries that Each has found before, like Delete, and returns
+// those that are gone now, be it by themselves.
+func (n *Netlink) Remove(f family.Family, entries []Entry) ([]Entry, error) {
 	var result deletions
+	gone := entries[:0]
 	for _, e := range entries {
-		result.note(n.delete(e))
+		err := n.delete(e)
+		result.note(err)
+		if err == nil {
+			gone = append(gone, e)
+		}
 	}
-	return result.deleted, result.err(f)
+	return gone, result.err(f)
 }
 
 // deletions counts what became of them.

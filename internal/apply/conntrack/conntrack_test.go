@@ -219,8 +219,8 @@ func TestRemove(t *testing.T) {
 	if err := n.delete(found[0]); err != nil {
 		t.Fatal(err)
 	}
-	if deleted, err := n.Remove(family.IPv4, found); deleted != 20 || err != nil {
-		t.Errorf("%d deleted, error %v, want 20", deleted, err)
+	if gone, err := n.Remove(family.IPv4, found); len(gone) != 20 || err != nil {
+		t.Errorf("%d are gone, error %v, want 20", len(gone), err)
 	}
 	left := list(t, n, family.IPv4, Filter{})
 	if len(left) != 10 {

@@ -140,6 +140,9 @@ func (t Tool) start(name, input string, args ...string) (finish func() ([]byte, 
 	var output, messages bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &messages
 	err := cmd.Start()
+	if input != "" {
+		runtime.Gosched() // to the goroutine that writes the input
+	}
 	return func() ([]byte, error) {
 		defer cancel()
 		defer runtime.UnlockOSThread()

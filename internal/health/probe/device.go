@@ -13,12 +13,16 @@ type hardware [6]byte
 
 var broadcast = hardware{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// devices looks devices up by name. It asks the kernel for every probe: one
-// ioctl costs less than a microsecond, and a name that was kept would have to
-// follow devices that vanish, return and are renamed.
+// devices looks devices up by name. It asks the kernel for every probe: that
+// costs about a microsecond, and a name that was kept would have to follow
+// devices that vanish, return and are renamed.
 type devices struct {
 	fd      int
 	request ifreq
+	// What index hands to the kernel.
+	name   [unix.IFNAMSIZ]byte
+	number int32
+	size   uint32
 }
 
 // ifreq is struct ifreq of the kernel, whose union is 16 or 24 bytes.
@@ -45,18 +49,34 @@ func (d *devices) ask(request uintptr, device string) error {
 	}
 	d.request = ifreq{}
 	copy(d.request.name[:], device)
-	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(d.fd), request, uintptr(unsafe.Pointer(&d.request)))
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(d.fd), request, uintptr(unsafe.Pointer(&d.request)))
 	if errno != 0 {
 		return errno
 	}
 	return nil
 }
 
+// index returns the number of a device. It binds the socket to the device and
+// asks what it is bound to. For a device that is not there, the ioctl for this
+// (SIOCGIFINDEX) would start modprobe and wait for it.
 func (d *devices) index(device string) (int32, error) {
-	if err := d.ask(unix.SIOCGIFINDEX, device); err != nil {
-		return 0, err
+	if device == "" || len(device) >= len(d.name) {
+		return 0, unix.ENODEV
 	}
-	return int32(binary.NativeEndian.Uint32(d.request.union[:])), nil
+	d.name = [unix.IFNAMSIZ]byte{}
+	copy(d.name[:], device)
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(d.fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE,
+		uintptr(unsafe.Pointer(&d.name)), uintptr(len(device)), 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	d.size = uint32(unsafe.Sizeof(d.number))
+	_, _, errno = unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(d.fd), unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX,
+		uintptr(unsafe.Pointer(&d.number)), uintptr(unsafe.Pointer(&d.size)), 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return d.number, nil
 }
 
 // hardware returns the Ethernet address of a device, and false if the device
