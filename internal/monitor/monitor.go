@@ -192,6 +192,7 @@ var errGone = errors.New("the run directory was removed")
 // Run works until quit is closed. A running apply is waited for.
 func (m *Monitor) Run(quit <-chan struct{}) error {
 	m.begin(time.Now())
+	defer m.settle()
 	for {
 		now := time.Now()
 		m.hear()
@@ -201,9 +202,6 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 		}
 		select {
 		case <-quit:
-			if m.applying {
-				<-m.results
-			}
 			return nil
 		case <-m.Gone:
 			return errGone
@@ -224,6 +222,13 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 			answer <- m.snapshot(time.Now())
 		case <-m.Alarm.Rings():
 		}
+	}
+}
+
+// settle waits for a running apply.
+func (m *Monitor) settle() {
+	if m.applying {
+		<-m.results
 	}
 }
 
