@@ -44,7 +44,7 @@ var faults = []struct {
 	{"bad device", "config member wan3\n\toption device eth+\n", 2, "is not a device name"},
 	{"weight out of range", "config member wan3\n\toption weight 1001\n", 2, "out of range (1 to 1000)"},
 	{"weight no number", "config member wan3\n\toption weight three\n", 2, "is not a whole number"},
-	{"not a boolean", "config member wan3\n\toption enabled maybe\n", 2, "is neither 1 nor 0"},
+	{"not a boolean", "config member wan3\n\toption enabled maybe\n", 2, "is neither 1 (on true yes enabled) nor 0"},
 	{"list for one value", "config member wan3\n\tlist metric 1\n\tlist metric 2\n", 3, "takes one value"},
 	{"device of another member", "config member wan3\n\toption device wan1\n", 2, "already belongs to member 'wan1'"},
 	{"device and interface", "config member wan3\n\toption device wan3\n\toption interface wan3\n", 3, "exclude each other"},
@@ -52,7 +52,7 @@ var faults = []struct {
 	{"pinned table of the system", "config member wan3\n\toption table 254\n", 2, "the system's own"},
 	{"pins overlap", "config member wan3\n\toption mark 0x500\nconfig member wan4\n\toption mark 0x500\n", 4, "already belongs to member 'wan3'"},
 	{"target of the health check", "config member wan3\n\tlist track_ip one.one.one.one\n", 2, "is a host name"},
-	{"health check that can never succeed", "config member wan3\n\tlist track_ip 1.1.1.1\n\toption reliability 2\n", 3, "can never answer"},
+	{"health check that can never succeed", "config member wan3\n\tlist track_ip 1.1.1.1\n\toption reliability 2\n", 3, "2 must answer, but track_ip has only 1"},
 
 	// Globals.
 	{"mask too small", "config globals g\n\toption mark_mask 0x3\n", 2, "mark_mask"},

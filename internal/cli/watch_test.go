@@ -116,7 +116,7 @@ func TestWantsMonitor(t *testing.T) {
 	}
 	for _, tt := range tests {
 		cfg, err := parseConfig([]byte(tt.text))
-		if err != nil || len(cfg.problems) > 0 {
+		if err != nil || cfg.problems.HasErrors() {
 			t.Fatalf("%s: %v, %v", tt.name, err, cfg.problems)
 		}
 		if got := wantsMonitor(cfg.Config); got != tt.want {

@@ -43,10 +43,10 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	}
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
-		return netip.Prefix{}, notAnAddress(text, wanted)
+		return netip.Prefix{}, notAnAddress(text, "IP prefix with a length, such as /24")
 	}
 	if prefix.Addr().Is4In6() {
-		return netip.Prefix{}, fmt.Errorf("%s is an IPv4 prefix, write it as IPv4", quote(text))
+		return netip.Prefix{}, invalid(text, "is an IPv4 prefix, write it as IPv4")
 	}
 	return prefix, nil
 }
@@ -55,7 +55,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 // own: other programs take them, and they would be resolved only once.
 func notAnAddress(text, wanted string) error {
 	if validDomain(text) {
-		return fmt.Errorf("%s is a host name, only addresses can stand here", quote(text))
+		return invalid(text, "is a host name, only addresses can stand here")
 	}
 	return fmt.Errorf("%s is not an %s", quote(text), wanted)
 }
@@ -67,7 +67,7 @@ func parseUnicast(text string) (netip.Addr, error) {
 		return netip.Addr{}, err
 	}
 	if !IsUnicast(address) {
-		return netip.Addr{}, fmt.Errorf("%s is not the address of a machine", quote(text))
+		return netip.Addr{}, invalid(text, "is not the address of a machine")
 	}
 	return address, nil
 }
@@ -108,11 +108,11 @@ func parsePrefix6(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, err
 	}
 	if !strings.Contains(text, "/") {
-		return netip.Prefix{}, fmt.Errorf("%s has no length, such as /56", quote(text))
+		return netip.Prefix{}, invalid(text, "has no length, such as /56")
 	}
 	network := prefix.Masked().Addr()
 	if !network.Is6() || !IsUnicast(network) || network.IsLinkLocalUnicast() {
-		return netip.Prefix{}, fmt.Errorf("%s is not an IPv6 prefix of a network", quote(text))
+		return netip.Prefix{}, invalid(text, "is not an IPv6 prefix of a network")
 	}
 	return prefix, nil
 }
@@ -125,7 +125,7 @@ func parseSetEntry(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, err
 	}
 	if prefix.Bits() == 0 {
-		return netip.Prefix{}, fmt.Errorf("%s is every address, which a set cannot hold", quote(text))
+		return netip.Prefix{}, invalid(text, "is every address, which a set cannot hold")
 	}
 	return prefix, nil
 }

@@ -125,7 +125,8 @@ func checkMember(t *testing.T, m *Member) {
 	if track.Interval <= 0 || track.Timeout <= 0 || track.Down < 1 || track.Up < 1 || track.Window < 1 || track.Reliability < 1 {
 		t.Errorf("track %+v", *track)
 	}
-	if track.Method == "http" && (track.URL == "" || track.Port == 0) {
+	tracked := track.Gateway || len(track.IPs) > 0
+	if tracked && track.Method == "http" && (track.URL == "" || track.Port == 0) {
 		t.Errorf("http without a URL: %+v", *track)
 	}
 }

@@ -68,7 +68,7 @@ func parseICMPType(text string) (string, error) {
 			return "", fmt.Errorf("%s is not an ICMP type%s", quote(text), didYouMean(text, order.Keys(icmpTypes)))
 		}
 		if i == 0 && number == everyICMPType {
-			return "", fmt.Errorf("%s is no type: iptables would match every type, which option 'proto' alone does", quote(text))
+			return "", invalid(text, "is no type: iptables would match every type, which option 'proto' alone does")
 		}
 		parts[i] = strconv.FormatUint(number, 10)
 	}

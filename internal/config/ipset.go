@@ -36,7 +36,7 @@ func parseFamily(text string) (family.Family, error) {
 			return f, nil
 		}
 	}
-	return family.IPv4, fmt.Errorf("%s is none of ipv4, ipv6", quote(text))
+	return family.IPv4, invalid(text, "is none of ipv4, ipv6")
 }
 
 // maxPath is the kernel's PATH_MAX (4096) without the final NUL.
@@ -46,7 +46,7 @@ const maxPath = 4095
 func parsePath(text string) (string, error) {
 	if !strings.HasPrefix(text, "/") || strings.HasSuffix(text, "/") || len(text) > maxPath ||
 		!utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
-		return "", fmt.Errorf("%s is not the absolute path of a file", quote(text))
+		return "", invalid(text, "is not the absolute path of a file")
 	}
 	return text, nil
 }

@@ -50,7 +50,12 @@ func (set *IPSet) load(problems *collector) error {
 	for _, p := range set.Entries {
 		seen[p] = true
 	}
-	lines := bufio.NewScanner(io.LimitReader(file, maxLoadFile))
+	rest := &io.LimitedReader{R: file, N: maxLoadFile + 1}
+	lines := bufio.NewScanner(rest)
+	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) {
+		// What the limit cuts in two is no line: half an address is another.
+		return bufio.ScanLines(data, atEOF && rest.N > 0)
+	})
 	for number := 1; lines.Scan(); number++ {
 		text, _, _ := strings.Cut(lines.Text(), "#")
 		text = strings.TrimSpace(text)
@@ -67,6 +72,9 @@ func (set *IPSet) load(problems *collector) error {
 			seen[prefix] = true
 			set.Entries = append(set.Entries, prefix)
 		}
+	}
+	if rest.N == 0 {
+		return errors.New("only the first 16 MB are read")
 	}
 	return lines.Err()
 }

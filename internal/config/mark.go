@@ -32,10 +32,10 @@ func parseMark(text string) (uint32, error) {
 	}
 	mark, err := strconv.ParseUint(digits, base, 32)
 	if errors.Is(err, strconv.ErrRange) {
-		return 0, fmt.Errorf("%s has more than 32 bits", quote(text))
+		return 0, invalid(text, "has more than 32 bits")
 	}
 	if err != nil {
-		return 0, fmt.Errorf("%s is not a number, such as 0x3f00", quote(text))
+		return 0, invalid(text, "is not a number, such as 0x3f00")
 	}
 	return uint32(mark), nil
 }
@@ -44,7 +44,7 @@ func parseMark(text string) (uint32, error) {
 func parsePinnedMark(text string) (uint32, error) {
 	mark, err := parseMark(text)
 	if err == nil && mark == 0 {
-		return 0, fmt.Errorf("%s is the mark of unmarked packets", quote(text))
+		return 0, invalid(text, "is the mark of unmarked packets")
 	}
 	return mark, err
 }

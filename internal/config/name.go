@@ -112,7 +112,7 @@ const (
 // allowed, as DNS has them in names of services.
 func parseDomain(text string) (string, error) {
 	if !validDomain(text) {
-		return "", fmt.Errorf("%s is not a domain name", quote(text))
+		return "", invalid(text, "is not a domain name")
 	}
 	return strings.ToLower(text), nil
 }

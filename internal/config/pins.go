@@ -103,6 +103,6 @@ func (m *memberSection) checkTable(mask fwmark.Mask) {
 		return
 	}
 	if m.Mark == 0 || m.Table != fwmark.Table(mask.Value(m.Mark)) {
-		m.errorf(m.line("table"), "option 'table': %d is among those that members get by themselves (%d to %d)", m.Table, first, last)
+		m.errorf(m.line("table"), "option 'table': %d is among those that members get by themselves, choose one outside %d to %d", m.Table, first, last)
 	}
 }

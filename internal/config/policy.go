@@ -40,7 +40,7 @@ func (r *reader) useMembers(s *section) ([]PolicyMember, bool) {
 			err = fmt.Errorf("member %s is there already (line %d)", quote(name), line)
 		}
 		if err != nil {
-			s.errorf(item.Line, "option 'use_member': %v", err)
+			s.refuse("use_member", item, err)
 			complete = false
 			continue
 		}
@@ -95,17 +95,17 @@ func splitUseMember(text string) (string, useOptions, error) {
 	var o useOptions
 	fields := strings.Fields(text)
 	if len(fields) == 0 {
-		return "", o, fmt.Errorf("%s names no member", quote(text))
+		return "", o, invalid(text, "names no member")
 	}
 	for _, field := range fields[1:] {
-		key, value, _ := strings.Cut(field, "=")
+		key, value, assigned := strings.Cut(field, "=")
 		target, highest := &o.weight, maxWeight
-		switch key {
-		case "weight":
-		case "metric":
+		switch {
+		case assigned && key == "weight":
+		case assigned && key == "metric":
 			target, highest = &o.metric, maxMetric
 		default:
-			return "", o, fmt.Errorf("%s is neither weight=N nor metric=N", quote(field))
+			return "", o, invalid(field, "is neither weight=N nor metric=N (each member needs its own 'list use_member')")
 		}
 		if *target != 0 {
 			return "", o, fmt.Errorf("%s is there twice", key)

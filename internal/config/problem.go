@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 	"strconv"
@@ -125,3 +126,9 @@ func quote(value string) string {
 	escaped = strings.ReplaceAll(escaped, `'`, `\'`)
 	return "'" + escaped + shortened + "'"
 }
+
+// invalid returns why a value is refused: "'VALUE' WHY". Out of line for size: it
+// is called in many places.
+//
+//go:noinline
+func invalid(value, why string) error { return errors.New(quote(value) + " " + why) }

@@ -34,7 +34,7 @@ var ruleProblemCases = []problemCase{
 		`warning loadbalance:2: rule 'r': option 'src_ip': the ipv6 addresses have no effect, the rule is ipv4`,
 	}},
 	{"host name", rule("list dest_ip bank.example.org"), []string{
-		`error loadbalance:2: rule 'r': option 'dest_ip': 'bank.example.org' is a host name, only addresses can stand here`,
+		`error loadbalance:2: rule 'r': option 'dest_ip': 'bank.example.org' is a host name, only addresses can stand here; for names use 'list domain' of a config ipset`,
 	}},
 	{"negation alone", rule("list dest_ip '! 10.0.0.0/8'"), []string{
 		`error loadbalance:2: rule 'r': option 'dest_ip': '!' must stand directly before its address`,
@@ -131,7 +131,7 @@ var ruleProblemCases = []problemCase{
 		`warning loadbalance:4: rule 'r': left out, because member 'wan1' is disabled (line 1)`,
 	}},
 	{"anonymous rule", "config rule\nconfig rule\n\toption log often\n", []string{
-		`error loadbalance:3: rule '@rule[1]': option 'log': 'often' is neither 1 nor 0`,
+		`error loadbalance:3: rule '@rule[1]': option 'log': 'often' is neither 1 (on true yes enabled) nor 0 (off false no disabled)`,
 	}},
 
 	// Sets.

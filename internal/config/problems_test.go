@@ -59,7 +59,9 @@ type problemCase struct {
 	want []string
 }
 
-func allProblemCases() []problemCase { return slices.Concat(problemCases, ruleProblemCases) }
+func allProblemCases() []problemCase {
+	return slices.Concat(problemCases, ruleProblemCases, hintProblemCases)
+}
 
 var problemCases = []problemCase{
 	// Sections and names.
@@ -111,7 +113,7 @@ var problemCases = []problemCase{
 
 	// Globals.
 	{"boolean", globals("option enabled maybe"), []string{
-		`error loadbalance:2: globals 'globals': option 'enabled': 'maybe' is neither 1 nor 0`,
+		`error loadbalance:2: globals 'globals': option 'enabled': 'maybe' is neither 1 (on true yes enabled) nor 0 (off false no disabled)`,
 	}},
 	{"mask no number", globals("option mark_mask 0xzz"), []string{
 		`error loadbalance:2: globals 'globals': option 'mark_mask': '0xzz' is not a number, such as 0x3f00`,
@@ -248,10 +250,10 @@ var problemCases = []problemCase{
 		`error loadbalance:2: member 'wan1': option 'table': '0' is out of range (1 to 2147483647)`,
 	}},
 	{"table of another index", member("option table 305"), []string{
-		`error loadbalance:2: member 'wan1': option 'table': 305 is among those that members get by themselves (300 to 363)`,
+		`error loadbalance:2: member 'wan1': option 'table': 305 is among those that members get by themselves, choose one outside 300 to 363`,
 	}},
 	{"table of another mark", member("option mark 0x500", "option table 306"), []string{
-		`error loadbalance:3: member 'wan1': option 'table': 306 is among those that members get by themselves (300 to 363)`,
+		`error loadbalance:3: member 'wan1': option 'table': 306 is among those that members get by themselves, choose one outside 300 to 363`,
 	}},
 	{"table too large", member("option table 2147483648"), []string{
 		`error loadbalance:2: member 'wan1': option 'table': '2147483648' is out of range (1 to 2147483647)`,
@@ -299,8 +301,8 @@ var problemCases = []problemCase{
 	{"track_method alone", member("option track_method ping"), []string{
 		`warning loadbalance:2: member 'wan1': option 'track_method' has no effect without 'track_ip'`,
 	}},
-	{"track_port without use", member("option track_port 80"), []string{
-		`warning loadbalance:2: member 'wan1': option 'track_port' has no effect with track_method 'ping'`,
+	{"track_port without use", member("list track_ip 1.1.1.1", "option track_port 80"), []string{
+		`warning loadbalance:3: member 'wan1': option 'track_port' has no effect with track_method 'ping'`,
 	}},
 	{"track_port", member("list track_ip 1.1.1.1", "option track_method tcp", "option track_port 0"), []string{
 		`error loadbalance:4: member 'wan1': option 'track_port': '0' is out of range (1 to 65535)`,
@@ -308,11 +310,11 @@ var problemCases = []problemCase{
 	{"http without URL", member("list track_ip 1.1.1.1", "option track_method http"), []string{
 		`error loadbalance:3: member 'wan1': track_method 'http' needs option 'track_url'`,
 	}},
-	{"URL without http", member("option track_url http://example.org/"), []string{
-		`warning loadbalance:2: member 'wan1': option 'track_url' has no effect with track_method 'ping'`,
+	{"URL without http", member("list track_ip 1.1.1.1", "option track_url http://example.org/"), []string{
+		`warning loadbalance:3: member 'wan1': option 'track_url' has no effect with track_method 'ping'`,
 	}},
 	{"URL https", member("list track_ip 1.1.1.1", "option track_method http", "option track_url https://example.org/"), []string{
-		`error loadbalance:4: member 'wan1': option 'track_url': 'https://example.org/' does not begin with http://`,
+		`error loadbalance:4: member 'wan1': option 'track_url': 'https://example.org/' does not begin with http:// (for https take track_method 'tcp')`,
 	}},
 	{"URL blank", member("list track_ip 1.1.1.1", "option track_method http", "option track_url 'http://example.org/a b'"), []string{
 		`error loadbalance:4: member 'wan1': option 'track_url': 'http://example.org/a b' is not a URL`,
@@ -323,42 +325,42 @@ var problemCases = []problemCase{
 	{"URL port", member("list track_ip 1.1.1.1", "option track_method http", "option track_url http://example.org:0/x"), []string{
 		`error loadbalance:4: member 'wan1': option 'track_url': 'http://example.org:0/x' is not a URL: no valid port`,
 	}},
-	{"track_status", member("option track_status 600"), []string{
-		`error loadbalance:2: member 'wan1': option 'track_status': '600' is out of range (100 to 599)`,
-		`warning loadbalance:2: member 'wan1': option 'track_status' has no effect with track_method 'ping'`,
+	{"track_status", member("list track_ip 1.1.1.1", "option track_status 600"), []string{
+		`error loadbalance:3: member 'wan1': option 'track_status': '600' is out of range (100 to 599)`,
+		`warning loadbalance:3: member 'wan1': option 'track_status' has no effect with track_method 'ping'`,
 	}},
 	{"reliability", member("list track_ip 1.1.1.1", "option reliability 2"), []string{
-		`error loadbalance:3: member 'wan1': option 'reliability': 2 of 1 targets can never answer`,
+		`error loadbalance:3: member 'wan1': option 'reliability': 2 must answer, but track_ip has only 1`,
 	}},
-	{"interval", member("option interval -1"), []string{
-		`error loadbalance:2: member 'wan1': option 'interval': '-1' is not a time, such as 500ms, 2s or 1m`,
+	{"interval", member("list track_ip 1.1.1.1", "option interval -1"), []string{
+		`error loadbalance:3: member 'wan1': option 'interval': '-1' is not a time, such as 500ms, 2s or 1m`,
 	}},
-	{"interval zero", member("option interval 0"), []string{
-		`error loadbalance:2: member 'wan1': option 'interval': '0' is out of range (50ms to 3600s)`,
+	{"interval zero", member("list track_ip 1.1.1.1", "option interval 0"), []string{
+		`error loadbalance:3: member 'wan1': option 'interval': '0' is out of range (50ms to 1h)`,
 	}},
-	{"interval unit", member("option interval 5d"), []string{
-		`error loadbalance:2: member 'wan1': option 'interval': '5d' is not a time, such as 500ms, 2s or 1m`,
+	{"interval unit", member("list track_ip 1.1.1.1", "option interval 5d"), []string{
+		`error loadbalance:3: member 'wan1': option 'interval': '5d' is not a time, such as 500ms, 2s or 1m`,
 	}},
-	{"interval of hours", member("option interval 5h"), []string{
-		`error loadbalance:2: member 'wan1': option 'interval': '5h' is out of range (50ms to 3600s)`,
+	{"interval of hours", member("list track_ip 1.1.1.1", "option interval 5h"), []string{
+		`error loadbalance:3: member 'wan1': option 'interval': '5h' is out of range (50ms to 1h)`,
 	}},
-	{"timeout of a probe", member("option timeout 2m"), []string{
-		`error loadbalance:2: member 'wan1': option 'timeout': '2m' is out of range (10ms to 60s)`,
+	{"timeout of a probe", member("list track_ip 1.1.1.1", "option timeout 2m"), []string{
+		`error loadbalance:3: member 'wan1': option 'timeout': '2m' is out of range (10ms to 1m)`,
 	}},
-	{"down", member("option down 0"), []string{
-		`error loadbalance:2: member 'wan1': option 'down': '0' is out of range (1 to 1000)`,
+	{"down", member("list track_ip 1.1.1.1", "option down 0"), []string{
+		`error loadbalance:3: member 'wan1': option 'down': '0' is out of range (1 to 1000)`,
 	}},
-	{"loss", member("option failure_loss 101"), []string{
-		`error loadbalance:2: member 'wan1': option 'failure_loss': '101' is out of range (0 to 100)`,
+	{"loss", member("list track_ip 1.1.1.1", "option failure_loss 101"), []string{
+		`error loadbalance:3: member 'wan1': option 'failure_loss': '101' is out of range (0 to 100)`,
 	}},
-	{"loss upside down", member("option failure_loss 10", "option recovery_loss 20"), []string{
-		`error loadbalance:3: member 'wan1': option 'recovery_loss': 20 is more than failure_loss 10`,
+	{"loss upside down", member("list track_ip 1.1.1.1", "option failure_loss 10", "option recovery_loss 20"), []string{
+		`error loadbalance:4: member 'wan1': option 'recovery_loss': 20 is more than failure_loss 10`,
 	}},
-	{"latency upside down", member("option failure_latency 100", "option recovery_latency 1s"), []string{
-		`error loadbalance:3: member 'wan1': option 'recovery_latency': 1s is more than failure_latency 100ms`,
+	{"latency upside down", member("list track_ip 1.1.1.1", "option failure_latency 100", "option recovery_latency 1s"), []string{
+		`error loadbalance:4: member 'wan1': option 'recovery_latency': 1s is more than failure_latency 100ms`,
 	}},
-	{"initial_state", member("option initial_state up"), []string{
-		`error loadbalance:2: member 'wan1': option 'initial_state': 'up' is none of online, offline`,
+	{"initial_state", member("list track_ip 1.1.1.1", "option initial_state up"), []string{
+		`error loadbalance:3: member 'wan1': option 'initial_state': 'up' is none of online, offline`,
 	}},
 	{"on_dead", member("option on_dead flush"), []string{
 		`error loadbalance:2: member 'wan1': option 'on_dead': 'flush' is none of reset, clear, none`,
@@ -378,10 +380,10 @@ var problemCases = []problemCase{
 		`error loadbalance:5: policy 'p': option 'use_member': member 'wan1' is there already (line 4)`,
 	}},
 	{"use_member key", policy("list use_member 'wan1 wieght=2'"), []string{
-		`error loadbalance:4: policy 'p': option 'use_member': 'wieght=2' is neither weight=N nor metric=N`,
+		`error loadbalance:4: policy 'p': option 'use_member': 'wieght=2' is neither weight=N nor metric=N (each member needs its own 'list use_member')`,
 	}},
 	{"use_member two names", policy("option use_member 'wan1 wan2'"), []string{
-		`error loadbalance:4: policy 'p': option 'use_member': 'wan2' is neither weight=N nor metric=N`,
+		`error loadbalance:4: policy 'p': option 'use_member': 'wan2' is neither weight=N nor metric=N (each member needs its own 'list use_member')`,
 	}},
 	{"use_member range", policy("list use_member 'wan1 weight=0'"), []string{
 		`error loadbalance:4: policy 'p': option 'use_member': weight: '0' is out of range (1 to 1000)`,

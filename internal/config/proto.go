@@ -65,7 +65,7 @@ func (s *section) protos(name string) ([]Proto, bool) {
 		proto, err := ParseProto(strings.ToLower(v.Text))
 		switch {
 		case err != nil:
-			s.errorf(v.Line, "option '%s': %v", name, err)
+			s.refuse(name, v, err)
 			ok = false
 		case proto.Number == protoAll:
 			all = true
@@ -87,7 +87,9 @@ func ParseProto(text string) (Proto, error) {
 	}
 	number, err := strconv.ParseUint(text, 10, 8)
 	if err != nil {
-		return Proto{}, fmt.Errorf("%s is not a protocol%s", quote(text), didYouMean(text, order.Keys(protoNumbers)))
+		// 'tcpudp' is the firewall's word.
+		known := append(order.Keys(protoNumbers), "tcp udp")
+		return Proto{}, fmt.Errorf("%s is not a protocol%s", quote(text), didYouMean(text, known))
 	}
 	return Proto{Number: uint8(number), Name: strconv.FormatUint(number, 10)}, nil
 }

@@ -158,7 +158,11 @@ func (r *reader) readMembers(maskValid bool) {
 	var declarations []*declaration
 	for _, s := range r.sections("member") {
 		declarations = append(declarations, r.declare(s, r.names))
-		members = append(members, &memberSection{s, readMember(s)})
+		member := readMember(s)
+		if member.Enabled && !r.config.Globals.Monitor {
+			s.withoutEffect("track_ip", "with monitor '0'")
+		}
+		members = append(members, &memberSection{s, member})
 	}
 	checkClaims(members)
 	if maskValid {

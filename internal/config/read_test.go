@@ -65,7 +65,7 @@ func TestLatencyLimits(t *testing.T) {
 		{[]string{"option failure_latency 200"}, 200 * time.Millisecond, 200 * time.Millisecond},
 		{[]string{"option failure_latency 200", "option recovery_latency 50"}, 200 * time.Millisecond, 50 * time.Millisecond},
 	} {
-		track := read(t, member(c.options...)).Members[0].Track
+		track := read(t, member(append(c.options, "list track_ip 1.1.1.1")...)).Members[0].Track
 		if track.FailureLatency != c.failure || track.RecoveryLatency != c.recovery {
 			t.Errorf("%v: %s and %s, want %s and %s", c.options, track.FailureLatency, track.RecoveryLatency, c.failure, c.recovery)
 		}

@@ -166,7 +166,7 @@ func (r *reader) suggestSet(s *section, option, set string) {
 func ParseMAC(text string) (string, error) {
 	mac, err := net.ParseMAC(text)
 	if err != nil || len(mac) != 6 {
-		return "", fmt.Errorf("%s is not a MAC address, such as 02:00:5e:00:53:01", quote(text))
+		return "", invalid(text, "is not a MAC address, such as 02:00:5e:00:53:01")
 	}
 	return mac.String(), nil
 }
@@ -175,7 +175,7 @@ func ParseMAC(text string) (string, error) {
 func parseSetTimeout(text string) (time.Duration, error) {
 	d, err := durationWithin(time.Second, time.Second, maxSetTimeout)(text)
 	if err == nil && d%time.Second != 0 {
-		return 0, fmt.Errorf("%s is not a whole number of seconds", quote(text))
+		return 0, invalid(text, "is not a whole number of seconds")
 	}
 	return d, err
 }

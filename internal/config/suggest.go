@@ -1,23 +1,42 @@
 package config
 
-import "fmt"
+// otherNames are words for the same thing, mwan3's above all, which no edit
+// distance finds, or takes for another.
+var otherNames = [...]struct{ name, ours string }{
+	{"arping", "arp"},
+	{"flush_conntrack", "on_dead"},
+	{"httping", "http"},
+	{"icmp", "ping"},
+	{"logging", "log"},
+	{"mmx_mask", "mark_mask"},
+	{"nslookup", "dns"},
+	{"policy", "use_policy"},
+	{"src_interface", "src_iface"},
+	{"use_member", "use_policy"},
+}
 
-// didYouMean returns " (did you mean 'NAME'?)" with the known name that is
-// closest to a misspelt one, or nothing when none is close.
+// didYouMean returns " (did you mean 'NAME'?)" with the known name that means
+// the same as a wrong one or is closest to it, or nothing when none is.
 func didYouMean(name string, known []string) string {
 	nearest, ok := nearestName(name, known)
 	if !ok {
 		return ""
 	}
-	return fmt.Sprintf(" (did you mean %s?)", quote(nearest))
+	return " (did you mean " + quote(nearest) + "?)"
 }
 
 // nearestName returns the first of the known names with the smallest edit
-// distance. Two edits are allowed, as one slip often costs two; in names of up
+// distance from a name, or from ours where the name is another's. Two edits are allowed, as one slip often costs two; in names of up
 // to four letters only one, or "up" would be offered for "log".
 func nearestName(name string, known []string) (string, bool) {
+	wanted := name
+	for _, other := range otherNames {
+		if other.name == name {
+			wanted = other.ours
+		}
+	}
 	limit := 2
-	if len(name) <= 4 {
+	if len(wanted) <= 4 {
 		limit = 1
 	}
 	nearest, found := "", false
@@ -26,10 +45,10 @@ func nearestName(name string, known []string) (string, bool) {
 			continue
 		}
 		// The length tells early, and keeps huge values out of the table.
-		if d := len(name) - len(candidate); d > limit || -d > limit {
+		if d := len(wanted) - len(candidate); d > limit || -d > limit {
 			continue
 		}
-		distance := editDistance(name, candidate)
+		distance := editDistance(wanted, candidate)
 		if distance <= limit {
 			nearest, found = candidate, true
 			limit = distance - 1

@@ -54,6 +54,10 @@ var (
 	parseFailback     = oneOf("new", "all", "never")
 )
 
+// targetOptions are those that have no effect without targets.
+var targetOptions = [...]string{"track_method", "track_port", "track_url", "track_status", "reliability", "interval", "timeout",
+	"down", "up", "window", "failure_loss", "recovery_loss", "failure_latency", "recovery_latency", "initial_state", "passive"}
+
 // readTrack reads the options of a member's health checking.
 func readTrack(s *section) Track {
 	t := Track{
@@ -85,7 +89,7 @@ func readTargets(s *section, t *Track) {
 		} else {
 			address, err := parseUnicast(v.Text)
 			if err != nil {
-				s.errorf(v.Line, "option 'track_ip': %v", err)
+				s.errorf(v.Line, "option 'track_ip': %v%s", err, didYouMean(v.Text, []string{"gateway"}))
 				continue
 			}
 			key = address.String()
@@ -98,8 +102,10 @@ func readTargets(s *section, t *Track) {
 		}
 		seen[key] = true
 	}
-	if !s.given("track_ip") && s.given("track_method") {
-		s.warnf(s.line("track_method"), "option 'track_method' has no effect without 'track_ip'")
+	if !s.given("track_ip") {
+		for _, option := range targetOptions {
+			s.withoutEffect(option, "without 'track_ip'")
+		}
 	}
 	readReliability(s, t)
 }
@@ -114,7 +120,7 @@ func readReliability(s *section, t *Track) {
 		targets++
 	}
 	if s.given("track_ip") && t.Reliability > targets && t.Reliability > 1 {
-		s.errorf(s.line("reliability"), "option 'reliability': %d of %d targets can never answer", t.Reliability, targets)
+		s.errorf(s.line("reliability"), "option 'reliability': %d must answer, but track_ip has only %d", t.Reliability, targets)
 	}
 }
 
@@ -126,24 +132,34 @@ var defaultPorts = map[string]int{"tcp": 443, "dns": 53}
 func readEndpoint(s *section, t *Track) {
 	defaultPort, hasPort := defaultPorts[t.Method]
 	t.Port = uint16(s.integer("track_port", defaultPort, 1, maxPort))
-	if !hasPort && s.given("track_port") {
-		s.warnf(s.line("track_port"), "option 'track_port' has no effect with track_method '%s'", t.Method)
+	if !hasPort {
 		t.Port = 0
 	}
 	url := single(s, "track_url", probeURL{}, parseProbeURL)
 	t.URL = url.text
 	if t.Method == "http" {
 		t.Port = url.port
+	}
+	if s.given("track_ip") {
+		checkEndpoint(s, t.Method)
+	}
+}
+
+// checkEndpoint compares what is given with what a method asks.
+func checkEndpoint(s *section, method string) {
+	why := "with track_method '" + method + "'"
+	if method == "http" {
+		s.withoutEffect("track_port", why+", the port stands in track_url")
 		if !s.given("track_url") {
 			s.errorf(s.line("track_method"), "track_method 'http' needs option 'track_url'")
 		}
 		return
 	}
-	for _, option := range []string{"track_url", "track_status"} {
-		if s.given(option) {
-			s.warnf(s.line(option), "option '%s' has no effect with track_method '%s'", option, t.Method)
-		}
+	if _, hasPort := defaultPorts[method]; !hasPort {
+		s.withoutEffect("track_port", why)
 	}
+	s.withoutEffect("track_url", why)
+	s.withoutEffect("track_status", why)
 }
 
 // readLimits reads the limits of loss and latency. 0 switches one off. The
@@ -158,6 +174,9 @@ func readLimits(s *section, t *Track) {
 	}
 	t.FailureLatency = s.duration("failure_latency", defaultFailureLatency, time.Millisecond, 0, maxLatency)
 	t.RecoveryLatency = s.duration("recovery_latency", min(defaultRecoveryLatency, t.FailureLatency), time.Millisecond, 0, maxLatency)
+	if s.given("track_ip") && !s.given("failure_latency") {
+		s.withoutEffect("recovery_latency", "without 'failure_latency'")
+	}
 	if t.FailureLatency > 0 && t.RecoveryLatency > t.FailureLatency {
 		s.errorf(s.line("recovery_latency"), "option 'recovery_latency': %s is more than failure_latency %s",
 			shortDuration(t.RecoveryLatency), shortDuration(t.FailureLatency))
@@ -178,10 +197,10 @@ const maxURL = 8000
 func parseProbeURL(text string) (probeURL, error) {
 	rest, isHTTP := strings.CutPrefix(text, "http://")
 	if !isHTTP {
-		return probeURL{}, fmt.Errorf("%s does not begin with http://", quote(text))
+		return probeURL{}, invalid(text, "does not begin with http:// (for https take track_method 'tcp')")
 	}
 	if len(text) > maxURL || !isURLText(text) {
-		return probeURL{}, fmt.Errorf("%s is not a URL", quote(text))
+		return probeURL{}, invalid(text, "is not a URL")
 	}
 	authority := rest
 	if end := strings.IndexAny(rest, "/?#"); end >= 0 {

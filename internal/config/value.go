@@ -18,7 +18,7 @@ func parseBoolean(text string) (bool, error) {
 	case "0", "off", "false", "no", "disabled":
 		return false, nil
 	}
-	return false, fmt.Errorf("%s is neither 1 nor 0", quote(text))
+	return false, invalid(text, "is neither 1 (on true yes enabled) nor 0 (off false no disabled)")
 }
 
 // integerWithin reads decimal numbers.
@@ -26,7 +26,7 @@ func integerWithin(lowest, highest int) func(string) (int, error) {
 	return func(text string) (int, error) {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil && !errors.Is(err, strconv.ErrRange) {
-			return 0, fmt.Errorf("%s is not a whole number", quote(text))
+			return 0, invalid(text, "is not a whole number")
 		}
 		if err != nil || n < int64(lowest) || n > int64(highest) {
 			return 0, fmt.Errorf("%s is out of range (%d to %d)", quote(text), lowest, highest)
@@ -55,7 +55,7 @@ func durationWithin(unit, shortest, longest time.Duration) func(string) (time.Du
 	return func(text string) (time.Duration, error) {
 		d, ok := parseDuration(text, unit)
 		if !ok {
-			return 0, fmt.Errorf("%s is not a time, such as 500ms, 2s or 1m", quote(text))
+			return 0, invalid(text, "is not a time, such as 500ms, 2s or 1m")
 		}
 		if d < shortest || d > longest {
 			return 0, fmt.Errorf("%s is out of range (%s to %s)", quote(text), shortDuration(shortest), shortDuration(longest))
@@ -97,10 +97,16 @@ func parseDuration(text string, unit time.Duration) (time.Duration, bool) {
 // times the longest of them, the timeout of an ipset.
 const longestTime = 10 * maxSetTimeout
 
-// shortDuration writes a time as the file would: 50ms, 2s.
+// shortDuration writes a time as the file would: 50ms, 2s, 1m, 1h.
 func shortDuration(d time.Duration) string {
-	if d%time.Second != 0 {
-		return fmt.Sprintf("%dms", d.Milliseconds())
+	unit, suffix := time.Hour, "h"
+	switch {
+	case d%time.Second != 0:
+		unit, suffix = time.Millisecond, "ms"
+	case d == 0 || d%time.Minute != 0:
+		unit, suffix = time.Second, "s"
+	case d%time.Hour != 0:
+		unit, suffix = time.Minute, "m"
 	}
-	return fmt.Sprintf("%ds", int64(d/time.Second))
+	return strconv.FormatInt(int64(d/unit), 10) + suffix
 }

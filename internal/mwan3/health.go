@@ -132,7 +132,7 @@ func readTiming(s *source, out *section) {
 	}
 	if given {
 		for _, o := range options {
-			out.option(o.name, orDefault(s.value(o.name), o.otherwise))
+			out.option(o.name, withUnit(o.name, orDefault(s.value(o.name), o.otherwise)))
 		}
 	} else {
 		out.remark("Asked every 0.5 s (mwan3: every 10 s), so that a dead line is found in 3 s.")
@@ -146,6 +146,15 @@ func readTiming(s *source, out *section) {
 	if s.is1("keep_failure_interval") {
 		out.note("keep_failure_interval is left out: the interval is the same in every state")
 	}
+}
+
+// withUnit writes a plain number of seconds as such.
+func withUnit(name, value string) string {
+	isTime := name == "interval" || name == "timeout"
+	if _, err := strconv.Atoi(value); isTime && err == nil {
+		return value + "s"
+	}
+	return value
 }
 
 // readQuality carries over the limits of loss and latency. mwan3 looks at them

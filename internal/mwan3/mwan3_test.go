@@ -186,7 +186,7 @@ func TestHealth(t *testing.T) {
 		{"", nil, "timeout"},
 		{"list track_ip 192.0.2.1", []string{"option failure_loss '0'", "option failure_latency '0'"}, "option interval"},
 		{"list track_ip 192.0.2.1\noption down 3",
-			[]string{"option interval '10'", "option timeout '4'", "option down '3'", "option up '5'"}, "NOTE"},
+			[]string{"option interval '10s'", "option timeout '4s'", "option down '3'", "option up '5'"}, "NOTE"},
 		{"list track_ip 192.0.2.1\noption check_quality 1\noption failure_loss 25",
 			[]string{"option failure_loss '25'", "option recovery_loss '10'", "option failure_latency '1000'", "option recovery_latency '500'"}, "NOTE"},
 		{"list track_ip 192.0.2.1\noption check_quality 1\noption failure_loss 5",
@@ -194,7 +194,7 @@ func TestHealth(t *testing.T) {
 		{"option track_ip '192.0.2.1 192.0.2.2'\noption reliability 2", []string{"option reliability '2'"}, "NOTE"},
 		{"list track_ip 192.0.2.1\noption track_method httping", []string{"option track_method 'tcp'", "option track_port '80'"}, "track_url '"},
 		{"list track_ip 192.0.2.1\noption track_method nping-icmp\noption size 56\noption max_ttl 60\noption count 1", nil, "NOTE"},
-		{"list track_ip 192.0.2.1\noption timeout 900", []string{"NOTE: left out: option 'timeout': '900' is out of range (10ms to 60s)"}, "\toption timeout"},
+		{"list track_ip 192.0.2.1\noption timeout 900", []string{"NOTE: left out: option 'timeout': '900s' is out of range (10ms to 1m)"}, "\toption timeout"},
 	}
 	for _, tt := range tests {
 		text := "config interface 'wan'\n\toption enabled 1\n" + tt.options + "\n"

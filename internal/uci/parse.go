@@ -18,6 +18,7 @@ const (
 type outline struct {
 	typ, name string // name is empty for an anonymous section
 	line      int
+	again     int
 	options   []outlineOption
 }
 
@@ -26,6 +27,8 @@ type outlineOption struct {
 	line   int
 	list   bool
 	values []argument
+	// replaced is the line of a value that does not count.
+	replaced int
 }
 
 type parser struct {
@@ -161,9 +164,10 @@ func (p *parser) openSection(line int, typ, name string) error {
 		return nil
 	}
 	if known.typ != typ {
-		return p.fail(line, "section %s has type %s here and type %s in line %d",
+		return p.fail(line, "section %s has type %s here and type %s in line %d, rename one",
 			quote(name), quote(typ), quote(known.typ), known.line)
 	}
+	known.again = line
 	p.section = known
 	return nil
 }
@@ -219,16 +223,17 @@ func (o *outline) find(name string) int {
 
 // set gives an option one value (uci_set).
 func (o *outline) set(name string, line int, value argument) {
-	values := []argument{value}
+	values, replaced := []argument{value}, 0
 	i := o.find(name)
 	if i >= 0 && !o.options[i].list && o.options[i].values[0].text == value.text {
 		o.options[i].line, o.options[i].values = line, values
 		return
 	}
 	if i >= 0 {
+		replaced = o.options[i].line
 		o.options = slices.Delete(o.options, i, i+1)
 	}
-	o.options = append(o.options, outlineOption{name: name, line: line, values: values})
+	o.options = append(o.options, outlineOption{name: name, line: line, values: values, replaced: replaced})
 }
 
 // append adds an item to a list (uci_add_list).
