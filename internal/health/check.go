@@ -78,7 +78,7 @@ type check struct {
 }
 
 func (c *check) pass(l *line, online bool, reason string) {
-	l.online, l.since, l.reason = online, c.now, reason
+	l.online, l.since, l.reason = online, c.t, reason
 	l.calmDown()
 	if online {
 		l.onlineAt = c.t
@@ -89,28 +89,30 @@ func (c *check) pass(l *line, online bool, reason string) {
 	c.transitions = append(c.transitions, Transition{Key: l.key, Online: online, At: c.now, Reason: reason})
 }
 
-// recover brings back the lines that answer again. Loss and latency only keep
-// a line out while a line of another member is online: a bad one is better than
+// recover brings back the lines that answer again. Loss, latency and what it did
+// before only keep a line out while a peer is online: a bad one is better than
 // none.
 func (c *check) recover() {
-	c.bringBack((*line).goodEnough)
-	c.bringBack(c.isAlone)
+	c.bringBack(false)
+	c.bringBack(true)
 }
 
-func (c *check) bringBack(isFit func(*line) bool) {
+// bringBack brings back the lines that deserve it, or those that are alone.
+func (c *check) bringBack(alone bool) {
 	for _, l := range c.lines {
-		if !l.online && l.misses() == 0 && l.ready(c.t) && isFit(l) {
-			c.pass(l, true, l.recoveryReason())
+		if l.online || l.misses() > 0 || l.run() < l.rules.Up {
+			continue
+		}
+		if alone && c.isAlone(l) || !l.held(c.t) && l.goodEnough() {
+			c.pass(l, true, l.recoveryReason(c.t))
 		}
 	}
 }
 
-// judgeSilence takes out the lines that fell silent, unless all did together.
+// judgeSilence takes out the lines that fell silent, unless all of their family
+// did together.
 func (c *check) judgeSilence() {
-	if c.silent && !c.allQuiet() {
-		c.silent = false
-		c.forgive()
-	}
+	c.forgive(c.silent &^ c.allQuiet())
 	c.waiting = false
 	for _, l := range c.lines {
 		if !l.online || !l.silent() {
@@ -124,66 +126,69 @@ func (c *check) judgeSilence() {
 		c.waiting = true
 		c.askOthers(l)
 	}
-	c.silent = c.waiting && c.allQuiet()
+	c.silent = c.allQuiet()
 }
 
-// allQuiet says whether no line that is online answers: each missed its newest
-// rounds, one of them all that it may, and they belong to two members at least.
-func (c *check) allQuiet() bool {
-	var last *line
-	several, silent := false, false
+// allQuiet returns the families in which no line that is online answers: each
+// missed its newest rounds, one of them all that it may, and they are two at
+// least.
+func (c *check) allQuiet() Silence {
+	var one, several, heard, silent Silence
 	for _, l := range c.lines {
 		if !l.online || l.targets == 0 {
 			continue
 		}
+		f := silence(l.key.Family)
+		several |= one & f
+		one |= f
 		if l.misses() == 0 {
-			return false
+			heard |= f
 		}
-		several = several || last != nil && last.key.Member != l.key.Member
-		silent = silent || l.silent()
-		last = l
+		if l.silent() {
+			silent |= f
+		}
 	}
-	return several && silent
+	return several & silent &^ heard
 }
 
 // forgive gives the lines that were silent together their misses anew, now
-// that one of them answers: they may take a moment longer.
-func (c *check) forgive() {
+// that one of their family answers: they may take a moment longer.
+func (c *check) forgive(families Silence) {
 	for _, l := range c.lines {
-		if l.online && l.misses() > 0 {
+		if families&silence(l.key.Family) != 0 && l.online && l.misses() > 0 {
 			l.history.forgive(c.t)
 		}
 	}
 }
 
-// isAlone says whether no line of another member is online.
+// isAlone says whether no peer is online.
 func (c *check) isAlone(l *line) bool {
 	for _, other := range c.lines {
-		if other.online && other.targets > 0 && other.key.Member != l.key.Member {
+		if other.online && other.targets > 0 && l.isPeer(other) {
 			return false
 		}
 	}
 	return true
 }
 
-// isOutlived says whether another line that is online went on answering when
-// this one fell silent.
+// isOutlived says whether a peer that is online went on answering when this line
+// fell silent.
 func (c *check) isOutlived(l *line) bool {
 	for _, other := range c.lines {
-		if other != l && other.online && other.aliveAfter(l) {
+		if l.isPeer(other) && other.online && other.aliveAfter(l) {
 			return true
 		}
 	}
 	return false
 }
 
-// askOthers has the lines that may have fallen silent together with this one
+// askOthers has the peers that may have fallen silent together with this line
 // probed as often as it is, so that a line with a long interval does not keep
 // the verdict waiting.
 func (c *check) askOthers(l *line) {
 	earliest := max(c.t, l.quietSince+l.patience())
 	for _, other := range c.lines {
-		if other == l || !other.online || other.targets == 0 || other.silent() {
+		if !l.isPeer(other) || !other.online || other.targets == 0 || other.silent() {
 			continue
 		}
 		ask := earliest
@@ -195,8 +200,8 @@ func (c *check) askOthers(l *line) {
 }
 
 // judgeQuality takes out the lines that lose too much or are too slow, as long
-// as a line of another member is within its limits: where all are saturated,
-// less of them would make it worse.
+// as a peer is within its limits: where all are saturated, less of them would make
+// it worse.
 func (c *check) judgeQuality() {
 	for _, l := range c.lines {
 		if !l.online || l.silent() || !l.tooLossy() && !l.tooSlow() {
@@ -212,7 +217,7 @@ func (c *check) judgeQuality() {
 
 func (c *check) hasSubstitute(l *line) bool {
 	for _, other := range c.lines {
-		if other.key.Member != l.key.Member && other.good() {
+		if l.isPeer(other) && other.good() {
 			return true
 		}
 	}

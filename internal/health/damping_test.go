@@ -3,6 +3,8 @@ package health
 import (
 	"testing"
 	"time"
+
+	"loadbalance/internal/family"
 )
 
 // flapping is a network in which wan1 works for up and then not for down.
@@ -113,6 +115,64 @@ func TestHold(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A line that is held back, but answers, is better than none. The rounds of 1.9 to
+// 2.1 s bring it back; what it did does not count as forgiven.
+func TestHeldLineIsBetterThanNone(t *testing.T) {
+	const threeFlaps = "+---++++---++++---"
+	wan2, wan1v6 := Key{Member: "wan2"}, Key{Member: "wan1", Family: family.IPv6}
+	wan2v6 := Key{Member: "wan2", Family: family.IPv6}
+	for _, c := range []struct {
+		name    string
+		others  []Key
+		wan2    string // its trace
+		want    string
+		because string
+	}{
+		{"another works", []Key{wan2}, "+", "wan1 up 2.52s", "7 answers in a row, no outage for 0.6 s after it flapped"},
+		{"none", nil, "", "wan1 up 2.12s", "3 answers in a row"},
+		{"another is dead", []Key{wan2}, "-", "wan1 up 2.12s", "3 answers in a row"},
+		// Its rounds of 2 to 2.2 s are lost.
+		{"another dies meanwhile", []Key{wan2}, "++++++++++++++++++++-", "wan1 up 2.3s", "4 answers in a row"},
+		{"another works in the other family only", []Key{wan2v6}, "+", "wan1 up 2.12s", "3 answers in a row"},
+		{"its other family is alone too", []Key{wan1v6}, "", "wan1 up 2.12s", "3 answers in a row"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSim(trace(map[string]string{"wan1": threeFlaps + "-+", "wan2": c.wan2}))
+			rules := quick("1.1.1.1")
+			rules.Timeout = 100 * ms
+			wan1 := Key{Member: "wan1"}
+			for _, key := range append(c.others, wan1) {
+				s.set(key, rules, key != wan2 || c.wan2 != "-")
+			}
+			s.until(5 * time.Second)
+			var last, because string
+			for i, p := range s.passed {
+				if p.Key == wan1 {
+					last, because = s.verdicts()[i], p.Reason
+				}
+			}
+			if last != c.want || because != c.because {
+				t.Errorf("got %s (%s), want %s (%s)", last, because, c.want, c.because)
+			}
+			if hold := s.lines.known[wan1].hold; hold != 600*ms {
+				t.Errorf("hold %s, want 600ms", hold)
+			}
+		})
+	}
+}
+
+// Of two lines that are held back and answer at the same moment, one is enough.
+func TestOneHeldLineIsEnough(t *testing.T) {
+	s := newSim(trace(map[string]string{"wan1": "+", "wan2": "+"}))
+	for _, member := range []string{"wan1", "wan2"} {
+		key := Key{Member: member}
+		s.set(key, quick("1.1.1.1"), false)
+		s.lines.known[key].hold = 600 * ms
+	}
+	s.until(5 * time.Second)
+	s.want(t, "wan1 up 220ms", "wan2 up 600ms")
 }
 
 // A line whose link goes is not probed meanwhile. That does not make it calm.

@@ -8,7 +8,7 @@ type line struct {
 	rules Rules
 
 	online bool
-	since  time.Time
+	since  time.Duration
 	reason string
 
 	next time.Duration // when the next round is due
@@ -63,9 +63,11 @@ func (l *line) aliveAfter(silent *line) bool {
 	return l.answeredAt >= silent.quietSince+silent.patience()
 }
 
-// ready says whether an offline line may come back, if loss and latency allow it.
-func (l *line) ready(now time.Duration) bool {
-	return l.run() >= l.rules.Up && !l.held(now)
+// isPeer says whether the other line can carry what this one does: it is another
+// member's, in the same family. What happens to the targets of one family tells
+// nothing of the other.
+func (l *line) isPeer(other *line) bool {
+	return other != l && other.key.Family == l.key.Family
 }
 
 // good says whether the line is fit to carry what another is relieved of.

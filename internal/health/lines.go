@@ -19,8 +19,8 @@ type Lines struct {
 	start   time.Time     // all durations are counted from here
 	latest  time.Duration // that was handed in
 
-	silent  bool // see Silent
-	waiting bool // the verdict of a line waits for what others answer
+	silent  Silence // see Silent
+	waiting bool    // the verdict of a line waits for what others answer
 
 	changed   bool // Check has something to do that no time limit tells
 	changedAt time.Duration
@@ -53,7 +53,7 @@ func (ls *Lines) Set(key Key, rules Rules, online bool, now time.Time) {
 	t := ls.at(now)
 	l := ls.known[key]
 	if l == nil {
-		l = &line{key: key, online: online, since: now, damping: ls.removed[key]}
+		l = &line{key: key, online: online, since: t, damping: ls.removed[key]}
 		delete(ls.removed, key)
 		l.onlineAt, l.calmSince = t, t
 		ls.insert(l)
@@ -118,11 +118,11 @@ func (ls *Lines) Online(key Key) (online, known bool) {
 	return l.online, true
 }
 
-// Silent says whether all lines that are online, of two members at least, fell
-// silent together. That is trouble of the targets or further upstream: no
-// verdict is passed until one of them answers, and then all others are given
-// as many misses as after an answer.
-func (ls *Lines) Silent() bool { return ls.silent }
+// Silent returns the families in which all lines that are online, of two members
+// at least, fell silent together. That is trouble of the targets or further
+// upstream: no verdict is passed until one of them answers, and then all others
+// are given as many misses as after an answer.
+func (ls *Lines) Silent() Silence { return ls.silent }
 
 // Due returns the lines whose next round is to be sent now, and puts down the
 // one after it. Sent is to be called for each of them, also where sending

@@ -45,9 +45,9 @@ func (l *line) qualityReason() string {
 	return "mean latency " + milliseconds(latency) + ", the limit is " + milliseconds(l.rules.FailureLatency)
 }
 
-func (l *line) recoveryReason() string {
+func (l *line) recoveryReason(now time.Duration) string {
 	reason := strconv.Itoa(l.run()) + " answers in a row"
-	if l.hold > 0 {
+	if l.hold > 0 && !l.held(now) {
 		reason += ", no outage for " + seconds(l.hold) + " after it flapped"
 	}
 	return reason

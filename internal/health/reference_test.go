@@ -16,7 +16,7 @@ import (
 type reference struct {
 	t      *testing.T
 	lines  []*refLine
-	silent bool
+	silent map[family.Family]bool
 }
 
 type refLine struct {
@@ -180,8 +180,8 @@ func (l *refLine) good() bool {
 	return latencyLimit == 0 || latency >= 0 && latency < latencyLimit
 }
 
-func (l *refLine) isBack(now time.Duration) bool {
-	return l.misses() == 0 && l.run() >= l.rules.Up && now-l.calmAt >= l.penalty
+func (l *refLine) isBack() bool {
+	return l.misses() == 0 && l.run() >= l.rules.Up
 }
 
 func (l *refLine) goOffline(now time.Duration) {
@@ -198,25 +198,32 @@ func (l *refLine) goOffline(now time.Duration) {
 	l.online, l.calmAt = false, now
 }
 
+// others says whether such a line is online among those of other members in the
+// family of this one.
 func (r *reference) others(l *refLine, is func(*refLine) bool) bool {
-	return slices.ContainsFunc(r.lines, func(other *refLine) bool { return other != l && other.online && is(other) })
+	return slices.ContainsFunc(r.lines, func(other *refLine) bool {
+		return other.key.Family == l.key.Family && other.key.Member != l.key.Member && other.online && is(other)
+	})
 }
 
-// quiet says whether all lines that are online are.
-func (r *reference) quiet() bool {
+// quiet says whether all lines of a family that are online are.
+func (r *reference) quiet(f family.Family) bool {
 	members := make(map[string]bool)
 	down := false
 	for _, l := range r.lines {
-		if l.online && l.misses() == 0 {
+		if l.key.Family != f || !l.online {
+			continue
+		}
+		if l.misses() == 0 {
 			return false
 		}
-		if l.online {
-			members[l.key.Member] = true
-			down = down || l.misses() >= l.rules.Down
-		}
+		members[l.key.Member] = true
+		down = down || l.misses() >= l.rules.Down
 	}
 	return down && len(members) > 1
 }
+
+func anyLine(*refLine) bool { return true }
 
 func (r *reference) check(now time.Duration, got []Transition) {
 	r.t.Helper()
@@ -228,40 +235,39 @@ func (r *reference) check(now time.Duration, got []Transition) {
 	var want []string
 	for _, alone := range []bool{false, true} {
 		for _, l := range r.lines {
-			company := r.others(l, func(other *refLine) bool { return other.key.Member != l.key.Member })
-			if !l.online && l.isBack(now) && (l.good() || alone && !company) {
+			deserved := l.good() && now-l.calmAt >= l.penalty
+			if !l.online && l.isBack() && (deserved || alone && !r.others(l, anyLine)) {
 				l.online, l.backAt = true, now
 				want = append(want, fmt.Sprint(l.key, true))
 			}
 		}
 	}
-	if r.silent && !r.quiet() {
-		for _, l := range r.lines {
-			if l.online && l.misses() > 0 {
-				l.excused, l.cut, l.quiet = len(l.rounds), len(l.rounds)+1, now
-			}
+	for _, l := range r.lines {
+		if f := l.key.Family; l.online && l.misses() > 0 && r.silent[f] && !r.quiet(f) {
+			l.excused, l.cut, l.quiet = len(l.rounds), len(l.rounds)+1, now
 		}
 	}
-	waiting := false
+	waiting := make(map[family.Family]bool)
 	for _, l := range r.lines {
 		if !l.online || l.misses() < l.rules.Down {
 			continue
 		}
-		company := r.others(l, func(other *refLine) bool { return other.key.Member != l.key.Member })
 		outlived := r.others(l, func(other *refLine) bool {
 			return other.heard >= 0 && other.heard-l.quiet >= l.rules.Interval+l.rules.Timeout
 		})
-		if company && !outlived {
-			waiting = true
+		if r.others(l, anyLine) && !outlived {
+			waiting[l.key.Family] = true
 			continue
 		}
 		l.goOffline(now)
 		want = append(want, fmt.Sprint(l.key, false))
 	}
-	r.silent = waiting && r.quiet()
+	for _, f := range family.All {
+		r.silent[f] = waiting[f] && r.quiet(f)
+	}
 	for _, l := range r.lines {
 		good := func(other *refLine) bool {
-			return other.key.Member != l.key.Member && other.misses() == 0 && other.heard >= 0 && !other.bad()
+			return other.misses() == 0 && other.heard >= 0 && !other.bad()
 		}
 		if l.online && l.misses() < l.rules.Down && l.bad() && r.others(l, good) {
 			l.goOffline(now)
@@ -285,8 +291,10 @@ func (r *reference) compare(now time.Duration, want []string, got []Transition) 
 // compareLines compares what is not a transition.
 func (r *reference) compareLines(s *sim) {
 	r.t.Helper()
-	if s.lines.Silent() != r.silent {
-		r.t.Fatalf("at %s: silent %t, want %t", s.now, s.lines.Silent(), r.silent)
+	for _, f := range family.All {
+		if silent := isSilent(s.lines, f); silent != r.silent[f] {
+			r.t.Fatalf("at %s: %s silent %t, want %t", s.now, f, silent, r.silent[f])
+		}
 	}
 	for _, l := range r.lines {
 		inner := s.lines.known[l.key]
@@ -329,15 +337,16 @@ func (c *choice) rules() Rules {
 	return r
 }
 
-// compare runs three lines of two members over what the bytes say.
+// compare runs the lines of two members, one of them perhaps without IPv6, over
+// what the bytes say.
 func compare(t *testing.T, data []byte) int {
 	c := &choice{data}
 	s := newSim(nil)
-	s.reference = &reference{t: t}
-	// The state of each member and of what is behind all of them.
+	s.reference = &reference{t: t, silent: make(map[family.Family]bool)}
+	// The state of each member and family, and of what is behind all of them.
 	states := map[string]int{}
 	s.network = func(p probe) time.Duration {
-		for _, name := range []string{"", p.key.Member} {
+		for _, name := range []string{"", p.key.Member, p.key.Family.String()} {
 			if states[name] == 1 {
 				return lost
 			}
@@ -350,11 +359,12 @@ func compare(t *testing.T, data []byte) int {
 		}
 		return 20 * ms
 	}
-	for _, key := range []Key{{Member: "wan1"}, {Member: "wan1", Family: family.IPv6}, {Member: "wan2"}} {
+	keys := []Key{{Member: "wan1"}, {Member: "wan1", Family: family.IPv6}, {Member: "wan2"}, {Member: "wan2", Family: family.IPv6}}
+	for _, key := range keys[:3+c.below(2)] {
 		s.set(key, c.rules(), c.below(4) != 0)
 	}
 	for len(c.bytes) > 0 {
-		states[[]string{"", "wan1", "wan2"}[c.below(3)]] = c.below(2)
+		states[[]string{"", "wan1", "wan2", "ipv4", "ipv6"}[c.below(5)]] = c.below(2)
 		s.until(s.now + time.Duration(1+c.below(60))*25*ms)
 		s.reference.compareLines(s)
 	}

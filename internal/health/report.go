@@ -16,13 +16,14 @@ type Key struct {
 // probes.
 type Snapshot struct {
 	PID int `json:"pid"`
-	// Started is when the monitor was started.
+	// Started is when the monitor was started, by the present clock.
 	Started time.Time `json:"started"`
-	// Silent says that no target of any line answers although the links are
-	// there: taken for trouble of the targets or further upstream, so no
-	// verdict is passed.
-	Silent bool     `json:"silent"`
-	Lines  []Report `json:"lines"`
+	// Silent says that in a family no target of any line answers although the
+	// links are there: taken for trouble of the targets or further upstream, so
+	// no verdict is passed there. Silence are these families.
+	Silent  bool     `json:"silent"`
+	Silence Silence  `json:"silence,omitempty"`
+	Lines   []Report `json:"lines"`
 }
 
 // Report is the health of one line.
@@ -44,7 +45,8 @@ type Report struct {
 	// Flaps is how often the line went offline since the monitor was started.
 	Flaps int `json:"flaps"`
 	// Hold is how long the line must answer without a gap before it comes
-	// back, where that was lengthened because it flapped; otherwise 0.
+	// back while a peer is online, where that was lengthened because it
+	// flapped; otherwise 0.
 	Hold    time.Duration  `json:"hold_ns,omitempty"`
 	Targets []TargetReport `json:"targets"`
 }

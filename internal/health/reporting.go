@@ -3,15 +3,17 @@ package health
 import "time"
 
 // Report returns the health of a line at a time, for status: all rounds of the
-// window that are over by then count, those of a silence too.
+// window that are over by then count, those of a silence too. Since goes by the
+// clock of that time, which may have been set after the verdict.
 func (ls *Lines) Report(key Key, now time.Time) Report {
 	l := ls.known[key]
 	if l == nil {
 		return Report{Key: key}
 	}
-	seen, tallies := l.tally(ls.at(now))
+	t := ls.at(now)
+	seen, tallies := l.tally(t)
 	r := Report{
-		Key: key, Online: l.online, Since: l.since, Reason: l.reason,
+		Key: key, Online: l.online, Since: now.Add(l.since - t), Reason: l.reason,
 		Misses: l.misses(), Flaps: l.flaps, Loss: part(l.lost(tallies), seen),
 		Targets: make([]TargetReport, 0, l.targets),
 	}

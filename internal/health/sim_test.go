@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"loadbalance/internal/config"
+	"loadbalance/internal/family"
 )
 
 const ms = time.Millisecond
@@ -130,7 +131,8 @@ func (s *sim) deliver() {
 	s.inFlight = kept
 }
 
-// verdicts prints the transitions as "MEMBER up|down TIME".
+// verdicts prints the transitions as "MEMBER up|down TIME", and "MEMBER ipv6"
+// for a line in that family.
 func (s *sim) verdicts() []string {
 	var out []string
 	for _, p := range s.passed {
@@ -138,9 +140,16 @@ func (s *sim) verdicts() []string {
 		if p.Online {
 			word = "up"
 		}
-		out = append(out, p.Member+" "+word+" "+p.At.Sub(epoch).String())
+		out = append(out, lineName(p.Key)+" "+word+" "+p.At.Sub(epoch).String())
 	}
 	return out
+}
+
+func lineName(key Key) string {
+	if key.Family == family.IPv6 {
+		return key.Member + " ipv6"
+	}
+	return key.Member
 }
 
 func (s *sim) want(t *testing.T, want ...string) {

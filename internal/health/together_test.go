@@ -1,16 +1,21 @@
 package health
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"loadbalance/internal/family"
 )
 
-// outage is a time in which a member's probes are lost.
+// outage is a time in which probes are lost.
 type outage struct {
-	member   string // "" for all
+	where    string // a member, a family, a line as lineName has it, "" for all
 	from, to time.Duration
+}
+
+func (o outage) hits(key Key) bool {
+	return o.where == "" || o.where == key.Member || o.where == key.Family.String() || o.where == lineName(key)
 }
 
 const never = time.Hour
@@ -19,7 +24,7 @@ const never = time.Hour
 func outages(list ...outage) func(probe) time.Duration {
 	return func(p probe) time.Duration {
 		for _, o := range list {
-			if (o.member == "" || o.member == p.key.Member) && p.sent >= o.from && p.sent < o.to {
+			if o.hits(p.key) && p.sent >= o.from && p.sent < o.to {
 				return lost
 			}
 		}
@@ -31,52 +36,82 @@ func outages(list ...outage) func(probe) time.Duration {
 // so that an outage from 10 s on is found at 10 + 3 * 0.5 + 0.8 = 12.3 s.
 func TestAllAtOnce(t *testing.T) {
 	wan1, wan2, wan3 := Key{Member: "wan1"}, Key{Member: "wan2"}, Key{Member: "wan3"}
-	wan1v6 := Key{Member: "wan1", Family: family.IPv6}
+	wan1v6, wan2v6 := Key{Member: "wan1", Family: family.IPv6}, Key{Member: "wan2", Family: family.IPv6}
+	const in4, in6, both = "ipv4", "ipv6", "ipv4 ipv6"
 	for _, c := range []struct {
 		name    string
 		lines   []Key
 		offline []Key // from the start
 		outages []outage
-		silent  bool // at 20 s
+		silent  string // families, at 20 s
 		want    []string
 	}{
 		{"one of two", []Key{wan1, wan2}, nil, []outage{{"wan1", 10 * time.Second, never}},
-			false, []string{"wan1 down 12.3s"}},
+			"", []string{"wan1 down 12.3s"}},
 		{"the only one", []Key{wan1}, nil, []outage{{"", 10 * time.Second, never}},
-			false, []string{"wan1 down 12.3s"}},
+			"", []string{"wan1 down 12.3s"}},
 		{"both families of the only one", []Key{wan1, wan1v6}, nil, []outage{{"", 10 * time.Second, never}},
-			false, []string{"wan1 down 12.3s", "wan1 down 12.3s"}},
+			"", []string{"wan1 down 12.3s", "wan1 ipv6 down 12.3s"}},
 		{"the only one that is online", []Key{wan1, wan2}, []Key{wan2}, []outage{{"wan2", 0, never}, {"wan1", 10 * time.Second, never}},
-			false, []string{"wan1 down 12.3s"}},
-		{"all", []Key{wan1, wan1v6, wan2, wan3}, nil, []outage{{"", 10 * time.Second, never}},
-			true, nil},
+			"", []string{"wan1 down 12.3s"}},
+		{"all", []Key{wan1, wan2, wan3}, nil, []outage{{"", 10 * time.Second, never}},
+			in4, nil},
+		{"all in both families", []Key{wan1, wan1v6, wan2, wan2v6}, nil, []outage{{"", 10 * time.Second, never}},
+			both, nil},
+		{"all, one of them alone in its family", []Key{wan1, wan1v6, wan2}, nil, []outage{{"", 10 * time.Second, never}},
+			in4, []string{"wan1 ipv6 down 12.3s"}},
+		{"all of one family", []Key{wan1, wan1v6, wan2, wan2v6}, nil, []outage{{"ipv4", 10 * time.Second, never}},
+			in4, nil},
+		{"all of the other family", []Key{wan1, wan1v6, wan2, wan2v6}, nil, []outage{{"ipv6", 10 * time.Second, never}},
+			in6, nil},
+		{"all of one family, and one alone in the other answers", []Key{wan1, wan1v6, wan2}, nil, []outage{{"ipv4", 10 * time.Second, never}},
+			in4, nil},
+		{"one, in one of two families", []Key{wan1, wan1v6, wan2, wan2v6}, nil, []outage{{"wan1 ipv6", 10 * time.Second, never}},
+			"", []string{"wan1 ipv6 down 12.3s"}},
+		{"one, in a family in which it is alone", []Key{wan1, wan1v6, wan2}, nil, []outage{{"wan1 ipv6", 10 * time.Second, never}},
+			"", []string{"wan1 ipv6 down 12.3s"}},
+		{"one of the families of the only one", []Key{wan1, wan1v6}, nil, []outage{{"ipv4", 10 * time.Second, never}},
+			"", []string{"wan1 down 12.3s"}},
+		{"each alone in its family", []Key{wan1, wan2v6}, nil, []outage{{"", 10 * time.Second, never}},
+			"", []string{"wan1 down 12.3s", "wan2 ipv6 down 12.3s"}},
+		{"all of one family, and one of the other", []Key{wan1, wan1v6, wan2, wan2v6}, nil,
+			[]outage{{"ipv4", 10 * time.Second, never}, {"wan2", 10 * time.Second, never}},
+			in4, []string{"wan2 ipv6 down 12.3s"}},
+		// One family answers again from 16 s on; the other has its misses for
+		// itself.
+		{"all in both families, one of these for a while", []Key{wan1, wan1v6, wan2, wan2v6}, nil,
+			[]outage{{"ipv4", 10 * time.Second, 16 * time.Second}, {"ipv6", 10 * time.Second, never}},
+			in6, nil},
+		{"all in both families, and one line stays away", []Key{wan1, wan1v6, wan2, wan2v6}, nil,
+			[]outage{{"ipv4", 10 * time.Second, 16 * time.Second}, {"ipv6", 10 * time.Second, never}, {"wan1", 16 * time.Second, never}},
+			in6, []string{"wan1 down 18.8s"}},
 		{"all since the start", []Key{wan1, wan2}, nil, []outage{{"", 0, never}},
-			true, nil},
+			in4, nil},
 		{"all that are online", []Key{wan1, wan2, wan3}, []Key{wan3}, []outage{{"wan3", 0, never}, {"", 10 * time.Second, never}},
-			true, nil},
+			in4, nil},
 		{"all, within a moment", []Key{wan1, wan2, wan3}, nil,
 			[]outage{{"wan1", 10 * time.Second, never}, {"wan2", 10500 * ms, never}, {"wan3", 11 * time.Second, never}},
-			true, nil},
+			in4, nil},
 		// wan2 was heard 1.5 s after wan1, and is alone from then on.
 		{"one after the other", []Key{wan1, wan2}, nil,
 			[]outage{{"wan1", 10 * time.Second, never}, {"wan2", 11500 * ms, never}},
-			false, []string{"wan1 down 12.3s", "wan2 down 13.8s"}},
+			"", []string{"wan1 down 12.3s", "wan2 down 13.8s"}},
 		{"one in one family only", []Key{wan1, wan1v6, wan2}, nil, []outage{{"wan2", 10 * time.Second, never}},
-			false, []string{"wan2 down 12.3s"}},
+			"", []string{"wan2 down 12.3s"}},
 		{"all for a while", []Key{wan1, wan2, wan3}, nil, []outage{{"", 10 * time.Second, 18 * time.Second}},
-			false, nil},
+			"", nil},
 		// wan2 answers at 16.02 s. The next four rounds of wan1 are those of
 		// 16.5 to 18 s.
 		{"all, and one stays away", []Key{wan1, wan2}, nil, []outage{{"", 10 * time.Second, 16 * time.Second}, {"wan1", 16 * time.Second, never}},
-			false, []string{"wan1 down 18.8s"}},
+			"", []string{"wan1 down 18.8s"}},
 		{"all, and one is a moment late", []Key{wan1, wan2}, nil, []outage{{"", 10 * time.Second, 16 * time.Second}, {"wan1", 16 * time.Second, 17 * time.Second}},
-			false, nil},
+			"", nil},
 		{"all, one flickers, all again", []Key{wan1, wan2}, nil, []outage{{"", 10 * time.Second, 13 * time.Second}, {"wan1", 13 * time.Second, never}, {"wan2", 13500 * ms, never}},
-			true, nil},
+			in4, nil},
 		// wan3 comes back at 16 + 5 * 0.5 + 0.02 s and is alive, so that the
 		// others get four misses more.
 		{"one that was offline comes back alone", []Key{wan1, wan2, wan3}, []Key{wan3}, []outage{{"wan3", 0, 16 * time.Second}, {"wan1", 10 * time.Second, never}, {"wan2", 10 * time.Second, never}},
-			false, []string{"wan3 up 18.52s"}},
+			"", []string{"wan3 up 18.52s"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSim(outages(c.outages...))
@@ -89,11 +124,24 @@ func TestAllAtOnce(t *testing.T) {
 			}
 			s.until(20 * time.Second)
 			s.want(t, c.want...)
-			if s.lines.Silent() != c.silent {
-				t.Errorf("silent: %t, want %t", s.lines.Silent(), c.silent)
+			if got := silentIn(s.lines); got != c.silent {
+				t.Errorf("silent in %q, want %q", got, c.silent)
 			}
 		})
 	}
+}
+
+func isSilent(ls *Lines, f family.Family) bool { return ls.Silent()>>f&1 == 1 }
+
+// silentIn are the families that are silent.
+func silentIn(ls *Lines) string {
+	var names []string
+	for _, f := range family.All {
+		if isSilent(ls, f) {
+			names = append(names, f.String())
+		}
+	}
+	return strings.Join(names, " ")
 }
 
 // After wan3 came back, the silent ones are given four misses, then they go.
@@ -115,7 +163,7 @@ func TestSilenceOutlastsNewLine(t *testing.T) {
 	s.set(Key{Member: "wan3"}, defaults("1.1.1.1"), true)
 	s.until(30 * time.Second)
 	s.want(t)
-	if !s.lines.Silent() {
+	if !isSilent(s.lines, family.IPv4) {
 		t.Error("not silent")
 	}
 }
@@ -129,7 +177,7 @@ func TestSilenceEndsWithSecondMember(t *testing.T) {
 	s.lines.Remove(Key{Member: "wan2"})
 	s.until(30 * time.Second)
 	s.want(t, "wan1 down 17.8s") // rounds of 15.5 to 17 s
-	if s.lines.Silent() {
+	if isSilent(s.lines, family.IPv4) {
 		t.Error("still silent")
 	}
 }
@@ -140,15 +188,15 @@ func TestSilenceEndsWithLines(t *testing.T) {
 	s.set(Key{Member: "wan1"}, defaults("1.1.1.1"), true)
 	s.set(Key{Member: "wan2"}, defaults("1.1.1.1"), true)
 	s.until(10 * time.Second)
-	if !s.lines.Silent() {
+	if !isSilent(s.lines, family.IPv4) {
 		t.Fatal("not silent")
 	}
 	for _, key := range s.lines.Keys() {
 		s.lines.Remove(key)
 	}
 	s.until(11 * time.Second)
-	if s.lines.Silent() || !s.lines.Wake().IsZero() {
-		t.Errorf("silent: %t, wake at %s", s.lines.Silent(), s.lines.Wake())
+	if silent := isSilent(s.lines, family.IPv4); silent || !s.lines.Wake().IsZero() {
+		t.Errorf("silent: %t, wake at %s", silent, s.lines.Wake())
 	}
 }
 
@@ -172,10 +220,29 @@ func TestSlowLinesAreAsked(t *testing.T) {
 			s.set(Key{Member: "wan2"}, slow, true)
 			s.until(50 * time.Second)
 			s.want(t, c.want...)
-			if s.lines.Silent() != c.silent {
-				t.Errorf("silent: %t, want %t", s.lines.Silent(), c.silent)
+			if silent := isSilent(s.lines, family.IPv4); silent != c.silent {
+				t.Errorf("silent: %t, want %t", silent, c.silent)
 			}
 		})
+	}
+}
+
+// A slow line of the other family has nothing to say, and is left alone.
+func TestSlowLinesOfOtherFamilyAreNotAsked(t *testing.T) {
+	slow := defaults("1.1.1.1")
+	slow.Interval = time.Minute
+	s := newSim(outages(outage{"ipv4", 10 * time.Second, never}))
+	s.keepSent = true
+	s.set(Key{Member: "wan1"}, defaults("1.1.1.1"), true)
+	s.set(Key{Member: "wan2"}, defaults("1.1.1.1"), true)
+	wan2v6 := Key{Member: "wan2", Family: family.IPv6}
+	s.set(wan2v6, slow, true)
+	s.until(50 * time.Second)
+	s.want(t)
+	for _, p := range s.sent {
+		if p.key == wan2v6 && p.sent > 0 {
+			t.Errorf("asked at %s", p.sent)
+		}
 	}
 }
 

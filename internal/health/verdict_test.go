@@ -200,6 +200,34 @@ func TestQualityKeepsLastGoodLine(t *testing.T) {
 	run(20*ms, wan1, wan1v6).want(t)
 	run(20*ms, wan1, wan2).want(t, "wan1 down 550ms")
 	run(20*ms, wan1).want(t)
+	wan2v6 := Key{Member: "wan2", Family: family.IPv6}
+	run(20*ms, wan1, wan2v6).want(t)
+	run(20*ms, wan1v6, wan2, wan2v6).want(t, "wan1 ipv6 down 550ms")
+}
+
+// Two lines lose too much in IPv4, and none in IPv6: neither IPv4 line goes.
+func TestQualityIsJudgedPerFamily(t *testing.T) {
+	s := newSim(func(p probe) time.Duration {
+		if p.key.Family == family.IPv4 && p.round%2 == 1 {
+			return lost
+		}
+		return 20 * ms
+	})
+	rules := quick("1.1.1.1")
+	rules.FailureLoss, rules.RecoveryLoss = 40, 10
+	for _, member := range []string{"wan1", "wan2"} {
+		s.set(Key{Member: member}, rules, true)
+		s.set(Key{Member: member, Family: family.IPv6}, rules, true)
+	}
+	s.until(5 * time.Second)
+	s.want(t)
+	s = newSim(s.network)
+	for _, member := range []string{"wan1", "wan2"} {
+		s.set(Key{Member: member}, rules, false)
+		s.set(Key{Member: member, Family: family.IPv6}, rules, true)
+	}
+	s.until(5 * time.Second)
+	s.want(t) // no three answers in a row in IPv4
 }
 
 // A line that is neither bad enough to be taken out nor good enough to come back
@@ -278,36 +306,6 @@ func TestAnswersToForgottenRounds(t *testing.T) {
 	}
 	if r := ls.Report(key, epoch.Add(270*ms)); !reflect.DeepEqual(r, want) {
 		t.Errorf("got  %+v\nwant %+v", r, want)
-	}
-}
-
-// A report has the rounds that are over when it is asked for.
-func TestReportNow(t *testing.T) {
-	ls, key := NewLines(), Key{Member: "wan1"}
-	ls.Set(key, quick("1.1.1.1", "8.8.8.8"), true, epoch)
-	first := ls.Sent(key, epoch)
-	ls.Answered(key, first, 0, epoch.Add(20*ms))
-	ls.Answered(key, first, 1, epoch.Add(40*ms))
-	second := ls.Sent(key, epoch.Add(100*ms))
-	ls.Answered(key, second, 0, epoch.Add(160*ms))
-	for _, c := range []struct {
-		at   time.Duration
-		loss [2]float64
-		mean [2]time.Duration
-	}{
-		{299 * ms, [2]float64{0, 0}, [2]time.Duration{20 * ms, 40 * ms}},
-		{300 * ms, [2]float64{0, 0.5}, [2]time.Duration{40 * ms, 40 * ms}},
-	} {
-		want := Report{
-			Key: key, Online: true, Since: epoch, Hits: 2, Latency: 40 * ms, Loss: c.loss[0],
-			Targets: []TargetReport{{"1.1.1.1", c.loss[0], c.mean[0]}, {"8.8.8.8", c.loss[1], c.mean[1]}},
-		}
-		if c.at == 299*ms {
-			want.Latency = 20 * ms // the first target is the better one
-		}
-		if got := ls.Report(key, epoch.Add(c.at)); !reflect.DeepEqual(got, want) {
-			t.Errorf("at %s: got  %+v\nwant %+v", c.at, got, want)
-		}
 	}
 }
 

@@ -38,6 +38,13 @@ func (m *Monitor) announce(before, after []plan.Member) {
 // compare announces what became of one member: that it is out of use before
 // that it is offline, and that it is online before that it is in use.
 func (m *Monitor) compare(was, is plan.Member) {
+	// netifd tells no device of an interface that is down.
+	if is.IPv4.Device == "" {
+		is.IPv4.Device = was.IPv4.Device
+	}
+	if is.IPv6.Device == "" {
+		is.IPv6.Device = was.IPv6.Device
+	}
 	inactive := families(func(f family.Family) bool { return was.State(f).Active && !is.State(f).Active })
 	offline := families(func(f family.Family) bool { return was.State(f).Online && !is.State(f).Online })
 	online := families(func(f family.Family) bool { return !was.State(f).Online && is.State(f).Online })

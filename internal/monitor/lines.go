@@ -21,10 +21,11 @@ func (m *Monitor) adopt(now time.Time) {
 		if wanted[key] == nil {
 			m.lines.Remove(key)
 			m.Prober.Forget(key)
-			m.expectProof(key)
+			delete(m.unsent, key)
 		}
 	}
 	m.probes = wanted
+	m.expectProofs()
 	for key := range m.offline {
 		// A line that is up and has nobody to ask can never prove anything.
 		up := m.outcome.Uplinks.Path(key.Member, key.Family)
@@ -38,13 +39,10 @@ func (m *Monitor) adopt(now time.Time) {
 			targets = append(targets, p.Address.String())
 		}
 		track := m.member(key.Member).Track
-		if _, known := m.lines.Online(key); !known && !m.recalled {
-			m.expectProof(key)
-		}
 		_, offline := m.offline[key]
 		m.lines.Set(key, health.RulesOf(track, targets), !offline, now)
 	}
-	m.recalled = m.recalled && m.outcome.Idle
+	m.recalled = false
 	if m.save() {
 		m.want(request{at: now, reasons: []string{"verdicts of members that are new or gone"}})
 	}
@@ -53,13 +51,22 @@ func (m *Monitor) adopt(now time.Time) {
 // unproven is the reason of a line that is offline from the start.
 const unproven = "has not answered yet (initial_state 'offline')"
 
-// expectProof has a line of a member with initial_state 'offline' be offline
-// until it answers: when it is new, and when its link goes, so that it is not
-// used for a moment when that is back.
-func (m *Monitor) expectProof(key health.Key) {
-	member := m.member(key.Member)
-	if member != nil && member.Track.InitialState == "offline" && m.offline[key] == "" {
-		m.offline[key] = unproven
+// expectProofs has the lines of members with initial_state 'offline' be offline
+// until they answer: when they are new, and while they have no link, so that
+// they are not used for a moment when that is there.
+func (m *Monitor) expectProofs() {
+	for _, member := range m.outcome.Members {
+		if m.member(member.Name).Track.InitialState != "offline" {
+			continue
+		}
+		for _, f := range family.All {
+			key := health.Key{Member: member.Name, Family: f}
+			_, probed := m.lines.Online(key)
+			isTrusted := m.recalled && m.probes[key] != nil
+			if !probed && !isTrusted && m.offline[key] == "" {
+				m.offline[key] = unproven
+			}
+		}
 	}
 }
 

@@ -99,6 +99,9 @@ type scripts interface {
 type store interface {
 	SaveVerdicts(rundir.Offline) error
 	LastVerdicts() (rundir.Offline, error)
+	ForgetVerdicts() error
+	// Stopped says whether somebody has stopped the service.
+	Stopped() bool
 }
 
 // connections counts the live connections of members.
@@ -138,13 +141,15 @@ type Monitor struct {
 	started time.Time
 	lines   *health.Lines
 	probes  map[health.Key][]probe.Probe
+	// unsent tells which probe of a line's last round could not be sent, and why,
+	// in words that end a reason; empty if all were.
+	unsent  map[health.Key]string
 	offline map[health.Key]string // verdicts, also of lines that are down now
 	saved   rundir.Offline
 	unsaved bool // they could not be written
 	// recalled says that a monitor ran before. What it did not leave as offline
 	// has proved that it works, whatever initial_state says.
 	recalled bool
-	silent   bool
 	suspects suspects
 	evidence chan evidence
 
@@ -236,6 +241,7 @@ func (m *Monitor) begin(now time.Time) {
 	m.started = now
 	m.lines = health.NewLines()
 	m.probes = map[health.Key][]probe.Probe{}
+	m.unsent = map[health.Key]string{}
 	m.results = make(chan result, 1)
 	m.evidence = make(chan evidence, 1)
 	m.recall()

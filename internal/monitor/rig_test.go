@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"loadbalance/internal/config"
 	"loadbalance/internal/event"
 	"loadbalance/internal/family"
@@ -32,11 +34,15 @@ type rig struct {
 	config  string
 	down    map[string]bool // links, by member
 	silent  map[string]bool // lines that do not answer, by member
+	blocked map[string]bool // lines over which no probe can be sent, by member
 	kernel  watch.Fingerprint
 	applied rundir.Offline // verdicts of the last apply
 	failing bool           // applies fail
 	undo    bool           // somebody undoes each apply at once
 	stopped bool
+	idle    bool // the configuration wants no monitor
+	// noDevice: links that are down have no device, as netifd tells it.
+	noDevice bool
 	// noGateway6: the links are point-to-point in IPv6.
 	noGateway6 bool
 	refused    bool           // applies get only half-way
@@ -62,7 +68,7 @@ const step = 10 * time.Millisecond
 func newMonitorRig(t *testing.T, config string) *rig {
 	g := &rig{
 		t: t, now: time.Unix(1e9, 0), config: config,
-		down: map[string]bool{}, silent: map[string]bool{}, busy: map[string]int{},
+		down: map[string]bool{}, silent: map[string]bool{}, blocked: map[string]bool{}, busy: map[string]int{},
 		sent: map[health.Key]int{}, answers: make(chan probe.Answer, 1000), messages: make(chan struct{}, 1),
 	}
 	g.Monitor = &Monitor{
@@ -109,7 +115,10 @@ func (g *rig) apply(what string) (Outcome, error) {
 	if g.failing {
 		return Outcome{}, errors.New("mangle restore (ipv4): refused")
 	}
-	if g.stopped {
+	if g.idle {
+		g.store = nil
+	}
+	if g.stopped || g.idle {
 		return Outcome{Idle: true}, nil
 	}
 	file, err := uci.Parse("loadbalance", []byte(g.config))
@@ -159,12 +168,18 @@ func (g *rig) uplinks(cfg *config.Config) uplink.State {
 				member.IPv6.Gateway = netip.Addr{}
 			}
 		}
+		if g.noDevice && g.down[m.Name] {
+			member.IPv4.Device = ""
+		}
 		state.Members = append(state.Members, member)
 	}
 	return state
 }
 
 func (g *rig) Send(p probe.Probe) error {
+	if g.blocked[p.Key.Member] {
+		return fmt.Errorf("probe of %s: %w", p.Address, unix.EPERM)
+	}
 	g.sent[p.Key]++
 	if !g.silent[p.Key.Member] {
 		g.pending = append(g.pending, probe.Answer{Key: p.Key, Round: p.Round, Target: p.Target, At: g.now.Add(step)})
@@ -192,6 +207,24 @@ func (g *rig) SaveVerdicts(o rundir.Offline) error {
 }
 
 func (g *rig) LastVerdicts() (rundir.Offline, error) { return g.store, g.damaged }
+
+func (g *rig) ForgetVerdicts() error {
+	g.store = nil
+	return nil
+}
+
+func (g *rig) Stopped() bool { return g.stopped }
+
+// stop has another process stop the service.
+func (g *rig) stop() {
+	g.stopped, g.store = true, nil
+}
+
+// accept has another process start the service, or the monitor hear of a stop.
+func (g *rig) accept() {
+	g.unsaved = true
+	g.want(request{at: g.now, reasons: []string{"new configuration"}})
+}
 
 func (g *rig) Unanswered(_ *config.Config, members []plan.Member) (map[health.Key]int, error) {
 	found := map[health.Key]int{}

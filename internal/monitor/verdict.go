@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -15,13 +16,19 @@ import (
 func (m *Monitor) send(now time.Time) {
 	for _, key := range m.lines.Due(now) {
 		round := m.lines.Sent(key, now)
+		unsent := ""
 		for _, p := range m.probes[key] {
 			p.Round = round
 			if err := m.Prober.Send(p); err != nil {
 				// No answer will come, and that is what counts.
-				m.Log("debug", fmt.Sprintf("member '%s': probe to %s: %v", key.Member, p.Address, err))
+				m.Log("debug", err.Error())
+				if cause := errors.Unwrap(err); cause != nil {
+					err = cause // without what the reason says as well
+				}
+				unsent = "; probe of " + p.Address.String() + " cannot be sent: " + err.Error()
 			}
 		}
+		m.unsent[key] = unsent
 		_, latency := m.lines.Waiting(key, now)
 		m.suspects.sent(now, latency)
 	}
@@ -29,6 +36,7 @@ func (m *Monitor) send(now time.Time) {
 
 // judge passes the verdicts that are due and has them applied.
 func (m *Monitor) judge(now time.Time) {
+	was := m.lines.Silent()
 	transitions := m.lines.Check(now)
 	for _, t := range transitions {
 		state := "online"
@@ -36,7 +44,7 @@ func (m *Monitor) judge(now time.Time) {
 			delete(m.offline, t.Key)
 		} else {
 			state = "offline"
-			m.offline[t.Key] = t.Reason
+			m.offline[t.Key] = t.Reason + m.unsent[t.Key]
 		}
 		m.want(request{at: now, reasons: []string{
 			fmt.Sprintf("member '%s' (%s) is %s", t.Member, t.Family, state)}})
@@ -44,14 +52,14 @@ func (m *Monitor) judge(now time.Time) {
 	if len(transitions) > 0 {
 		m.save()
 	}
-	if silent := m.lines.Silent(); silent != m.silent {
-		m.silent = silent
-		if silent {
-			m.Log("warning", "no target of any member answers although the links are there: "+
-				"this looks like trouble of the targets or further upstream, and balancing goes on")
-		} else {
-			m.Log("notice", "targets answer again")
-		}
+	silent := m.lines.Silent()
+	switch {
+	case silent == was:
+	case silent&^was != 0:
+		m.Log("warning", "no target of any member answers"+silent.In()+" although the links are there: "+
+			"this looks like trouble of the targets or further upstream, and balancing goes on")
+	default:
+		m.Log("notice", "targets answer again"+(was^silent).In())
 	}
 }
 
@@ -76,15 +84,25 @@ func (m *Monitor) recall() {
 
 // save keeps the verdicts where every apply finds them. It says whether they
 // were others than before. What could not be saved is tried again before the
-// next apply.
+// next apply. None are kept while the service is stopped or wants no monitor:
+// the next monitor would take them for true.
 func (m *Monitor) save() bool {
+	if m.outcome.Idle {
+		m.saved, m.unsaved = nil, true
+		return false
+	}
 	verdicts := m.verdicts()
 	changed := !maps.EqualFunc(verdicts, m.saved, maps.Equal[map[string]string, map[string]string])
 	if !changed && !m.unsaved {
 		return false
 	}
 	m.saved, m.unsaved = verdicts, false
-	if err := m.Store.SaveVerdicts(verdicts); err != nil {
+	err := m.Store.SaveVerdicts(verdicts)
+	// Asked afterwards: a stop that comes later still removes them itself.
+	if m.Store.Stopped() {
+		err = m.Store.ForgetVerdicts()
+	}
+	if err != nil {
 		m.unsaved = true
 		m.Log("error", fmt.Sprintf("run directory: %v: verdicts wait for the next apply", err))
 	}
@@ -122,7 +140,7 @@ func otherFamily(f family.Family) family.Family {
 
 // snapshot tells how it goes.
 func (m *Monitor) snapshot(now time.Time) health.Snapshot {
-	s := health.Snapshot{PID: os.Getpid(), Started: m.started, Silent: m.silent}
+	s := health.Snapshot{PID: os.Getpid(), Started: now.Add(-now.Sub(m.started)), Silent: m.lines.Silent() != 0, Silence: m.lines.Silent()}
 	for _, key := range m.lines.Keys() {
 		s.Lines = append(s.Lines, m.lines.Report(key, now))
 	}

@@ -21,9 +21,10 @@ type Monitor struct {
 	PID   int    `json:"pid,omitempty"`
 	// Started is nil when it does not run.
 	Started *time.Time `json:"started,omitempty"`
-	// Silent says that no target of any line answers, so that no verdict is
-	// passed: see health.Snapshot.
-	Silent bool `json:"silent"`
+	// Silent says that no target of any line of a family answers, so that no
+	// verdict is passed there: see health.Snapshot.
+	Silent  bool `json:"silent"`
+	silence health.Silence
 }
 
 func (in Input) monitor() Monitor {
@@ -34,7 +35,7 @@ func (in Input) monitor() Monitor {
 	if in.Health == nil {
 		return m
 	}
-	m.Running, m.PID, m.Silent = true, in.Health.PID, in.Health.Silent
+	m.Running, m.PID, m.Silent, m.silence = true, in.Health.PID, in.Health.Silent, in.Health.Silence
 	m.Started = &in.Health.Started
 	return m
 }
@@ -53,15 +54,16 @@ func (in Input) report(member string, f family.Family) *health.Report {
 	return nil
 }
 
-// trouble tells what is wrong with the monitor, in a line or none.
+// trouble tells what is wrong with the monitor, and what helps, in lines.
 func (m Monitor) trouble() []string {
 	switch {
 	case m.Error != "":
 		return []string{m.Error}
 	case m.Wanted && !m.Running:
-		return []string{"the monitor does not run: track_ip is not checked"}
+		return []string{"the monitor does not run: track_ip is not checked",
+			"start it: /etc/init.d/loadbalance restart; why it ended: logread -e loadbalance"}
 	case m.Silent:
-		return []string{"no target of any line answers although the links are there: no line is taken out of use for it"}
+		return []string{"no target of any line answers" + m.silence.In() + " although the links are there: no line is taken out of use for it"}
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func (s Status) serviceMetrics(e *exposition) {
 		{"loadbalance_problems", "Errors and warnings in the configuration.", float64(len(s.Problems))},
 		{"loadbalance_monitor_up", "Whether the monitor, which probes the lines, runs and answers.", truth(s.Monitor.Running)},
 		{"loadbalance_monitor_wanted", "Whether the configuration has targets to probe.", truth(s.Monitor.Wanted)},
-		{"loadbalance_monitor_silent", "Whether no target of any line answers, so that no verdict is passed.", truth(s.Monitor.Silent)},
+		{"loadbalance_monitor_silent", "Whether no target of any line of a family answers, so that no verdict is passed there.", truth(s.Monitor.Silent)},
 	} {
 		e.begin(m.name, gauge, m.help)
 		e.sample(m.name, m.value)

@@ -161,6 +161,11 @@ func (in Input) family(m plan.Member, f family.Family) *Family {
 		Unanswered:            part(float64(connections.Unanswered), float64(connections.Total)),
 		Health:                in.report(m.Name, f),
 	}
+	// A verdict may be older than the monitor or the link; the line then has no
+	// reason of its own.
+	if h := result.Health; h != nil && !h.Online && result.State == stateOffline {
+		h.Reason = state.Reason
+	}
 	if state.Gateway.IsValid() {
 		result.Gateway = state.Gateway.String()
 	}

@@ -217,22 +217,25 @@ func TestHeadlines(t *testing.T) {
 	}{
 		{"as configured", func(*Input) {}, "loadbalance is running (nft) as configured\n"},
 		{"legacy", func(in *Input) { in.Actual.Tables[family.IPv4].Legacy = true }, "loadbalance is running (legacy) as configured\n"},
-		{"stopped", func(in *Input) { in.Actual, in.Stopped = &apply.Actual{}, true }, "loadbalance is stopped\n"},
-		{"not running", func(in *Input) { in.Actual = &apply.Actual{} }, "loadbalance is not running\n"},
+		{"stopped", func(in *Input) { in.Actual, in.Stopped = &apply.Actual{}, true }, "loadbalance is stopped\n  start it: /etc/init.d/loadbalance start\n"},
+		{"not running", func(in *Input) { in.Actual = &apply.Actual{} }, "loadbalance is not running\n  start it: /etc/init.d/loadbalance start\n"},
 		{"drift", func(in *Input) {
 			in.Changes.Families = map[family.Family]apply.FamilyChanges{family.IPv4: {Mangle: iptables.Change{Delete: []string{"lb_x"}}}}
 		}, "loadbalance is running (nft), but 'loadbalance apply' would change:\n  ipv4: 1 chain deleted\n"},
 		{"no monitor", func(in *Input) { in.Health = nil },
-			"loadbalance is running (nft) as configured\n  the monitor does not run: track_ip is not checked\n"},
+			"loadbalance is running (nft) as configured\n  the monitor does not run: track_ip is not checked\n" +
+				"  start it: /etc/init.d/loadbalance restart; why it ended: logread -e loadbalance\n"},
 		{"no monitor wanted", func(in *Input) { in.Health, in.MonitorWanted, in.Problems = nil, false, nil },
 			"loadbalance is running (nft) as configured\n  member 'ppp' is left out"},
 		{"no monitor when stopped", func(in *Input) { in.Health, in.Actual, in.Stopped, in.Problems = nil, &apply.Actual{}, true, nil },
-			"loadbalance is stopped\n  member 'ppp' is left out"},
+			"loadbalance is stopped\n  start it: /etc/init.d/loadbalance start\n  member 'ppp' is left out"},
 		{"a monitor without an answer", func(in *Input) {
 			in.Health, in.MonitorError = nil, errors.New("the monitor does not answer: EOF")
 		}, "loadbalance is running (nft) as configured\n  the monitor does not answer: EOF\n"},
 		{"silence", func(in *Input) { in.Health.Silent = true },
 			"loadbalance is running (nft) as configured\n  no target of any line answers although the links are there"},
+		{"silence in one family", func(in *Input) { in.Health.Silent, in.Health.Silence = true, 1 },
+			"loadbalance is running (nft) as configured\n  no target of any line answers in ipv4 although the links are there"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -32,13 +32,24 @@ func (s Status) WriteText(w io.Writer) error {
 	return err
 }
 
+// writeMembers prints a row for each member and family, and below them why a
+// family is not in use where neither a notice nor the table HEALTH tells.
 func (s Status) writeMembers(w io.Writer) error {
+	reasons := ""
 	table := newTable(w)
 	fmt.Fprintln(table, "MEMBER\tFAMILY\tSTATE\tDEVICE\tGATEWAY\tMARK\tTABLE\tTIER\tWEIGHT\tSHARE\tDEALT\tCONNECTIONS\tUNANSWERED")
 	s.eachFamily(func(m Member, f family.Family, state *Family) {
 		m.writeRow(table, f, state)
+		// A member that has no other family is left out, with a notice.
+		if state.State == stateDown && m.IPv6 != nil || state.State == stateOffline && state.Health == nil {
+			reasons += "  member '" + m.Name + "' (" + f.String() + ") is " + state.State + ": " + state.Reason + "\n"
+		}
 	})
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, reasons)
+	return err
 }
 
 // eachFamily calls visit for what each member has in each family.
@@ -54,12 +65,14 @@ func (s Status) eachFamily(visit func(Member, family.Family, *Family)) {
 
 func newTable(w io.Writer) *columns.Writer { return columns.New(w) }
 
+const howToStart = "\n  start it: /etc/init.d/loadbalance start"
+
 func (s Status) headline() string {
 	switch {
 	case !s.Running && s.Stopped:
-		return "loadbalance is stopped"
+		return "loadbalance is stopped" + howToStart
 	case !s.Running:
-		return "loadbalance is not running"
+		return "loadbalance is not running" + howToStart
 	case !s.InSync:
 		return "loadbalance is running (" + s.Backend + "), but 'loadbalance apply' would change:"
 	}
