@@ -84,6 +84,7 @@ func Find(f Facts) Advice {
 	a.Warnings = append(a.Warnings, f.tableClashes()...)
 	a.Warnings = append(a.Warnings, f.unmasqueraded()...)
 	a.Warnings = append(a.Warnings, f.foreignDefaults()...)
+	a.Warnings = append(a.Warnings, f.unasked()...)
 	a.Warnings = append(a.Warnings, f.unreachableNeighbours()...)
 	a.Warnings = append(a.Warnings, f.strictTCP()...)
 	a.Notes = append(a.Notes, f.offloading()...)

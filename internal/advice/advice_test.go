@@ -246,20 +246,36 @@ func TestFind(t *testing.T) {
 		"clients cannot be told": {
 			change: func(_ *testing.T, f *Facts) {
 				f.TCPLoose = "0"
-				f.Config.Members[0].Track = config.Track{Gateway: true, OnDead: "reset"}
-				f.Config.Members[1].Track = config.Track{IPs: addresses("192.0.2.1"), OnDead: "reset"}
+				f.Config.Members[0].Track = config.Track{OnDead: "reset"}
+				f.Config.Members[1].Track = config.Track{OnDead: "reset"}
 			},
 			want: Advice{Warnings: []string{"net.netfilter.nf_conntrack_tcp_loose is 0: TCP clients of a line that died wait for their own timeout, " +
 				"instead of being reset at once; leave it at 1, the default, in /etc/sysctl.conf"}},
 		},
 		"clients are not to be told": {change: func(_ *testing.T, f *Facts) {
 			f.TCPLoose = "0"
-			f.Config.Members[0].Track = config.Track{Gateway: true, OnDead: "none"}
-			f.Config.Members[1].Track = config.Track{Gateway: true, OnDead: "clear"}
+			f.Config.Members[0].Track = config.Track{OnDead: "none"}
+			f.Config.Members[1].Track = config.Track{OnDead: "clear"}
 		}},
 		"clients can be told": {change: func(_ *testing.T, f *Facts) {
 			f.TCPLoose = "1"
-			f.Config.Members[0].Track = config.Track{Gateway: true, OnDead: "reset"}
+			f.Config.Members[0].Track = config.Track{OnDead: "reset"}
+		}},
+		"nobody to ask": {
+			change: func(_ *testing.T, f *Facts) {
+				f.Config.Members[0].Track = config.Track{Gateway: true}
+				f.Config.Members[1].Track = config.Track{IPs: addresses("2001:db8::1")}
+			},
+			want: Advice{Warnings: []string{
+				"member 'wan1': nobody is asked over this line: track_ip has no address of a family that is up, and no gateway is known; add one, such as 1.1.1.1",
+				"member 'wan2': nobody is asked over this line: track_ip has no address of a family that is up, and no gateway is known; add one, such as 1.1.1.1",
+			}},
+		},
+		"somebody to ask, in one family or when the line is up": {change: func(_ *testing.T, f *Facts) {
+			f.Config.Members[0].Track = config.Track{IPs: addresses("192.0.2.1")}
+			f.Uplinks.Members[0].IPv6 = &uplink.Path{Device: "eth1", Up: true}
+			f.Config.Members[1].Track = config.Track{Gateway: true}
+			f.Uplinks.Members[1].IPv4.Up = false
 		}},
 		"targets that are no neighbours": {
 			change: func(_ *testing.T, f *Facts) {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/health"
 	"loadbalance/internal/uplink"
 )
 
@@ -42,6 +43,26 @@ func (f Facts) unreachableNeighbours() []string {
 						"with Ethernet it will never answer; use 'gateway', or another track_method", m.Name, target, path.Device))
 				}
 			}
+		}
+	}
+	return found
+}
+
+// unasked finds members whose line is up and has nobody to ask: a gateway for a
+// target where there is none, or addresses of the other family.
+func (f Facts) unasked() []string {
+	var found []string
+	for _, m := range enabled(f.Config) {
+		up, targets := false, 0
+		for _, fam := range family.All {
+			if path := f.paths(fam)[m.Name]; path != nil && path.Up {
+				up = true
+				targets += len(health.Targets(m.Track, fam, path))
+			}
+		}
+		if up && targets == 0 && (m.Track.Gateway || len(m.Track.IPs) > 0) {
+			found = append(found, fmt.Sprintf("member '%s': nobody is asked over this line: track_ip has no address of a family that is up, "+
+				"and no gateway is known; add one, such as 1.1.1.1", m.Name))
 		}
 	}
 	return found

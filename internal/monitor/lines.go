@@ -95,7 +95,7 @@ func (m *Monitor) wantedLines() map[health.Key][]probe.Probe {
 // probesOf are the probes of one round, one for each target.
 func probesOf(key health.Key, track config.Track, member plan.Member, path *uplink.Path, main *uplink.Main) []probe.Probe {
 	var probes []probe.Probe
-	for i, address := range targets(track, key.Family, path) {
+	for i, address := range health.Targets(track, key.Family, path) {
 		p := probe.Probe{
 			Key: key, Target: i, Method: track.Method, Device: path.Device, Mark: member.Mark,
 			Address: address, Source: source(address, path, main),
@@ -126,58 +126,11 @@ func source(target netip.Addr, path *uplink.Path, main *uplink.Main) netip.Addr 
 	return netip.Addr{}
 }
 
-// targets are the addresses that a line's probes ask.
-func targets(track config.Track, f family.Family, path *uplink.Path) []netip.Addr {
-	if !tracks(track, f) {
-		return nil
-	}
-	addresses := ofFamily(track.IPs, f)
-	if !track.Gateway {
-		return addresses
-	}
-	gateway := path.Gateway
-	if !gateway.IsValid() {
-		gateway = peer(path)
-	}
-	if gateway.IsValid() && !slices.Contains(addresses, gateway) {
-		addresses = append(addresses, gateway)
-	}
-	return addresses
-}
-
-// peer is the other end of a point-to-point link, which stands for the gateway
-// there.
-func peer(path *uplink.Path) netip.Addr {
-	for _, n := range path.Networks {
-		if n.Prefix.IsSingleIP() {
-			return n.Prefix.Addr()
-		}
-	}
-	return netip.Addr{}
-}
-
-// tracks says whether a family has targets of its own. The target 'gateway'
-// belongs to both families, unless addresses of one family only stand beside
-// it.
-func tracks(track config.Track, f family.Family) bool {
-	return len(ofFamily(track.IPs, f)) > 0 || track.Gateway && len(track.IPs) == 0
-}
-
-func ofFamily(addresses []netip.Addr, f family.Family) []netip.Addr {
-	var found []netip.Addr
-	for _, a := range addresses {
-		if family.Of(a) == f {
-			found = append(found, a)
-		}
-	}
-	return found
-}
-
 // hasTargets says whether a member's family has targets of its own, be it up
 // or not.
 func (m *Monitor) hasTargets(key health.Key) bool {
 	member := m.member(key.Member)
-	return member != nil && tracks(member.Track, key.Family)
+	return member != nil && health.HasTargets(member.Track, key.Family)
 }
 
 // member returns an enabled member of the configuration that runs, or nil.
