@@ -50,10 +50,14 @@ func stateOf(s status.Status, member string) string {
 	return "missing"
 }
 
-// waitState waits until a member is in a state.
+// waitState waits until a member is in a state, and the kernel as that wants
+// it: the verdict is there first.
 func (r *router) waitState(member, state string) {
 	r.t.Helper()
-	eventually(r.t, member+" is "+state, func() bool { return stateOf(r.status(), member) == state })
+	eventually(r.t, member+" is "+state, func() bool {
+		s := r.status()
+		return stateOf(s, member) == state && s.InSync
+	})
 }
 
 // probedLines is how many lines the monitor probes.

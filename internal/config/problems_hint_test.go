@@ -77,16 +77,6 @@ var hintProblemCases = []problemCase{
 	}},
 	{"targets of a disabled member without a monitor", globals("option monitor 0") + member("option enabled 0", "list track_ip 1.1.1.1"), nil},
 
-	// What UCI merges.
-	{"section twice", member("option weight 2") + member("option weight 3"), []string{
-		`warning loadbalance:3: member 'wan1': continues the section of line 1`,
-		`warning loadbalance:4: member 'wan1': option 'weight' replaces that of line 2; for several values use 'list'`,
-	}},
-	{"option twice", member("option track_ip 1.1.1.1", "option track_ip 9.9.9.9"), []string{
-		`warning loadbalance:3: member 'wan1': option 'track_ip' replaces that of line 2; for several values use 'list'`,
-	}},
-	{"option twice with the same value", member("option weight 2", "option weight 2"), nil},
-
 	// Words of other programs.
 	{"boolean in capitals", globals("option enabled Yes"), []string{
 		`error loadbalance:2: globals 'globals': option 'enabled': 'Yes' is neither 1 (on true yes enabled) nor 0 (off false no disabled)`,

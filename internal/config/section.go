@@ -20,7 +20,6 @@ type section struct {
 	label    string // the name, or "@type[index]"
 	title    string // "member 'wan2'", as messages begin
 	pos      Pos
-	again    int // line of a further section of the same name, or 0
 	options  []uci.Option
 	known    []string // option names that were asked for
 	faulty   bool
@@ -32,7 +31,6 @@ func newSection(problems *collector, file string, from uci.Section) *section {
 		kind:     from.Type,
 		label:    from.Label(),
 		pos:      Pos{File: file, Line: from.Line},
-		again:    from.Again,
 		options:  from.Options,
 	}
 	if !from.Anonymous {
@@ -169,13 +167,7 @@ func (s *section) withoutEffect(name, why string) {
 // the whole section has been read. In a rule they are errors: a selector with a
 // misspelt name selects nothing, and the rule would take in other traffic.
 func (s *section) reportUnknown() {
-	if s.again > 0 {
-		s.warnf(s.again, "continues the section of line %d", s.pos.Line)
-	}
 	for _, option := range s.options {
-		if option.Replaced > 0 {
-			s.warnf(option.Line, "option '%s' replaces that of line %d; for several values use 'list'", option.Name, option.Replaced)
-		}
 		if s.knows(option.Name) {
 			continue
 		}

@@ -18,7 +18,6 @@ const (
 type outline struct {
 	typ, name string // name is empty for an anonymous section
 	line      int
-	again     int
 	options   []outlineOption
 }
 
@@ -27,8 +26,6 @@ type outlineOption struct {
 	line   int
 	list   bool
 	values []argument
-	// replaced is the line of a value that does not count.
-	replaced int
 }
 
 type parser struct {
@@ -164,10 +161,9 @@ func (p *parser) openSection(line int, typ, name string) error {
 		return nil
 	}
 	if known.typ != typ {
-		return p.fail(line, "section %s has type %s here and type %s in line %d, rename one",
+		return p.fail(line, "section %s has type %s here and type %s in line %d",
 			quote(name), quote(typ), quote(known.typ), known.line)
 	}
-	known.again = line
 	p.section = known
 	return nil
 }
@@ -223,17 +219,16 @@ func (o *outline) find(name string) int {
 
 // set gives an option one value (uci_set).
 func (o *outline) set(name string, line int, value argument) {
-	values, replaced := []argument{value}, 0
+	values := []argument{value}
 	i := o.find(name)
 	if i >= 0 && !o.options[i].list && o.options[i].values[0].text == value.text {
 		o.options[i].line, o.options[i].values = line, values
 		return
 	}
 	if i >= 0 {
-		replaced = o.options[i].line
 		o.options = slices.Delete(o.options, i, i+1)
 	}
-	o.options = append(o.options, outlineOption{name: name, line: line, values: values, replaced: replaced})
+	o.options = append(o.options, outlineOption{name: name, line: line, values: values})
 }
 
 // append adds an item to a list (uci_add_list).

@@ -163,7 +163,7 @@ func TestParseRefused(t *testing.T) {
 
 		{"option first", "# c\n\noption a b\n", "3: syntax error: option or list before the first 'config'"},
 		{"list first", "list a b\n", "1: syntax error: option or list before the first 'config'"},
-		{"another type", ok + "option a b\nconfig s y\nconfig s x\n", "4: syntax error: section 'x' has type 's' here and type 'r' in line 1, rename one"},
+		{"another type", ok + "option a b\nconfig s y\nconfig s x\n", "4: syntax error: section 'x' has type 's' here and type 'r' in line 1"},
 
 		{"NUL in a value", ok + "option a 'b\x00c'\n", "2: syntax error: there is a NUL byte in this line"},
 		{"NUL in a comment", ok + "\n#\x00\n", "3: syntax error: there is a NUL byte in this line"},

@@ -76,7 +76,6 @@ func read(tree goUCI.Tree, name string, sections []*outline) (*File, error) {
 			Anonymous: section.name == "",
 			Index:     count[section.typ],
 			Line:      section.line,
-			Again:     section.again,
 		}
 		count[section.typ]++
 		for _, option := range section.options {
@@ -94,7 +93,7 @@ func read(tree goUCI.Tree, name string, sections []*outline) (*File, error) {
 
 // with joins the texts from the Tree with the lines on which they stand.
 func (o outlineOption) with(texts []string) Option {
-	option := Option{Name: o.name, Line: o.line, List: o.list, Replaced: o.replaced, Values: make([]Value, len(texts))}
+	option := Option{Name: o.name, Line: o.line, List: o.list, Values: make([]Value, len(texts))}
 	for i, text := range texts {
 		option.Values[i] = Value{Text: text, Line: o.values[i].line}
 	}

@@ -67,7 +67,6 @@ type Section struct {
 	Anonymous  bool
 	Index      int      // position among all sections of its type, from 0
 	Line       int      // of the first `config` command, from 1
-	Again      int      // line of the last further one of the same name; 0: none
 	Options    []Option // in libuci's order, one per name, none without a value
 }
 
@@ -87,9 +86,6 @@ type Option struct {
 	Line   int // of the last command that contributed to it
 	List   bool
 	Values []Value
-	// Replaced is the line of an earlier value, another one, that does not
-	// count; 0: none.
-	Replaced int
 }
 
 // Value is one text and the line on which its first character stands.

@@ -33,10 +33,10 @@ b'
 		t.Fatal(err)
 	}
 	want := &File{Name: "loadbalance", Sections: []Section{
-		{Type: "member", Name: "wan1", Line: 2, Again: 9, Options: []Option{
+		{Type: "member", Name: "wan1", Line: 2, Options: []Option{
 			{Name: "device", Line: 11, Values: []Value{{"a\nb", 11}}},
 			{Name: "track_ip", Line: 6, List: true, Values: []Value{{"1.1.1.1", 5}, {"8.8.8.8", 6}}},
-			{Name: "weight", Line: 10, Values: []Value{{"2", 10}}, Replaced: 2},
+			{Name: "weight", Line: 10, Values: []Value{{"2", 10}}},
 			{Name: "family", Line: 14, List: true, Values: []Value{{"4", 13}, {"6", 14}}},
 		}},
 		{Type: "rule", Anonymous: true, Line: 8},
