@@ -217,9 +217,11 @@ func (k *kernelWatch) awaitUndealt(i int) (time.Time, error) {
 	const (
 		tooLong = 30 * time.Second       // ten times as long as it takes
 		calm    = 200 * time.Millisecond // several times what writing takes
+		// A look takes half a millisecond of a processor.
+		pause = 5 * time.Millisecond
 	)
 	var at time.Time
-	for end := time.Now().Add(tooLong); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(tooLong); time.Now().Before(end); time.Sleep(pause) {
 		changed, err := k.changed()
 		if err != nil {
 			return at, err

@@ -110,8 +110,12 @@ func (b *bench) failovers(backend string) (result failovers, err error) {
 // failoverRound lets a line die and come back.
 func (m *running) failoverRound(dying int, result *failovers) error {
 	const each = 10
-	// First, as a line that is filled by transfers loses single packets.
+	// The transfers last, as a line that they fill loses single packets.
 	packets, err := m.rig.udpFlows(each, dying)
+	if err != nil {
+		return err
+	}
+	others, err := m.rig.talk(25, func(uplink int) bool { return uplink != dying })
 	if err != nil {
 		return err
 	}
@@ -126,10 +130,6 @@ func (m *running) failoverRound(dying int, result *failovers) error {
 			go x.run(kind.move)
 		}
 		transfers = append(transfers, opened...)
-	}
-	others, err := m.rig.talk(25, func(uplink int) bool { return uplink != dying })
-	if err != nil {
-		return err
 	}
 	time.Sleep(2 * time.Second) // the transfers have filled the line
 	d, err := m.letDie(dying, defaultSettings)
