@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,12 +23,14 @@ func TestScriptsDoNotDelayVerdicts(t *testing.T) {
 		"10-hangs":  `if [ "$MEMBER $ACTION" = "wan2 inactive" ]; then sleep 1000; fi`,
 		"20-fails":  "exit 3",
 		"30-prints": "head -c 5000000 /dev/zero | tr '\\0' x",
-		"40-notes":  `echo "$ACTION $MEMBER $INTERFACE $DEVICE $FAMILY" >> ` + notes,
+		// After a moment the script has its own priority.
+		"40-notes": `sleep 0.2; echo "$ACTION $MEMBER $INTERFACE $DEVICE $FAMILY $(nice)" >> ` + notes,
 	} {
 		check(t, os.MkdirAll(r.eventsDir(), 0o755), os.WriteFile(filepath.Join(r.eventsDir(), name), []byte(text+"\n"), 0o644))
 	}
 	r.must("apply")
 	m := r.startMonitor()
+	expectPriority(t, m.Cmd.Process.Pid, -10)
 	for i, name := range []string{"wan2", "wan3"} {
 		check(t, r.lab.Blackhole(i+2))
 		eventually(t, name+" is announced", func() bool { return m.Log.Count("'"+name+"'", "offline: no answer") > 0 })
@@ -34,7 +39,7 @@ func TestScriptsDoNotDelayVerdicts(t *testing.T) {
 	if text, err := os.ReadFile(notes); err == nil {
 		t.Errorf("the verdicts waited for the script that hangs: %s", text)
 	}
-	want := "inactive wan2  wan2 ipv4\noffline wan2  wan2 ipv4\ninactive wan3  wan3 ipv4\noffline wan3  wan3 ipv4\n"
+	want := "inactive wan2  wan2 ipv4 0\noffline wan2  wan2 ipv4 0\ninactive wan3  wan3 ipv4 0\noffline wan3  wan3 ipv4 0\n"
 	var got string
 	eventually(t, "all events are run", func() bool {
 		text, _ := os.ReadFile(notes) // there is none at first
@@ -46,6 +51,24 @@ func TestScriptsDoNotDelayVerdicts(t *testing.T) {
 	}
 	if m.Log.Count("10-hangs") != 1 || m.Log.Count("20-fails") == 0 {
 		t.Errorf("the log does not name the scripts that hang and fail:\n%s", m.Log)
+	}
+}
+
+// expectPriority compares the priority of a process's threads (nice(2)).
+func expectPriority(t *testing.T, pid, want int) {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	check(t, err)
+	for _, file := range threads {
+		text, err := os.ReadFile(file)
+		check(t, err)
+		const nice = 16 // counted after the name (proc(5): field 19)
+		if got := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))[nice]; got != strconv.Itoa(want) {
+			t.Errorf("%s: nice %s, want %d", file, got, want)
+		}
+	}
+	if len(threads) == 0 {
+		t.Error("it has no threads")
 	}
 }
 

@@ -111,7 +111,12 @@ func (r *Runner) runScript(name string, e Event) (problem string) {
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGTERM) }
 	cmd.WaitDelay = r.grace
 	end := time.Now().Add(r.limit + r.grace)
-	err := cmd.Run()
+	err := cmd.Start()
+	if err == nil {
+		// Not the monitor's. An error says that the script is over.
+		_ = unix.Setpriority(unix.PRIO_PGRP, cmd.Process.Pid, 0)
+		err = cmd.Wait()
+	}
 	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
 		return "" // what it left in the background keeps the output open
 	}
