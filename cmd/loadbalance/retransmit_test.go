@@ -10,9 +10,7 @@ import (
 	"loadbalance/internal/netlab"
 )
 
-// newCampus applies five leases behind one gateway. With a hundred hosts, up
-// to a hundred UDP sockets to one server never continue each other's
-// connection by getting the same port.
+// newCampus applies five leases behind one gateway, with a hundred hosts in the LAN.
 func newCampus(t *testing.T, backend string) *router {
 	t.Helper()
 	options := netlab.Options{Topology: netlab.Campus, Uplinks: 5, LANHosts: 100, ARPIgnore: 1}

@@ -198,7 +198,7 @@ func (l *Lab) PacketRate(p Packets) (sent, received float64, err error) {
 			}
 		}()
 		for j := range max(p.Flows, 1) {
-			file, err := open(t, t.source(j))
+			file, err := l.open(t, t.source(j))
 			if err != nil {
 				return err
 			}

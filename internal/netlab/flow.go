@@ -26,7 +26,7 @@ type Flow struct {
 
 // open starts a connection without waiting for it. It must run on a thread
 // inside the namespace. source may be the zero Addr.
-func open(t Traffic, source netip.Addr) (*os.File, error) {
+func (l *Lab) open(t Traffic, source netip.Addr) (*os.File, error) {
 	domain, kind := unix.AF_INET, unix.SOCK_STREAM
 	if t.Server.Addr().Is6() {
 		domain = unix.AF_INET6
@@ -38,7 +38,7 @@ func open(t Traffic, source netip.Addr) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
-	if err := prepare(fd, t, source); err != nil {
+	if err := l.prepare(fd, t, source); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
@@ -49,14 +49,7 @@ func open(t Traffic, source netip.Addr) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "flow to "+t.Server.String()), nil
 }
 
-func prepare(fd int, t Traffic, source netip.Addr) error {
-	if t.Network != "udp" {
-		// Close with a reset: TIME_WAIT would use up the ports.
-		linger := unix.Linger{Onoff: 1}
-		if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &linger); err != nil {
-			return fmt.Errorf("linger: %w", err)
-		}
-	}
+func (l *Lab) prepare(fd int, t Traffic, source netip.Addr) error {
 	if t.Mark != 0 {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(t.Mark)); err != nil {
 			return fmt.Errorf("mark: %w", err)
@@ -66,6 +59,18 @@ func prepare(fd int, t Traffic, source netip.Addr) error {
 		if err := unix.BindToDevice(fd, t.Device); err != nil {
 			return fmt.Errorf("bind to device %s: %w", t.Device, err)
 		}
+	}
+	if t.Network == "udp" {
+		return l.bindUDP(fd, t, source)
+	}
+	return prepareTCP(fd, source)
+}
+
+func prepareTCP(fd int, source netip.Addr) error {
+	// Close with a reset: TIME_WAIT would use up the ports.
+	linger := unix.Linger{Onoff: 1}
+	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &linger); err != nil {
+		return fmt.Errorf("linger: %w", err)
 	}
 	if !source.IsValid() {
 		return nil
@@ -79,6 +84,42 @@ func prepare(fd int, t Traffic, source netip.Addr) error {
 		return fmt.Errorf("bind to %v: %w", source, err)
 	}
 	return nil
+}
+
+// The ports that the kernel gives to sockets, from ip-sysctl's
+// ip_local_port_range; no server of a laboratory listens in there.
+const (
+	firstPort = 32768
+	lastPort  = 60999
+)
+
+// bindUDP gives a socket the port after the last one's. The kernel would draw
+// one, and a socket that draws an earlier one's port continues its connection,
+// which the router still knows: over that one's uplink, or, bound to another
+// uplink, not at all, since NAT drops what changes its device (EPERM).
+func (l *Lab) bindUDP(fd int, t Traffic, source netip.Addr) error {
+	if !source.IsValid() {
+		source = unspecified(t.Server.Addr())
+	}
+	for range lastPort - firstPort + 1 {
+		port := firstPort + (l.udpSockets.Add(1)-1)%(lastPort-firstPort+1)
+		err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(source, uint16(port))))
+		if errors.Is(err, unix.EADDRINUSE) { // by a socket that no Traffic opened
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("bind to %v, port %d: %w", source, port, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("bind to %v: every port is in use", source)
+}
+
+func unspecified(like netip.Addr) netip.Addr {
+	if like.Is6() {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {
@@ -132,7 +173,7 @@ func (l *Lab) Dial(t Traffic) (*Flow, error) {
 	t = l.complete(t)
 	var file *os.File
 	err := t.From.Do(func() (err error) {
-		file, err = open(t, t.source(0))
+		file, err = l.open(t, t.source(0))
 		return err
 	})
 	if err != nil {

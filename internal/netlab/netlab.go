@@ -35,6 +35,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
 // Topology is the way in which the uplinks are connected.
@@ -141,6 +142,8 @@ type Lab struct {
 	undoSYN func() error           // what DropFirstSYN(false) has to
 
 	servers servers
+
+	udpSockets atomic.Uint32 // opened so far, see bindUDP
 }
 
 // New builds a laboratory and starts its servers. It needs root.

@@ -27,7 +27,7 @@ func (l *Lab) SendUDP(t Traffic, packets int, interval time.Duration) error {
 			}
 		}()
 		for j := range t.Count {
-			file, err := open(t, t.source(j))
+			file, err := l.open(t, t.source(j))
 			if err != nil {
 				return fmt.Errorf("socket %d: %w", j, err)
 			}

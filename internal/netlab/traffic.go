@@ -191,7 +191,7 @@ func (l *Lab) run(t Traffic, keep bool) (Flows, Tally) {
 				time.Sleep(time.Until(start.Add(time.Duration(float64(j) / t.Rate * 1e9))))
 			}
 			slots <- struct{}{}
-			file, err := open(t, t.source(j))
+			file, err := l.open(t, t.source(j))
 			if err != nil {
 				errs[j] = err
 				<-slots
