@@ -111,11 +111,8 @@ func enabled(cfg *config.Config) []config.Member {
 func (f Facts) paths(fam family.Family) map[string]*uplink.Path {
 	paths := map[string]*uplink.Path{}
 	for _, m := range enabled(f.Config) {
-		for i := range f.Uplinks.Members {
-			state := &f.Uplinks.Members[i]
-			if path := state.Path(fam); state.Name == m.Name && path != nil {
-				paths[m.Name] = path
-			}
+		if path := f.Uplinks.Path(m.Name, fam); path != nil {
+			paths[m.Name] = path
 		}
 	}
 	return paths

@@ -26,8 +26,9 @@ func didYouMean(name string, known []string) string {
 }
 
 // nearestName returns the first of the known names with the smallest edit
-// distance from a name, or from ours where the name is another's. Two edits are allowed, as one slip often costs two; in names of up
-// to four letters only one, or "up" would be offered for "log".
+// distance from a name, or from ours where the name is another's. Two edits are
+// allowed, as one slip often costs two; in names of up to four letters only one,
+// or "up" would be offered for "log".
 func nearestName(name string, known []string) (string, bool) {
 	wanted := name
 	for _, other := range otherNames {
