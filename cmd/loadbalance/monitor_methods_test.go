@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"loadbalance/internal/apply/conntrack"
+	"loadbalance/internal/family"
 	"loadbalance/internal/netlab"
 	"loadbalance/internal/status"
 )
@@ -192,4 +194,32 @@ func TestLinesWithPrefixOnly(t *testing.T) {
 		})
 	}
 	r.expectNoSpoofed()
+}
+
+// TestSilentProbesLeaveNoEntries: those of a dead line would fill the
+// connection table in an outage, and look like users' connections.
+func TestSilentProbesLeaveNoEntries(t *testing.T) {
+	// 32 attempts are open at a time, and a few may be ending.
+	const line, rounds, most = 1, 100, 40
+	config := members(netlab.Separate, 2, "list track_ip '203.0.113.1'", "list track_ip '2001:db8:ffff::1'",
+		"option track_method 'tcp'", "option interval '50ms'", "option timeout '100ms'", "option down '3'")
+	r := newRouter(t, "nft", netlab.Options{Uplinks: 2, IPv6: true}, config)
+	r.must("apply")
+	r.startMonitor()
+	for i := 1; i <= 2; i++ {
+		r.waitAnswers(i)
+	}
+	check(t, r.lab.Blackhole(line))
+	eventually(t, "100 probes were lost in each family", func() bool {
+		families := r.eachFamily(line)
+		return families[0].Health.Misses >= rounds && families[1].Health.Misses >= rounds
+	})
+	for _, f := range family.All {
+		entries := r.entries(f, func(e conntrack.Entry) bool {
+			return e.Opening && e.Mark&markMask == memberMark(line) && e.Original.DestinationPort == netlab.HTTPSPort
+		})
+		if len(entries) == 0 || len(entries) > most {
+			t.Errorf("%s: %d entries of unanswered probes, want 1 to %d", f, len(entries), most)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
@@ -112,17 +113,21 @@ func (in *invocation) monitor() error {
 		return err
 	}
 	defer watcher.Close()
-	answers := make(chan probe.Answer, maxAnswers)
-	prober, err := probe.Open(answers)
-	if err != nil {
-		return err
-	}
-	defer prober.Close()
 	table, err := conntrack.Open()
 	if err != nil {
 		return err
 	}
 	defer table.Close()
+	answers := make(chan probe.Answer, maxAnswers)
+	prober, err := probe.Open(answers, func(local, remote netip.AddrPort) {
+		if err := table.DeleteTCP(local, remote); err != nil {
+			log.Log("debug", err.Error())
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer prober.Close()
 	accepted, err := in.run().Notify()
 	if err != nil {
 		return err

@@ -199,6 +199,17 @@ func (d *deletions) err(f family.Family) error {
 	return fmt.Errorf("conntrack delete (%s): %d entries could not be deleted: %w", f, d.failed, d.first)
 }
 
+// DeleteTCP deletes the entry of a TCP connection between two addresses of one
+// family, by the direction in which it was opened. One that is not there is no
+// error. It may be called from several goroutines at a time.
+func (n *Netlink) DeleteTCP(source, destination netip.AddrPort) error {
+	f := family.Of(source.Addr())
+	if err := n.delete(Entry{Family: f, key: tcpKey(source, destination)}); err != nil {
+		return fmt.Errorf("conntrack delete (%s): TCP from %v to %v: %w", f, source, destination, err)
+	}
+	return nil
+}
+
 func (n *Netlink) delete(e Entry) error {
 	req := newRequest(n.deletions, e.Family, nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK)
 	req.AddRawData(e.key)

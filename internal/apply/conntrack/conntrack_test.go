@@ -190,6 +190,37 @@ func TestDeleteByPredicate(t *testing.T) {
 	}
 }
 
+func TestDeleteTCP(t *testing.T) {
+	n := freshNamespace(t)
+	run(t, "ip link set lo up")
+	for _, tool := range []string{"iptables", "ip6tables"} {
+		run(t, tool+" -t mangle -A OUTPUT -m conntrack --ctstate NEW -j CONNMARK --set-mark 0x300")
+	}
+	for _, f := range family.All {
+		host := map[family.Family]string{family.IPv4: "127.0.0.1", family.IPv6: "::1"}[f]
+		_, port := talk(t, host)
+		before := len(list(t, n, f, Filter{}))
+		own := netip.AddrPortFrom(netip.MustParseAddr(host), port)
+		server := netip.AddrPortFrom(own.Addr(), 4243)
+		for _, step := range []struct {
+			name                string
+			source, destination netip.AddrPort
+			gone                int
+		}{
+			{"another port", own, netip.AddrPortFrom(own.Addr(), 4244), 0},
+			{"the connection", own, server, 1},
+			{"again", own, server, 1},
+		} {
+			if err := n.DeleteTCP(step.source, step.destination); err != nil {
+				t.Errorf("%s: %s: %v", f, step.name, err)
+			}
+			if left := list(t, n, f, Filter{}); len(left) != before-step.gone {
+				t.Errorf("%s: %s: %d entries of %d are left, want %d gone: %v", f, step.name, len(left), before, step.gone, left)
+			}
+		}
+	}
+}
+
 func TestDeleteTwice(t *testing.T) {
 	n := freshNamespace(t)
 	insert(t, 3)

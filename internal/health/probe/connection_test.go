@@ -3,6 +3,7 @@ package probe
 import (
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -220,6 +221,41 @@ func TestAttemptsAreBounded(t *testing.T) {
 	}
 	l.prober.Forget(l.probe(1, family.IPv4, "tcp", 0).Key)
 	l.expectNone()
+}
+
+// What found nobody is forgotten, with the ends that it had; what was answered,
+// even by a refusal or too late, is not.
+func TestSilentAttemptsAreForgotten(t *testing.T) {
+	for _, f := range family.All {
+		t.Run(f.String(), func(t *testing.T) {
+			l := newLab(t, 1)
+			l.inFar(1, func() { l.nft("inet", "input", "tcp dport 444 drop") })
+			l.listen(1, server[f], 80, respond("HTTP/1.1 500 Broken\r\n\r\n"))
+			l.send(l.probe(1, f, "http", 0))
+			refused := l.probe(1, f, "tcp", 0)
+			refused.Target = 1
+			l.send(refused)
+			l.expect(refused)
+			silent := l.probe(1, f, "tcp", 0)
+			silent.Target, silent.Port = 2, 444
+			for silent.Round = range uint32(maxAttempts + 3) { // the first three give way
+				l.send(silent)
+			}
+			l.eventually("three attempts are forgotten", func() bool { return len(l.allForgotten()) == 3 })
+			l.prober.Forget(silent.Key)
+			l.eventually("all attempts are over", func() bool { return len(l.allForgotten()) == maxAttempts+3 })
+			ports := map[uint16]bool{}
+			for _, e := range l.allForgotten() {
+				if e.local.Addr() != ownAddress[f] || e.remote != netip.AddrPortFrom(server[f], 444) {
+					t.Errorf("unexpected: %v", e)
+				}
+				ports[e.local.Port()] = true
+			}
+			if len(ports) != maxAttempts+3 {
+				t.Errorf("%d ports, want each attempt's own", len(ports))
+			}
+		})
+	}
 }
 
 // At the shortest interval, 50 ms, a connection is tried for the default timeout,

@@ -6,8 +6,10 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +38,24 @@ type lab struct {
 	far     []netns.NsHandle // far[0] is that of wan1
 	answers chan Answer
 	prober  *Prober
+
+	mu        sync.Mutex
+	forgotten []ends
+}
+
+// ends are those of a TCP connection.
+type ends struct{ local, remote netip.AddrPort }
+
+func (l *lab) forget(local, remote netip.AddrPort) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forgotten = append(l.forgotten, ends{local, remote})
+}
+
+func (l *lab) allForgotten() []ends {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.forgotten)
 }
 
 func newLab(t testing.TB, lines int) *lab {
@@ -52,7 +72,7 @@ func newLab(t testing.TB, lines int) *lab {
 	for i := range l.far {
 		l.connect(i + 1)
 	}
-	prober, err := Open(l.answers)
+	prober, err := Open(l.answers, l.forget)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	goroutines, files := runtime.NumGoroutine(), descriptors(t)
 
-	prober, err := Open(l.answers)
+	prober, err := Open(l.answers, l.forget)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestCloseWithoutReceiver(t *testing.T) {
 	l := newLab(t, 1)
 	l.serveAll(1)
 	unread := make(chan Answer)
-	prober, err := Open(unread)
+	prober, err := Open(unread, l.forget)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,6 +98,7 @@ var errClosed = errors.New("the prober is closed")
 // from several goroutines.
 type Prober struct {
 	answers    chan<- Answer
+	forget     func(local, remote netip.AddrPort)
 	closed     chan struct{}
 	goroutines sync.WaitGroup
 
@@ -148,13 +149,17 @@ type target struct {
 // sockets of a method are opened when it is first used, so Send must be called
 // in the same namespace. Answers must be received all the time: nothing more is
 // read from the network while one waits.
-func Open(answers chan<- Answer) (*Prober, error) {
+//
+// forget is given the two ends of each TCP connection that nobody answered; it
+// is called from several goroutines.
+func Open(answers chan<- Answer, forget func(local, remote netip.AddrPort)) (*Prober, error) {
 	devices, err := openDevices()
 	if err != nil {
 		return nil, err
 	}
 	return &Prober{
 		answers: answers,
+		forget:  forget,
 		closed:  make(chan struct{}),
 		devices: devices,
 		idBase:  uint16(rand.Uint32()) & idMask,

@@ -36,6 +36,7 @@ type attempt struct {
 	slot   int
 	round  uint32
 	start  time.Time
+	remote netip.AddrPort
 	file   *os.File
 	// request and status are those of http; request is nil for tcp.
 	request []byte
@@ -45,7 +46,10 @@ type attempt struct {
 // startAttempt begins to connect. A goroutine waits for the outcome, without a
 // thread.
 func (p *Prober) startAttempt(l *line, t *target, probe *Probe) error {
-	a := &attempt{line: l, target: probe.Target, slot: t.oldest, round: probe.Round, start: time.Now()}
+	a := &attempt{
+		line: l, target: probe.Target, slot: t.oldest, round: probe.Round, start: time.Now(),
+		remote: netip.AddrPortFrom(t.address, t.port),
+	}
 	if probe.Method == "http" {
 		a.request, a.status = request(probe.URL), probe.Status
 	}
@@ -130,20 +134,52 @@ func remote(probe *Probe) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(probe.Port), Addr: probe.Address.As16()}
 }
 
-// await waits for the outcome of an attempt and reports an answer.
+// await waits for the outcome of an attempt and reports an answer. One that
+// found nobody is forgotten by the connection table, too: it would be kept for
+// two minutes (nf_conntrack_tcp_timeout_syn_sent), so that a dead line collects
+// thousands of them, which look like its users' connections.
 func (p *Prober) await(a *attempt) {
 	defer p.goroutines.Done()
 	answered := a.outcome()
 	at := time.Now()
+	local, connected := a.state()
 	p.mu.Lock()
 	if slot := &a.line.targets[a.target].attempts[a.slot]; *slot == a {
 		*slot = nil
 	}
 	p.mu.Unlock()
 	a.file.Close() // nothing that could still be lost was written
-	if answered {
+	switch {
+	case answered:
 		p.deliver(Answer{Key: a.line.key, Round: a.round, Target: a.target, At: at})
+	case !connected && local.IsValid():
+		p.forget(local, a.remote)
 	}
+}
+
+// state returns the local end of an attempt, the zero AddrPort if it has none,
+// and whether the other end has accepted it, be it too late.
+func (a *attempt) state() (local netip.AddrPort, connected bool) {
+	conn, err := a.file.SyscallConn()
+	if err != nil {
+		return local, false
+	}
+	// Control fails on a closed file only, which nobody else closes.
+	_ = conn.Control(func(fd uintptr) {
+		_, err := unix.Getpeername(int(fd))
+		connected = err == nil
+		name, err := unix.Getsockname(int(fd))
+		if err != nil {
+			return
+		}
+		switch name := name.(type) {
+		case *unix.SockaddrInet4:
+			local = netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(name.Port))
+		case *unix.SockaddrInet6:
+			local = netip.AddrPortFrom(netip.AddrFrom16(name.Addr), uint16(name.Port))
+		}
+	})
+	return local, connected
 }
 
 // outcome says whether the target answered. All errors mean that it did not:
