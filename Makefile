@@ -54,7 +54,7 @@ test: root deps lint
 	GOTOOLCHAIN=$(OLDEST_GO) $(GO) build ./...
 	GOTOOLCHAIN=$(OLDEST_GO) $(GO) vet ./...
 	@echo "== tests"
-	$(GO) run ./internal/testreport -count=1 -p 1 -timeout 15m ./...
+	$(GO) run ./internal/testreport -count=1 -p 1 -timeout 60m ./...
 
 demo: root deps build
 	@$(GO) build -o bin/demo ./internal/demo
@@ -83,7 +83,7 @@ deps:
 	command -v apt-get >/dev/null || { echo "missing, please install: $$missing" >&2; exit 1; }; \
 	test "$$(id -u)" = 0 || { echo "missing, please run as root: apt-get install $$missing" >&2; exit 1; }; \
 	echo "installing: $$missing"; \
-	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $$missing >/dev/null
+	apt-get -qq -o Acquire::Retries=5 update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=5 --no-install-recommends install $$missing >/dev/null
 
 go:
 	@command -v $(GO) >/dev/null || { echo "Go 1.23 or newer is needed, and '$(GO)' was not found" >&2; exit 1; }

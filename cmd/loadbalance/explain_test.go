@@ -124,13 +124,13 @@ func (r *router) explainIncoming(t *testing.T) {
 // explainKnown is about a connection that exists.
 func (r *router) explainKnown(t *testing.T) {
 	host := r.lab.LANHosts()[2]
-	flow, err := r.lab.Dial(netlab.Traffic{Sources: r.lab.LANHosts()[2:3]})
+	// Nobody else asks this server: masquerading keeps the port where it can.
+	flow, err := r.lab.Dial(netlab.Traffic{Sources: r.lab.LANHosts()[2:3], Server: server(netlab.Server(7), netlab.HTTPPort)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := fmt.Sprintf("wan%d", flow.Uplink)
-	// Masquerading keeps the port where it can.
-	e := r.explain("--src", host.String(), "--dst", "203.0.113.1", "--proto", "tcp", "--dport", "80",
+	e := r.explain("--src", host.String(), "--dst", "203.0.113.7", "--proto", "tcp", "--dport", "80",
 		"--sport", fmt.Sprint(flow.Seen.Port()), "--without", name)
 	if len(e.Outcomes) != 1 || e.Outcomes[0].Draw != explain.ByConnection || e.Outcomes[0].Member != name {
 		t.Errorf("got %+v, want %s", e, name)
@@ -138,7 +138,7 @@ func (r *router) explainKnown(t *testing.T) {
 	if e.Without == nil || !e.Without.Changed || len(e.Without.Outcomes) != 2 {
 		t.Errorf("without %s: %+v", name, e.Without)
 	}
-	answer := r.explain("--src", "203.0.113.1", "--dst", r.lab.Uplink(flow.Uplink).Public.String(), "--proto", "tcp", "--sport", "80",
+	answer := r.explain("--src", "203.0.113.7", "--dst", r.lab.Uplink(flow.Uplink).Public.String(), "--proto", "tcp", "--sport", "80",
 		"--dport", fmt.Sprint(flow.Seen.Port()), "--in", name)
 	if len(answer.Outcomes) != 1 || answer.Outcomes[0].Member != name || len(answer.Outcomes[0].Route.Hops) != 1 ||
 		answer.Outcomes[0].Route.Hops[0].Device != netlab.LANDevice {
@@ -146,7 +146,7 @@ func (r *router) explainKnown(t *testing.T) {
 	}
 	flow.Close() // with a reset
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		e = r.explain("--src", host.String(), "--dst", "203.0.113.1", "--proto", "tcp", "--dport", "80",
+		e = r.explain("--src", host.String(), "--dst", "203.0.113.7", "--proto", "tcp", "--dport", "80",
 			"--sport", fmt.Sprint(flow.Seen.Port()))
 		if len(e.Outcomes) == 3 {
 			break

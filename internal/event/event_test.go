@@ -218,8 +218,8 @@ func TestClose(t *testing.T) {
 // TestCloseWhileHanging: Close waits no longer than the limit.
 func TestCloseWhileHanging(t *testing.T) {
 	g := newRig(t)
-	g.runner.limit, g.runner.grace = 2*time.Second, 100*time.Millisecond
+	g.runner.limit, g.runner.grace = 5*time.Second, 100*time.Millisecond
 	g.held() // never released
 	g.runner.Close()
-	g.expectLog("warning: event script 10-held (offline held): not done after 2s, ended")
+	g.expectLog("warning: event script 10-held (offline held): not done after 5s, ended")
 }

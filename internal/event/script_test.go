@@ -105,12 +105,12 @@ func TestLimit(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			g := newRig(t)
 			// Long enough for a shell to start on a busy machine.
-			g.runner.limit, g.runner.grace = 2*time.Second, 200*time.Millisecond
+			g.runner.limit, g.runner.grace = 5*time.Second, 200*time.Millisecond
 			g.script("10-hanging", "echo $$ > $out/group\n"+c.text)
 			g.script("20-next", "echo ran > $out/next\n")
 			g.runner.Post(Event{Action: "online", Member: "wan1"})
 			g.idle()
-			g.expectLog("warning: event script 10-hanging (online wan1): not done after 2s, ended: tried")
+			g.expectLog("warning: event script 10-hanging (online wan1): not done after 5s, ended: tried")
 			if g.read("next") == "" {
 				t.Error("the next script did not run")
 			}
@@ -123,7 +123,7 @@ func TestLimit(t *testing.T) {
 // TestGrace: SIGTERM leaves time to clean up.
 func TestGrace(t *testing.T) {
 	g := newRig(t)
-	g.runner.limit, g.runner.grace = 2*time.Second, time.Minute
+	g.runner.limit, g.runner.grace = 5*time.Second, time.Minute
 	g.script("10-hanging", "(trap 'sleep 0.2; echo cleaned > $out/cleaned; exit' TERM; sleep 1000 & wait) > /dev/null 2>&1 & wait\n")
 	g.runner.Post(Event{Action: "online", Member: "wan1"})
 	g.idle()

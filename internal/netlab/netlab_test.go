@@ -17,9 +17,9 @@ func must(t *testing.T, err error) {
 // eventually polls until ok holds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(3 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within 3 s: %s", what)
+			t.Fatalf("not within 30 s: %s", what)
 		}
 	}
 }

@@ -29,8 +29,9 @@ func TestStorm(t *testing.T) {
 
 		release := d.holdLock()
 		longest := d.storm(eventsPerUplink / 2)
-		if waiting := d.running(); len(waiting) > 1 {
-			t.Errorf("%d programs wait while the lock is held, want one: %v", len(waiting), waiting)
+		// The last ones may not have found out yet that somebody waits already.
+		if !holds(func() bool { return len(d.running()) <= 1 }) {
+			t.Errorf("programs wait while the lock is held, want one: %v", d.running())
 		}
 		release()
 		d.settle()
