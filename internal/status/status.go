@@ -55,9 +55,9 @@ type Member struct {
 
 // Family is a member's state in one family.
 type Family struct {
-	// State is active (policy 'balanced' deals it connections), standby (it
-	// could, but a lower tier is in use, or it leaves the member out), offline
-	// (its health check says so) or down.
+	// State is active (policy 'balanced' deals it connections), standby (works,
+	// but 'balanced' deals it none: a lower tier is in use, or the policy leaves
+	// it out), offline (its health check says so) or down.
 	State   string `json:"state"`
 	Reason  string `json:"reason,omitempty"`
 	Device  string `json:"device,omitempty"`

@@ -200,8 +200,8 @@ func (d *deletions) err(f family.Family) error {
 }
 
 // DeleteTCP deletes the entry of a TCP connection between two addresses of one
-// family, by the direction in which it was opened. One that is not there is no
-// error. It may be called from several goroutines at a time.
+// family, by the direction in which it was opened, in the default zone. One that
+// is not there is no error. It may be called from several goroutines at a time.
 func (n *Netlink) DeleteTCP(source, destination netip.AddrPort) error {
 	f := family.Of(source.Addr())
 	if err := n.delete(Entry{Family: f, key: tcpKey(source, destination)}); err != nil {

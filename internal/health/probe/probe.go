@@ -98,7 +98,7 @@ var errClosed = errors.New("the prober is closed")
 // from several goroutines.
 type Prober struct {
 	answers    chan<- Answer
-	forget     func(local, remote netip.AddrPort)
+	unanswered func(local, remote netip.AddrPort) // see Open
 	closed     chan struct{}
 	goroutines sync.WaitGroup
 
@@ -150,21 +150,22 @@ type target struct {
 // in the same namespace. Answers must be received all the time: nothing more is
 // read from the network while one waits.
 //
-// forget is given the two ends of each TCP connection that nobody answered; it
+// unanswered is given the two ends of each TCP connection that is over and was
+// not an answer: mostly a SYN that nobody answered, or what a reset has ended. It
 // is called from several goroutines.
-func Open(answers chan<- Answer, forget func(local, remote netip.AddrPort)) (*Prober, error) {
+func Open(answers chan<- Answer, unanswered func(local, remote netip.AddrPort)) (*Prober, error) {
 	devices, err := openDevices()
 	if err != nil {
 		return nil, err
 	}
 	return &Prober{
-		answers: answers,
-		forget:  forget,
-		closed:  make(chan struct{}),
-		devices: devices,
-		idBase:  uint16(rand.Uint32()) & idMask,
-		lines:   make(map[health.Key]*line),
-		byID:    make(map[uint16]*line),
+		answers:    answers,
+		unanswered: unanswered,
+		closed:     make(chan struct{}),
+		devices:    devices,
+		idBase:     uint16(rand.Uint32()) & idMask,
+		lines:      make(map[health.Key]*line),
+		byID:       make(map[uint16]*line),
 	}, nil
 }
 

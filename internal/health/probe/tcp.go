@@ -142,7 +142,11 @@ func (p *Prober) await(a *attempt) {
 	defer p.goroutines.Done()
 	answered := a.outcome()
 	at := time.Now()
-	local, connected := a.state()
+	var local netip.AddrPort
+	open := false
+	if !answered {
+		local, open = a.state()
+	}
 	p.mu.Lock()
 	if slot := &a.line.targets[a.target].attempts[a.slot]; *slot == a {
 		*slot = nil
@@ -152,14 +156,16 @@ func (p *Prober) await(a *attempt) {
 	switch {
 	case answered:
 		p.deliver(Answer{Key: a.line.key, Round: a.round, Target: a.target, At: at})
-	case !connected && local.IsValid():
-		p.forget(local, a.remote)
+	case !open && local.IsValid():
+		// Not before Close: the socket would repeat its SYN, for a new entry.
+		p.unanswered(local, a.remote)
 	}
 }
 
 // state returns the local end of an attempt, the zero AddrPort if it has none,
-// and whether the other end has accepted it, be it too late.
-func (a *attempt) state() (local netip.AddrPort, connected bool) {
+// and whether it is open: accepted by the other end, be it too late, and not
+// reset since.
+func (a *attempt) state() (local netip.AddrPort, open bool) {
 	conn, err := a.file.SyscallConn()
 	if err != nil {
 		return local, false
@@ -167,7 +173,7 @@ func (a *attempt) state() (local netip.AddrPort, connected bool) {
 	// Control fails on a closed file only, which nobody else closes.
 	_ = conn.Control(func(fd uintptr) {
 		_, err := unix.Getpeername(int(fd))
-		connected = err == nil
+		open = err == nil
 		name, err := unix.Getsockname(int(fd))
 		if err != nil {
 			return
@@ -179,7 +185,7 @@ func (a *attempt) state() (local netip.AddrPort, connected bool) {
 			local = netip.AddrPortFrom(netip.AddrFrom16(name.Addr), uint16(name.Port))
 		}
 	})
-	return local, connected
+	return local, open
 }
 
 // outcome says whether the target answered. All errors mean that it did not:
