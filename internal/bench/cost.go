@@ -3,12 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/netlab"
 )
@@ -125,20 +128,29 @@ func usageOf(pid int) (usage, error) {
 		// The process's own times are in ticks of 10 ms, a twelfth of the
 		// budget; those of its threads are in nanoseconds.
 		ran, err := number(filepath.Join(thread, "schedstat"), func(text string) string { return strings.Fields(text)[0] })
-		if err != nil {
-			return u, err
+		if err == nil {
+			var switches int64
+			switches, err = number(filepath.Join(thread, "status"), field("voluntary_ctxt_switches:"))
+			u.switches += switches
 		}
-		switches, err := number(filepath.Join(thread, "status"), field("voluntary_ctxt_switches:"))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // it has ended meanwhile
+		}
 		if err != nil {
 			return u, err
 		}
 		u.own += time.Duration(ran)
-		u.switches += switches
+	}
+	// Read once: the process may grow between two readings, and then have had
+	// less at most than it has.
+	status, err := os.ReadFile(filepath.Join(folder, "status"))
+	if err != nil {
+		return u, err
 	}
 	for name, bytes := range map[string]*int64{"VmRSS:": &u.resident, "RssAnon:": &u.anonymous, "VmHWM:": &u.most} {
-		kilobytes, err := number(filepath.Join(folder, "status"), field(name))
+		kilobytes, err := parseNumber(field(name)(string(status)))
 		if err != nil {
-			return u, err
+			return u, fmt.Errorf("process %d: %s %w", pid, name, err)
 		}
 		*bytes = kilobytes * 1024
 	}
@@ -152,12 +164,14 @@ func number(file string, cut func(text string) string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := strconv.ParseInt(cut(string(text)), 10, 64)
+	n, err := parseNumber(cut(string(text)))
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", file, err)
 	}
 	return n, nil
 }
+
+func parseNumber(text string) (int64, error) { return strconv.ParseInt(text, 10, 64) }
 
 // field cuts the word after a name at the begin of a line.
 func field(name string) func(string) string {
