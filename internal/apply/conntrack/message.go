@@ -79,31 +79,19 @@ func parse(m []byte) (Entry, bool) {
 // tcpKey are the attributes that identify a TCP connection by its original
 // direction.
 func tcpKey(source, destination netip.AddrPort) []byte {
-	from, to := uint16(nl.CTA_IP_V4_SRC), uint16(nl.CTA_IP_V4_DST)
+	from, to := nl.CTA_IP_V4_SRC, nl.CTA_IP_V4_DST
 	if source.Addr().Is6() {
 		from, to = nl.CTA_IP_V6_SRC, nl.CTA_IP_V6_DST
 	}
-	return attribute(unix.NLA_F_NESTED|nl.CTA_TUPLE_ORIG,
-		attribute(unix.NLA_F_NESTED|nl.CTA_TUPLE_IP,
-			attribute(from, source.Addr().AsSlice()),
-			attribute(to, destination.Addr().AsSlice())),
-		attribute(unix.NLA_F_NESTED|nl.CTA_TUPLE_PROTO,
-			attribute(nl.CTA_PROTO_NUM, []byte{unix.IPPROTO_TCP}),
-			attribute(nl.CTA_PROTO_SRC_PORT, binary.BigEndian.AppendUint16(nil, source.Port())),
-			attribute(nl.CTA_PROTO_DST_PORT, binary.BigEndian.AppendUint16(nil, destination.Port()))))
-}
-
-// attribute is an attribute with a value in parts, padded.
-func attribute(kind uint16, parts ...[]byte) []byte {
-	b := binary.NativeEndian.AppendUint16(make([]byte, 2, 64), kind)
-	for _, part := range parts {
-		b = append(b, part...)
-	}
-	binary.NativeEndian.PutUint16(b, uint16(len(b)))
-	for len(b)%4 != 0 {
-		b = append(b, 0)
-	}
-	return b
+	tuple := nl.NewRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_ORIG, nil)
+	addresses := tuple.AddRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_IP, nil)
+	addresses.AddRtAttr(from, source.Addr().AsSlice())
+	addresses.AddRtAttr(to, destination.Addr().AsSlice())
+	ports := tuple.AddRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_PROTO, nil)
+	ports.AddRtAttr(nl.CTA_PROTO_NUM, []byte{unix.IPPROTO_TCP})
+	ports.AddRtAttr(nl.CTA_PROTO_SRC_PORT, nl.BEUint16Attr(source.Port()))
+	ports.AddRtAttr(nl.CTA_PROTO_DST_PORT, nl.BEUint16Attr(destination.Port()))
+	return tuple.Serialize()
 }
 
 // States of TCP connections (enum tcp_conntrack in
