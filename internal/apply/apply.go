@@ -28,9 +28,10 @@ type Mangle interface {
 	Read(family.Family) (*iptables.Table, error)
 	Write(family.Family, iptables.Change) error
 	// BeginRead and BeginWrite begin such a call; the returned function waits
-	// for its end and must be called.
+	// for its end and must be called. inEffect may be called before: it waits
+	// until packets go by the new chains, and is false if those were refused.
 	BeginRead(family.Family) (wait func() (*iptables.Table, error))
-	BeginWrite(family.Family, iptables.Change) (wait func() error)
+	BeginWrite(family.Family, iptables.Change) (inEffect func() bool, wait func() error)
 }
 
 // nftables looks after the tables behind iptables-nft.
@@ -209,10 +210,16 @@ func (e *Engine) Apply(changes *Changes, actual *Actual) error {
 		complete[f] = note(e.route(routing.AddRoutes)) && note(e.route(routing.AddRules))
 	}
 	setsReady := note(e.updateSets(changes.Sets.Update))
+	writing := map[family.Family]func() error{}
 	for _, f := range family.All {
-		complete[f] = complete[f] && setsReady && note(e.writeChains(f, changes))
+		if complete[f] && setsReady {
+			writing[f] = e.writeChains(f, changes)
+		}
 	}
 	e.tellClients(changes)
+	for _, f := range family.All {
+		complete[f] = writing[f] != nil && note(writing[f]())
+	}
 	done := complete[family.IPv4] && complete[family.IPv6]
 	if done {
 		// Chains in the other back end may still name the sets.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/reset"
@@ -19,70 +18,28 @@ type Cleaned struct {
 	reset.Result
 }
 
-// writeChains writes the chains of a family. While the program runs, the
-// connections are searched for those whose uplink has died, so that these are
-// freed as soon as it is done: a search takes some 10 ms, and with each 20 ms a
-// voice call loses a packet. Those that the old chains deal out meanwhile are
-// found by cleanConnections, which also reports what fails.
-func (e *Engine) writeChains(f family.Family, changes *Changes) error {
+// writeChains begins to write the chains of a family, frees the connections of
+// dead uplinks as soon as packets go by the new ones, and returns what waits for
+// the end of the program. The other family need not wait for that.
+func (e *Engine) writeChains(f family.Family, changes *Changes) (wait func() error) {
 	change := changes.Families[f].Mangle
 	if change.Empty() {
-		return nil
+		return func() error { return nil }
 	}
-	wait := e.Mangle.BeginWrite(f, change)
+	inEffect, wait := e.Mangle.BeginWrite(f, change)
 	e.tellClients(changes) // of the family before
-	judge := e.judgeAhead(f, changes)
-	ahead := e.search(f, judge)
-	if err := wait(); err != nil {
-		return err
+	ahead := e.searchAhead(f, changes)
+	// Also without any: two programs at a time would be in each other's way.
+	if !inEffect() || len(ahead) == 0 {
+		return wait
 	}
+	judge := changes.judgeOf(f)
 	gone, _ := e.Connections.Remove(f, ahead)
 	for _, entry := range gone {
 		changes.noteClient(f, entry, judge(entry))
 	}
 	changes.noteCleaned(f, Cleaned{Deleted: len(gone)})
-	return nil
-}
-
-const (
-	// longTable is from how many entries on the table is not searched ahead:
-	// that would take some 10 µs each of a router's processor, which
-	// iptables-restore needs.
-	longTable = 5000
-	// maxAhead bounds the memory, some 300 bytes for each connection.
-	maxAhead = 1000
-)
-
-// judgeAhead is judgeOf for the search ahead; nil where there is none. Marks
-// that the new chains go on giving out must be searched for only once: who
-// finds another such connection cannot tell whether it was dealt anew.
-func (e *Engine) judgeAhead(f family.Family, changes *Changes) func(conntrack.Entry) fate {
-	if len(changes.reused)+len(changes.vacated[f]) > 0 {
-		return nil
-	}
-	judge := changes.judgeOf(f)
-	if judge == nil {
-		return nil
-	}
-	text, err := e.Sysctls.Read("net/netfilter/nf_conntrack_count")
-	if entries, _ := strconv.Atoi(text); err != nil || entries > longTable {
-		return nil
-	}
-	return judge
-}
-
-// search returns connections that have to go.
-func (e *Engine) search(f family.Family, judge func(conntrack.Entry) fate) (found []conntrack.Entry) {
-	if judge == nil {
-		return nil
-	}
-	_ = e.Connections.Each(f, conntrack.Filter{}, func(entry conntrack.Entry) bool {
-		if judge(entry) != keep {
-			found = append(found, entry)
-		}
-		return len(found) < maxAhead
-	})
-	return found
+	return wait
 }
 
 // noteClient notes that a client is to be told of its connection's end.

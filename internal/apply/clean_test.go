@@ -164,9 +164,9 @@ func TestRefusedFamilyKeepsItsConnections(t *testing.T) {
 // refusesIPv6 refuses every transaction of IPv6.
 type refusesIPv6 struct{ Mangle }
 
-func (m refusesIPv6) BeginWrite(f family.Family, change iptables.Change) func() error {
+func (m refusesIPv6) BeginWrite(f family.Family, change iptables.Change) (func() bool, func() error) {
 	if f == family.IPv6 {
-		return func() error { return errInjected }
+		return failingRestore{}.BeginWrite(f, change)
 	}
 	return m.Mangle.BeginWrite(f, change)
 }

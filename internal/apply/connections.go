@@ -220,12 +220,17 @@ func freedDestinations(wanted *plan.Plan, have []ipset.Set) map[family.Family][]
 }
 
 // without returns what is in all but not in some.
-func without[T comparable](all, some []T) []T {
+func without[T comparable](all, some []T) (rest []T) {
 	known := make(map[T]bool, len(some))
 	for _, p := range some {
 		known[p] = true
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(p T) bool { return known[p] })
+	for _, p := range all {
+		if !known[p] {
+			rest = append(rest, p)
+		}
+	}
+	return rest
 }
 
 // reusedIndices returns the indices that have gone from one member to another.

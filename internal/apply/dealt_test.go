@@ -97,8 +97,8 @@ func TestDealtAfterFailure(t *testing.T) {
 type failingRestore struct{ Mangle }
 
 func (failingRestore) Write(family.Family, iptables.Change) error { return errInjected }
-func (failingRestore) BeginWrite(family.Family, iptables.Change) func() error {
-	return func() error { return errInjected }
+func (failingRestore) BeginWrite(family.Family, iptables.Change) (func() bool, func() error) {
+	return func() bool { return false }, func() error { return errInjected }
 }
 
 // TestDealtByStickyRules: they count into the policy that they use, also after

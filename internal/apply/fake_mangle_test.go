@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
@@ -92,15 +93,21 @@ func (m *fakeMangle) text(f family.Family) string {
 
 // BeginWrite leaves everything as it was until the caller waits. Until then,
 // packets go by the old chains.
-func (m *fakeMangle) BeginWrite(f family.Family, change iptables.Change) func() error {
+func (m *fakeMangle) BeginWrite(f family.Family, change iptables.Change) (inEffect func() bool, wait func() error) {
+	for other, writes := range m.kernel.writing {
+		if writes {
+			m.kernel.t.Errorf("iptables-restore (%s) begins while that of %s is not done", f, other)
+		}
+	}
 	m.kernel.writing[f] = true
-	return func() error {
+	wait = sync.OnceValue(func() error {
 		m.kernel.entries = append(m.kernel.entries, m.kernel.dealtMeanwhile...)
 		m.kernel.dealtMeanwhile = nil
 		err := m.Write(f, change)
 		m.kernel.writing[f] = false
 		return err
-	}
+	})
+	return func() bool { return wait() == nil }, wait
 }
 
 // Write runs a transaction.

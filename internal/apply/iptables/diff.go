@@ -22,6 +22,8 @@ type Change struct {
 	DeleteJumps []Jump
 	// Starts are the turns after which the written cascades begin, by chain.
 	Starts map[string]uint64
+	// Legacy says which back end holds the table.
+	Legacy bool
 }
 
 // Empty says that the kernel already holds what the plan wants.
@@ -33,7 +35,7 @@ func (c Change) Empty() bool {
 // kernel's cascades began when they were written; a cascade that is written
 // again starts where the old one stands.
 func Diff(want plan.Family, have *Table, starts map[string]uint64) Change {
-	change := Change{Starts: map[string]uint64{}}
+	change := Change{Starts: map[string]uint64{}, Legacy: have.Legacy}
 	planned := map[string]bool{}
 	for _, chain := range want.Chains {
 		planned[chain.Name] = true

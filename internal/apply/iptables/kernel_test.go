@@ -2,9 +2,12 @@ package iptables
 
 import (
 	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/netlab"
@@ -163,6 +166,69 @@ func TestRefusedTransaction(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestInEffect: with nftables the new chains are in effect before the program
+// has ended, and with both back ends when it says so, but never where they were
+// refused.
+func TestInEffect(t *testing.T) {
+	eachBackend(t, func(t *testing.T, tool Tool) {
+		change := Diff(kernelPlan(), read(t, tool, family.IPv4), nil)
+		inEffect, wait := tool.BeginWrite(family.IPv4, change)
+		if !inEffect() {
+			t.Error("not in effect")
+		}
+		if again := Diff(kernelPlan(), read(t, tool, family.IPv4), nil); !again.Empty() {
+			t.Errorf("in effect, but not there:\n%s", again.Input())
+		}
+		if err := wait(); err != nil {
+			t.Error(err)
+		}
+		change.Write = []plan.Chain{{Name: "lb_hook", Rules: []plan.Rule{gotoChain("lb_nowhere")}}}
+		inEffect, wait = tool.BeginWrite(family.IPv4, change)
+		if inEffect() {
+			t.Error("refused, but in effect")
+		}
+		var refusal *InputError
+		if err := wait(); !errors.As(err, &refusal) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// TestInEffectBeforeTheEnd: a program that has changed nftables and does not end
+// yet. Of iptables-legacy, only the end says that it is done: meanwhile somebody
+// else may have changed nftables.
+func TestInEffectBeforeTheEnd(t *testing.T) {
+	netlab.FreshNamespace(t)
+	for _, legacy := range []bool{false, true} {
+		dir := t.TempDir()
+		end := filepath.Join(dir, "end")
+		script := "#!/bin/sh\niptables-nft -t mangle -N lb_$$\nwhile ! [ -e " + end + " ]; do sleep 0.1; done\n"
+		if err := os.WriteFile(filepath.Join(dir, "iptables-restore"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+		mayEnd := func() {
+			if err := os.WriteFile(end, nil, 0o644); err != nil {
+				t.Error(err)
+			}
+		}
+		inEffect, wait := Tool{Auto}.BeginWrite(family.IPv4, Change{Legacy: legacy})
+		if legacy {
+			time.AfterFunc(300*time.Millisecond, mayEnd)
+		}
+		if !inEffect() {
+			t.Errorf("legacy %v: not in effect", legacy)
+		}
+		if _, err := os.Stat(end); (err == nil) != legacy {
+			t.Errorf("legacy %v: at its end: %v", legacy, err == nil)
+		}
+		mayEnd()
+		if err := wait(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // dump is the mangle table without comments and counters.

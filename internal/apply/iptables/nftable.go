@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/family"
@@ -26,6 +27,7 @@ const (
 	nfnlBatchEnd   = unix.NFNL_MSG_BATCH_END
 	nftGetTable    = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETTABLE
 	nftDelTable    = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELTABLE
+	nftGetGen      = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN
 	nftaTableName  = unix.NFTA_TABLE_NAME
 )
 
@@ -62,6 +64,49 @@ func (NFTables) Delete(f family.Family) error {
 		return fmt.Errorf("delete nftables table mangle (%s): %w", f, err)
 	}
 	return nil
+}
+
+// generations asks the kernel for the generation of nftables, which every
+// transaction of anybody counts up.
+type generations struct{ socket *nl.SocketHandle }
+
+// openGenerations opens the socket on the calling thread, and so in its network
+// namespace. Without one, the generation is always the same.
+func openGenerations() generations {
+	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_NETFILTER)
+	if err != nil {
+		return generations{}
+	}
+	return generations{&nl.SocketHandle{Socket: s}}
+}
+
+// current returns the generation; 0 in a kernel without nftables.
+func (g generations) current() uint32 {
+	if g.socket == nil {
+		return 0
+	}
+	req := nl.NewNetlinkRequest(nftGetGen, 0)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: g.socket}
+	req.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_UNSPEC, Version: nl.NFNETLINK_V0})
+	answers, err := req.Execute(unix.NETLINK_NETFILTER, 0)
+	if err != nil || len(answers) == 0 || len(answers[0]) < nl.SizeofNfgenmsg {
+		return 0
+	}
+	attributes, _ := nl.ParseRouteAttr(answers[0][nl.SizeofNfgenmsg:])
+	for _, a := range attributes {
+		if a.Attr.Type == unix.NFTA_GEN_ID && len(a.Value) == 4 {
+			return binary.BigEndian.Uint32(a.Value)
+		}
+	}
+	return 0
+}
+
+// close closes the socket. Soon after a transaction the kernel takes its time
+// for that, see BeginWrite.
+func (g generations) close() {
+	if g.socket != nil {
+		g.socket.Close()
+	}
 }
 
 // sendBatch sends one message in a batch, the only form in which nftables

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"loadbalance/internal/family"
 )
 
@@ -63,9 +65,9 @@ func (t Tool) Read(f family.Family) (*Table, error) { return t.BeginRead(f)() }
 // kernel can be read at the same time. The returned function waits for the
 // result; it must be called once, by the same goroutine.
 func (t Tool) BeginRead(f family.Family) (wait func() (*Table, error)) {
-	finish := t.start(t.name(f, "-save"), "", "-c", "-t", "mangle")
+	save := t.start(t.name(f, "-save"), "", "-c", "-t", "mangle")
 	return func() (*Table, error) {
-		output, err := finish()
+		output, err := save.wait()
 		var table *Table
 		if err == nil {
 			table, err = Parse(output)
@@ -79,24 +81,64 @@ func (t Tool) BeginRead(f family.Family) (wait func() (*Table, error)) {
 
 // Write runs a transaction. If it is refused, nothing has changed, and the
 // error is an *InputError.
-func (t Tool) Write(f family.Family, change Change) error { return t.BeginWrite(f, change)() }
+func (t Tool) Write(f family.Family, change Change) error {
+	_, wait := t.BeginWrite(f, change)
+	return wait()
+}
 
-// BeginWrite is Write in two parts, as BeginRead is Read. Until the returned
-// function returns, nobody knows whether the transaction is done.
-func (t Tool) BeginWrite(f family.Family, change Change) (wait func() error) {
+// inEffectEvery is the time between two looks at a transaction under way. Go
+// does not sleep for less.
+const inEffectEvery = time.Millisecond
+
+// BeginWrite is Write in two parts, as BeginRead is Read. inEffect may be called
+// before wait: it returns true as soon as packets go by the new chains, false if
+// the transaction was refused.
+//
+// With nftables that is long before the program ends: when it closes its socket,
+// the kernel has it wait until no packet can use the old rules any more, some
+// 10 ms (nft_rcv_nl_event in net/netfilter/nf_tables_api.c). The generation tells
+// only that there was a transaction, so another program's may be taken for ours:
+// inEffect is for what does no harm when it is done too early.
+func (t Tool) BeginWrite(f family.Family, change Change) (inEffect func() bool, wait func() error) {
 	input := change.Input()
-	finish := t.start(t.name(f, "-restore"), input, "--noflush", "-w", lockSeconds)
-	return func() error {
-		_, err := finish()
-		var refused *exec.ExitError
-		if errors.As(err, &refused) {
-			return &InputError{Family: f, Input: input, Err: err}
-		}
-		if err != nil {
-			return fmt.Errorf("mangle restore (%s): %w", f, err)
-		}
-		return nil
+	var kernel generations
+	if !change.Legacy {
+		kernel = openGenerations()
 	}
+	before := kernel.current()
+	restore := t.start(t.name(f, "-restore"), input, "--noflush", "-w", lockSeconds)
+	var result error
+	waited := false
+	wait = func() error {
+		if !waited {
+			waited, result = true, restore.result(f, input)
+			kernel.close()
+		}
+		return result
+	}
+	inEffect = func() bool {
+		for !restore.ended() {
+			if kernel.current() != before {
+				return true
+			}
+			time.Sleep(inEffectEvery)
+		}
+		return wait() == nil
+	}
+	return inEffect, wait
+}
+
+// result waits for the end of iptables-restore.
+func (p *program) result(f family.Family, input string) error {
+	_, err := p.wait()
+	var refused *exec.ExitError
+	if errors.As(err, &refused) {
+		return &InputError{Family: f, Input: input, Err: err}
+	}
+	if err != nil {
+		return fmt.Errorf("mangle restore (%s): %w", f, err)
+	}
+	return nil
 }
 
 // Version tells which iptables answers, such as "1.8.9".
@@ -124,41 +166,65 @@ func parseVersion(output string) (string, error) {
 }
 
 func (t Tool) run(name, input string, args ...string) ([]byte, error) {
-	return t.start(name, input, args...)()
+	return t.start(name, input, args...).wait()
+}
+
+// program is a program that runs.
+type program struct {
+	name             string
+	cmd              *exec.Cmd
+	limit            context.Context
+	cancel           func()
+	err              error // why it did not start
+	output, messages bytes.Buffer
 }
 
 // start starts a program on the calling thread, and so in its network
-// namespace. The returned function waits for its end.
-func (t Tool) start(name, input string, args ...string) (finish func() ([]byte, error)) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Stdin = strings.NewReader(input)
+// namespace. wait must be called once, by the same goroutine.
+func (t Tool) start(name, input string, args ...string) *program {
+	p := &program{name: name}
+	p.limit, p.cancel = context.WithTimeout(context.Background(), timeout)
+	p.cmd = exec.CommandContext(p.limit, name, args...)
+	p.cmd.Stdin = strings.NewReader(input)
 	// If we are killed, the program must not go on and write behind the back
 	// of the next apply. The kernel watches the thread, so it is kept.
 	runtime.LockOSThread()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var output, messages bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &messages
-	err := cmd.Start()
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.messages
+	p.err = p.cmd.Start()
 	if input != "" {
 		runtime.Gosched() // to the goroutine that writes the input
 	}
-	return func() ([]byte, error) {
-		defer cancel()
-		defer runtime.UnlockOSThread()
-		if err == nil {
-			err = cmd.Wait()
-		}
-		switch {
-		case errors.Is(err, exec.ErrNotFound):
-			return nil, fmt.Errorf("%s %w", name, ErrMissing)
-		case ctx.Err() != nil:
-			return nil, fmt.Errorf("%s did not end within %s", name, timeout)
-		case err != nil:
-			return nil, fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(messages.String()))
-		}
-		return output.Bytes(), nil
+	return p
+}
+
+// ended says, before wait, whether the program has ended.
+func (p *program) ended() bool {
+	if p.err != nil {
+		return true
 	}
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err != nil && err != unix.EINTR || info.Signo != 0
+}
+
+// wait waits for the end and returns the output.
+func (p *program) wait() ([]byte, error) {
+	defer p.cancel()
+	defer runtime.UnlockOSThread()
+	err := p.err
+	if err == nil {
+		err = p.cmd.Wait()
+	}
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return nil, fmt.Errorf("%s %w", p.name, ErrMissing)
+	case p.limit.Err() != nil:
+		return nil, fmt.Errorf("%s did not end within %s", p.name, timeout)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w: %s", p.name, err, strings.TrimSpace(p.messages.String()))
+	}
+	return p.output.Bytes(), nil
 }
 
 // InputError says that iptables-restore refused a transaction. The message is
