@@ -85,6 +85,8 @@ type Actual struct {
 	// Remembered says that the run directory was there.
 	Remembered bool
 	sysctls    *sysctl.Keeper
+	// dying are connections of members that were about to be judged offline.
+	dying map[family.Family][]conntrack.Entry
 }
 
 // Ours says whether the kernel holds anything of ours: we ran before.
@@ -213,7 +215,7 @@ func (e *Engine) Apply(changes *Changes, actual *Actual) error {
 	writing := map[family.Family]func() error{}
 	for _, f := range family.All {
 		if complete[f] && setsReady {
-			writing[f] = e.writeChains(f, changes)
+			writing[f] = e.writeChains(f, changes, actual)
 		}
 	}
 	e.tellClients(changes)

@@ -21,14 +21,14 @@ type Cleaned struct {
 // writeChains begins to write the chains of a family, frees the connections of
 // dead uplinks as soon as packets go by the new ones, and returns what waits for
 // the end of the program. The other family need not wait for that.
-func (e *Engine) writeChains(f family.Family, changes *Changes) (wait func() error) {
+func (e *Engine) writeChains(f family.Family, changes *Changes, actual *Actual) (wait func() error) {
 	change := changes.Families[f].Mangle
 	if change.Empty() {
 		return func() error { return nil }
 	}
 	inEffect, wait := e.Mangle.BeginWrite(f, change)
 	e.tellClients(changes) // of the family before
-	ahead := e.searchAhead(f, changes)
+	ahead := e.searchAhead(f, changes, actual)
 	// Also without any: two programs at a time would be in each other's way.
 	if !inEffect() || len(ahead) == 0 {
 		return wait

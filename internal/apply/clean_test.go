@@ -12,6 +12,7 @@ import (
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/apply/reset"
 	"loadbalance/internal/family"
+	"loadbalance/internal/fwmark"
 )
 
 // tcp is a connection of a LAN host on the uplink with an index.
@@ -123,6 +124,73 @@ func TestLongTableIsSearchedOnce(t *testing.T) {
 		}
 	}
 	s.expectConnections("a long table", nil, nil)
+}
+
+// TestForeseenDeath: the connections of a member that was about to be judged
+// offline are known when it is, those that came up later are found at the end,
+// and a member that was not judged keeps all of its.
+func TestForeseenDeath(t *testing.T) {
+	config := pair("on_dead 'reset'")
+	old, late := tcp(1, "192.168.1.2:2000", "8.8.8.8:443"), tcp(1, "192.168.1.3:3000", "8.8.8.8:443")
+	other, came := tcp(2, "192.168.1.9:9000", "8.8.8.8:443"), tcp(1, "203.0.113.9:9000", "198.51.100.1:8080")
+	toldOld, toldLate := "192.168.1.2:2000 8.8.8.8:443", "192.168.1.3:3000 8.8.8.8:443"
+	for _, tt := range []struct {
+		name, judged string
+		steps        []string
+		left, told   []string
+	}{
+		{"as foreseen", "wan1",
+			[]string{"mangle restore (ipv4)", "conntrack remove 1 (ipv4)", "reset 1 connections", "mangle restore (ipv6)", "conntrack (ipv4)", "reset 1 connections"},
+			[]string{"2 192.168.1.9", "1 203.0.113.9"}, []string{toldOld, toldLate}},
+		{"another one", "wan2",
+			[]string{"mangle restore (ipv4)", "mangle restore (ipv6)", "conntrack (ipv4)", "reset 1 connections"},
+			[]string{"1 192.168.1.2", "1 203.0.113.9", "1 192.168.1.3"}, []string{"192.168.1.9:9000 8.8.8.8:443"}},
+		{"none", "", nil, []string{"1 192.168.1.2", "2 192.168.1.9", "1 203.0.113.9", "1 192.168.1.3"}, nil},
+	} {
+		s := newService(t)
+		s.must(config)
+		s.kernel.entries = []conntrack.Entry{old, other, came}
+		s.judge("wan1")
+		actual, err := s.ReadAhead(uint32(fwmark.Fallback), s.offline)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.kernel.entries = append(s.kernel.entries, late)
+		s.judge(strings.Fields(tt.judged)...)
+		since := len(s.kernel.log)
+		if err := s.applyTo(config, actual); err != nil {
+			t.Fatal(err)
+		}
+		s.expectOrder(since, tt.steps...)
+		for _, step := range s.kernel.log[since:] {
+			if strings.HasPrefix(step, "mangle save") || strings.HasPrefix(step, "conntrack list") {
+				t.Errorf("%s: %q, although it was read ahead", tt.name, step)
+			}
+		}
+		s.expectConnections(tt.name, tt.left, tt.told)
+	}
+}
+
+// TestReadAheadFindsTheDying: of members that are live, and not in a long table.
+func TestReadAheadFindsTheDying(t *testing.T) {
+	s := newService(t)
+	s.must(pair("on_dead 'reset'"))
+	s.judge("wan1")
+	s.must(pair("on_dead 'reset'"))
+	for i := range longTable {
+		s.kernel.entries = append(s.kernel.entries, tcp(1+i%2, fmt.Sprintf("192.168.%d.%d:1000", i/250, i%250), "8.8.8.8:443"))
+	}
+	s.judge("wan1", "wan2", "unknown")
+	for _, want := range []int{maxAhead, 0} { // of wan2; wan1 is dead already
+		actual, err := s.ReadAhead(uint32(fwmark.Fallback), s.offline)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := actual.dying[family.IPv4]; len(found) != want || want > 0 && found[0].Mark != 2<<8 {
+			t.Errorf("%d connections found, want %d of wan2", len(found), want)
+		}
+		s.kernel.entries = append(s.kernel.entries, s.kernel.entries[0])
+	}
 }
 
 // TestMovedConnectionsAreMovedOnce: the client of a connection that is to

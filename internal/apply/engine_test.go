@@ -91,11 +91,17 @@ func newService(t *testing.T) *service {
 // apply is one run of the command.
 func (s *service) apply(text string) error {
 	s.t.Helper()
-	cfg := readConfig(s.t, text)
 	actual, err := s.Read()
 	if err != nil {
 		return err
 	}
+	return s.applyTo(text, actual)
+}
+
+// applyTo is apply to what was read before.
+func (s *service) applyTo(text string, actual *Actual) error {
+	s.t.Helper()
+	cfg := readConfig(s.t, text)
 	changes, err := s.Plan(cfg, worldOf(cfg), s.offline, actual)
 	if err != nil {
 		return err

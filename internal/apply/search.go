@@ -1,14 +1,17 @@
 package apply
 
 import (
+	"slices"
 	"strconv"
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/family"
+	"loadbalance/internal/fwmark"
 )
 
 // With each 20 ms a voice call on a dead line loses a packet, and a search of
-// the connections takes some 10 ms. So it is made beside iptables-restore. What it misses is found by
+// the connections takes some 10 ms. So it is made before the verdict, if that
+// can be foreseen, or else beside iptables-restore. What it misses is found by
 // cleanConnections, which also reports what fails.
 
 const (
@@ -19,9 +22,35 @@ const (
 	maxAhead = 1000
 )
 
+// ReadAhead is Read for an apply that is near: it also searches for the
+// connections of the members that were live in the last run and are in offline,
+// by family. mask is that of the marks.
+func (e *Engine) ReadAhead(mask uint32, offline map[family.Family]map[string]string) (*Actual, error) {
+	actual, err := e.Read()
+	if err != nil || e.hasLongTable() {
+		return actual, err
+	}
+	actual.dying = map[family.Family][]conntrack.Entry{}
+	for f, members := range offline {
+		var dying []int
+		for name := range members {
+			index, known := actual.State.Indices.Members[name]
+			if known && slices.Contains(actual.State.Families[f.String()].Live, index) {
+				dying = append(dying, index)
+			}
+		}
+		if len(dying) > 0 {
+			actual.dying[f] = e.search(f, func(entry conntrack.Entry) bool {
+				return slices.Contains(dying, fwmark.Mask(mask).Value(entry.Mark))
+			})
+		}
+	}
+	return actual, nil
+}
+
 // searchAhead returns connections of a family that have to go, as far as they
 // can be known before its new chains are in effect.
-func (e *Engine) searchAhead(f family.Family, changes *Changes) []conntrack.Entry {
+func (e *Engine) searchAhead(f family.Family, changes *Changes, actual *Actual) []conntrack.Entry {
 	// Marks that the new chains go on giving out must be searched for only once:
 	// who finds another such connection cannot tell whether it was dealt anew.
 	if len(changes.reused)+len(changes.vacated[f]) > 0 {
@@ -31,10 +60,20 @@ func (e *Engine) searchAhead(f family.Family, changes *Changes) []conntrack.Entr
 	if judge == nil {
 		return nil
 	}
+	goes := func(entry conntrack.Entry) bool { return judge(entry) != keep }
+	if dying, searched := actual.dying[f]; searched {
+		var found []conntrack.Entry
+		for _, entry := range dying {
+			if goes(entry) {
+				found = append(found, entry)
+			}
+		}
+		return found
+	}
 	if e.hasLongTable() {
 		return nil
 	}
-	return e.search(f, func(entry conntrack.Entry) bool { return judge(entry) != keep })
+	return e.search(f, goes)
 }
 
 // hasLongTable says whether a search ahead would take too long.

@@ -168,14 +168,16 @@ type run struct {
 // follow brings the kernel to the current configuration and logs what changed,
 // if anything, with the reason. It is called with the lock held.
 func (in *invocation) follow(reason string) int {
-	done := in.followed(reason)
+	done := in.followed(reason, nil)
 	if done.err != nil {
 		in.log.Error(fmt.Sprintf("%s: %v", reason, done.err))
 	}
 	return done.code
 }
 
-func (in *invocation) followed(reason string) *run {
+// followed is follow without a message of what failed. ahead is what the kernel
+// holds, nil if that is to be read.
+func (in *invocation) followed(reason string, ahead *apply.Actual) *run {
 	if in.run().Stopped() { // meanwhile, by the run that we waited for
 		return &run{}
 	}
@@ -195,9 +197,11 @@ func (in *invocation) followed(reason string) *run {
 		return &run{code: exitFailed, err: err}
 	}
 	defer s.Close()
-	actual, err := s.Read()
-	if err != nil {
-		return &run{code: exitFailed, err: err}
+	actual := ahead
+	if actual == nil {
+		if actual, err = s.Read(); err != nil {
+			return &run{code: exitFailed, err: err}
+		}
 	}
 	changes, err := in.change(s, cfg, actual)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/alarm"
+	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/config"
 	"loadbalance/internal/event"
@@ -21,6 +22,7 @@ import (
 	"loadbalance/internal/monitor"
 	"loadbalance/internal/order"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/rundir"
 	"loadbalance/internal/watch"
 )
 
@@ -146,7 +148,7 @@ func (in *invocation) monitor() error {
 	runner := event.NewRunner(in.eventsDir, log.Log)
 	defer runner.Close()
 	m := &monitor.Monitor{
-		Applier: monitorApplier{in, log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.run(),
+		Applier: &monitorApplier{invocation: in, monitorLog: log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.run(),
 		Connections: evidence{table}, Alarm: clock, Log: log.Log,
 		Answers: answers, Reload: reload, Accepted: accepted.Changes(), Asked: door.Asked(), Gone: accepted.Gone(),
 	}
@@ -178,26 +180,69 @@ func signals() (reload, quit <-chan struct{}) {
 type monitorApplier struct {
 	*invocation
 	monitorLog *logger
+	// ahead is what was read for the next apply; nil if nothing was.
+	ahead *reading
+}
+
+// reading is what there was when the run directory held a state.
+type reading struct {
+	actual *apply.Actual
+	state  string
+}
+
+// ReadAhead reads what the kernel holds for an apply with these verdicts, unless
+// another run is changing it. What fails is left to that apply.
+func (a *monitorApplier) ReadAhead(expected rundir.Offline) {
+	a.ahead = nil
+	lock, err := a.run().TryLock()
+	if err != nil || lock == nil {
+		return
+	}
+	defer lock.Close()
+	cfg, err := a.current()
+	if err != nil || cfg.problems.Fatal() || a.run().Stopped() {
+		return
+	}
+	s, err := a.openSystem()
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	if actual, err := s.ReadAhead(cfg.Globals.MarkMask, expected); err == nil {
+		a.ahead = &reading{actual, a.run().StateText()}
+	}
+}
+
+// takeAhead returns what was read ahead, if it still holds: the kernel is as it
+// was then, and what other runs know, too.
+func (a *monitorApplier) takeAhead(unchanged bool) *apply.Actual {
+	ahead := a.ahead
+	a.ahead = nil
+	if !unchanged || ahead == nil || ahead.state != a.run().StateText() {
+		return nil
+	}
+	return ahead.actual
 }
 
 // Follow applies the accepted configuration.
-func (a monitorApplier) Follow(reason string) (monitor.Outcome, error) {
-	return a.underLock(func() *run { return a.followed(reason) })
+func (a *monitorApplier) Follow(reason string, ahead bool) (monitor.Outcome, error) {
+	return a.underLock(func() *run { return a.followed(reason, a.takeAhead(ahead)) })
 }
 
 // Reload applies the configuration file. With errors in it, they are reported
 // and what ran before goes on. A service that was stopped stays so, also where a
 // reload that failed before is tried again.
-func (a monitorApplier) Reload() (monitor.Outcome, error) {
+func (a *monitorApplier) Reload() (monitor.Outcome, error) {
+	a.ahead = nil
 	return a.underLock(func() *run {
 		if !a.run().Stopped() {
 			a.applyFile()
 		}
-		return a.followed("reload")
+		return a.followed("reload", nil)
 	})
 }
 
-func (a monitorApplier) applyFile() {
+func (a *monitorApplier) applyFile() {
 	cfg, err := a.readConfig()
 	if err != nil {
 		a.log.Error(err.Error())
@@ -206,7 +251,7 @@ func (a monitorApplier) applyFile() {
 	a.apply(cfg)
 }
 
-func (a monitorApplier) underLock(work func() *run) (monitor.Outcome, error) {
+func (a *monitorApplier) underLock(work func() *run) (monitor.Outcome, error) {
 	a.log.kept.Reset()
 	const request = "monitor"
 	turn, _, err := a.run().Wait(request) // nobody else asks for the same, so there is a turn
@@ -225,7 +270,7 @@ func (a monitorApplier) underLock(work func() *run) (monitor.Outcome, error) {
 }
 
 // outcome tells the monitor what an apply found and did.
-func (a monitorApplier) outcome(done *run) (monitor.Outcome, error) {
+func (a *monitorApplier) outcome(done *run) (monitor.Outcome, error) {
 	if done.err != nil && done.changes == nil {
 		return monitor.Outcome{}, done.err
 	}

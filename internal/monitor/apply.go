@@ -13,14 +13,16 @@ func (m *Monitor) apply() {
 	r := result{request: m.wanted}
 	m.wanted = request{}
 	m.applying = true
-	scope := m.outcome.Scope
+	scope, foreseen := m.outcome.Scope, m.foreseen
+	m.foreseen.read = false
 	go func() {
 		// What changes from here on is seen by the apply or by the next look.
 		r.before, r.looked = m.Watcher.Look(scope)
 		if r.reload {
 			r.Outcome, r.err = m.Applier.Reload()
 		} else {
-			r.Outcome, r.err = m.Applier.Follow(strings.Join(r.reasons, ", "))
+			ahead := r.verdict && foreseen.read && r.looked == nil && r.before == foreseen.looked
+			r.Outcome, r.err = m.Applier.Follow(strings.Join(r.reasons, ", "), ahead)
 		}
 		r.after = r.before
 		switch {
@@ -37,6 +39,10 @@ func (m *Monitor) apply() {
 // each time: what worked before goes on working.
 func (m *Monitor) finish(r result, now time.Time) {
 	m.applying = false
+	if r.readAhead {
+		m.foreseen.read, m.foreseen.looked = r.looked == nil, r.before
+		return
+	}
 	if r.noticed {
 		m.follows.note(now)
 	}

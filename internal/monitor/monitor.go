@@ -74,11 +74,14 @@ type Outcome struct {
 // applier runs the four steps from the configuration to the kernel.
 type applier interface {
 	// Follow applies the accepted configuration. With an error the outcome is
-	// what was to be, without a Config if the apply did not get that far.
-	Follow(reason string) (Outcome, error)
+	// what was to be, without a Config if the apply did not get that far. ahead
+	// says that the kernel looks as it did before ReadAhead.
+	Follow(reason string, ahead bool) (Outcome, error)
 	// Reload reads the configuration file first. If it has errors, it is
 	// reported and the accepted one is followed.
 	Reload() (Outcome, error)
+	// ReadAhead reads what the next Follow needs if these are the verdicts.
+	ReadAhead(rundir.Offline)
 }
 
 type prober interface {
@@ -152,6 +155,7 @@ type Monitor struct {
 	recalled bool
 	suspects suspects
 	evidence chan evidence
+	foreseen foreseen
 
 	outcome Outcome
 	// applied says that outcome is that of an apply that was made, or at least
@@ -178,6 +182,7 @@ type request struct {
 	at      time.Time // zero: none
 	reasons []string
 	reload  bool
+	verdict bool // only because of a verdict
 	repair  bool // only because the kernel does not look as it should
 	noticed bool // only because of a look at the kernel
 }
@@ -189,6 +194,8 @@ type result struct {
 	Outcome
 	before, after watch.Fingerprint
 	looked, err   error
+	// readAhead says that nothing was applied, but read.
+	readAhead bool
 }
 
 // errGone ends the monitor; procd starts another one.
@@ -267,6 +274,7 @@ func (m *Monitor) work(now time.Time) {
 	m.judge(now)
 	m.send(now)
 	m.suspect(now)
+	m.foresee(now)
 	if !m.applying {
 		m.look(now)
 	}
@@ -281,7 +289,7 @@ func (m *Monitor) next() time.Time {
 	if !m.lines.AnyWaiting() {
 		m.suspects.at = time.Time{} // mostly so, and then it is not worth a wake-up
 	}
-	for _, t := range []time.Time{m.suspects.at, m.lookDue(), m.applyDue()} {
+	for _, t := range []time.Time{m.suspects.at, m.foreseen.at, m.lookDue(), m.applyDue()} {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
@@ -314,6 +322,7 @@ func (m *Monitor) want(r request) {
 		}
 	}
 	m.wanted.reload = m.wanted.reload || r.reload
+	m.wanted.verdict = m.wanted.verdict && r.verdict
 	m.wanted.repair = m.wanted.repair && r.repair
 	m.wanted.noticed = m.wanted.noticed && r.noticed
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,8 @@ type rig struct {
 
 	// What the monitor did.
 	applies  []string
+	ahead    []bool   // of each Follow, whether it could go by a reading
+	readings []string // that were made ahead, each with the members
 	events   []string
 	event    event.Event // the last one
 	logged   []string
@@ -104,8 +107,21 @@ func (g *rig) pass(d time.Duration) {
 	}
 }
 
-func (g *rig) Follow(reason string) (Outcome, error) { return g.apply("follow " + reason) }
-func (g *rig) Reload() (Outcome, error)              { return g.apply("reload") }
+func (g *rig) Follow(reason string, ahead bool) (Outcome, error) {
+	g.ahead = append(g.ahead, ahead)
+	return g.apply("follow " + reason)
+}
+
+func (g *rig) Reload() (Outcome, error) { return g.apply("reload") }
+
+func (g *rig) ReadAhead(expected rundir.Offline) {
+	var members []string
+	for name := range expected[family.IPv4] {
+		members = append(members, name)
+	}
+	slices.Sort(members)
+	g.readings = append(g.readings, strings.Join(members, " "))
+}
 
 func (g *rig) apply(what string) (Outcome, error) {
 	g.applies = append(g.applies, what)

@@ -46,7 +46,7 @@ func (m *Monitor) judge(now time.Time) {
 			state = "offline"
 			m.offline[t.Key] = t.Reason + m.unsent[t.Key]
 		}
-		m.want(request{at: now, reasons: []string{
+		m.want(request{at: now, verdict: true, reasons: []string{
 			fmt.Sprintf("member '%s' (%s) is %s", t.Member, t.Family, state)}})
 	}
 	if len(transitions) > 0 {
@@ -111,8 +111,9 @@ func (m *Monitor) save() bool {
 
 // verdicts are the verdicts as the planner wants them. A family that has nobody
 // to ask goes by the member's other family: both leave by the same line. That
-// the other one has lost its link says nothing.
-func (m *Monitor) verdicts() rundir.Offline {
+// the other one has lost its link says nothing. doubtful are lines that are taken
+// as offline, too.
+func (m *Monitor) verdicts(doubtful ...health.Key) rundir.Offline {
 	verdicts := rundir.Offline{}
 	set := func(f family.Family, member, reason string) {
 		if verdicts[f] == nil {
@@ -120,13 +121,19 @@ func (m *Monitor) verdicts() rundir.Offline {
 		}
 		verdicts[f][member] = reason
 	}
-	for key, reason := range m.offline {
+	add := func(key health.Key, reason string) {
 		set(key.Family, key.Member, reason)
 		other := key
 		other.Family = otherFamily(key.Family)
 		if len(m.probes[other]) == 0 && (reason != unproven || len(m.probes[key]) > 0) {
 			set(other.Family, other.Member, reason)
 		}
+	}
+	for key, reason := range m.offline {
+		add(key, reason)
+	}
+	for _, key := range doubtful {
+		add(key, "doubtful")
 	}
 	return verdicts
 }

@@ -98,6 +98,17 @@ func (d Dir) TryWait() (*Turn, error) {
 	return d.begin(lock)
 }
 
+// TryLock keeps everybody from changing the kernel until the returned file is
+// closed. It returns nil if somebody is at it; then nobody waits for the caller
+// and nobody's work is left to it.
+func (d Dir) TryLock() (*os.File, error) {
+	lock, err := d.lock(lockFile, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, nil
+	}
+	return lock, err
+}
+
 // leave waits for the lock and leaves the queue to the next.
 func (d Dir) leave(queue *os.File) (*os.File, error) {
 	defer queue.Close()

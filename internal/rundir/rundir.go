@@ -123,6 +123,13 @@ func (d Dir) SaveState(state State) error {
 	return d.write(stateFile, append(text, '\n'))
 }
 
+// StateText returns the saved state as it was written, to tell whether it is still
+// the same; empty if there is none.
+func (d Dir) StateText() string {
+	text, _ := os.ReadFile(d.path(stateFile))
+	return string(text)
+}
+
 // Accepted returns the text of the last configuration without errors that was
 // applied; an error that matches fs.ErrNotExist means that there is none.
 func (d Dir) Accepted() ([]byte, error) { return os.ReadFile(d.path(configFile)) }

@@ -112,3 +112,22 @@ func TestWriteFileReplaces(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+func TestStateText(t *testing.T) {
+	d := Dir(t.TempDir())
+	if text := d.StateText(); text != "" {
+		t.Errorf("before the first run: %q", text)
+	}
+	state := State{Indices: plan.Indices{Members: map[string]int{"wan1": 1}}}
+	var texts []string
+	for _, index := range []int{1, 1, 2} {
+		state.Indices.Members["wan1"] = index
+		if err := d.SaveState(state); err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, d.StateText())
+	}
+	if texts[0] == "" || texts[0] != texts[1] || texts[1] == texts[2] {
+		t.Errorf("texts of two equal states and another one: %q", texts)
+	}
+}

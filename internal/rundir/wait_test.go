@@ -245,3 +245,22 @@ func TestHoldForever(t *testing.T) {
 	}
 	end(t, own, "apply", 0, "")
 }
+
+// TestTryLock: nobody else has a turn meanwhile, and it waits for nobody.
+func TestTryLock(t *testing.T) {
+	d := Dir(t.TempDir())
+	held := turn(t, d, "apply")
+	if lock, err := d.TryLock(); lock != nil || err != nil {
+		t.Errorf("during a turn: %v, %v", lock, err)
+	}
+	end(t, held, "apply", 0, "")
+	lock, err := d.TryLock()
+	if lock == nil || err != nil {
+		t.Fatalf("after it: %v, %v", lock, err)
+	}
+	turns := make(chan *Turn)
+	go func() { turns <- turn(t, d, "apply") }()
+	eventually(t, "somebody waits", func() bool { return waiting(t, d.path(lockFile)) == 1 })
+	lock.Close()
+	end(t, <-turns, "apply", 0, "")
+}
