@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// settleTimeout bounds the wait for what the kernel does a second late at most: a
+// SettleTimeout bounds the wait for what the kernel does a second late at most: a
 // machine that is busy, or pauses, is no failure.
-const settleTimeout = 30 * time.Second
+const SettleTimeout = 30 * time.Second
 
 // awaitLinks waits until the kernel reports the carrier that every device has,
 // or has lost, as its state. It does that with a delay, at most once per second
 // (linkwatch), and until then programs take a new device for one without a
 // cable.
 func (ns *Namespace) awaitLinks() error {
-	for end := time.Now().Add(settleTimeout); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(SettleTimeout); ; time.Sleep(2 * time.Millisecond) {
 		out, err := ns.Run("ip", "-o", "link", "show", "up")
 		if err != nil {
 			return err

@@ -194,7 +194,7 @@ func (ns *Namespace) Sysctl(name, value string) error {
 // does asynchronously, even without duplicate address detection.
 func (ns *Namespace) awaitAddresses() error {
 	return ns.Do(func() error {
-		for end := time.Now().Add(settleTimeout); ; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(SettleTimeout); ; time.Sleep(time.Millisecond) {
 			tentative, err := tentativeAddress()
 			if tentative == "" || err != nil {
 				return err

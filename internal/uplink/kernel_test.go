@@ -46,7 +46,7 @@ func cable(t *testing.T, name string) {
 // settled waits until the kernel has set a device's operational state.
 func settled(t *testing.T, name string) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(netlab.SettleTimeout)
 	for {
 		s, err := takeSnapshot()
 		if err != nil {
@@ -154,7 +154,7 @@ func TestReasons(t *testing.T) {
 		if step.command != "" {
 			run(t, step.command)
 		}
-		deadline := time.Now().Add(30 * time.Second) // the link's state follows a little later
+		deadline := time.Now().Add(netlab.SettleTimeout) // the link's state follows a little later
 		got := reason()
 		for got != step.want && time.Now().Before(deadline) {
 			got = reason()
