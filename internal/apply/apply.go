@@ -1,7 +1,8 @@
 // Package apply brings the kernel to a plan: it reads what is there of ours,
 // compares it with the plan, and changes the difference in an order in which
 // no packet meets a half-built state. It keeps nothing in memory between two
-// runs; what is ours is recognised in the kernel each time. Each kind of
+// runs; what is ours is recognised in the kernel each time, where a verdict is
+// foreseen shortly before the run. Each kind of
 // kernel object has a package of its own below this one.
 package apply
 

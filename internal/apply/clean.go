@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/reset"
@@ -145,8 +144,14 @@ func (e *Engine) Remind(changes *Changes) (told int, err error) {
 			failed = append(failed, err)
 			continue
 		}
-		changes.told[f] = slices.DeleteFunc(changes.told[f], func(flow reset.Flow) bool { return !goesOn[flow] })
-		result, err := e.Resets.Send(changes.told[f], changes.devices(f))
+		var waiting []reset.Flow
+		for _, flow := range changes.told[f] {
+			if goesOn[flow] {
+				waiting = append(waiting, flow)
+			}
+		}
+		changes.told[f] = waiting
+		result, err := e.Resets.Send(waiting, changes.devices(f))
 		told += result.Reset
 		failed = append(failed, err)
 	}

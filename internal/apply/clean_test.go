@@ -149,13 +149,15 @@ func TestForeseenDeath(t *testing.T) {
 	} {
 		s := newService(t)
 		s.must(config)
-		s.kernel.entries = []conntrack.Entry{old, other, came}
+		opening := late
+		opening.Opening = true // when it was read, and no more when it is deleted
+		s.kernel.entries = []conntrack.Entry{old, other, came, opening}
 		s.judge("wan1")
 		actual, err := s.ReadAhead(uint32(fwmark.Fallback), s.offline)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.kernel.entries = append(s.kernel.entries, late)
+		s.kernel.entries[3] = late
 		s.judge(strings.Fields(tt.judged)...)
 		since := len(s.kernel.log)
 		if err := s.applyTo(config, actual); err != nil {

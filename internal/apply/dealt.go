@@ -86,7 +86,7 @@ func addCounters(sums map[string]uint64, chain *iptables.Chain) {
 // rememberDealt returns a family's state with what was dealt up to now, before
 // the change ends the counters of the chains that it writes or deletes. What
 // is dealt between the reading of the counters and the change is not counted:
-// some 20 ms, or a quarter of a second where a verdict was foreseen. After a run
+// some 20 ms, or up to a second where a verdict was foreseen. After a run
 // that was killed before the change, all of it counts twice. A stop ends the
 // count.
 func (a *Actual) rememberDealt(f family.Family, wanted *plan.Plan, change iptables.Change, state rundir.Family) rundir.Family {

@@ -24,7 +24,8 @@ const (
 
 // ReadAhead is Read for an apply that is near: it also searches for the
 // connections of the members that were live in the last run and are in offline,
-// by family. mask is that of the marks.
+// by family. mask is that of the marks. Connections that are being opened are
+// left out: whether their client waits can only be told when they are deleted.
 func (e *Engine) ReadAhead(mask uint32, offline map[family.Family]map[string]string) (*Actual, error) {
 	actual, err := e.Read()
 	if err != nil || e.hasLongTable() {
@@ -41,7 +42,7 @@ func (e *Engine) ReadAhead(mask uint32, offline map[family.Family]map[string]str
 		}
 		if len(dying) > 0 {
 			actual.dying[f] = e.search(f, func(entry conntrack.Entry) bool {
-				return slices.Contains(dying, fwmark.Mask(mask).Value(entry.Mark))
+				return !entry.Opening && slices.Contains(dying, fwmark.Mask(mask).Value(entry.Mark))
 			})
 		}
 	}

@@ -184,41 +184,37 @@ type monitorApplier struct {
 	ahead *reading
 }
 
-// reading is what there was when the run directory held a state.
+// reading is what the kernel held after a run.
 type reading struct {
 	actual *apply.Actual
-	state  string
+	run    string
 }
 
 // ReadAhead reads what the kernel holds for an apply with these verdicts, unless
 // another run is changing it. What fails is left to that apply.
-func (a *monitorApplier) ReadAhead(expected rundir.Offline) {
+func (a *monitorApplier) ReadAhead(mask uint32, expected rundir.Offline) {
 	a.ahead = nil
 	lock, err := a.run().TryLock()
 	if err != nil || lock == nil {
 		return
 	}
 	defer lock.Close()
-	cfg, err := a.current()
-	if err != nil || cfg.problems.Fatal() || a.run().Stopped() {
-		return
-	}
 	s, err := a.openSystem()
 	if err != nil {
 		return
 	}
 	defer s.Close()
-	if actual, err := s.ReadAhead(cfg.Globals.MarkMask, expected); err == nil {
-		a.ahead = &reading{actual, a.run().StateText()}
+	if actual, err := s.ReadAhead(mask, expected); err == nil {
+		a.ahead = &reading{actual, a.run().LastRun()}
 	}
 }
 
 // takeAhead returns what was read ahead, if it still holds: the kernel is as it
-// was then, and what other runs know, too.
+// was then, and there was no other run.
 func (a *monitorApplier) takeAhead(unchanged bool) *apply.Actual {
 	ahead := a.ahead
 	a.ahead = nil
-	if !unchanged || ahead == nil || ahead.state != a.run().StateText() {
+	if !unchanged || ahead == nil || ahead.run != a.run().LastRun() {
 		return nil
 	}
 	return ahead.actual

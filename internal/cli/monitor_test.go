@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"loadbalance/internal/fwmark"
 	"loadbalance/internal/netlab"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
@@ -104,7 +105,6 @@ func TestReadAhead(t *testing.T) {
 		{"the kernel was changed", nil, nil, false, false},
 		{"another run", nil, saveState, true, false},
 		{"another run before", saveState, nil, true, true},
-		{"stopped", func(run rundir.Dir) { must(t, run.SetStopped(true)) }, nil, true, false},
 		{"another run is at it", func(run rundir.Dir) {
 			lock, err := run.TryLock()
 			must(t, err)
@@ -118,7 +118,7 @@ func TestReadAhead(t *testing.T) {
 		if tt.before != nil {
 			tt.before(run)
 		}
-		a.ReadAhead(nil)
+		a.ReadAhead(uint32(fwmark.Fallback), nil)
 		if tt.after != nil {
 			tt.after(run)
 		}

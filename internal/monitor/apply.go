@@ -8,20 +8,20 @@ import (
 )
 
 // apply starts the wanted apply.
-func (m *Monitor) apply() {
+func (m *Monitor) apply(now time.Time) {
 	m.save()
 	r := result{request: m.wanted}
 	m.wanted = request{}
 	m.applying = true
 	scope, foreseen := m.outcome.Scope, m.foreseen
-	m.foreseen.read = false
+	m.foreseen.read, m.foreseen.doubtful = false, 0
 	go func() {
 		// What changes from here on is seen by the apply or by the next look.
 		r.before, r.looked = m.Watcher.Look(scope)
 		if r.reload {
 			r.Outcome, r.err = m.Applier.Reload()
 		} else {
-			ahead := r.verdict && foreseen.read && r.looked == nil && r.before == foreseen.looked
+			ahead := r.verdict && r.looked == nil && foreseen.holds(now, r.before)
 			r.Outcome, r.err = m.Applier.Follow(strings.Join(r.reasons, ", "), ahead)
 		}
 		r.after = r.before
@@ -40,7 +40,7 @@ func (m *Monitor) apply() {
 func (m *Monitor) finish(r result, now time.Time) {
 	m.applying = false
 	if r.readAhead {
-		m.foreseen.read, m.foreseen.looked = r.looked == nil, r.before
+		m.foreseen.read, m.foreseen.readAt, m.foreseen.looked = r.looked == nil, now, r.before
 		return
 	}
 	if r.noticed {

@@ -62,7 +62,6 @@ func TestReadingThatDoesNotHold(t *testing.T) {
 		"somebody changed what is ours":     (*rig).damage,
 		"the network changed":               func(g *rig) { g.kernel.World++ },
 		"another reason for the same apply": func(g *rig) { g.want(request{at: g.now.Add(time.Hour), reasons: []string{"new configuration"}}) },
-		"another apply before":              func(g *rig) { g.want(request{at: g.now, reasons: []string{"new configuration"}}) },
 	} {
 		g := newMonitorRig(t, foreseeable(""))
 		g.start()
@@ -76,6 +75,57 @@ func TestReadingThatDoesNotHold(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestReadingIsMadeAgain: an apply that comes before the verdict leaves nothing of
+// the first one.
+func TestReadingIsMadeAgain(t *testing.T) {
+	g := newMonitorRig(t, foreseeable(""))
+	g.start()
+	g.silent["wan2"] = true
+	g.waitFor("reading", func() bool { return len(g.readings) > 0 })
+	g.want(request{at: g.now, reasons: []string{"new configuration"}})
+	g.waitFor("verdict", func() bool { return g.applied[family.IPv4]["wan2"] != "" })
+	g.expect("readings", &g.readings, "wan2", "wan2")
+	if got := fmt.Sprint(g.ahead); got != "[false false true]" {
+		t.Errorf("read ahead for the start, the new configuration and the verdict: %s", got)
+	}
+}
+
+// TestReadingGetsOld: a verdict on another line, long after one that has nearly
+// died, does not go by what was read for that one.
+func TestReadingGetsOld(t *testing.T) {
+	g := newMonitorRig(t, foreseeable("\toption timeout '1200ms'\n"))
+	g.start()
+	g.silent["wan1"] = true
+	g.pass(6 * time.Second)
+	g.silent["wan2"] = true
+	g.readings = nil
+	g.waitFor("reading", func() bool { return len(g.readings) > 0 })
+	g.silent["wan2"] = false
+	g.pass(2 * time.Second)
+	g.silent["wan1"] = false
+	g.ahead = nil
+	g.waitFor("wan1 is back", func() bool { return len(g.ahead) > 0 })
+	if g.ahead[0] {
+		t.Error("the apply for wan1 goes by what was read for wan2")
+	}
+}
+
+// TestReadingsArePaced: a line that nearly dies again and again.
+func TestReadingsArePaced(t *testing.T) {
+	g := newMonitorRig(t, foreseeable("\toption interval '50ms'\n\toption timeout '100ms'\n\toption down '2'\n\toption failure_loss '0'\n"))
+	g.start()
+	for end := g.now.Add(20 * time.Second); g.now.Before(end); {
+		g.silent["wan2"] = true
+		g.pass(70 * time.Millisecond)
+		g.silent["wan2"] = false
+		g.pass(80 * time.Millisecond)
+	}
+	if n := len(g.readings); n < 5 || n > 10 {
+		t.Errorf("%d readings in 20 s, want one every two seconds at most", n)
+	}
+	g.expect("applies", &g.applies, "follow monitor started")
 }
 
 // TestReadingsAreRare: none for single losses, one for several lines together,

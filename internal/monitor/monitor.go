@@ -80,8 +80,9 @@ type applier interface {
 	// Reload reads the configuration file first. If it has errors, it is
 	// reported and the accepted one is followed.
 	Reload() (Outcome, error)
-	// ReadAhead reads what the next Follow needs if these are the verdicts.
-	ReadAhead(rundir.Offline)
+	// ReadAhead reads what the next Follow needs if these are the verdicts. mask
+	// is that of the marks.
+	ReadAhead(mask uint32, expected rundir.Offline)
 }
 
 type prober interface {
@@ -167,7 +168,7 @@ type Monitor struct {
 	// blindness is why the last look at the kernel failed; empty if it did not.
 	blindness string
 	wanted    request
-	applying  bool
+	applying  bool // or reading for an apply
 	results   chan result
 	lookAt    time.Time
 	fullAt    time.Time
@@ -187,8 +188,8 @@ type request struct {
 	noticed bool // only because of a look at the kernel
 }
 
-// result is what an apply returned, with what the kernel looked like before
-// and after.
+// result is what an apply returned, or reading for one, with what the kernel
+// looked like before and after.
 type result struct {
 	request
 	Outcome
@@ -237,7 +238,7 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 	}
 }
 
-// settle waits for a running apply.
+// settle waits for a running apply, or for what is read for one.
 func (m *Monitor) settle() {
 	if m.applying {
 		<-m.results
@@ -279,7 +280,7 @@ func (m *Monitor) work(now time.Time) {
 		m.look(now)
 	}
 	if !m.applying && !m.wanted.at.IsZero() && !now.Before(m.wanted.at) {
-		m.apply()
+		m.apply(now)
 	}
 }
 

@@ -114,7 +114,7 @@ func (g *rig) Follow(reason string, ahead bool) (Outcome, error) {
 
 func (g *rig) Reload() (Outcome, error) { return g.apply("reload") }
 
-func (g *rig) ReadAhead(expected rundir.Offline) {
+func (g *rig) ReadAhead(_ uint32, expected rundir.Offline) {
 	var members []string
 	for name := range expected[family.IPv4] {
 		members = append(members, name)

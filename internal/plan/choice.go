@@ -20,7 +20,7 @@ func (b *builder) activeMembers(p config.Policy, f family.Family) []config.Polic
 
 func (b *builder) lowestTier(p config.Policy, f family.Family, held func(name string) bool) []config.PolicyMember {
 	live := b.liveMembers(p, f)
-	free := slices.DeleteFunc(slices.Clone(live), func(m config.PolicyMember) bool { return held(m.Name) })
+	free := membersThat(live, func(m config.PolicyMember) bool { return !held(m.Name) })
 	if len(free) == 0 {
 		free = live
 	}
@@ -81,7 +81,16 @@ func (b *builder) heldBack(m *member, f family.Family) bool {
 
 // tierOf returns those of some members that are of one tier.
 func tierOf(members []config.PolicyMember, metric int) []config.PolicyMember {
-	return slices.DeleteFunc(slices.Clone(members), func(m config.PolicyMember) bool { return m.Metric != metric })
+	return membersThat(members, func(m config.PolicyMember) bool { return m.Metric == metric })
+}
+
+func membersThat(members []config.PolicyMember, holds func(config.PolicyMember) bool) (some []config.PolicyMember) {
+	for _, m := range members {
+		if holds(m) {
+			some = append(some, m)
+		}
+	}
+	return some
 }
 
 // share is the part of a policy's new connections that a member is dealt.

@@ -15,7 +15,7 @@ import (
 // happened up to then, and whoever else wants an apply meanwhile needs none of
 // its own but takes the waiter's result.
 //
-//	lock    held while the kernel is changed
+//	lock    held while the kernel is changed, or must not be
 //	queue   held by the one that waits for lock
 //	result  what the last holder of lock did, and when it began
 //	pending something happened that no run has seen yet
@@ -99,8 +99,8 @@ func (d Dir) TryWait() (*Turn, error) {
 }
 
 // TryLock keeps everybody from changing the kernel until the returned file is
-// closed. It returns nil if somebody is at it; then nobody waits for the caller
-// and nobody's work is left to it.
+// closed. It returns nil if somebody is at it. It is no turn: nobody leaves work
+// to it, and it leaves no result.
 func (d Dir) TryLock() (*os.File, error) {
 	lock, err := d.lock(lockFile, unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {

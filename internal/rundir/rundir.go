@@ -123,11 +123,12 @@ func (d Dir) SaveState(state State) error {
 	return d.write(stateFile, append(text, '\n'))
 }
 
-// StateText returns the saved state as it was written, to tell whether it is still
-// the same; empty if there is none.
-func (d Dir) StateText() string {
-	text, _ := os.ReadFile(d.path(stateFile))
-	return string(text)
+// LastRun returns what the last run has left, to tell it from the next: that one
+// begins at another time, or leaves another state if it does not come to its end.
+func (d Dir) LastRun() string {
+	state, _ := os.ReadFile(d.path(stateFile))
+	result, _ := os.ReadFile(d.path(resultFile))
+	return string(state) + string(result)
 }
 
 // Accepted returns the text of the last configuration without errors that was

@@ -113,21 +113,29 @@ func TestWriteFileReplaces(t *testing.T) {
 	}
 }
 
-func TestStateText(t *testing.T) {
+// TestLastRun: it is another one after each run, also one that was killed.
+func TestLastRun(t *testing.T) {
 	d := Dir(t.TempDir())
-	if text := d.StateText(); text != "" {
-		t.Errorf("before the first run: %q", text)
+	last := d.LastRun()
+	if last != "" {
+		t.Errorf("before the first run: %q", last)
 	}
-	state := State{Indices: plan.Indices{Members: map[string]int{"wan1": 1}}}
-	var texts []string
-	for _, index := range []int{1, 1, 2} {
-		state.Indices.Members["wan1"] = index
-		if err := d.SaveState(state); err != nil {
+	for _, step := range []struct {
+		name  string
+		state int
+		ends  bool
+	}{{"the first", 1, true}, {"one that changes nothing", 1, true}, {"one that is killed", 2, false}} {
+		run := turn(t, d, "apply")
+		if err := d.SaveState(State{Indices: plan.Indices{Members: map[string]int{"wan1": step.state}}}); err != nil {
 			t.Fatal(err)
 		}
-		texts = append(texts, d.StateText())
-	}
-	if texts[0] == "" || texts[0] != texts[1] || texts[1] == texts[2] {
-		t.Errorf("texts of two equal states and another one: %q", texts)
+		if step.ends {
+			end(t, run, "apply", 0, "")
+		}
+		now := d.LastRun()
+		if now == last || now != d.LastRun() {
+			t.Errorf("%s: %q, before it %q", step.name, now, last)
+		}
+		last = now
 	}
 }

@@ -203,8 +203,8 @@ func TestInEffectBeforeTheEnd(t *testing.T) {
 	netlab.FreshNamespace(t)
 	for _, legacy := range []bool{false, true} {
 		dir := t.TempDir()
-		end := filepath.Join(dir, "end")
-		script := "#!/bin/sh\niptables-nft -t mangle -N lb_$$\nwhile ! [ -e " + end + " ]; do sleep 0.1; done\n"
+		changed, end := filepath.Join(dir, "changed"), filepath.Join(dir, "end")
+		script := "#!/bin/sh\niptables-nft -t mangle -N lb_$$\n: > " + changed + "\nwhile ! [ -e " + end + " ]; do sleep 0.1; done\n"
 		if err := os.WriteFile(filepath.Join(dir, "iptables-restore"), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -216,19 +216,26 @@ func TestInEffectBeforeTheEnd(t *testing.T) {
 		}
 		inEffect, wait := Tool{Auto}.BeginWrite(family.IPv4, Change{Legacy: legacy})
 		if legacy {
+			for ; !isThere(changed); time.Sleep(time.Millisecond) {
+			}
 			time.AfterFunc(300*time.Millisecond, mayEnd)
 		}
 		if !inEffect() {
 			t.Errorf("legacy %v: not in effect", legacy)
 		}
-		if _, err := os.Stat(end); (err == nil) != legacy {
-			t.Errorf("legacy %v: at its end: %v", legacy, err == nil)
+		if isThere(end) != legacy {
+			t.Errorf("legacy %v: at its end: %v", legacy, isThere(end))
 		}
 		mayEnd()
 		if err := wait(); err != nil {
 			t.Error(err)
 		}
 	}
+}
+
+func isThere(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 // dump is the mangle table without comments and counters.

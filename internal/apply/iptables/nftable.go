@@ -80,7 +80,7 @@ func openGenerations() generations {
 	return generations{&nl.SocketHandle{Socket: s}}
 }
 
-// current returns the generation; 0 in a kernel without nftables.
+// current returns the generation; 0, which is none, where it cannot be told.
 func (g generations) current() uint32 {
 	if g.socket == nil {
 		return 0

@@ -86,9 +86,13 @@ func (t Tool) Write(f family.Family, change Change) error {
 	return wait()
 }
 
-// inEffectEvery is the time between two looks at a transaction under way. Go
-// does not sleep for less.
-const inEffectEvery = time.Millisecond
+// A transaction under way is looked at every inEffectEvery, since Go does not
+// sleep for less, and less often the longer it takes, lest a slow processor be
+// kept from it.
+const (
+	inEffectEvery = time.Millisecond
+	inEffectPart  = 16 // of the time that it has taken
+)
 
 // BeginWrite is Write in two parts, as BeginRead is Read. inEffect may be called
 // before wait: it returns true as soon as packets go by the new chains, false if
@@ -101,11 +105,9 @@ const inEffectEvery = time.Millisecond
 // inEffect is for what does no harm when it is done too early.
 func (t Tool) BeginWrite(f family.Family, change Change) (inEffect func() bool, wait func() error) {
 	input := change.Input()
-	var kernel generations
-	if !change.Legacy {
-		kernel = openGenerations()
-	}
+	kernel := openGenerations()
 	before := kernel.current()
+	began := time.Now()
 	restore := t.start(t.name(f, "-restore"), input, "--noflush", "-w", lockSeconds)
 	var result error
 	waited := false
@@ -117,11 +119,11 @@ func (t Tool) BeginWrite(f family.Family, change Change) (inEffect func() bool, 
 		return result
 	}
 	inEffect = func() bool {
-		for !restore.ended() {
-			if kernel.current() != before {
+		for !change.Legacy && before != 0 && !restore.ended() {
+			if now := kernel.current(); now != 0 && now != before {
 				return true
 			}
-			time.Sleep(inEffectEvery)
+			time.Sleep(max(inEffectEvery, time.Since(began)/inEffectPart))
 		}
 		return wait() == nil
 	}
