@@ -199,6 +199,7 @@ func TestKilledHolder(t *testing.T) {
 	d := Dir(t.TempDir())
 	cmd := exec.Command(os.Args[0], "-test.run=^TestHoldForever$")
 	cmd.Env = append(os.Environ(), "HOLD_DIR="+string(d))
+	cmd.Stderr = os.Stderr
 	output, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -206,8 +207,11 @@ func TestKilledHolder(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	lines := bufio.NewScanner(output)
-	for lines.Scan() && lines.Text() != "holding" {
+	said := ""
+	for lines := bufio.NewScanner(output); !strings.HasSuffix(said, "holding\n"); said += lines.Text() + "\n" {
+		if !lines.Scan() {
+			t.Fatalf("the process holds nothing: %v, %v, it said %q", lines.Err(), cmd.Wait(), said)
+		}
 	}
 	got := make(chan *Turn)
 	go func() {
