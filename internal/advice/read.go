@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -15,7 +16,6 @@ import (
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/apply/sysctl"
 	"loadbalance/internal/family"
-	"loadbalance/internal/order"
 	"loadbalance/internal/uci"
 )
 
@@ -40,11 +40,12 @@ func ReadFiles(configDir string) (Files, error) {
 
 // bootLink returns the link that starts a program at boot, "" for none.
 func bootLink(dir, program string) (string, error) {
-	names, err := order.FileNames(dir)
+	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	for _, name := range names {
+	for _, entry := range entries {
+		name := entry.Name()
 		if isBootLink(name, program) {
 			return filepath.Join(dir, name), nil
 		}

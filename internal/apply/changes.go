@@ -2,7 +2,9 @@ package apply
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 
 	"loadbalance/internal/apply/dnsmasq"
 	"loadbalance/internal/apply/ipset"
@@ -12,7 +14,6 @@ import (
 	"loadbalance/internal/apply/sysctl"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
-	"loadbalance/internal/order"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
 	"loadbalance/internal/uplink"
@@ -145,7 +146,7 @@ func diff(wanted *plan.Plan, actual *Actual) (*Changes, error) {
 			state.Starts = mangle.StartsAfter(state.Starts)
 			state = actual.rememberDealt(f, wanted, mangle, state)
 		}
-		state.Held = order.Keys(wanted.Held[f])
+		state.Held = slices.Sorted(maps.Keys(wanted.Held[f]))
 		changes.state.Families[f.String()] = state
 		changes.Families[f] = FamilyChanges{
 			Mangle:  mangle,

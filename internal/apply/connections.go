@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 
@@ -10,7 +9,6 @@ import (
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
-	"loadbalance/internal/order"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
 	"loadbalance/internal/uplink"
@@ -248,6 +246,6 @@ func reusedIndices(old, now plan.Indices) []int {
 			reused = append(reused, index)
 		}
 	}
-	order.Sort(reused, cmp.Compare)
+	slices.Sort(reused)
 	return reused
 }

@@ -20,7 +20,6 @@ import (
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
 	"loadbalance/internal/monitor"
-	"loadbalance/internal/order"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
 	"loadbalance/internal/watch"
@@ -74,12 +73,12 @@ func monitorCommand(in *invocation) int {
 // hasten gives the priority to all threads that there are; later ones and
 // programs inherit it.
 func hasten() error {
-	threads, err := order.FileNames("/proc/self/task")
+	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return err
 	}
-	for _, name := range threads {
-		thread, err := strconv.Atoi(name)
+	for _, entry := range threads {
+		thread, err := strconv.Atoi(entry.Name())
 		if err != nil {
 			return err
 		}

@@ -2,10 +2,10 @@ package config
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
-
-	"loadbalance/internal/order"
 )
 
 // icmpTypes are the names that iptables (IPv4) and ip6tables (IPv6) both old
@@ -65,7 +65,7 @@ func parseICMPType(text string) (string, error) {
 	for i, part := range parts {
 		number, err := strconv.ParseUint(part, 10, 8)
 		if err != nil || i > 1 {
-			return "", fmt.Errorf("%s is not an ICMP type%s", quote(text), didYouMean(text, order.Keys(icmpTypes)))
+			return "", fmt.Errorf("%s is not an ICMP type%s", quote(text), didYouMean(text, slices.Sorted(maps.Keys(icmpTypes))))
 		}
 		if i == 0 && number == everyICMPType {
 			return "", invalid(text, "is no type: iptables would match every type, which option 'proto' alone does")

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"loadbalance/internal/family"
-	"loadbalance/internal/order"
 )
 
 // maxLoadFile is the largest file in bytes that a set is loaded from. A million
@@ -109,7 +108,7 @@ func (c *Config) RuleInterfaces() []string {
 			names = append(names, r.SrcIface)
 		}
 	}
-	order.Sort(names, strings.Compare)
+	slices.Sort(names)
 	return slices.Compact(names)
 }
 
@@ -124,6 +123,6 @@ func (c *Config) ForeignSets() []string {
 			}
 		}
 	}
-	order.Sort(names, strings.Compare)
+	slices.Sort(names)
 	return slices.Compact(names)
 }

@@ -2,11 +2,12 @@ package config
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
 	"loadbalance/internal/family"
-	"loadbalance/internal/order"
 )
 
 // Protocol numbers that rules treat in a special way (IANA "Assigned Internet
@@ -88,7 +89,7 @@ func ParseProto(text string) (Proto, error) {
 	number, err := strconv.ParseUint(text, 10, 8)
 	if err != nil {
 		// 'tcpudp' is the firewall's word.
-		known := append(order.Keys(protoNumbers), "tcp udp")
+		known := append(slices.Sorted(maps.Keys(protoNumbers)), "tcp udp")
 		return Proto{}, fmt.Errorf("%s is not a protocol%s", quote(text), didYouMean(text, known))
 	}
 	return Proto{Number: uint8(number), Name: strconv.FormatUint(number, 10)}, nil

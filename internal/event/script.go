@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"loadbalance/internal/order"
 )
 
 // DefaultDir is where users put their scripts.
@@ -62,7 +60,7 @@ func (r *Runner) run(e Event) {
 // scripts returns the names of the scripts in a folder in the order of their
 // bytes; a folder that is not there has none.
 func scripts(dir string) ([]string, error) {
-	all, err := order.FileNames(dir)
+	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -70,7 +68,8 @@ func scripts(dir string) ([]string, error) {
 		return nil, err
 	}
 	var names []string
-	for _, name := range all {
+	for _, entry := range entries {
+		name := entry.Name()
 		// A link counts as what it points to.
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || !info.Mode().IsRegular() || isLeftOver(name) {

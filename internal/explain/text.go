@@ -5,8 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
-
-	"loadbalance/internal/columns"
+	"text/tabwriter"
 )
 
 // WriteText prints an explanation for people: the description, and for each
@@ -93,7 +92,7 @@ func writeGroup(text *strings.Builder, group []Outcome) {
 	}
 	if len(group) > 1 {
 		fmt.Fprintf(text, "%3d. %s, to one of:\n\n", shared+1, drawText(group[0]))
-		table := columns.New(text)
+		table := tabwriter.NewWriter(text, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(table, "     SHARE\tMEMBER\tMARK\tIP RULE\tTABLE\tWAY")
 		for _, o := range group {
 			fmt.Fprintf(table, "     %s\t%s\t%#x\t%d\t%s\t%s\n", percent(o.Share), orDash(o.Member), o.Mark,

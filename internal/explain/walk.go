@@ -4,11 +4,9 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
-	"loadbalance/internal/order"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/uplink"
 )
@@ -251,7 +249,7 @@ func (w *walker) deal(p path, chain plan.Chain) []path {
 	if len(targets) == 0 {
 		return []path{p}
 	}
-	order.Sort(targets, strings.Compare)
+	slices.Sort(targets)
 	var ways []path
 	for _, target := range targets {
 		way := p

@@ -1,11 +1,8 @@
 package mwan3
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
-
-	"loadbalance/internal/order"
 )
 
 // policy is what became of a policy.
@@ -182,7 +179,7 @@ func fitMetrics(shares []share, out *section) {
 	for _, s := range shares {
 		metrics = append(metrics, s.metric)
 	}
-	order.Sort(metrics, cmp.Compare)
+	slices.Sort(metrics)
 	metrics = slices.Compact(metrics)
 	for i := range shares {
 		shares[i].metric = slices.Index(metrics, shares[i].metric) + 1

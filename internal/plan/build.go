@@ -10,7 +10,6 @@ import (
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
-	"loadbalance/internal/order"
 	"loadbalance/internal/uplink"
 )
 
@@ -138,7 +137,7 @@ func newBuilder(in Input) (*builder, error) {
 		}
 		b.members = append(b.members, m)
 	}
-	order.Sort(b.members, func(x, y *member) int { return cmp.Compare(x.index, y.index) })
+	slices.SortStableFunc(b.members, func(x, y *member) int { return cmp.Compare(x.index, y.index) })
 	b.held = map[family.Family]map[string]bool{}
 	for _, f := range family.All {
 		b.held[f] = b.stillHeld(in.Held[f], f)
@@ -232,7 +231,7 @@ func (b *familyBuilder) sets(user userRules) []Set {
 				Open: len(s.Domains) > 0})
 		}
 	}
-	order.Sort(sets, func(x, y Set) int { return strings.Compare(x.Name, y.Name) })
+	slices.SortStableFunc(sets, func(x, y Set) int { return strings.Compare(x.Name, y.Name) })
 	return sets
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
-	"loadbalance/internal/order"
 	"loadbalance/internal/uplink"
 )
 
@@ -101,7 +100,7 @@ func (b *familyBuilder) chains(user userRules) []Chain {
 	for _, p := range b.config.Policies {
 		chains = append(chains, b.policyChain(p))
 	}
-	order.Sort(chains, func(x, y Chain) int { return strings.Compare(x.Name, y.Name) })
+	slices.SortStableFunc(chains, func(x, y Chain) int { return strings.Compare(x.Name, y.Name) })
 	return chains
 }
 
@@ -195,7 +194,7 @@ func (b *familyBuilder) ownNetworks() []Rule {
 			}
 		}
 	}
-	order.Sort(targets, func(x, y target) int { return y.prefix.Bits() - x.prefix.Bits() })
+	slices.SortStableFunc(targets, func(x, y target) int { return y.prefix.Bits() - x.prefix.Bits() })
 	var rules []Rule
 	for _, t := range targets {
 		rules = append(rules, on(Goto(t.chain), Destination{Prefix: t.prefix}))

@@ -1,11 +1,11 @@
 package plan
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
 	"loadbalance/internal/config"
-	"loadbalance/internal/order"
 )
 
 // Domain is a domain name whose addresses, and those of the names below it,
@@ -29,14 +29,14 @@ func (b *builder) domains() []Domain {
 		return nil
 	}
 	var domains []Domain
-	for _, name := range order.Keys(asked) {
+	for _, name := range slices.Sorted(maps.Keys(asked)) {
 		var sets []string
 		for upper, more := range asked {
 			if name == upper || strings.HasSuffix(name, "."+upper) {
 				sets = append(sets, more...)
 			}
 		}
-		order.Sort(sets, strings.Compare)
+		slices.Sort(sets)
 		domains = append(domains, Domain{Name: name, Sets: slices.Compact(sets)})
 	}
 	return domains

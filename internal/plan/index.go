@@ -8,7 +8,6 @@ import (
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/fwmark"
-	"loadbalance/internal/order"
 )
 
 // Indices remembers which index belongs to which member. An index is what
@@ -90,7 +89,7 @@ func (old *Indices) Recover(cfg *config.Config, chain string, mark, mask uint32)
 	freed := FreedIndex{strings.TrimPrefix(chain, memberPrefix), index}
 	if !slices.Contains(old.Freed, freed) {
 		old.Freed = append(old.Freed, freed)
-		order.Sort(old.Freed, func(x, y FreedIndex) int { return x.Index - y.Index })
+		slices.SortStableFunc(old.Freed, func(x, y FreedIndex) int { return x.Index - y.Index })
 	}
 }
 
@@ -116,7 +115,7 @@ func (old Indices) freedBy(now Indices, taken map[int]bool) []FreedIndex {
 	for _, f := range old.Freed {
 		add(f.Name, f.Index)
 	}
-	for _, name := range order.Keys(old.Members) {
+	for _, name := range slices.Sorted(maps.Keys(old.Members)) {
 		add(name, old.Members[name])
 	}
 	return freed

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"loadbalance/internal/family"
-	"loadbalance/internal/order"
 	"loadbalance/internal/uplink"
 )
 
@@ -62,7 +61,7 @@ func (b *familyBuilder) local() []netip.Prefix {
 // withoutCovered sorts prefixes and leaves out those that lie in another one:
 // the set stays small and still while addresses come and go.
 func withoutCovered(prefixes []netip.Prefix) []netip.Prefix {
-	order.Sort(prefixes, comparePrefixes)
+	slices.SortStableFunc(prefixes, comparePrefixes)
 	var kept []netip.Prefix
 	for _, p := range prefixes {
 		if len(kept) == 0 || !kept[len(kept)-1].Contains(p.Addr()) {

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"loadbalance/internal/fwmark"
-	"loadbalance/internal/order"
 	"loadbalance/internal/uplink"
 )
 
@@ -61,7 +60,7 @@ func (b *familyBuilder) rules() []IPRule {
 	if m := b.firstLive(); m != nil && !b.mainHasDefault() {
 		rules = append(rules, IPRule{Priority: prioNoMainRoute, Mask: mask, Table: m.table, Suppress: anyLength})
 	}
-	order.Sort(rules, func(x, y IPRule) int { return x.Priority - y.Priority })
+	slices.SortStableFunc(rules, func(x, y IPRule) int { return x.Priority - y.Priority })
 	return rules
 }
 
@@ -137,7 +136,7 @@ func (b *familyBuilder) routes() []Route {
 	for _, m := range b.members {
 		routes = append(routes, b.memberRoutes(m)...)
 	}
-	order.Sort(routes, compareRoutes)
+	slices.SortStableFunc(routes, compareRoutes)
 	return routes
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
-	"loadbalance/internal/order"
 )
 
 // sourceSlots is the number of slots that hosts are hashed into: what the
@@ -82,7 +81,7 @@ func (t *slotTable) deal(members []config.PolicyMember) {
 			}
 		}
 	}
-	order.Sort(bids, func(x, y bid) int { return cmp.Compare(y.score, x.score) })
+	slices.SortStableFunc(bids, func(x, y bid) int { return cmp.Compare(y.score, x.score) })
 	for _, b := range bids {
 		if t[b.slot] == "" && quota[b.member] > 0 {
 			t[b.slot] = members[b.member].Name

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"text/tabwriter"
 
-	"loadbalance/internal/columns"
 	"loadbalance/internal/family"
 )
 
@@ -63,7 +63,7 @@ func (s Status) eachFamily(visit func(Member, family.Family, *Family)) {
 	}
 }
 
-func newTable(w io.Writer) *columns.Writer { return columns.New(w) }
+func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
 
 const howToStart = "\n  start it: /etc/init.d/loadbalance start"
 

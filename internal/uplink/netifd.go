@@ -9,7 +9,6 @@ import (
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
-	"loadbalance/internal/order"
 )
 
 // NetifdSource reads the kernel's state as KernelSource does, and asks netifd
@@ -235,7 +234,7 @@ func learnFrom(f family.Family, parts []*netifdInterface) learnt {
 			l.prefixes = append(l.prefixes, part.Prefixes...)
 		}
 	}
-	order.Sort(routes, func(a, b netifdRoute) int { return a.rank() - b.rank() })
+	slices.SortStableFunc(routes, func(a, b netifdRoute) int { return a.rank() - b.rank() })
 	for _, r := range routes {
 		l.hops = append(l.hops, r.Gateway)
 	}

@@ -9,7 +9,6 @@ import (
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
-	"loadbalance/internal/order"
 )
 
 func (s *snapshot) ipv4Path(m config.Member) *Path {
@@ -212,7 +211,7 @@ func (s *snapshot) networks(f family.Family, device string) []Network {
 			add(a.network, a.Prefix.Addr())
 		}
 	}
-	order.Sort(networks, func(a, b Network) int { return comparePrefixes(a.Prefix, b.Prefix) })
+	slices.SortStableFunc(networks, func(a, b Network) int { return comparePrefixes(a.Prefix, b.Prefix) })
 	return networks
 }
 
@@ -251,14 +250,14 @@ func (s *snapshot) sourcePrefixes(device string) []netip.Prefix {
 			prefixes = append(prefixes, r.From)
 		}
 	}
-	order.Sort(prefixes, comparePrefixes)
+	slices.SortStableFunc(prefixes, comparePrefixes)
 	return slices.Compact(prefixes)
 }
 
 // mergePrefixes joins two lists, sorted.
 func mergePrefixes(a, b []netip.Prefix) []netip.Prefix {
 	all := slices.Concat(a, b)
-	order.Sort(all, comparePrefixes)
+	slices.SortStableFunc(all, comparePrefixes)
 	return slices.Compact(all)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -14,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/family"
-	"loadbalance/internal/order"
 )
 
 // The kernel interrupts a dump when what it lists changes meanwhile; the last
@@ -195,7 +195,7 @@ func (r *reader) readMainTable(f family.Family, names map[int]string) ([]route, 
 				routes = append(routes, route)
 			}
 		})
-	order.Sort(routes, compareRoutes)
+	slices.SortStableFunc(routes, compareRoutes)
 	return routes, err
 }
 

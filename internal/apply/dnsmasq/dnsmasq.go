@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
-	"loadbalance/internal/order"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
 )
@@ -75,7 +76,7 @@ func (c Change) Empty() bool { return len(c) == 0 }
 // Commands writes the change as the commands that a person would type.
 func (c Change) Commands() []string {
 	var commands []string
-	for _, path := range order.Keys(c) {
+	for _, path := range slices.Sorted(maps.Keys(c)) {
 		if c[path] == "" {
 			commands = append(commands, "rm "+path)
 			continue

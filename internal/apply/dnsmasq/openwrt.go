@@ -12,8 +12,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"loadbalance/internal/order"
 )
 
 const (
@@ -37,12 +35,13 @@ type OpenWrt struct{}
 
 // Dirs reads the folders from the configurations that dnsmasq was started with.
 func (OpenWrt) Dirs() ([]string, error) {
-	names, err := order.FileNames(generatedDir)
+	entries, err := os.ReadDir(generatedDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var configurations []string
-	for _, name := range names {
+	for _, entry := range entries {
+		name := entry.Name()
 		if strings.HasPrefix(name, generatedName) {
 			configurations = append(configurations, filepath.Join(generatedDir, name))
 		}

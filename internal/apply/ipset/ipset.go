@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"loadbalance/internal/family"
-	"loadbalance/internal/order"
 	"loadbalance/internal/plan"
 )
 
@@ -267,7 +266,7 @@ func normalEntries(entries []netip.Prefix) []netip.Prefix {
 		}
 		normal = append(normal, e.Masked())
 	}
-	order.Sort(normal, comparePrefixes)
+	slices.SortStableFunc(normal, comparePrefixes)
 	return slices.Compact(normal)
 }
 

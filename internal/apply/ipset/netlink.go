@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/family"
-	"loadbalance/internal/order"
 )
 
 // ErrUnavailable says that the kernel has no sets.
@@ -90,7 +89,7 @@ func (n *Netlink) names() ([]string, error) {
 			}
 		}
 	}
-	order.Sort(names, strings.Compare)
+	slices.Sort(names)
 	return slices.Compact(names), nil
 }
 
@@ -113,7 +112,7 @@ func (n *Netlink) readSet(name string) (Set, error) {
 			return Set{}, err
 		}
 	}
-	order.Sort(s.Entries, comparePrefixes)
+	slices.SortStableFunc(s.Entries, comparePrefixes)
 	return s, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"loadbalance/internal/order"
 	"loadbalance/internal/plan"
 )
 
@@ -43,7 +42,7 @@ func Diff(want plan.Family, have *Table, starts map[string]uint64) Change {
 			change.Write = append(change.Write, chain)
 		}
 	}
-	for _, name := range order.Keys(have.Chains) {
+	for _, name := range slices.Sorted(maps.Keys(have.Chains)) {
 		if !planned[name] {
 			change.Delete = append(change.Delete, name)
 		}

@@ -16,6 +16,7 @@ package reset
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -23,7 +24,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/family"
-	"loadbalance/internal/order"
 )
 
 // Flow is a TCP connection as its client sees it. Both ends are of one family.
@@ -94,7 +94,7 @@ func (f failures) note(err error) { f[err.Error()]++ }
 
 func (f failures) err() error {
 	var all []error
-	for _, text := range order.Keys(f) {
+	for _, text := range slices.Sorted(maps.Keys(f)) {
 		all = append(all, fmt.Errorf("reset: %d connections: %s", f[text], text))
 	}
 	return errors.Join(all...)

@@ -7,9 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 
-	"loadbalance/internal/order"
 	"loadbalance/internal/plan"
 )
 
@@ -256,6 +255,6 @@ func (k *Keeper) paths() []string {
 	for path := range k.records {
 		paths = append(paths, path)
 	}
-	order.Sort(paths, strings.Compare)
+	slices.Sort(paths)
 	return paths
 }
