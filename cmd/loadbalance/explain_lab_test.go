@@ -15,7 +15,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/config"
@@ -191,12 +190,12 @@ func (p *proof) read() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	w.uplinks = apply.WithLastPrefixes(w.uplinks, state.Prefixes)
 	w.uplinks.Sets = map[string]string{"other": "ipv4"}
-	w.plan, err = plan.Build(plan.Input{Config: cfg, Uplinks: w.uplinks, Indices: state.Indices})
+	w.plan, err = plan.Build(plan.Input{Config: cfg, Uplinks: w.uplinks, State: &state.State})
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	w.uplinks = w.plan.Uplinks
 	p.world = w
 }
 
@@ -242,7 +241,7 @@ func (p *proof) explain(packet explain.Packet, connection *explain.Connection) *
 // the kernel has one table for all namespaces.
 func (p *proof) find(packet explain.Packet) *explain.Connection {
 	p.t.Helper()
-	search := explain.Search{Packet: packet, Uplinks: p.world.uplinks}
+	search := explain.Search{Packet: packet}
 	if err := p.connections.Each(packet.Family(), conntrack.Filter{}, search.Visit); err != nil {
 		p.t.Fatal(err)
 	}

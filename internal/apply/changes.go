@@ -1,66 +1,48 @@
 package apply
 
 import (
-	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 
+	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/dnsmasq"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/apply/reset"
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/apply/sysctl"
-	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
-	"loadbalance/internal/uplink"
 )
 
-// Changes are the difference between a plan and the kernel.
+// Changes are the difference between a plan and the kernel. They are not
+// changed after Diff made them; what becomes of them is told by a Report.
 type Changes struct {
 	Plan     *plan.Plan
 	Sysctls  sysctl.Changes
 	Families map[family.Family]FamilyChanges
 	Sets     ipset.Changes
 	Domains  dnsmasq.Change
-	// Cleaned is what Apply did to the connections.
-	Cleaned map[family.Family]Cleaned
-	// untold are the deleted connections whose clients are to be told, and told
-	// those whose clients were.
-	untold, told map[family.Family][]reset.Flow
-	// state is what the run directory holds afterwards.
-	state rundir.State
-	// freed are local destinations that the plan no longer has.
-	freed map[family.Family][]netip.Prefix
-	// lost says in which families a member that carried connections is not
-	// live any more.
-	lost map[family.Family]bool
-	// vacated are indices of members whose connections are to return to a
-	// member that is back.
-	vacated map[family.Family][]int
-	// reused are indices that have gone from one member to another.
-	reused []int
-	// resumed says that the last run did not come to its end.
-	resumed bool
-	// mask is the mark mask; 0 when everything is removed.
-	mask    uint32
-	uplinks uplink.State
-	members []config.Member
+
+	sysctls *sysctl.Keeper
+	// before is what the run directory holds, state what it is to hold while the
+	// changes are made, and if all of them succeed but for what is unfinished.
+	before, state rundir.State
 }
 
 // FamilyChanges are the changes of one family.
 type FamilyChanges struct {
 	Mangle  iptables.Change
 	Routing routing.Changes
+	// clearOther says that the other back end of iptables may hold chains of
+	// ours: legacy is the one in use.
+	clearOther, legacy bool
+	// clean says that some connections may have to go.
+	clean bool
 }
 
-// Uplinks is where the members stood when the plan was made.
-func (c *Changes) Uplinks() uplink.State { return c.uplinks }
-
-// Empty says that the kernel holds what the plan wants.
+// Empty reports whether the kernel holds what the plan wants.
 func (c *Changes) Empty() bool {
 	for _, f := range c.Families {
 		if !f.Mangle.Empty() || !f.Routing.Empty() {
@@ -70,94 +52,144 @@ func (c *Changes) Empty() bool {
 	return c.Sysctls.Empty() && c.Sets.Empty() && c.Domains.Empty()
 }
 
-// Plan computes the plan for a configuration in the present world and what
-// there is to change for it. offline names, by family, the members that the
-// health check has judged offline, each with the reason in words.
-func (e *Engine) Plan(cfg *config.Config, uplinks uplink.State, offline map[family.Family]map[string]string,
-	actual *Actual) (*Changes, error) {
-	old := actual.Indices(cfg)
-	indices, err := old.Assign(cfg)
-	if err != nil {
-		return nil, err
-	}
-	uplinks = WithLastPrefixes(uplinks, actual.State.Prefixes)
-	in := plan.Input{Config: cfg, Uplinks: uplinks, Indices: indices, Offline: offline}
-	in.Held = actual.held(in)
-	wanted, err := plan.Build(in)
-	if err != nil {
-		return nil, err
-	}
-	if actual.Tables[family.IPv6] == nil && len(wanted.IPv6.Chains) > 0 {
-		wanted.LeaveOutIPv6("ip6tables is not installed")
-	}
-	changes, err := diff(wanted, actual)
-	if err != nil {
-		return nil, err
-	}
-	changes.state.Indices = indices
-	changes.state.Prefixes = prefixes(uplinks)
-	changes.mask = cfg.Globals.MarkMask
-	changes.uplinks = uplinks
-	changes.members = cfg.Members
-	changes.reused = reusedIndices(old, indices)
-	changes.compareLive(actual)
-	changes.resume(actual.State.Unfinished)
-	return changes, nil
-}
-
-// FromNothing computes the changes for a configuration in a kernel that holds
-// nothing of ours, without looking at any kernel.
-func FromNothing(cfg *config.Config, uplinks uplink.State) (*Changes, error) {
-	e := &Engine{}
-	empty := &Actual{Tables: map[family.Family]*iptables.Table{}, Domains: dnsmasq.None(),
-		sysctls: sysctl.Without(unsetFiles{})}
-	for _, f := range family.All {
-		empty.Tables[f] = &iptables.Table{}
-	}
-	return e.Plan(cfg, uplinks, nil, empty)
-}
-
-// unsetFiles are settings that all have another value than the wanted one.
-type unsetFiles struct{}
-
-func (unsetFiles) Read(string) (string, error) { return "", nil }
-func (unsetFiles) Write(path, _ string) error  { return fmt.Errorf("%s: not to be written", path) }
-
-// diff compares a plan with what is there.
-func diff(wanted *plan.Plan, actual *Actual) (*Changes, error) {
-	changes := &Changes{
+// Diff compares a plan with what the kernel holds. before is what the last run
+// left in the run directory; nil if it was lost or never was.
+func Diff(wanted *plan.Plan, k *Kernel, before *rundir.State) (*Changes, error) {
+	c := &Changes{
 		Plan:     wanted,
-		Cleaned:  map[family.Family]Cleaned{},
-		untold:   map[family.Family][]reset.Flow{},
-		told:     map[family.Family][]reset.Flow{},
 		Families: map[family.Family]FamilyChanges{},
-		Sets:     ipset.Diff(wanted.IPv4.Sets, wanted.IPv6.Sets, actual.Sets),
-		Domains:  dnsmasq.Diff(wanted.Domains, actual.Domains),
-		state: rundir.State{Families: map[string]rundir.Family{}, Indices: actual.State.Indices,
-			Unfinished: actual.State.Unfinished},
+		Sets:     ipset.Diff(wanted.IPv4.Sets, wanted.IPv6.Sets, k.Sets),
+		Domains:  dnsmasq.Diff(wanted.Domains, k.Domains),
+		sysctls:  k.sysctls,
+		state:    rundir.State{State: wanted.State, Families: map[family.Family]rundir.Family{}},
 	}
+	if before != nil {
+		c.before = *before
+	}
+	freed := freedDestinations(wanted, k.Sets)
 	for _, f := range family.All {
-		want := wanted.Family(f)
-		state := actual.State.Families[f.String()]
-		var mangle iptables.Change
-		if table := actual.Tables[f]; table != nil {
-			mangle = iptables.Diff(*want, table, state.Starts)
-			state.Legacy = table.Legacy
-			state.Starts = mangle.StartsAfter(state.Starts)
-			state = actual.rememberDealt(f, wanted, mangle, state)
-		}
-		state.Held = slices.Sorted(maps.Keys(wanted.Held[f]))
-		changes.state.Families[f.String()] = state
-		changes.Families[f] = FamilyChanges{
-			Mangle:  mangle,
-			Routing: routing.Diff(f, want.Rules, want.Routes, actual.Routing[f]),
-		}
+		changes := c.diffFamily(f, k)
+		changes.clean = c.noteUnfinished(f, freed[f])
+		c.Families[f] = changes
 	}
 	// Values that are ours already but of which no record tells may be the
 	// administrator's, unless the records were lost.
-	lostRecords := actual.Ours() && !actual.Remembered
-	sysctls, err := actual.sysctls.Diff(wanted.Sysctls, lostRecords)
-	changes.Sysctls = sysctls
-	changes.freed = freedDestinations(wanted, actual.Sets)
-	return changes, err
+	lostRecords := k.Ours() && before == nil
+	var err error
+	c.Sysctls, err = k.sysctls.Diff(wanted.Sysctls, lostRecords)
+	return c, err
+}
+
+// diffFamily compares one family, and plans what the next run has to know of
+// it.
+func (c *Changes) diffFamily(f family.Family, k *Kernel) FamilyChanges {
+	want, state := c.Plan.Family(f), c.before.Families[f]
+	changes := FamilyChanges{Routing: routing.Diff(f, want.Rules, want.Routes, k.Routing[f])}
+	if table := k.Tables[f]; table != nil {
+		_, known := c.before.Families[f]
+		changes.legacy = table.Legacy
+		changes.clearOther = !known || state.Legacy != table.Legacy
+		changes.Mangle = iptables.Diff(*want, table, state.Starts)
+		state.Legacy = table.Legacy
+		state.Starts = changes.Mangle.StartsAfter(state.Starts)
+		if exists, asked := k.nftTables[f]; asked && !changes.Mangle.Empty() {
+			state.CreatedTable = state.CreatedTable || !exists
+		}
+		state = rememberDealt(f, c.Plan, changes.Mangle, table, state)
+	}
+	c.state.Families[f] = state
+	return changes
+}
+
+// noteUnfinished notes which connections are to be cleaned, and reports whether
+// any may be. freed are the destinations that are local no more.
+func (c *Changes) noteUnfinished(f family.Family, freed []netip.Prefix) bool {
+	of, planned := c.Plan.Connections[f]
+	if !planned {
+		return false // the service stops: marks mean nothing from then on
+	}
+	earlier, resumed := c.before.Unfinished[f]
+	for _, p := range earlier.Freed {
+		if !slices.Contains(freed, p) {
+			freed = append(freed, p)
+		}
+	}
+	if !of.Search && !resumed && len(freed) == 0 {
+		return false
+	}
+	c.state.Unfinish(f, of.Unfinished(freed))
+	return true
+}
+
+// fate is what becomes of a connection.
+func (c *Changes) fate(f family.Family, entry conntrack.Entry) plan.Fate {
+	of, to := c.Plan.Connections[f], entry.Original.Destination
+	if of.LeftToMain(entry.Mark) && contains(c.state.Unfinished[f].Freed, to) && !contains(localEntries(c.Plan, f), to) {
+		return plan.Forget
+	}
+	return of.Fate(entry.Mark, to)
+}
+
+// devices are those of the uplinks: no LAN client is behind them.
+func (c *Changes) devices(f family.Family) []string {
+	var devices []string
+	for _, m := range c.Plan.Members {
+		if device := m.State(f).Device; device != "" {
+			devices = append(devices, device)
+		}
+	}
+	return devices
+}
+
+func contains(prefixes []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+func localEntries(p *plan.Plan, f family.Family) []netip.Prefix {
+	for _, s := range p.Family(f).Sets {
+		if s.Name == plan.LocalSet(f) {
+			return s.Entries
+		}
+	}
+	return nil
+}
+
+// freedDestinations returns the local destinations that the kernel's sets
+// still have and the plan does not: connections there were marked for the main
+// table and must be dealt out from now on.
+func freedDestinations(wanted *plan.Plan, have []ipset.Set) map[family.Family][]netip.Prefix {
+	freed := map[family.Family][]netip.Prefix{}
+	for _, f := range family.All {
+		if !slices.ContainsFunc(wanted.Family(f).Sets, func(s plan.Set) bool { return s.Name == plan.LocalSet(f) }) {
+			continue
+		}
+		still := map[netip.Prefix]bool{}
+		for _, p := range localEntries(wanted, f) {
+			still[p] = true
+		}
+		for _, old := range have {
+			if old.Name == plan.LocalSet(f) {
+				freed[f] = slices.DeleteFunc(slices.Clone(old.Entries), func(p netip.Prefix) bool { return still[p] })
+			}
+		}
+	}
+	return freed
+}
+
+// protoTCP is TCP's IP protocol number (IANA).
+const protoTCP = 6
+
+// hasWaitingClient reports whether an entry is a TCP connection whose client may
+// wait for packets that will not come. One that is still being opened has a
+// client that repeats its SYN, and one that is over has none.
+func hasWaitingClient(entry conntrack.Entry) bool {
+	return entry.Protocol == protoTCP && !entry.Opening && !entry.Ended
+}
+
+// flowOf names a connection as its client sees it.
+func flowOf(entry conntrack.Entry) reset.Flow {
+	return reset.Flow{
+		Client: netip.AddrPortFrom(entry.Original.Source, entry.Original.SourcePort),
+		Server: netip.AddrPortFrom(entry.Original.Destination, entry.Original.DestinationPort),
+	}
 }

@@ -10,9 +10,7 @@ import (
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/iptables"
-	"loadbalance/internal/apply/reset"
 	"loadbalance/internal/family"
-	"loadbalance/internal/fwmark"
 )
 
 // tcp is a connection of a LAN host on the uplink with an index.
@@ -78,120 +76,36 @@ func TestDeadMemberConnections(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreFreedAtOnce: those that can be known before are gone as
-// soon as the family's chains are written, the others, also a great many, at
-// the end.
-func TestConnectionsAreFreedAtOnce(t *testing.T) {
+// TestConnectionsDealtMeanwhile: what the old chains deal out to a dead line
+// while the new ones are written is found, too.
+func TestConnectionsDealtMeanwhile(t *testing.T) {
 	config := pair("on_dead 'reset'")
 	s := newService(t)
 	s.must(config)
-	for i := range maxAhead + 10 {
-		s.kernel.entries = append(s.kernel.entries, tcp(1, fmt.Sprintf("192.168.%d.%d:1000", i/250, i%250), "8.8.8.8:443"))
-	}
+	s.kernel.entries = []conntrack.Entry{tcp(1, "192.168.1.2:2000", "8.8.8.8:443")}
 	s.kernel.dealtMeanwhile = []conntrack.Entry{tcp(1, "192.168.9.1:2000", "8.8.8.8:443")}
 	s.judge("wan1")
 	since := len(s.kernel.log)
 	s.must(config)
-	s.expectOrder(since, "mangle restore (ipv4)", fmt.Sprintf("conntrack remove %d (ipv4)", maxAhead),
-		fmt.Sprintf("reset %d connections", maxAhead), "mangle restore (ipv6)", "conntrack (ipv4)", "reset 11 connections")
-	if n := len(s.kernel.entries); n > 0 {
-		t.Errorf("%d connections are left", n)
-	}
-	told := map[reset.Flow]bool{}
-	for _, flow := range s.kernel.resets {
-		told[flow] = true
-	}
-	if len(told) != maxAhead+11 || len(s.kernel.resets) != len(told) {
-		t.Errorf("%d clients are told, %d times", len(told), len(s.kernel.resets))
-	}
+	s.expectOrder(since, "mangle restore (ipv4)", "conntrack (ipv4)", "reset 2 connections")
+	s.expectConnections("dealt meanwhile", nil, []string{"192.168.1.2:2000 8.8.8.8:443", "192.168.9.1:2000 8.8.8.8:443"})
 }
 
-// TestLongTableIsSearchedOnce: searching it ahead would keep iptables-restore
-// waiting.
-func TestLongTableIsSearchedOnce(t *testing.T) {
-	config := pair("on_dead 'clear'")
+// TestSearchedOnce per family, and not at all where nothing can have changed.
+func TestSearchedOnce(t *testing.T) {
+	config := pair("on_dead 'reset'")
 	s := newService(t)
 	s.must(config)
-	for i := range longTable + 1 {
-		s.kernel.entries = append(s.kernel.entries, tcp(1, fmt.Sprintf("192.168.%d.%d:1000", i/250, i%250), "8.8.8.8:443"))
-	}
-	s.judge("wan1")
-	since := len(s.kernel.log)
-	s.must(config)
-	for _, step := range s.kernel.log[since:] {
-		if strings.HasPrefix(step, "conntrack list") {
-			t.Errorf("%q", step)
-		}
-	}
-	s.expectConnections("a long table", nil, nil)
-}
-
-// TestForeseenDeath: the connections of a member that was about to be judged
-// offline are known when it is, those that came up later are found at the end,
-// and a member that was not judged keeps all of its.
-func TestForeseenDeath(t *testing.T) {
-	config := pair("on_dead 'reset'")
-	old, late := tcp(1, "192.168.1.2:2000", "8.8.8.8:443"), tcp(1, "192.168.1.3:3000", "8.8.8.8:443")
-	other, came := tcp(2, "192.168.1.9:9000", "8.8.8.8:443"), tcp(1, "203.0.113.9:9000", "198.51.100.1:8080")
-	toldOld, toldLate := "192.168.1.2:2000 8.8.8.8:443", "192.168.1.3:3000 8.8.8.8:443"
-	for _, tt := range []struct {
-		name, judged string
-		steps        []string
-		left, told   []string
-	}{
-		{"as foreseen", "wan1",
-			[]string{"mangle restore (ipv4)", "conntrack remove 1 (ipv4)", "reset 1 connections", "mangle restore (ipv6)", "conntrack (ipv4)", "reset 1 connections"},
-			[]string{"2 192.168.1.9", "1 203.0.113.9"}, []string{toldOld, toldLate}},
-		{"another one", "wan2",
-			[]string{"mangle restore (ipv4)", "mangle restore (ipv6)", "conntrack (ipv4)", "reset 1 connections"},
-			[]string{"1 192.168.1.2", "1 203.0.113.9", "1 192.168.1.3"}, []string{"192.168.1.9:9000 8.8.8.8:443"}},
-		{"none", "", nil, []string{"1 192.168.1.2", "2 192.168.1.9", "1 203.0.113.9", "1 192.168.1.3"}, nil},
-	} {
+	for offline, want := range map[string]int{"wan1": 2, "wan1 wan2": 0} {
 		s := newService(t)
 		s.must(config)
-		opening := late
-		opening.Opening = true // when it was read, and no more when it is deleted
-		s.kernel.entries = []conntrack.Entry{old, other, came, opening}
-		s.judge("wan1")
-		actual, err := s.ReadAhead(uint32(fwmark.Fallback), s.offline)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.kernel.entries[3] = late
-		s.judge(strings.Fields(tt.judged)...)
+		s.judge(strings.Fields(offline)...)
 		since := len(s.kernel.log)
-		if err := s.applyTo(config, actual); err != nil {
-			t.Fatal(err)
+		s.must(config)
+		searches := slices.DeleteFunc(slices.Clone(s.kernel.log[since:]), func(step string) bool { return !strings.HasPrefix(step, "conntrack") })
+		if len(searches) != want {
+			t.Errorf("offline %s: %q", offline, searches)
 		}
-		s.expectOrder(since, tt.steps...)
-		for _, step := range s.kernel.log[since:] {
-			if strings.HasPrefix(step, "mangle save") || strings.HasPrefix(step, "conntrack list") {
-				t.Errorf("%s: %q, although it was read ahead", tt.name, step)
-			}
-		}
-		s.expectConnections(tt.name, tt.left, tt.told)
-	}
-}
-
-// TestReadAheadFindsTheDying: of members that are live, and not in a long table.
-func TestReadAheadFindsTheDying(t *testing.T) {
-	s := newService(t)
-	s.must(pair("on_dead 'reset'"))
-	s.judge("wan1")
-	s.must(pair("on_dead 'reset'"))
-	for i := range longTable {
-		s.kernel.entries = append(s.kernel.entries, tcp(1+i%2, fmt.Sprintf("192.168.%d.%d:1000", i/250, i%250), "8.8.8.8:443"))
-	}
-	s.judge("wan1", "wan2", "unknown")
-	for _, want := range []int{maxAhead, 0} { // of wan2; wan1 is dead already
-		actual, err := s.ReadAhead(uint32(fwmark.Fallback), s.offline)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if found := actual.dying[family.IPv4]; len(found) != want || want > 0 && found[0].Mark != 2<<8 {
-			t.Errorf("%d connections found, want %d of wan2", len(found), want)
-		}
-		s.kernel.entries = append(s.kernel.entries, s.kernel.entries[0])
 	}
 }
 
@@ -234,11 +148,11 @@ func TestRefusedFamilyKeepsItsConnections(t *testing.T) {
 // refusesIPv6 refuses every transaction of IPv6.
 type refusesIPv6 struct{ Mangle }
 
-func (m refusesIPv6) BeginWrite(f family.Family, change iptables.Change) (func() bool, func() error) {
+func (m refusesIPv6) Write(f family.Family, change iptables.Change) error {
 	if f == family.IPv6 {
-		return failingRestore{}.BeginWrite(f, change)
+		return errInjected
 	}
-	return m.Mangle.BeginWrite(f, change)
+	return m.Mangle.Write(f, change)
 }
 
 // TestRefusedChainsKeepConnections: what the old chains have dealt out stays
@@ -305,59 +219,25 @@ func TestResetFailureIsTold(t *testing.T) {
 	}
 }
 
-// TestRemind: only clients whose connection has not ended are told again.
-func TestRemind(t *testing.T) {
+// TestReportCounts what became of the connections.
+func TestReportCounts(t *testing.T) {
 	s := newService(t)
 	config := pair("on_dead 'reset'")
 	s.must(config)
-	for i := range 4 {
-		s.kernel.entries = append(s.kernel.entries, tcp(1, fmt.Sprintf("192.168.1.%d:1000", i), "8.8.8.8:443"))
-	}
+	s.kernel.entries = entriesOf(1, "198.51.100.1")
 	s.judge("wan1")
-	actual, err := s.Read()
+	changes, err := s.changes(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := readConfig(t, config)
-	changes, err := s.Plan(cfg, worldOf(cfg), s.offline, actual)
+	report, err := s.Apply(changes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Apply(changes, actual); err != nil {
-		t.Fatal(err)
-	}
-	if cleaned := changes.Cleaned[family.IPv4]; cleaned.Deleted != 4 || cleaned.Reset != 4 {
+	if cleaned := report.Connections[family.IPv4]; cleaned.Deleted != 4 || cleaned.Reset != 1 {
 		t.Errorf("%+v", cleaned)
 	}
-	expect := func(what string, want ...string) {
-		t.Helper()
-		s.kernel.resets = nil
-		told, err := s.Remind(changes)
-		if err != nil || told != len(want) {
-			t.Errorf("%s: %d told, %v", what, told, err)
-		}
-		var got []string
-		for _, flow := range s.kernel.resets {
-			got = append(got, flow.Client.Addr().String())
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("%s: told %q, want %q", what, got, want)
-		}
-	}
-	s.kernel.pickedUp = true
-	// 0 is done, 1 and 2 are not, 3 has opened another connection.
-	ended := tcp(2, "192.168.1.0:1000", "8.8.8.8:443")
-	ended.Ended = true
-	s.kernel.entries = []conntrack.Entry{ended, tcp(2, "192.168.1.1:1000", "8.8.8.8:443"),
-		tcp(2, "192.168.1.2:1000", "8.8.8.8:443"), tcp(2, "192.168.1.3:1001", "8.8.8.8:443")}
-	expect("at first", "192.168.1.1", "192.168.1.2")
-	s.kernel.entries[1].Ended = true
-	expect("then", "192.168.1.2")
-	s.kernel.failAt = len(s.kernel.log) + 1
-	if _, err := s.Remind(changes); !errors.Is(err, errInjected) {
-		t.Errorf("error %v", err)
-	}
-	if told, err := s.Remind(&Changes{}); told != 0 || err != nil {
-		t.Errorf("nothing was told, but: %d, %v", told, err)
+	if text := strings.Join(report.Summary(), "\n"); !strings.Contains(text, "4 connections freed, 1 TCP connection reset") {
+		t.Errorf("%q", text)
 	}
 }

@@ -9,116 +9,13 @@ import (
 	"strings"
 	"testing"
 
-	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/ipset"
-	"loadbalance/internal/config"
 	"loadbalance/internal/family"
-	"loadbalance/internal/fwmark"
 	"loadbalance/internal/netlab"
 	"loadbalance/internal/plan"
-	"loadbalance/internal/uplink"
 )
 
 func address(text string) netip.Addr { return netip.MustParseAddr(text) }
-
-// TestJudge: member 1 lives, 2 is offline, 3 has no path, 4 is live but has its
-// index from somebody else, 5 is nobody's, 6 and 7 are offline with other
-// wishes, 8 is live but has handed over to one that is back.
-func TestJudge(t *testing.T) {
-	up := plan.MemberState{Up: true, Online: true}
-	changes := &Changes{
-		Plan: &plan.Plan{Members: []plan.Member{
-			{Name: "a", Index: 1, IPv4: up},
-			{Name: "b", Index: 2, IPv4: plan.MemberState{Up: true}},
-			{Name: "c", Index: 3},
-			{Name: "d", Index: 4, IPv4: up},
-			{Name: "f", Index: 6, IPv4: plan.MemberState{Up: true}},
-			{Name: "g", Index: 7, IPv4: plan.MemberState{Up: true}},
-			{Name: "h", Index: 8, IPv4: up},
-		}},
-		uplinks: uplink.State{Members: []uplink.Member{
-			{Name: "a", IPv4: &uplink.Path{Addresses: []netip.Addr{address("198.51.100.1")}}},
-			{Name: "b", IPv4: &uplink.Path{Addresses: []netip.Addr{address("198.51.100.2")}}},
-			{Name: "c"},
-			{Name: "d", IPv4: &uplink.Path{Addresses: []netip.Addr{address("198.51.100.4")}}},
-			{Name: "h", IPv4: &uplink.Path{Addresses: []netip.Addr{address("198.51.100.8")}}},
-		}},
-		members: []config.Member{{Name: "a"}, {Name: "b"}, {Name: "c"}, {Name: "d"},
-			{Name: "f", Track: config.Track{OnDead: "clear"}},
-			{Name: "g", Track: config.Track{OnDead: "none"}},
-			{Name: "h", Track: config.Track{OnDead: "none"}}},
-		reused:  []int{4},
-		vacated: map[family.Family][]int{family.IPv4: {8}},
-	}
-	judge := changes.judge(family.IPv4, fwmark.Fallback)
-	tests := []struct {
-		name        string
-		mark        uint32
-		destination string
-		want        fate
-	}{
-		{"of a live member", 0x100, "8.8.8.8", keep},
-		{"of an offline member", 0x200, "8.8.8.8", forgetAndReset},
-		{"of an offline member, with a foreign bit", 0xff000200, "8.8.8.8", forgetAndReset},
-		{"came in by the offline member", 0x200, "198.51.100.2", keep},
-		{"went to another member's address", 0x200, "198.51.100.1", forgetAndReset},
-		{"of a member without a path", 0x300, "8.8.8.8", forgetAndReset},
-		{"of the former owner of an index", 0x400, "8.8.8.8", forgetAndReset},
-		{"came in, but to the former owner", 0x400, "198.51.100.4", forgetAndReset},
-		{"of nobody", 0x500, "8.8.8.8", forgetAndReset},
-		{"on_dead 'clear'", 0x600, "8.8.8.8", forget},
-		{"on_dead 'none'", 0x700, "8.8.8.8", keep},
-		{"of one that handed over; it is not dead", 0x800, "8.8.8.8", forgetAndReset},
-		{"came in by one that handed over", 0x800, "198.51.100.8", keep},
-		{"unmarked", 0, "8.8.8.8", keep},
-		{"foreign mark only", 0x80000, "8.8.8.8", keep},
-		{"left to main", 0x3f00, "8.8.8.8", keep},
-		{"refused", 0x3e00, "8.8.8.8", keep},
-	}
-	for _, tt := range tests {
-		entry := conntrack.Entry{Mark: tt.mark, Original: conntrack.Tuple{Destination: address(tt.destination)}}
-		if got := judge(entry); got != tt.want {
-			t.Errorf("%s: fate %d, want %d", tt.name, got, tt.want)
-		}
-	}
-	judge = changes.judge(family.IPv6, fwmark.Fallback)
-	if judge(conntrack.Entry{Mark: 0x200}) != keep || judge(conntrack.Entry{Mark: 0x400}) != forgetAndReset {
-		t.Error("without a live member there is nowhere to go, but an index must not pass on connections")
-	}
-	changes.members[6].Track.OnDead = "none"
-	changes.reused = []int{7}
-	if judge := changes.judge(family.IPv4, fwmark.Fallback); judge(conntrack.Entry{Mark: 0x700}) != forgetAndReset {
-		t.Error("on_dead 'none' lets an index pass on connections")
-	}
-	changes.reused = nil
-	if changes.judge(family.IPv6, fwmark.Fallback) != nil {
-		t.Error("without a live member there is nowhere to go, but connections are judged")
-	}
-}
-
-func TestCameIn(t *testing.T) {
-	path := &uplink.Path{
-		Addresses: []netip.Addr{address("2001:db8::2")},
-		Prefixes:  []netip.Prefix{netip.MustParsePrefix("2001:db8:100::/56")},
-	}
-	tests := []struct {
-		destination string
-		path        *uplink.Path
-		want        bool
-	}{
-		{"2001:db8::2", path, true},
-		{"2001:db8::3", path, false},
-		{"2001:db8:100:42::1", path, true}, // a LAN host with a global address
-		{"2001:db8:200::1", path, false},
-		{"2001:db8::2", nil, false},
-	}
-	for _, tt := range tests {
-		entry := conntrack.Entry{Original: conntrack.Tuple{Destination: address(tt.destination)}}
-		if got := cameIn(entry, tt.path); got != tt.want {
-			t.Errorf("%s: %v", tt.destination, got)
-		}
-	}
-}
 
 func prefixList(text string) []netip.Prefix {
 	var all []netip.Prefix
@@ -156,31 +53,6 @@ func TestFreedDestinations(t *testing.T) {
 	}
 	if freed := freedDestinations(&plan.Plan{}, tests[3].have); len(freed) > 0 {
 		t.Errorf("with nothing wanted: %v", freed)
-	}
-}
-
-func TestReusedIndices(t *testing.T) {
-	type members = map[string]int
-	freed := []plan.FreedIndex{{Name: "gone", Index: 4}}
-	tests := []struct {
-		name string
-		old  plan.Indices
-		now  members
-		want []int
-	}{
-		{"first time", plan.Indices{}, members{"a": 1}, nil},
-		{"nothing changed", plan.Indices{Members: members{"a": 1, "b": 2}}, members{"a": 1, "b": 2}, nil},
-		{"one is gone", plan.Indices{Members: members{"a": 1, "b": 2}}, members{"a": 1}, nil},
-		{"a new index", plan.Indices{Members: members{"a": 1}}, members{"a": 1, "b": 2}, nil},
-		{"a freed one to somebody else", plan.Indices{Members: members{"a": 1}, Freed: freed}, members{"a": 1, "b": 4}, []int{4}},
-		{"a freed one to its owner", plan.Indices{Members: members{"a": 1}, Freed: freed}, members{"a": 1, "gone": 4}, nil},
-		{"renamed", plan.Indices{Members: members{"a": 1}}, members{"b": 1}, []int{1}},
-		{"exchanged", plan.Indices{Members: members{"a": 1, "b": 2, "c": 3}}, members{"a": 2, "b": 1, "c": 3}, []int{1, 2}},
-	}
-	for _, tt := range tests {
-		if got := reusedIndices(tt.old, plan.Indices{Members: tt.now}); !slices.Equal(got, tt.want) {
-			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
-		}
 	}
 }
 
@@ -250,7 +122,11 @@ func TestTableNames(t *testing.T) {
 
 func TestSummary(t *testing.T) {
 	cfg := readConfig(t, firstConfig)
-	changes, err := FromNothing(cfg, worldOf(cfg))
+	wanted, err := plan.Build(plan.Input{Config: cfg, Uplinks: worldOf(cfg)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes, err := Diff(wanted, EmptyKernel(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,11 +144,7 @@ func TestSummary(t *testing.T) {
 	}
 	s := newService(t)
 	s.must(firstConfig)
-	actual, err := s.Read()
-	if err != nil {
-		t.Fatal(err)
-	}
-	same, err := s.Plan(cfg, worldOf(cfg), nil, actual)
+	same, err := s.changes(firstConfig)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,13 +29,16 @@ func (d Dealt) Total() uint64 {
 	return total
 }
 
-// Dealt adds up what a policy has dealt: in chains that are gone and in those
-// that the kernel has.
-func (a *Actual) Dealt(f family.Family, policy string) Dealt {
-	state := a.State.Families[f.String()]
+// Dealt adds up what a policy has dealt in a family: in chains that are gone and
+// in those that the kernel has. state is what the last run left.
+func (k *Kernel) Dealt(f family.Family, policy string, state rundir.State) Dealt {
+	return dealtBy(policy, state.Families[f], k.Tables[f])
+}
+
+func dealtBy(policy string, state rundir.Family, table *iptables.Table) Dealt {
 	known := state.Policies[policy]
 	dealt := Dealt{Count: copied(known.Ended), Expected: copied(known.Expected)}
-	if table := a.Tables[f]; table != nil {
+	if table != nil {
 		for _, name := range dealing(state, policy) {
 			addCounters(dealt.Count, table.Chains[name])
 		}
@@ -85,12 +88,12 @@ func addCounters(sums map[string]uint64, chain *iptables.Chain) {
 
 // rememberDealt returns a family's state with what was dealt up to now, before
 // the change ends the counters of the chains that it writes or deletes. What
-// is dealt between the reading of the counters and the change is not counted:
-// some 20 ms, or up to a second where a verdict was foreseen. After a run
+// is dealt between the reading of the counters and the change, some 20 ms, is
+// not counted. After a run
 // that was killed before the change, all of it counts twice. A stop ends the
 // count.
-func (a *Actual) rememberDealt(f family.Family, wanted *plan.Plan, change iptables.Change, state rundir.Family) rundir.Family {
-	old := a.State.Families[f.String()]
+func rememberDealt(f family.Family, wanted *plan.Plan, change iptables.Change, table *iptables.Table, old rundir.Family) rundir.Family {
+	state := old
 	state.Dealing, state.Policies = map[string]string{}, map[string]rundir.Policy{}
 	for _, chain := range wanted.Family(f).Chains {
 		if chain.Policy != "" {
@@ -105,7 +108,7 @@ func (a *Actual) rememberDealt(f family.Family, wanted *plan.Plan, change iptabl
 		return state
 	}
 	for _, p := range wanted.Policies {
-		dealt := a.Dealt(f, p.Name)
+		dealt := dealtBy(p.Name, old, table)
 		policy := rundir.Policy{
 			Ended:    copied(old.Policies[p.Name].Ended),
 			Total:    dealt.Total(),
@@ -114,7 +117,7 @@ func (a *Actual) rememberDealt(f family.Family, wanted *plan.Plan, change iptabl
 		}
 		for _, name := range dealing(old, p.Name) {
 			if slices.Contains(ended, name) {
-				addCounters(policy.Ended, a.Tables[f].Chains[name])
+				addCounters(policy.Ended, table.Chains[name])
 			}
 		}
 		for _, m := range p.Members {

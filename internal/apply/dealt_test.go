@@ -9,6 +9,7 @@ import (
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
+	"loadbalance/internal/rundir"
 )
 
 // count adds to the counter of a chain's first rule that leads to another.
@@ -26,11 +27,11 @@ func (k *fakeKernel) count(chain, target string, packets int) {
 // expectDealt compares what a policy has dealt to wan1 and wan2.
 func (s *service) expectDealt(what, policy string, count1, count2 uint64, expected1, expected2 float64) {
 	s.t.Helper()
-	actual, err := s.Read()
-	if err != nil {
-		s.t.Fatal(err)
+	k, state := s.read()
+	if state == nil {
+		state = &rundir.State{}
 	}
-	dealt := actual.Dealt(family.IPv4, policy)
+	dealt := k.Dealt(family.IPv4, policy, *state)
 	one, two := "lb_member_wan1", "lb_member_wan2"
 	if dealt.Count[one] != count1 || dealt.Count[two] != count2 || dealt.Total() != count1+count2 ||
 		math.Abs(dealt.Expected[one]-expected1) > 0.01 || math.Abs(dealt.Expected[two]-expected2) > 0.01 {
@@ -65,7 +66,7 @@ func TestDealtAcrossApplies(t *testing.T) {
 			s.expectDealt("40 more", "balanced", 35, 15, 35, 15)
 			s.must(equal)
 			s.expectDealt("the first weights again", "balanced", 35, 15, 35, 15)
-			if err := s.Stop(); err != nil {
+			if err := s.stop(); err != nil {
 				t.Fatal(err)
 			}
 			s.must(equal)
@@ -97,9 +98,6 @@ func TestDealtAfterFailure(t *testing.T) {
 type failingRestore struct{ Mangle }
 
 func (failingRestore) Write(family.Family, iptables.Change) error { return errInjected }
-func (failingRestore) BeginWrite(family.Family, iptables.Change) (func() bool, func() error) {
-	return func() bool { return false }, func() error { return errInjected }
-}
 
 // TestDealtByStickyRules: they count into the policy that they use, also after
 // their chains went.
@@ -127,12 +125,8 @@ func TestDealtWithoutMemory(t *testing.T) {
 	s.must(config)
 	s.deal(-2, -2)
 	s.expectDealt("fewer than before", "balanced", 3, 3, 5, 5)
-	actual, err := s.Read()
-	if err != nil {
-		t.Fatal(err)
-	}
-	actual.State.Families = nil
-	if dealt := actual.Dealt(family.IPv4, "balanced"); dealt.Total() != 6 || len(dealt.Expected) > 0 {
+	k, _ := s.read()
+	if dealt := k.Dealt(family.IPv4, "balanced", rundir.State{}); dealt.Total() != 6 || len(dealt.Expected) > 0 {
 		t.Errorf("without what was remembered: %+v", dealt)
 	}
 }

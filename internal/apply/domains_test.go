@@ -73,7 +73,7 @@ func TestDomainsAreFollowed(t *testing.T) {
 	if len(s.kernel.entries) != 1 {
 		t.Error("the connection was forgotten")
 	}
-	if err := s.Stop(); err != nil {
+	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
 	if s.dnsmasqText() != "" || s.restarts() != 2 {

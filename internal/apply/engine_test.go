@@ -11,6 +11,8 @@ import (
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
+	"loadbalance/internal/rundir"
 	"loadbalance/internal/uci"
 	"loadbalance/internal/uplink"
 )
@@ -80,7 +82,7 @@ type service struct {
 	t      *testing.T
 	kernel *fakeKernel
 	// offline are the verdicts that every run is given.
-	offline map[family.Family]map[string]string
+	offline plan.Verdicts
 }
 
 func newService(t *testing.T) *service {
@@ -88,25 +90,66 @@ func newService(t *testing.T) *service {
 	return &service{Engine: kernel.engine(t.TempDir()), t: t, kernel: kernel}
 }
 
+// read is what a run finds in the kernel and in the run directory.
+func (s *service) read() (*Kernel, *rundir.State) {
+	s.t.Helper()
+	k, err := s.Read()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return k, s.state()
+}
+
+// state is what the last run left; nil for nothing.
+func (s *service) state() *rundir.State {
+	s.t.Helper()
+	state, found, err := s.Run.State()
+	if err != nil {
+		s.Notice(err.Error())
+	}
+	if !found {
+		return nil
+	}
+	return &state
+}
+
+// changes plans for a configuration.
+func (s *service) changes(text string) (*Changes, error) {
+	s.t.Helper()
+	k, err := s.Read()
+	if err != nil {
+		return nil, err
+	}
+	cfg, state := readConfig(s.t, text), s.state()
+	in := plan.Input{Config: cfg, Uplinks: worldOf(cfg), Kernel: k.ForPlan(), Verdicts: s.offline}
+	if state != nil {
+		in.State = &state.State
+	}
+	wanted, err := plan.Build(in)
+	if err != nil {
+		return nil, err
+	}
+	return Diff(wanted, k, state)
+}
+
 // apply is one run of the command.
 func (s *service) apply(text string) error {
 	s.t.Helper()
-	actual, err := s.Read()
+	changes, err := s.changes(text)
 	if err != nil {
 		return err
 	}
-	return s.applyTo(text, actual)
+	_, err = s.Apply(changes)
+	return err
 }
 
-// applyTo is apply to what was read before.
-func (s *service) applyTo(text string, actual *Actual) error {
-	s.t.Helper()
-	cfg := readConfig(s.t, text)
-	changes, err := s.Plan(cfg, worldOf(cfg), s.offline, actual)
+// stop is one run of the command.
+func (s *service) stop() error {
+	k, err := s.Read()
 	if err != nil {
 		return err
 	}
-	return s.Apply(changes, actual)
+	return s.Stop(k, s.state())
 }
 
 func (s *service) must(text string) {
@@ -158,7 +201,7 @@ func TestPathDoesNotMatter(t *testing.T) {
 // after it.
 func TestOrder(t *testing.T) {
 	steps := [][]string{{"route add"}, {"rule add"}, {"ipset create", "ipset add"}, {"mangle restore"},
-		{"conntrack remove"}, {"ipset destroy"}, {"rule del"}, {"route del"}, {"conntrack ("}}
+		{"conntrack ("}, {"ipset destroy"}, {"rule del"}, {"route del"}}
 	place := func(op string) int {
 		return slices.IndexFunc(steps, func(step []string) bool {
 			return slices.ContainsFunc(step, func(prefix string) bool { return strings.HasPrefix(op, prefix) })
@@ -188,7 +231,7 @@ func TestOrder(t *testing.T) {
 	}{
 		{"from nothing", func() error { return s.apply(firstConfig) }},
 		{"to another configuration", func() error { return s.apply(secondConfig) }},
-		{"stop", s.Stop},
+		{"stop", s.stop},
 	} {
 		since := len(s.kernel.log)
 		if err := situation.run(); err != nil {
@@ -237,7 +280,7 @@ var situations = []struct {
 		}},
 	{"stop",
 		func(s *service) { s.must(withoutCascades(firstConfig)) },
-		func(s *service) error { return s.Stop() }},
+		func(s *service) error { return s.stop() }},
 }
 
 // TestCascadeGoesOn: a rewritten cascade begins where the old one stood, also
@@ -249,7 +292,7 @@ func TestCascadeGoesOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return state.Families["ipv4"].Starts["lb_policy_balanced"]
+		return state.Families[family.IPv4].Starts["lb_policy_balanced"]
 	}
 	for _, failures := range []int{0, 3} {
 		s := newService(t)
@@ -286,16 +329,11 @@ func TestCascadeGoesOn(t *testing.T) {
 func TestWithoutIP6Tables(t *testing.T) {
 	s := newService(t)
 	s.kernel.mangle.missing[family.IPv6] = true
-	cfg := readConfig(t, firstConfig)
-	actual, err := s.Read()
+	changes, err := s.changes(firstConfig)
 	if err != nil {
 		t.Fatal(err)
 	}
-	changes, err := s.Plan(cfg, worldOf(cfg), nil, actual)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Apply(changes, actual); err != nil {
+	if _, err := s.Apply(changes); err != nil {
 		t.Fatal(err)
 	}
 	if s.kernel.chains(family.IPv4) == "" || len(s.kernel.rules[family.IPv6]) > 0 {
@@ -372,11 +410,8 @@ func TestFreedDestinationsAreDealtOut(t *testing.T) {
 func TestOurs(t *testing.T) {
 	s := newService(t)
 	ours := func() bool {
-		actual, err := s.Read()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return actual.Ours()
+		k, _ := s.read()
+		return k.Ours()
 	}
 	if ours() {
 		t.Error("an empty kernel holds something of ours")
@@ -385,7 +420,7 @@ func TestOurs(t *testing.T) {
 	if !ours() {
 		t.Error("nothing of ours after an apply")
 	}
-	if err := s.Stop(); err != nil || ours() {
+	if err := s.stop(); err != nil || ours() {
 		t.Errorf("something of ours after a stop (%v)", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
 )
 
 // pair is wan1 with some options and wan2, which is its backup in another
@@ -21,7 +22,7 @@ func pair(options ...string) string {
 
 // judge sets which members are offline in both families.
 func (s *service) judge(offline ...string) {
-	s.offline = map[family.Family]map[string]string{family.IPv4: {}, family.IPv6: {}}
+	s.offline = plan.Verdicts{family.IPv4: {}, family.IPv6: {}}
 	for _, f := range family.All {
 		for _, name := range offline {
 			s.offline[f][name] = "no answer"
@@ -102,7 +103,7 @@ func TestFailbackIsPerFamily(t *testing.T) {
 	s := newService(t)
 	config := pair("failback 'never'")
 	s.must(config)
-	s.offline = map[family.Family]map[string]string{family.IPv6: {"wan1": "no answer"}}
+	s.offline = plan.Verdicts{family.IPv6: {"wan1": "no answer"}}
 	s.must(config)
 	s.judge()
 	s.must(config)
@@ -115,7 +116,7 @@ func TestFailbackIsPerFamily(t *testing.T) {
 func TestHeldIsForgotten(t *testing.T) {
 	for name, forget := range map[string]func(*service){
 		"stop": func(s *service) {
-			if err := s.Stop(); err != nil {
+			if err := s.stop(); err != nil {
 				t.Fatal(err)
 			}
 		},

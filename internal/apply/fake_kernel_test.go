@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"loadbalance/internal/apply/conntrack"
@@ -34,20 +35,17 @@ type fakeKernel struct {
 	sets    map[string]ipset.Set
 	sysctls map[string]string
 	entries []conntrack.Entry
-	// writing are families whose chains are being written, and dealtMeanwhile
-	// the connections that the old chains deal out during the next write.
-	writing        map[family.Family]bool
+	// dealtMeanwhile are the connections that the old chains deal out during the
+	// next write.
 	dealtMeanwhile []conntrack.Entry
 	resets         []reset.Flow // the connections whose clients were told
 	// answersOn is the uplink by which clients answer at once that are told;
 	// 0: they do not.
 	answersOn int
-	// pickedUp says that clients have answered: their connections have entries
-	// again, on other uplinks.
-	pickedUp bool
 
-	log    []string // the operations that were tried
-	failAt int      // the number of the one that fails; 0: none
+	mu     sync.Mutex // both families are read at the same time
+	log    []string   // the operations that were tried
+	failAt int        // the number of the one that fails; 0: none
 }
 
 func newFakeKernel(t *testing.T) *fakeKernel {
@@ -57,7 +55,6 @@ func newFakeKernel(t *testing.T) *fakeKernel {
 		routes:  map[family.Family][]plan.Route{},
 		sets:    map[string]ipset.Set{},
 		sysctls: map[string]string{},
-		writing: map[family.Family]bool{},
 	}
 	k.mangle = &fakeMangle{kernel: k, tables: map[family.Family]*fakeTable{}, missing: map[family.Family]bool{}}
 	k.other = &fakeMangle{kernel: k, legacy: true, tables: map[family.Family]*fakeTable{}}
@@ -74,6 +71,8 @@ func newFakeKernel(t *testing.T) *fakeKernel {
 }
 
 func (k *fakeKernel) step(format string, args ...any) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.log = append(k.log, fmt.Sprintf(format, args...))
 	if len(k.log) == k.failAt {
 		return fmt.Errorf("%s: %w", k.log[len(k.log)-1], errInjected)

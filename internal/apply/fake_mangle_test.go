@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
@@ -49,11 +48,6 @@ func (t *fakeTable) clone() *fakeTable {
 	return c
 }
 
-func (m *fakeMangle) BeginRead(f family.Family) func() (*iptables.Table, error) {
-	table, err := m.Read(f)
-	return func() (*iptables.Table, error) { return table, err }
-}
-
 // Read prints the table as iptables-save does and reads that.
 func (m *fakeMangle) Read(f family.Family) (*iptables.Table, error) {
 	if m.missing[f] {
@@ -91,30 +85,13 @@ func (m *fakeMangle) text(f family.Family) string {
 	return text.String() + "COMMIT\n"
 }
 
-// BeginWrite leaves everything as it was until the caller waits. Until then,
-// packets go by the old chains.
-func (m *fakeMangle) BeginWrite(f family.Family, change iptables.Change) (inEffect func() bool, wait func() error) {
-	for other, writes := range m.kernel.writing {
-		if writes {
-			m.kernel.t.Errorf("iptables-restore (%s) begins while that of %s is not done", f, other)
-		}
-	}
-	m.kernel.writing[f] = true
-	wait = sync.OnceValue(func() error {
-		m.kernel.entries = append(m.kernel.entries, m.kernel.dealtMeanwhile...)
-		m.kernel.dealtMeanwhile = nil
-		err := m.Write(f, change)
-		m.kernel.writing[f] = false
-		return err
-	})
-	return func() bool { return wait() == nil }, wait
-}
-
 // Write runs a transaction.
 func (m *fakeMangle) Write(f family.Family, change iptables.Change) error {
 	if err := m.kernel.step("mangle restore (%s)", f); err != nil {
 		return err
 	}
+	m.kernel.entries = append(m.kernel.entries, m.kernel.dealtMeanwhile...)
+	m.kernel.dealtMeanwhile = nil
 	next := newFakeTable()
 	if old := m.tables[f]; old != nil {
 		next = old.clone()

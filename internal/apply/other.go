@@ -11,21 +11,15 @@ import (
 	"loadbalance/internal/plan"
 )
 
-// removeOther removes what a run with the other back end has left. It is only
+// clearOthers removes what a run with the other back end has left. It is only
 // looked for when the run directory does not say that this back end was used
 // last, since looking costs a process.
-func (e *Engine) removeOther(changes *Changes, actual *Actual) error {
+func (e *Engine) clearOthers(c *Changes) error {
 	var failed []error
 	for _, f := range family.All {
-		table := actual.Tables[f]
-		if table == nil {
-			continue
+		if c.Families[f].clearOther {
+			failed = append(failed, e.clearOther(f, c.Families[f].legacy))
 		}
-		before, known := actual.State.Families[f.String()]
-		if known && before.Legacy == table.Legacy {
-			continue
-		}
-		failed = append(failed, e.clearOther(f, table.Legacy))
 	}
 	return errors.Join(failed...)
 }

@@ -153,7 +153,7 @@ func TestRepairs(t *testing.T) {
 			if got, err := os.ReadFile(s.NamesDir + "/" + namesFile); err != nil || string(got) != string(names) {
 				t.Errorf("names: %v %q", err, got)
 			}
-			if err := s.Stop(); err != nil {
+			if err := s.stop(); err != nil {
 				t.Fatal(err)
 			}
 			for path, value := range s.kernel.sysctls {

@@ -7,54 +7,54 @@ import (
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/rundir"
 )
 
-// Nothing is the change that a stopped service wants in a kernel that holds
-// nothing of ours.
-func Nothing() *Changes { return &Changes{Plan: &plan.Plan{}} }
-
-// PlanStop computes what there is to remove, without changing anything.
-func (e *Engine) PlanStop(actual *Actual) (*Changes, error) {
-	return diff(&plan.Plan{}, actual)
-}
-
-// Stop removes everything that is ours and restores what we changed.
-func (e *Engine) Stop() error {
-	actual, err := e.Read()
+// Stop removes everything that is ours and restores what we changed. before is
+// what the last run left in the run directory; nil if that was lost.
+func (e *Engine) Stop(k *Kernel, before *rundir.State) error {
+	if before == nil {
+		if err := adoptLostSysctls(k); err != nil {
+			return err
+		}
+	}
+	c, err := DiffStop(k, before)
 	if err != nil {
 		return err
 	}
-	if err := adoptLostSysctls(actual); err != nil {
+	if _, err := e.Apply(c); err != nil {
 		return err
 	}
-	changes, err := e.PlanStop(actual)
-	if err != nil {
-		return err
-	}
-	if err := e.Apply(changes, actual); err != nil {
-		return err
-	}
-	if err := e.deleteTables(actual); err != nil {
+	if err := e.deleteTables(k, c.state); err != nil {
 		return err
 	}
 	// A table that is there at the next start is no longer one of ours.
-	for name, state := range changes.state.Families {
+	after := rundir.State{State: c.state.State, Families: map[family.Family]rundir.Family{}}
+	for f, state := range c.state.Families {
 		state.CreatedTable = false
-		changes.state.Families[name] = state
+		after.Families[f] = state
 	}
-	return e.Run.SaveState(changes.state)
+	return e.Run.SaveState(after)
+}
+
+// DiffStop returns what there is to remove.
+func DiffStop(k *Kernel, before *rundir.State) (*Changes, error) {
+	last := plan.State{}
+	if before != nil {
+		last = before.State
+	}
+	return Diff(plan.Stopped(last), k, before)
 }
 
 // deleteTables deletes the nftables tables that we created and that hold
 // nothing any more.
-func (e *Engine) deleteTables(actual *Actual) error {
+func (e *Engine) deleteTables(k *Kernel, state rundir.State) error {
 	var failed []error
 	for _, f := range family.All {
-		state := actual.State.Families[f.String()]
-		if !state.CreatedTable || actual.Tables[f] == nil {
+		if !state.Families[f].CreatedTable || k.Tables[f] == nil {
 			continue
 		}
-		table, err := e.nftMangle(actual.Tables[f]).Read(f)
+		table, err := e.nftMangle(k.Tables[f]).Read(f)
 		if errors.Is(err, iptables.ErrMissing) {
 			continue // nobody left who could say whether it is empty
 		}
@@ -78,19 +78,16 @@ func (e *Engine) nftMangle(inUse *iptables.Table) Mangle {
 // adoptLostSysctls makes records of what we must have changed when the run
 // directory with the records is gone: the settings of the devices that our ip
 // rules name, and those for shared networks if two of our tables share one.
-func adoptLostSysctls(actual *Actual) error {
-	if actual.Remembered {
-		return nil
-	}
+func adoptLostSysctls(k *Kernel) error {
 	var devices []string
-	for _, rule := range actual.Routing[family.IPv4].Rules {
+	for _, rule := range k.Routing[family.IPv4].Rules {
 		if rule.OIF != "" {
 			devices = append(devices, rule.OIF)
 		}
 	}
 	lost := plan.DeviceSysctls(devices)
 	networks := map[netip.Prefix]bool{}
-	for _, route := range actual.Routing[family.IPv4].Routes {
+	for _, route := range k.Routing[family.IPv4].Routes {
 		if route.Device == "" || route.Destination.Bits() == 0 {
 			continue
 		}
@@ -100,9 +97,9 @@ func adoptLostSysctls(actual *Actual) error {
 		}
 		networks[route.Destination] = true
 	}
-	adopted, err := actual.sysctls.Diff(lost, true)
+	adopted, err := k.sysctls.Diff(lost, true)
 	if err != nil {
 		return err
 	}
-	return actual.sysctls.Run(adopted.Set...)
+	return k.sysctls.Run(adopted.Set...)
 }

@@ -16,7 +16,7 @@ func TestStopLeavesNothing(t *testing.T) {
 		before := s.kernel.dump()
 		s.must(firstConfig)
 		s.must(secondConfig)
-		if err := s.Stop(); err != nil {
+		if err := s.stop(); err != nil {
 			t.Fatal(err)
 		}
 		after := s.kernel.dump()
@@ -36,7 +36,7 @@ func TestStopLeavesNothing(t *testing.T) {
 			t.Errorf("names of tables are left: %s", names)
 		}
 		since := len(s.kernel.log)
-		if err := s.Stop(); err != nil {
+		if err := s.stop(); err != nil {
 			t.Fatal(err)
 		}
 		if writes := s.writes(since); len(writes) > 0 {
@@ -54,7 +54,7 @@ func TestStopKeepsForeignTable(t *testing.T) {
 	s.must(firstConfig)
 	ip6 := s.kernel.mangle.tables[family.IPv6]
 	ip6.chains["FORWARD"] = append(ip6.chains["FORWARD"], foreign)
-	if err := s.Stop(); err != nil {
+	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
 	if s.kernel.mangle.tables[family.IPv4] == nil {
@@ -75,7 +75,7 @@ func withoutCascades(text string) string {
 func TestIndicesOutliveStop(t *testing.T) {
 	s := newService(t)
 	s.must("config member 'wan2'\n\nconfig member 'wan1'\n")
-	if err := s.Stop(); err != nil {
+	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
 	s.must("config member 'wan1'\n\nconfig member 'wan2'\n")

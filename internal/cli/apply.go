@@ -8,6 +8,8 @@ import (
 
 	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/pipeline"
+	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
 )
 
@@ -15,16 +17,18 @@ import (
 // that had to wait while another one with the same request did everything
 // returns that one's result.
 func applyCommand(in *invocation) int {
-	code := in.locked("apply", func() int {
+	return in.locked("apply", func() int {
 		cfg, err := in.readConfig()
 		if err != nil {
 			in.log.Error(err.Error())
 			return exitUsage
 		}
-		return in.apply(cfg)
+		done := in.apply(cfg, nil)
+		if done.err != nil {
+			in.log.Error(done.err.Error())
+		}
+		return done.code
 	})
-	in.remind()
-	return code
 }
 
 // stopCommand removes everything of ours, under the lock.
@@ -35,7 +39,7 @@ func stopCommand(in *invocation) int {
 // locked runs work under the lock and shares its result.
 func (in *invocation) locked(name string, work func() int) int {
 	request := strings.Join([]string{name, in.configDir, in.iptables, in.rtTables, in.dnsmasqDir}, " ")
-	turn, shared, err := in.run().Wait(request)
+	lock, shared, err := in.run().Wait(request)
 	if err != nil {
 		return in.fail(fmt.Errorf("run directory: %w", err))
 	}
@@ -44,11 +48,11 @@ func (in *invocation) locked(name string, work func() int) int {
 		return shared.Code
 	}
 	code := work()
-	if code == exitUsage && turn.Pending {
+	if code == exitUsage && lock.Pending {
 		// The event relied on this run, which changed nothing.
 		in.follow("event")
 	}
-	if err := turn.End(request, code, in.log.kept.String()); err != nil {
+	if err := lock.End(request, code, in.log.kept.String()); err != nil {
 		return in.fail(fmt.Errorf("run directory: %w", err))
 	}
 	return code
@@ -65,110 +69,85 @@ func (in *invocation) repeat(shared *rundir.Result) {
 	}
 }
 
-// apply applies a configuration that could be read. With errors in it, a
+// apply applies a configuration file that could be read. With errors in it, a
 // running system stays as it is; a system that holds nothing of ours (boot)
-// gets what is right in it. Either way the user is told by exit code 2.
-func (in *invocation) apply(cfg *configuration) int {
+// gets what is right in it. Either way the user is told by exit code 2. verdicts
+// are those of the calling monitor; nil: those of the one that lives.
+func (in *invocation) apply(cfg *pipeline.Configuration, verdicts plan.Verdicts) *run {
 	in.log.SetLevel(cfg.Globals.LogLevel)
 	in.report(cfg)
-	if cfg.problems.Fatal() {
+	if cfg.Problems.Fatal() {
 		in.log.Error("nothing was applied: the section 'globals' has errors")
-		return exitUsage
+		return &run{code: exitUsage}
 	}
-	faulty := cfg.problems.HasErrors()
+	faulty := cfg.Problems.HasErrors()
 	if !cfg.Globals.Enabled && !faulty {
-		return in.stop()
+		return &run{code: in.stop()}
 	}
-	s, err := in.openSystem()
+	p, observed, err := in.observe(cfg, verdicts)
 	if err != nil {
-		return in.fail(err)
+		return &run{code: exitFailed, err: err}
 	}
-	defer s.Close()
-	actual, err := s.Read()
-	if err != nil {
-		return in.fail(err)
-	}
-	if faulty && in.running(actual) {
+	defer p.Close()
+	if faulty && in.running(observed) {
 		in.log.Error("nothing was changed: the configuration that ran before goes on")
-		return exitUsage
+		return &run{code: exitUsage}
 	}
-	changes, err := in.change(s, cfg, actual)
-	if err != nil {
-		defer in.logRefused(err)
-		return in.fail(err)
+	done := in.make(p, cfg, observed)
+	if done.err != nil {
+		return done
 	}
-	in.tell(changes)
+	in.tell(done.report)
 	if faulty {
 		in.log.Error("the faulty sections were left out, the rest was applied")
-		return exitUsage
+		done.code = exitUsage
+		return done
 	}
-	if err := in.run().Accept(cfg.text); err != nil {
-		return in.fail(fmt.Errorf("run directory: %w", err))
+	if err := in.run().Accept(cfg.Text); err != nil {
+		done.code, done.err = exitFailed, fmt.Errorf("run directory: %w", err)
 	}
-	return exitDone
+	return done
 }
 
-// running says whether there is a state that a faulty file must not touch.
-func (in *invocation) running(actual *apply.Actual) bool {
+// make makes what was observed true. What iptables-restore refuses is logged.
+func (in *invocation) make(p *pipeline.Pipeline, cfg *pipeline.Configuration, observed *pipeline.Observed) *run {
+	done := &run{cfg: cfg, legacy: observed.Kernel.Legacy()}
+	if done.report, done.err = p.Apply(observed); done.err != nil {
+		in.logRefused(done.err)
+		done.code = exitFailed
+	}
+	return done
+}
+
+// running reports whether there is a state that a faulty file must not touch.
+func (in *invocation) running(observed *pipeline.Observed) bool {
 	_, err := in.run().Accepted()
-	return err == nil || actual.Ours()
-}
-
-// change brings the kernel to a configuration and returns what changed.
-func (in *invocation) change(s *system, cfg *configuration, actual *apply.Actual) (*apply.Changes, error) {
-	if err := refuseMWAN3(cfg, actual); err != nil {
-		return nil, err
-	}
-	uplinks, err := in.world(s, cfg)
-	if err != nil {
-		return nil, err
-	}
-	offline, err := in.offline(cfg)
-	if err != nil {
-		return nil, err
-	}
-	changes, err := s.Plan(cfg.Config, uplinks, offline, actual)
-	if err != nil {
-		return nil, err
-	}
-	if !cfg.Globals.Monitor {
-		if err := in.run().ForgetVerdicts(); err != nil {
-			return nil, fmt.Errorf("run directory: %w", err)
-		}
-	}
-	if err := in.run().SetStopped(false); err != nil {
-		return nil, fmt.Errorf("run directory: %w", err)
-	}
-	err = s.Apply(changes, actual)
-	if changes.Told() {
-		in.told = changes
-	}
-	return changes, err
+	return err == nil || observed.Kernel.Ours()
 }
 
 // tell prints what an apply changed, or writes it to the log if that is where
 // the caller looks.
-func (in *invocation) tell(changes *apply.Changes) {
+func (in *invocation) tell(report *apply.Report) {
 	if in.options.log == logSyslog {
-		in.logChanges("apply", changes)
+		in.logChanges("apply", report)
 		return
 	}
-	for _, notice := range changes.Plan.Notices {
+	for _, notice := range report.Changes.Plan.Notices {
 		in.log.Notice(notice)
 	}
-	for _, line := range changes.Summary() {
+	for _, line := range report.Summary() {
 		fmt.Fprintln(in.out, line)
 	}
 }
 
 // logChanges writes one line with the reason of the changes, what the user
 // should know of the new state, and how much changed; nothing when nothing did.
-func (in *invocation) logChanges(reason string, changes *apply.Changes) {
-	summary := changes.Summary()
+func (in *invocation) logChanges(reason string, report *apply.Report) {
+	summary := report.Summary()
 	if len(summary) == 0 {
 		return
 	}
-	in.log.Notice(reason + ": " + strings.Join(append(slices.Clone(changes.Plan.Notices), summary...), "; "))
+	in.log.Notice(reason + ": " + strings.Join(append(slices.Clone(report.Changes.Plan.Notices), summary...), "; "))
 }
 
 // logRefused writes the numbered input that iptables-restore refused: its
@@ -186,16 +165,13 @@ func (in *invocation) logRefused(err error) {
 // stop removes everything of ours and leaves the mark that keeps events from
 // bringing it back.
 func (in *invocation) stop() int {
-	s, err := in.openSystem()
+	p, err := in.open()
 	if err != nil {
 		return in.fail(err)
 	}
-	defer s.Close()
+	defer p.Close()
 	stopped := in.run().Stopped()
-	if err := in.run().SetStopped(true); err != nil {
-		return in.fail(fmt.Errorf("run directory: %w", err))
-	}
-	if err := s.Stop(); err != nil {
+	if err := p.Stop(); err != nil {
 		defer in.logRefused(err)
 		return in.fail(err)
 	}

@@ -7,10 +7,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
-	"loadbalance/internal/uplink"
+	"loadbalance/internal/pipeline"
 )
 
 // checkCommand reports all problems of the configuration, and without
@@ -22,7 +21,7 @@ func checkCommand(in *invocation) int {
 		return exitUsage
 	}
 	in.report(cfg)
-	if cfg.problems.HasErrors() {
+	if cfg.Problems.HasErrors() {
 		return exitUsage
 	}
 	if in.configOnly {
@@ -31,7 +30,7 @@ func checkCommand(in *invocation) int {
 	return in.checkSystem(cfg)
 }
 
-func (in *invocation) checkSystem(cfg *configuration) int {
+func (in *invocation) checkSystem(cfg *pipeline.Configuration) int {
 	tool := iptables.Tool{Backend: iptables.Backend(in.iptables)}
 	if _, err := tool.Version(family.IPv4); err != nil {
 		return in.fail(err)
@@ -39,54 +38,20 @@ func (in *invocation) checkSystem(cfg *configuration) int {
 	if _, err := tool.Version(family.IPv6); err != nil {
 		in.log.Warning(fmt.Sprintf("%v: IPv6 is not balanced", err))
 	}
-	s, err := in.openSystem()
+	p, observed, err := in.observe(cfg, nil)
 	if err != nil {
 		return in.fail(err)
 	}
-	defer s.Close()
-	uplinks, err := in.world(s, cfg)
+	defer p.Close()
+	// The plan for the kernel as it is has the tables that are in use.
+	wanted, err := observed.Plan()
 	if err != nil {
 		return in.fail(err)
 	}
-	changes, err := apply.FromNothing(cfg.Config, uplinks)
-	if err != nil {
-		return in.fail(err)
-	}
-	for _, notice := range changes.Plan.Notices {
+	for _, notice := range wanted.Notices {
 		in.log.Warning(notice)
 	}
-	code, err := in.checkAround(cfg, uplinks)
-	if err != nil {
-		return in.fail(err)
-	}
-	if err := in.rehearse(changes); err != nil {
-		defer in.logRefused(err)
-		return in.fail(fmt.Errorf("the kernel or iptables does not take the rules (is a kernel module missing?): %w", err))
-	}
-	return code
-}
-
-// checkAround reports what in the system around us is in the way.
-func (in *invocation) checkAround(cfg *configuration, uplinks uplink.State) (int, error) {
-	s, err := in.openSystem()
-	if err != nil {
-		return exitFailed, err
-	}
-	defer s.Close()
-	actual, err := s.Read()
-	if err != nil {
-		return exitFailed, err
-	}
-	// The plan for the kernel as it is has the tables that are in use.
-	offline, err := in.offline(cfg)
-	if err != nil {
-		return exitFailed, err
-	}
-	changes, err := s.Plan(cfg.Config, uplinks, offline, actual)
-	if err != nil {
-		return exitFailed, err
-	}
-	found := in.advise(cfg, uplinks, actual, changes.Plan.Members)
+	found := observed.Advise(wanted.Members, in.configDir)
 	for _, text := range found.Errors {
 		in.log.Error(text)
 	}
@@ -96,17 +61,21 @@ func (in *invocation) checkAround(cfg *configuration, uplinks uplink.State) (int
 	for _, text := range found.Notes {
 		in.log.Notice(text)
 	}
-	if len(found.Errors) > 0 {
-		return exitFailed, nil
+	if err := in.rehearse(observed); err != nil {
+		defer in.logRefused(err)
+		return in.fail(fmt.Errorf("the kernel or iptables does not take the rules (is a kernel module missing?): %w", err))
 	}
-	return exitDone, nil
+	if len(found.Errors) > 0 {
+		return exitFailed
+	}
+	return exitDone
 }
 
 // rehearse loads chains and sets into a network namespace of its own, where
 // they touch nobody: only that shows whether every match and target is there,
 // in iptables and in the kernel. (iptables-restore --test does not ask the
 // kernel.)
-func (in *invocation) rehearse(changes *apply.Changes) error {
+func (in *invocation) rehearse(observed *pipeline.Observed) error {
 	result := make(chan error)
 	go func() {
 		// The thread keeps the namespace and is never given back: it ends
@@ -117,18 +86,18 @@ func (in *invocation) rehearse(changes *apply.Changes) error {
 			result <- nil
 			return
 		}
-		result <- in.load(changes)
+		result <- in.load(observed)
 	}()
 	return <-result
 }
 
-func (in *invocation) load(changes *apply.Changes) error {
-	s, err := in.openSystem()
+func (in *invocation) load(observed *pipeline.Observed) error {
+	p, err := in.open()
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	err = s.Rehearse(changes)
+	defer p.Close()
+	err = p.Rehearse(observed)
 	if errors.Is(err, iptables.ErrMissing) {
 		return nil // reported already
 	}

@@ -10,7 +10,6 @@ import (
 	"io"
 	"slices"
 
-	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/rundir"
 )
@@ -95,8 +94,6 @@ type invocation struct {
 	options
 	out io.Writer
 	log *logger
-	// told are the changes with which clients were told last; nil for none.
-	told *apply.Changes
 	// refused is the input that iptables-restore refused last.
 	refused string
 }

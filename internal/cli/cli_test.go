@@ -16,7 +16,7 @@ func call(t *testing.T, text string, args ...string) (out, messages string, code
 	t.Helper()
 	dir := t.TempDir()
 	if text != "" {
-		if err := os.WriteFile(filepath.Join(dir, configName), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "loadbalance"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

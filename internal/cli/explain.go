@@ -4,18 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"strconv"
 	"strings"
 
-	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/config"
 	"loadbalance/internal/explain"
 	"loadbalance/internal/family"
+	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
-	"loadbalance/internal/rundir"
 	"loadbalance/internal/uplink"
 )
 
@@ -31,133 +29,113 @@ func explainCommand(in *invocation) int {
 		in.log.Error(err.Error())
 		return exitUsage
 	}
-	if cfg.problems.Fatal() {
+	if cfg.Problems.Fatal() {
 		in.report(cfg)
 		return exitUsage
 	}
-	known, err := in.explainWorld(cfg)
+	p, observed, err := in.observeOrRead(cfg)
 	if err != nil {
 		return in.fail(err)
 	}
-	defer known.close()
-	packet, err := in.packet.read(cfg.Config, known.uplinks)
+	defer p.Close()
+	packet, err := in.packet.read(cfg.Config, observed.Uplinks)
 	if err != nil {
 		in.log.Error(err.Error())
 		return exitUsage
 	}
-	if err := in.explain(cfg, known, packet); err != nil {
+	if err := in.explain(p, observed, packet); err != nil {
 		return in.fail(err)
 	}
-	if cfg.problems.HasErrors() {
+	if cfg.Problems.HasErrors() {
 		in.log.Error("the configuration has errors: faulty sections are left out ('loadbalance check' names them)")
 		return exitUsage
 	}
 	return exitDone
 }
 
-// explainWorld is what explain knows besides the configuration.
-type explainWorld struct {
-	uplinks uplink.State
-	indices plan.Indices
-	offline rundir.Offline // the monitor's verdicts
-	held    map[family.Family]map[string]bool
-	noIPv6  bool    // ip6tables is missing
-	system  *system // nil with --uplinks
-}
-
-func (w *explainWorld) close() {
-	if w.system != nil {
-		w.system.Close()
-	}
-}
-
-func (in *invocation) explainWorld(cfg *configuration) (*explainWorld, error) {
-	w := &explainWorld{}
-	var err error
-	if in.uplinks != "" {
-		if w.uplinks, err = readUplinks(in.uplinks); err != nil {
-			return nil, err
-		}
-		w.indices, err = plan.Indices{}.Assign(cfg.Config)
-		return w, err
-	}
-	if w.system, err = in.openSystem(); err != nil {
-		return nil, err
-	}
-	if err := in.readWorld(w, cfg); err != nil {
-		w.close()
-		return nil, err
-	}
-	return w, nil
-}
-
-// readWorld reads the kernel, and says so where it does not hold what the
-// configuration asks for: the explanation is of the configuration.
-func (in *invocation) readWorld(w *explainWorld, cfg *configuration) error {
-	actual, err := w.system.Read()
-	if err != nil {
-		return err
-	}
-	if w.uplinks, err = in.world(w.system, cfg); err != nil {
-		return err
-	}
-	if w.offline, err = in.offline(cfg); err != nil {
-		return err
-	}
-	changes, err := w.system.Plan(cfg.Config, w.uplinks, w.offline, actual)
-	if err != nil {
-		return err
-	}
-	switch {
-	case !actual.Ours():
-		in.log.Notice("loadbalance is not running: this is what would happen if it were")
-	case !changes.Empty():
-		in.log.Notice("the kernel does not hold this configuration yet: this is what would happen after 'loadbalance apply'")
-	}
-	w.held = changes.Plan.Held
-	w.uplinks = apply.WithLastPrefixes(w.uplinks, actual.State.Prefixes)
-	w.noIPv6 = actual.Tables[family.IPv6] == nil
-	w.indices, err = actual.Indices(cfg.Config).Assign(cfg.Config)
-	return err
-}
-
-// plan computes the plan. without, unless empty, is a member to be taken for
-// offline.
-func (w *explainWorld) plan(cfg *config.Config, without string) (*plan.Plan, error) {
-	offline := map[family.Family]map[string]string{}
-	for _, f := range family.All {
-		offline[f] = map[string]string{}
-		maps.Copy(offline[f], w.offline[f])
-		if without != "" {
-			offline[f][without] = "assumed"
+func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed, packet explain.Packet) error {
+	if p != nil {
+		if err := in.noteDifference(observed); err != nil {
+			return err
 		}
 	}
-	p, err := plan.Build(plan.Input{Config: cfg, Uplinks: w.uplinks, Indices: w.indices, Offline: offline, Held: w.held})
-	if err == nil && w.noIPv6 {
-		p.IPv6 = plan.Family{}
-	}
-	return p, err
-}
-
-func (in *invocation) explain(cfg *configuration, known *explainWorld, packet explain.Packet) error {
-	connection, notes, err := known.connection(packet)
+	connection, notes, err := findConnection(p, packet)
 	if err != nil {
 		return err
 	}
-	now, err := known.explain(cfg.Config, packet, connection, "")
+	wanted, err := observed.Plan()
+	if err != nil {
+		return err
+	}
+	now, err := explained(p, wanted, observed.Config, packet, connection)
 	if err != nil {
 		return err
 	}
 	now.Notes = append(now.Notes, notes...)
-	if in.packet.without == "" {
+	member := in.packet.without
+	if member == "" {
 		return in.printExplanation(now, nil)
 	}
-	then, err := known.explainWithout(cfg.Config, in.packet.without, packet, connection)
+	wanted, err = observed.Without(member).Plan()
 	if err != nil {
 		return err
 	}
-	without := explain.Compare(in.packet.without, now, then)
+	if connection != nil && wanted.Connections[packet.Family()].Fate(connection.Mark, connection.OriginalDestination) != plan.Keep {
+		connection = nil // it is dealt anew
+	}
+	then, err := explained(p, wanted, observed.Config, packet, connection)
+	if err != nil {
+		return err
+	}
+	without := explain.Compare(member, now, then)
 	return in.printExplanation(now, &without)
+}
+
+// noteDifference says so where the kernel does not hold what the configuration
+// asks for: the explanation is of the configuration.
+func (in *invocation) noteDifference(observed *pipeline.Observed) error {
+	changes, err := observed.Changes()
+	if err != nil {
+		return err
+	}
+	switch {
+	case !observed.Kernel.Ours():
+		in.log.Notice("loadbalance is not running: this is what would happen if it were")
+	case !changes.Empty():
+		in.log.Notice("the kernel does not hold this configuration yet: this is what would happen after 'loadbalance apply'")
+	}
+	return nil
+}
+
+// explained explains the packet by a plan. p is nil where there is no kernel to
+// ask.
+func explained(p *pipeline.Pipeline, wanted *plan.Plan, cfg *config.Config, packet explain.Packet, connection *explain.Connection) (*explain.Explanation, error) {
+	input := explain.Input{Config: cfg, Plan: wanted, Uplinks: wanted.Uplinks, Connection: connection}
+	if p != nil {
+		input.InSet = func(set string, a netip.Addr) (in, known bool) {
+			in, err := p.Sets.Contains(set, a)
+			return in, err == nil
+		}
+	}
+	return explain.Explain(input, packet)
+}
+
+// findConnection finds the entry that the packet belongs to. Without the ports,
+// and for ICMP, it can only tell of connections that look alike.
+func findConnection(p *pipeline.Pipeline, packet explain.Packet) (*explain.Connection, []string, error) {
+	if p == nil || packet.Protocol == explain.Unknown || !packet.Source.IsValid() {
+		return nil, nil, nil
+	}
+	search := explain.Search{Packet: packet}
+	err := p.Connections.Each(packet.Family(), conntrack.Filter{}, search.Visit)
+	if errors.Is(err, conntrack.ErrUnavailable) {
+		return nil, []string{"connections that exist are not looked at: " + err.Error()}, nil
+	}
+	var notes []string
+	if search.Alike > 0 {
+		notes = append(notes, fmt.Sprintf("%d connections of this description exist already and stay where they are; this is about a new one", search.Alike))
+	}
+	return search.Found, notes, err
 }
 
 func (in *invocation) printExplanation(now *explain.Explanation, without *explain.Without) error {
@@ -173,62 +151,6 @@ func (in *invocation) printExplanation(now *explain.Explanation, without *explai
 		return err
 	}
 	return without.WriteText(in.out)
-}
-
-func (w *explainWorld) explain(cfg *config.Config, packet explain.Packet, connection *explain.Connection,
-	without string) (*explain.Explanation, error) {
-	p, err := w.plan(cfg, without)
-	if err != nil {
-		return nil, err
-	}
-	input := explain.Input{Config: cfg, Plan: p, Uplinks: w.uplinks, Connection: connection}
-	if w.system != nil {
-		input.InSet = w.inSet
-	}
-	return explain.Explain(input, packet)
-}
-
-// explainWithout explains the packet as if a member were down. The entries of
-// its connections are deleted then, except of those that came in by it.
-func (w *explainWorld) explainWithout(cfg *config.Config, member string, packet explain.Packet,
-	connection *explain.Connection) (*explain.Explanation, error) {
-	if connection != nil && !connection.Incoming {
-		p, err := w.plan(cfg, "")
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range p.Members {
-			if m.Name == member && connection.Mark&cfg.Globals.MarkMask == m.Mark {
-				connection = nil
-				break
-			}
-		}
-	}
-	return w.explain(cfg, packet, connection, member)
-}
-
-// inSet asks the kernel.
-func (w *explainWorld) inSet(set string, a netip.Addr) (in, known bool) {
-	in, err := w.system.sets.Contains(set, a)
-	return in, err == nil
-}
-
-// connection finds the entry that the packet belongs to. Without the ports,
-// and for ICMP, it can only tell of connections that look alike.
-func (w *explainWorld) connection(p explain.Packet) (*explain.Connection, []string, error) {
-	if w.system == nil || p.Protocol == explain.Unknown || !p.Source.IsValid() {
-		return nil, nil, nil
-	}
-	search := explain.Search{Packet: p, Uplinks: w.uplinks}
-	err := w.system.connections.Each(p.Family(), conntrack.Filter{}, search.Visit)
-	if errors.Is(err, conntrack.ErrUnavailable) {
-		return nil, []string{"connections that exist are not looked at: " + err.Error()}, nil
-	}
-	var notes []string
-	if search.Alike > 0 {
-		notes = append(notes, fmt.Sprintf("%d connections of this description exist already and stay where they are; this is about a new one", search.Alike))
-	}
-	return search.Found, notes, err
 }
 
 // IP protocol numbers (IANA).

@@ -1,16 +1,14 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
-	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
+	"loadbalance/internal/monitor"
 )
 
 // netifdEvent is what the hotplug hook or the firewall's include reports. It only
@@ -43,19 +41,35 @@ func hotplugCommand(in *invocation) int {
 	if !wanted {
 		return exitDone
 	}
-	turn, err := in.run().TryWait()
+	if in.wakeMonitor(e) {
+		return exitDone
+	}
+	lock, err := in.run().TryWait()
 	if err != nil {
 		return in.fail(fmt.Errorf("run directory: %w", err))
 	}
-	if turn == nil {
+	if lock == nil {
 		return exitDone
 	}
 	code := in.follow(e.String())
-	if err := turn.End("hotplug", code, in.log.kept.String()); err != nil {
+	if err := lock.End("hotplug", code, in.log.kept.String()); err != nil {
 		return in.fail(fmt.Errorf("run directory: %w", err))
 	}
-	in.remind()
 	return code
+}
+
+// wakeMonitor tells the monitor of an event, and reports whether there is one
+// that took it in: it then makes the apply.
+func (in *invocation) wakeMonitor(e netifdEvent) bool {
+	runs, err := in.run().MonitorRuns()
+	if err != nil || !runs {
+		return false
+	}
+	if err := monitor.Tell(in.runDir, e.String()); err != nil {
+		in.log.Warning(fmt.Sprintf("%s: %v: applying without it", e, err))
+		return false
+	}
+	return true
 }
 
 // wanted says whether the service runs and the event concerns it.
@@ -67,8 +81,8 @@ func (in *invocation) wanted(e netifdEvent) (bool, error) {
 	if !started || err != nil {
 		return false, err
 	}
-	cfg, err := in.current()
-	if err != nil || cfg.problems.Fatal() {
+	cfg, err := in.currentConfig()
+	if err != nil || cfg.Problems.Fatal() {
 		return true, nil // follow reports it
 	}
 	return e.concerns(cfg.Config, ruleDevices)
@@ -82,17 +96,6 @@ func (in *invocation) started() (bool, error) {
 	}
 	devices, err := ruleDevices()
 	return len(devices) > 0, err
-}
-
-// current is the configuration that events go by: the last accepted one. Only
-// where there is none yet it is the file, of which faulty sections are left
-// out.
-func (in *invocation) current() (*configuration, error) {
-	cfg, err := in.acceptedConfig()
-	if errors.Is(err, fs.ErrNotExist) {
-		return in.readConfig()
-	}
-	return cfg, err
 }
 
 // isOf says whether the event is about an interface, or one that its protocol
@@ -151,67 +154,4 @@ func ruleDevices() ([]string, error) {
 		}
 	}
 	return devices, nil
-}
-
-// run is what one apply of the current configuration found and did.
-type run struct {
-	// cfg and changes are nil where there was nothing to apply: the service is
-	// stopped or disabled. After an error changes are those that it was to make,
-	// nil if it did not get that far.
-	cfg     *configuration
-	changes *apply.Changes
-	legacy  bool // the back end that holds our chains
-	code    int
-	err     error
-}
-
-// follow brings the kernel to the current configuration and logs what changed,
-// if anything, with the reason. It is called with the lock held.
-func (in *invocation) follow(reason string) int {
-	done := in.followed(reason, nil)
-	if done.err != nil {
-		in.log.Error(fmt.Sprintf("%s: %v", reason, done.err))
-	}
-	return done.code
-}
-
-// followed is follow without a message of what failed. ahead is what the kernel
-// holds, nil if that is to be read.
-func (in *invocation) followed(reason string, ahead *apply.Actual) *run {
-	if in.run().Stopped() { // meanwhile, by the run that we waited for
-		return &run{}
-	}
-	cfg, err := in.current()
-	if err != nil {
-		return &run{code: exitUsage, err: err}
-	}
-	in.log.SetLevel(cfg.Globals.LogLevel)
-	if cfg.problems.Fatal() {
-		return &run{code: exitUsage, err: errors.New("nothing was applied: the section 'globals' has errors")}
-	}
-	if !cfg.Globals.Enabled {
-		return &run{}
-	}
-	s, err := in.openSystem()
-	if err != nil {
-		return &run{code: exitFailed, err: err}
-	}
-	defer s.Close()
-	actual := ahead
-	if actual == nil {
-		if actual, err = s.Read(); err != nil {
-			return &run{code: exitFailed, err: err}
-		}
-	}
-	changes, err := in.change(s, cfg, actual)
-	if err != nil {
-		in.logRefused(err)
-		return &run{cfg: cfg, changes: changes, legacy: actual.Legacy(), code: exitFailed, err: err}
-	}
-	in.logChanges(reason, changes)
-	done := &run{cfg: cfg, changes: changes, legacy: actual.Legacy()}
-	if cfg.problems.HasErrors() {
-		done.code = exitUsage // told in full by the apply that found them
-	}
-	return done
 }

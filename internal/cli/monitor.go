@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/alarm"
-	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/config"
 	"loadbalance/internal/event"
@@ -21,7 +20,6 @@ import (
 	"loadbalance/internal/health/probe"
 	"loadbalance/internal/monitor"
 	"loadbalance/internal/plan"
-	"loadbalance/internal/rundir"
 	"loadbalance/internal/watch"
 )
 
@@ -92,8 +90,8 @@ func hasten() error {
 // monitorWanted tells the init script whether the configuration wants the
 // monitor to run, by the exit code.
 func (in *invocation) monitorWanted() int {
-	cfg, err := in.current()
-	if err != nil || cfg.problems.Fatal() || !cfg.Globals.Enabled || !cfg.Globals.Monitor {
+	cfg, err := in.currentConfig()
+	if err != nil || cfg.Problems.Fatal() || !cfg.Globals.Enabled || !cfg.Globals.Monitor {
 		return exitFailed
 	}
 	if len(cfg.EnabledMembers()) == 0 {
@@ -134,11 +132,11 @@ func (in *invocation) monitor() error {
 		return err
 	}
 	defer accepted.Close()
-	door, err := monitor.OpenDoor(in.runDir)
+	socket, err := monitor.Listen(in.runDir)
 	if err != nil {
 		return err
 	}
-	defer door.Close()
+	defer socket.Close()
 	clock, err := alarm.New()
 	if err != nil {
 		return err
@@ -149,7 +147,7 @@ func (in *invocation) monitor() error {
 	m := &monitor.Monitor{
 		Applier: &monitorApplier{invocation: in, monitorLog: log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.run(),
 		Connections: evidence{table}, Alarm: clock, Log: log.Log,
-		Answers: answers, Reload: reload, Accepted: accepted.Changes(), Asked: door.Asked(), Gone: accepted.Gone(),
+		Answers: answers, Reload: reload, Accepted: accepted.Changes(), Asked: socket.Questions(), Gone: accepted.Gone(),
 	}
 	return m.Run(quit)
 }
@@ -179,103 +177,61 @@ func signals() (reload, quit <-chan struct{}) {
 type monitorApplier struct {
 	*invocation
 	monitorLog *logger
-	// ahead is what was read for the next apply; nil if nothing was.
-	ahead *reading
 }
 
-// reading is what the kernel held after a run.
-type reading struct {
-	actual *apply.Actual
-	run    string
-}
-
-// ReadAhead reads what the kernel holds for an apply with these verdicts, unless
-// another run is changing it. What fails is left to that apply.
-func (a *monitorApplier) ReadAhead(mask uint32, expected rundir.Offline) {
-	a.ahead = nil
-	lock, err := a.run().TryLock()
-	if err != nil || lock == nil {
-		return
-	}
-	defer lock.Close()
-	s, err := a.openSystem()
-	if err != nil {
-		return
-	}
-	defer s.Close()
-	if actual, err := s.ReadAhead(mask, expected); err == nil {
-		a.ahead = &reading{actual, a.run().LastRun()}
-	}
-}
-
-// takeAhead returns what was read ahead, if it still holds: the kernel is as it
-// was then, and there was no other run.
-func (a *monitorApplier) takeAhead(unchanged bool) *apply.Actual {
-	ahead := a.ahead
-	a.ahead = nil
-	if !unchanged || ahead == nil || ahead.run != a.run().LastRun() {
-		return nil
-	}
-	return ahead.actual
-}
-
-// Follow applies the accepted configuration.
-func (a *monitorApplier) Follow(reason string, ahead bool) (monitor.Outcome, error) {
-	return a.underLock(func() *run { return a.followed(reason, a.takeAhead(ahead)) })
+// Follow applies the accepted configuration under the monitor's verdicts.
+func (a *monitorApplier) Follow(reason string, verdicts plan.Verdicts) (monitor.Outcome, error) {
+	return a.underLock(func() *run { return a.followed(reason, verdicts) })
 }
 
 // Reload applies the configuration file. With errors in it, they are reported
 // and what ran before goes on. A service that was stopped stays so, also where a
 // reload that failed before is tried again.
-func (a *monitorApplier) Reload() (monitor.Outcome, error) {
-	a.ahead = nil
+func (a *monitorApplier) Reload(verdicts plan.Verdicts) (monitor.Outcome, error) {
 	return a.underLock(func() *run {
-		if !a.run().Stopped() {
-			a.applyFile()
+		if a.run().Stopped() {
+			return &run{}
 		}
-		return a.followed("reload", nil)
+		cfg, err := a.readConfig()
+		if err != nil {
+			a.log.Error(err.Error())
+			return a.followed("reload", verdicts)
+		}
+		done := a.apply(cfg, verdicts)
+		if done.report == nil && done.code == exitUsage {
+			return a.followed("reload", verdicts)
+		}
+		return done
 	})
-}
-
-func (a *monitorApplier) applyFile() {
-	cfg, err := a.readConfig()
-	if err != nil {
-		a.log.Error(err.Error())
-		return
-	}
-	a.apply(cfg)
 }
 
 func (a *monitorApplier) underLock(work func() *run) (monitor.Outcome, error) {
 	a.log.kept.Reset()
 	const request = "monitor"
-	turn, _, err := a.run().Wait(request) // nobody else asks for the same, so there is a turn
+	lock, _, err := a.run().Wait(request) // nobody else asks for the same, so it is never shared
 	if err != nil {
 		return monitor.Outcome{}, fmt.Errorf("run directory: %w", err)
 	}
 	done := work()
-	if err := turn.End(request, done.code, a.log.kept.String()); err != nil {
+	if err := lock.End(request, done.code, a.log.kept.String()); err != nil {
 		return monitor.Outcome{}, fmt.Errorf("run directory: %w", err)
-	}
-	if changes := a.takeTold(); changes != nil {
-		// Beside the rest: meanwhile the next line may die.
-		go remindClients(changes, a.monitorLog)
 	}
 	return a.outcome(done)
 }
 
 // outcome tells the monitor what an apply found and did.
 func (a *monitorApplier) outcome(done *run) (monitor.Outcome, error) {
-	if done.err != nil && done.changes == nil {
+	if done.err != nil && done.report == nil {
 		return monitor.Outcome{}, done.err
 	}
 	if done.cfg == nil || !done.cfg.Globals.Monitor {
 		return monitor.Outcome{Idle: true}, done.err
 	}
 	a.monitorLog.SetLevel(done.cfg.Globals.LogLevel)
+	changes := done.report.Changes
 	return monitor.Outcome{
-		Config: done.cfg.Config, Uplinks: done.changes.Uplinks(), Members: done.changes.Plan.Members,
-		Scope: done.scope(), Changed: !done.changes.Empty(),
+		Config: done.cfg.Config, Uplinks: changes.Plan.Uplinks, Members: changes.Plan.Members,
+		Scope: done.scope(), Changed: !changes.Empty(),
 	}, done.err
 }
 
@@ -283,7 +239,7 @@ func (a *monitorApplier) outcome(done *run) (monitor.Outcome, error) {
 func (r *run) scope() watch.Scope {
 	scope := watch.Scope{Legacy: r.legacy}
 	for _, f := range family.All {
-		for _, s := range r.changes.Plan.Family(f).Sets {
+		for _, s := range r.report.Changes.Plan.Family(f).Sets {
 			if s.Open || len(s.Entries) > maxCounted {
 				scope.OpenSets = append(scope.OpenSets, s.Name)
 			}

@@ -1,14 +1,10 @@
 package cli
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"loadbalance/internal/fwmark"
-	"loadbalance/internal/netlab"
-	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
 )
 
@@ -19,7 +15,7 @@ func folders(t *testing.T, config, accepted string) (run rundir.Dir, args []stri
 	dir := t.TempDir()
 	run = rundir.Dir(filepath.Join(dir, "run"))
 	if config != "" {
-		if err := os.WriteFile(filepath.Join(dir, configName), []byte(config), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "loadbalance"), []byte(config), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,56 +80,5 @@ func TestSecondMonitor(t *testing.T) {
 	out, messages, code := runProgram(append(args, "monitor")...)
 	if code != 1 || out != "" || messages != "monitor: a monitor runs already\n" {
 		t.Errorf("exit code %d, output %q, messages %q", code, out, messages)
-	}
-}
-
-// TestReadAhead: what was read is used once, and only as long as nobody else has
-// changed anything.
-func TestReadAhead(t *testing.T) {
-	netlab.FreshNamespace(t)
-	saveState := func(run rundir.Dir) {
-		must(t, run.SaveState(rundir.State{Indices: plan.Indices{Members: map[string]int{"wan1": 7}}}))
-	}
-	for _, tt := range []struct {
-		name      string
-		before    func(rundir.Dir) // the reading
-		after     func(rundir.Dir)
-		unchanged bool
-		want      bool
-	}{
-		{"nothing happened", nil, nil, true, true},
-		{"the kernel was changed", nil, nil, false, false},
-		{"another run", nil, saveState, true, false},
-		{"another run before", saveState, nil, true, true},
-		{"another run is at it", func(run rundir.Dir) {
-			lock, err := run.TryLock()
-			must(t, err)
-			t.Cleanup(func() { lock.Close() })
-		}, nil, true, false},
-	} {
-		run, args := folders(t, "", someMember)
-		options, _, err := parse(append(args, "monitor"))
-		must(t, err)
-		a := &monitorApplier{invocation: &invocation{options: options, log: openLog(options.log, io.Discard)}}
-		if tt.before != nil {
-			tt.before(run)
-		}
-		a.ReadAhead(uint32(fwmark.Fallback), nil)
-		if tt.after != nil {
-			tt.after(run)
-		}
-		if got := a.takeAhead(tt.unchanged) != nil; got != tt.want {
-			t.Errorf("%s: used: %v", tt.name, got)
-		}
-		if a.takeAhead(true) != nil {
-			t.Errorf("%s: used twice", tt.name)
-		}
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

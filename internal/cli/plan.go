@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 
-	"loadbalance/internal/apply"
+	"loadbalance/internal/pipeline"
 	"loadbalance/internal/uplink"
 )
 
@@ -18,10 +18,15 @@ func planCommand(in *invocation) int {
 		return exitUsage
 	}
 	in.report(cfg)
-	if cfg.problems.Fatal() {
+	if cfg.Problems.Fatal() {
 		return exitUsage
 	}
-	changes, err := in.planned(cfg)
+	p, observed, err := in.observeOrRead(cfg)
+	if err != nil {
+		return in.fail(err)
+	}
+	defer p.Close()
+	changes, err := observed.Changes()
 	if err != nil {
 		return in.fail(err)
 	}
@@ -29,44 +34,24 @@ func planCommand(in *invocation) int {
 		in.log.Notice(notice)
 	}
 	fmt.Fprint(in.out, changes.Commands())
-	if cfg.problems.HasErrors() {
+	if cfg.Problems.HasErrors() {
 		return exitUsage
 	}
 	return exitDone
 }
 
-func (in *invocation) planned(cfg *configuration) (*apply.Changes, error) {
-	if in.uplinks != "" {
-		if !cfg.Globals.Enabled {
-			return apply.Nothing(), nil
-		}
-		uplinks, err := readUplinks(in.uplinks)
-		if err != nil {
-			return nil, err
-		}
-		return apply.FromNothing(cfg.Config, uplinks)
+// observeOrRead observes the kernel, or with --uplinks an empty one, in which
+// the uplinks stand as the file says: the pipeline is then nil, and closing it
+// does nothing.
+func (in *invocation) observeOrRead(cfg *pipeline.Configuration) (*pipeline.Pipeline, *pipeline.Observed, error) {
+	if in.uplinks == "" {
+		return in.observe(cfg, nil)
 	}
-	s, err := in.openSystem()
+	uplinks, err := readUplinks(in.uplinks)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer s.Close()
-	actual, err := s.Read()
-	if err != nil {
-		return nil, err
-	}
-	if !cfg.Globals.Enabled {
-		return s.PlanStop(actual)
-	}
-	uplinks, err := in.world(s, cfg)
-	if err != nil {
-		return nil, err
-	}
-	offline, err := in.offline(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return s.Plan(cfg.Config, uplinks, offline, actual)
+	return nil, pipeline.FromNothing(cfg.Config, uplinks), nil
 }
 
 // readUplinks reads the "uplinks" part of `status --json`, or all of it.

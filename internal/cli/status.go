@@ -10,6 +10,7 @@ import (
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
+	"loadbalance/internal/pipeline"
 	"loadbalance/internal/status"
 )
 
@@ -31,12 +32,7 @@ func metricsCommand(in *invocation) int {
 }
 
 func (in *invocation) printStatus(write func(status.Status, io.Writer) error) int {
-	s, err := in.openSystem()
-	if err != nil {
-		return in.fail(err)
-	}
-	defer s.Close()
-	current, err := in.status(s)
+	current, err := in.status()
 	if err != nil {
 		return in.failStatus(err)
 	}
@@ -61,50 +57,46 @@ func (in *invocation) failStatus(err error) int {
 
 // statusConfig is the configuration to show the status under, with all that is
 // wrong with it. Where the file cannot be read, what runs is still worth a look.
-func (in *invocation) statusConfig() (cfg *configuration, problems []string, err error) {
+func (in *invocation) statusConfig() (cfg *pipeline.Configuration, problems []string, err error) {
 	cfg, err = in.readConfig()
 	if err != nil {
 		problems = append(problems, err.Error()+" (this is the state under the configuration that was accepted last)")
-		accepted, acceptedErr := in.acceptedConfig()
+		accepted, acceptedErr := pipeline.AcceptedConfiguration(in.run())
 		if acceptedErr != nil {
 			return nil, nil, noConfigError{errors.Join(err, acceptedErr)}
 		}
 		cfg = accepted
 	}
-	for _, p := range cfg.problems {
+	for _, p := range cfg.Problems {
 		problems = append(problems, p.String())
 	}
 	return cfg, problems, nil
 }
 
 // status reads everything that a status shows.
-func (in *invocation) status(s *system) (status.Status, error) {
+func (in *invocation) status() (status.Status, error) {
 	cfg, problems, err := in.statusConfig()
 	if err != nil {
 		return status.Status{}, err
 	}
-	actual, err := s.Read()
+	p, observed, err := in.observe(cfg, nil)
 	if err != nil {
 		return status.Status{}, err
 	}
-	uplinks, err := in.world(s, cfg)
+	defer p.Close()
+	wanted, err := observed.Plan()
 	if err != nil {
 		return status.Status{}, err
 	}
-	offline, err := in.offline(cfg)
+	changes, err := observed.Changes()
 	if err != nil {
 		return status.Status{}, err
 	}
-	changes, err := s.Plan(cfg.Config, uplinks, offline, actual)
+	connections, notices, err := countConnections(p, cfg)
 	if err != nil {
 		return status.Status{}, err
 	}
-	connections, notices, err := countConnections(s, cfg)
-	if err != nil {
-		return status.Status{}, err
-	}
-	found := in.advise(cfg, uplinks, actual, changes.Plan.Members)
-	changes.Plan.Notices = slices.Concat(changes.Plan.Notices, notices, found.Errors, found.Warnings, found.Notes)
+	found := observed.Advise(wanted.Members, in.configDir)
 	traffic, err := status.ReadTraffic()
 	if err != nil {
 		return status.Status{}, err
@@ -112,7 +104,8 @@ func (in *invocation) status(s *system) (status.Status, error) {
 	snapshot, monitorErr := in.health()
 	return status.New(status.Input{
 		Version: Version, Now: time.Now(), Stopped: in.run().Stopped(), Problems: problems,
-		Actual: actual, Changes: changes, Uplinks: uplinks,
+		Notices: slices.Concat(wanted.Notices, notices, found.Errors, found.Warnings, found.Notes),
+		Kernel:  observed.Kernel, State: observed.LastState(), Plan: wanted, Changes: changes, Uplinks: observed.Uplinks,
 		Connections: connections, Traffic: traffic,
 		Health: snapshot, MonitorError: monitorErr, MonitorWanted: wantsMonitor(cfg.Config),
 	}), nil
@@ -120,8 +113,8 @@ func (in *invocation) status(s *system) (status.Status, error) {
 
 // countConnections counts live connections by mark. A kernel that does not
 // tell them is worth a notice, and the rest a look all the same.
-func countConnections(s *system, cfg *configuration) (counts map[family.Family]map[uint32]conntrack.Count, notices []string, err error) {
-	counts, err = status.CountConnections(s.connections.CountByMark, fwmark.Mask(cfg.Globals.MarkMask))
+func countConnections(p *pipeline.Pipeline, cfg *pipeline.Configuration) (counts map[family.Family]map[uint32]conntrack.Count, notices []string, err error) {
+	counts, err = status.CountConnections(p.Connections.CountByMark, fwmark.Mask(cfg.Globals.MarkMask))
 	if errors.Is(err, conntrack.ErrUnavailable) {
 		return nil, []string{err.Error()}, nil
 	}

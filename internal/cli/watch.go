@@ -25,19 +25,15 @@ func (in *invocation) watchStatus() int {
 	// longer the program's end.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGPIPE)
-	s, err := in.openSystem()
-	if err != nil {
-		return in.fail(err)
-	}
-	defer s.Close()
 	ticks := time.NewTicker(frameInterval)
 	defer ticks.Stop()
 	frames := &frames{out: in.out, json: in.json}
 	for {
-		current, unread := in.status(s)
+		current, unread := in.status()
 		if unread != nil && frames.last == nil {
 			return in.failStatus(unread)
 		}
+		var err error
 		if unread == nil {
 			err = frames.show(current)
 		}

@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"loadbalance/internal/config"
 	"loadbalance/internal/status"
+	"loadbalance/internal/uci"
 )
 
 func TestOverdraw(t *testing.T) {
@@ -115,11 +117,15 @@ func TestWantsMonitor(t *testing.T) {
 		{"not enabled", "config globals 'globals'\n\toption enabled '0'\n" + member + "\tlist track_ip '1.1.1.1'\n", false},
 	}
 	for _, tt := range tests {
-		cfg, err := parseConfig([]byte(tt.text))
-		if err != nil || cfg.problems.HasErrors() {
-			t.Fatalf("%s: %v, %v", tt.name, err, cfg.problems)
+		file, err := uci.Parse("loadbalance", []byte(tt.text))
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
 		}
-		if got := wantsMonitor(cfg.Config); got != tt.want {
+		cfg, problems := config.Read(file)
+		if problems.HasErrors() {
+			t.Fatalf("%s: %v", tt.name, problems)
+		}
+		if got := wantsMonitor(cfg); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
 	}

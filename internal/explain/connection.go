@@ -1,18 +1,15 @@
 package explain
 
 import (
-	"net/netip"
 	"slices"
 
 	"loadbalance/internal/apply/conntrack"
-	"loadbalance/internal/uplink"
 )
 
 // Search looks for the connection that a packet belongs to among the entries
 // of the connection table.
 type Search struct {
-	Packet  Packet
-	Uplinks uplink.State
+	Packet Packet
 	// Found is the packet's connection; nil if there is none.
 	Found *Connection
 	// Alike counts the entries that the description fits but does not
@@ -34,7 +31,7 @@ func (s *Search) Visit(e conntrack.Entry) bool {
 		s.Alike++
 		return true
 	}
-	s.Found = &Connection{Mark: e.Mark, Source: e.Original.Source, Reply: !original, Incoming: s.cameIn(e)}
+	s.Found = &Connection{Mark: e.Mark, Source: e.Original.Source, Reply: !original, OriginalDestination: e.Original.Destination}
 	switch {
 	case !original && e.Reply.Destination != e.Original.Source:
 		s.Found.Destination = e.Original.Source
@@ -63,16 +60,3 @@ func (p Packet) exact() bool {
 // HasPorts says whether an IP protocol has ports that rules can ask for: TCP,
 // UDP, DCCP, SCTP and UDP-Lite (IANA protocol numbers).
 func HasPorts(protocol int) bool { return slices.Contains([]int{6, 17, 33, 132, 136}, protocol) }
-
-// cameIn says whether a connection was opened towards an uplink's address or
-// prefix.
-func (s *Search) cameIn(e conntrack.Entry) bool {
-	within := func(p netip.Prefix) bool { return p.Contains(e.Original.Destination) }
-	for _, m := range s.Uplinks.Members {
-		path := m.Path(e.Family)
-		if path != nil && (slices.Contains(path.Addresses, e.Original.Destination) || slices.ContainsFunc(path.Prefixes, within)) {
-			return true
-		}
-	}
-	return false
-}

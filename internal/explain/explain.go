@@ -62,9 +62,8 @@ type Connection struct {
 	// Destination is where the packet goes after the connection's address
 	// translation; not valid where it is not translated.
 	Destination netip.Addr
-	// Incoming says that the connection was opened from outside, towards an
-	// uplink's address.
-	Incoming bool
+	// OriginalDestination is where its first packet went.
+	OriginalDestination netip.Addr
 }
 
 // Input is everything that an explanation depends on besides the packet.

@@ -82,15 +82,11 @@ func world(t *testing.T, rules string, state uplink.State, offline ...string) In
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}
-	indices, err := plan.Indices{}.Assign(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	in := plan.Input{Config: cfg, Uplinks: state, Indices: indices, Offline: map[family.Family]map[string]string{}}
+	in := plan.Input{Config: cfg, Uplinks: state, Verdicts: plan.Verdicts{}}
 	for _, f := range family.All {
-		in.Offline[f] = map[string]string{}
+		in.Verdicts[f] = map[string]string{}
 		for _, name := range offline {
-			in.Offline[f][name] = "no answer"
+			in.Verdicts[f][name] = "no answer"
 		}
 	}
 	p, err := plan.Build(in)

@@ -8,21 +8,19 @@ import (
 )
 
 // apply starts the wanted apply.
-func (m *Monitor) apply(now time.Time) {
+func (m *Monitor) apply() {
 	m.save()
 	r := result{request: m.wanted}
 	m.wanted = request{}
 	m.applying = true
-	scope, foreseen := m.outcome.Scope, m.foreseen
-	m.foreseen.read, m.foreseen.doubtful = false, 0
+	scope, verdicts := m.outcome.Scope, m.verdicts()
 	go func() {
 		// What changes from here on is seen by the apply or by the next look.
 		r.before, r.looked = m.Watcher.Look(scope)
 		if r.reload {
-			r.Outcome, r.err = m.Applier.Reload()
+			r.Outcome, r.err = m.Applier.Reload(verdicts)
 		} else {
-			ahead := r.verdict && r.looked == nil && foreseen.holds(now, r.before)
-			r.Outcome, r.err = m.Applier.Follow(strings.Join(r.reasons, ", "), ahead)
+			r.Outcome, r.err = m.Applier.Follow(strings.Join(r.reasons, ", "), verdicts)
 		}
 		r.after = r.before
 		switch {
@@ -39,10 +37,6 @@ func (m *Monitor) apply(now time.Time) {
 // each time: what worked before goes on working.
 func (m *Monitor) finish(r result, now time.Time) {
 	m.applying = false
-	if r.readAhead {
-		m.foreseen.read, m.foreseen.readAt, m.foreseen.looked = r.looked == nil, now, r.before
-		return
-	}
 	if r.noticed {
 		m.follows.note(now)
 	}

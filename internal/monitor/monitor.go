@@ -19,7 +19,6 @@ import (
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
 	"loadbalance/internal/plan"
-	"loadbalance/internal/rundir"
 	"loadbalance/internal/uplink"
 	"loadbalance/internal/watch"
 )
@@ -73,16 +72,13 @@ type Outcome struct {
 
 // applier runs the four steps from the configuration to the kernel.
 type applier interface {
-	// Follow applies the accepted configuration. With an error the outcome is
-	// what was to be, without a Config if the apply did not get that far. ahead
-	// says that the kernel looks as it did before ReadAhead.
-	Follow(reason string, ahead bool) (Outcome, error)
+	// Follow applies the accepted configuration under the verdicts. With an error
+	// the outcome is what was to be, without a Config if the apply did not get
+	// that far.
+	Follow(reason string, verdicts plan.Verdicts) (Outcome, error)
 	// Reload reads the configuration file first. If it has errors, it is
 	// reported and the accepted one is followed.
-	Reload() (Outcome, error)
-	// ReadAhead reads what the next Follow needs if these are the verdicts. mask
-	// is that of the marks.
-	ReadAhead(mask uint32, expected rundir.Offline)
+	Reload(verdicts plan.Verdicts) (Outcome, error)
 }
 
 type prober interface {
@@ -101,8 +97,8 @@ type scripts interface {
 
 // store keeps verdicts for other processes and for the next monitor.
 type store interface {
-	SaveVerdicts(rundir.Offline) error
-	LastVerdicts() (rundir.Offline, error)
+	SaveVerdicts(plan.Verdicts) error
+	LastVerdicts() (plan.Verdicts, error)
 	ForgetVerdicts() error
 	// Stopped says whether somebody has stopped the service.
 	Stopped() bool
@@ -132,12 +128,12 @@ type Monitor struct {
 	// Log writes a message; level is error, warning, notice or debug.
 	Log func(level, text string)
 	// What the monitor hears of: answers to its probes, SIGHUP, a change of
-	// the accepted configuration by another process, and those who want to
-	// know how it goes.
+	// the accepted configuration by another process, events that hooks tell of,
+	// and those who want to know how it goes.
 	Answers  <-chan probe.Answer
 	Reload   <-chan struct{}
 	Accepted <-chan struct{}
-	Asked    <-chan chan<- health.Snapshot
+	Asked    <-chan Question
 	// Gone is closed when the run directory is removed, and with it everything
 	// by which other processes know of this one.
 	Gone <-chan struct{}
@@ -149,14 +145,13 @@ type Monitor struct {
 	// in words that end a reason; empty if all were.
 	unsent  map[health.Key]string
 	offline map[health.Key]string // verdicts, also of lines that are down now
-	saved   rundir.Offline
+	saved   plan.Verdicts
 	unsaved bool // they could not be written
 	// recalled says that a monitor ran before. What it did not leave as offline
 	// has proved that it works, whatever initial_state says.
 	recalled bool
 	suspects suspects
 	evidence chan evidence
-	foreseen foreseen
 
 	outcome Outcome
 	// applied says that outcome is that of an apply that was made, or at least
@@ -168,7 +163,7 @@ type Monitor struct {
 	// blindness is why the last look at the kernel failed; empty if it did not.
 	blindness string
 	wanted    request
-	applying  bool // or reading for an apply
+	applying  bool
 	results   chan result
 	lookAt    time.Time
 	fullAt    time.Time
@@ -183,20 +178,17 @@ type request struct {
 	at      time.Time // zero: none
 	reasons []string
 	reload  bool
-	verdict bool // only because of a verdict
 	repair  bool // only because the kernel does not look as it should
 	noticed bool // only because of a look at the kernel
 }
 
-// result is what an apply returned, or reading for one, with what the kernel
-// looked like before and after.
+// result is what an apply returned, with what the kernel looked like before and
+// after.
 type result struct {
 	request
 	Outcome
 	before, after watch.Fingerprint
 	looked, err   error
-	// readAhead says that nothing was applied, but read.
-	readAhead bool
 }
 
 // errGone ends the monitor; procd starts another one.
@@ -231,14 +223,14 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 			m.want(request{at: time.Now(), reasons: []string{"new configuration"}})
 		case e := <-m.evidence:
 			m.hurry(e, time.Now())
-		case answer := <-m.Asked:
-			answer <- m.snapshot(time.Now())
+		case q := <-m.Asked:
+			m.answer(q, time.Now())
 		case <-m.Alarm.Rings():
 		}
 	}
 }
 
-// settle waits for a running apply, or for what is read for one.
+// settle waits for a running apply.
 func (m *Monitor) settle() {
 	if m.applying {
 		<-m.results
@@ -275,12 +267,11 @@ func (m *Monitor) work(now time.Time) {
 	m.judge(now)
 	m.send(now)
 	m.suspect(now)
-	m.foresee(now)
 	if !m.applying {
 		m.look(now)
 	}
 	if !m.applying && !m.wanted.at.IsZero() && !now.Before(m.wanted.at) {
-		m.apply(now)
+		m.apply()
 	}
 }
 
@@ -290,7 +281,7 @@ func (m *Monitor) next() time.Time {
 	if !m.lines.AnyWaiting() {
 		m.suspects.at = time.Time{} // mostly so, and then it is not worth a wake-up
 	}
-	for _, t := range []time.Time{m.suspects.at, m.foreseen.at, m.lookDue(), m.applyDue()} {
+	for _, t := range []time.Time{m.suspects.at, m.lookDue(), m.applyDue()} {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
@@ -323,7 +314,6 @@ func (m *Monitor) want(r request) {
 		}
 	}
 	m.wanted.reload = m.wanted.reload || r.reload
-	m.wanted.verdict = m.wanted.verdict && r.verdict
 	m.wanted.repair = m.wanted.repair && r.repair
 	m.wanted.noticed = m.wanted.noticed && r.noticed
 }

@@ -7,7 +7,7 @@ import (
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/health"
-	"loadbalance/internal/rundir"
+	"loadbalance/internal/plan"
 )
 
 // three members, of which each asks two servers.
@@ -163,7 +163,7 @@ func TestFamilyWithNobodyToAsk(t *testing.T) {
 
 func TestNewMonitorBeginsWithOldVerdicts(t *testing.T) {
 	g := newMonitorRig(t, three)
-	g.store = rundir.Offline{
+	g.store = plan.Verdicts{
 		family.IPv4: {"wan2": "no answer", "gone": "no answer"},
 		family.IPv6: {"wan2": "no answer"},
 	}

@@ -6,7 +6,7 @@ import (
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/health"
-	"loadbalance/internal/rundir"
+	"loadbalance/internal/plan"
 )
 
 // careful has a member that must answer before it is used.
@@ -16,7 +16,7 @@ const careful = three + "config member 'wan4'\n\tlist track_ip 192.0.2.1\n\topti
 // either at the moment in which its link comes up for the first time, whether
 // a monitor ran before or not.
 func TestLinkThatComesAfterTheStart(t *testing.T) {
-	for name, last := range map[string]rundir.Offline{"first monitor": nil, "next monitor": {}} {
+	for name, last := range map[string]plan.Verdicts{"first monitor": nil, "next monitor": {}} {
 		t.Run(name, func(t *testing.T) {
 			g := newMonitorRig(t, careful)
 			g.store = last
@@ -37,7 +37,7 @@ func TestLinkThatComesAfterTheStart(t *testing.T) {
 // One that was in use stays so when the monitor is replaced.
 func TestRestartKeepsLine(t *testing.T) {
 	g := newMonitorRig(t, careful)
-	g.store = rundir.Offline{}
+	g.store = plan.Verdicts{}
 	g.start()
 	g.expect("applies", &g.applies, "follow monitor started")
 	if len(g.store)+len(g.applied) != 0 {

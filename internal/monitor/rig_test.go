@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +17,6 @@ import (
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
 	"loadbalance/internal/plan"
-	"loadbalance/internal/rundir"
 	"loadbalance/internal/uci"
 	"loadbalance/internal/uplink"
 	"loadbalance/internal/watch"
@@ -37,9 +35,9 @@ type rig struct {
 	silent  map[string]bool // lines that do not answer, by member
 	blocked map[string]bool // lines over which no probe can be sent, by member
 	kernel  watch.Fingerprint
-	applied rundir.Offline // verdicts of the last apply
-	failing bool           // applies fail
-	undo    bool           // somebody undoes each apply at once
+	applied plan.Verdicts // verdicts of the last apply
+	failing bool          // applies fail
+	undo    bool          // somebody undoes each apply at once
 	stopped bool
 	idle    bool // the configuration wants no monitor
 	// noDevice: links that are down have no device, as netifd tells it.
@@ -53,13 +51,11 @@ type rig struct {
 
 	// What the monitor did.
 	applies  []string
-	ahead    []bool   // of each Follow, whether it could go by a reading
-	readings []string // that were made ahead, each with the members
 	events   []string
 	event    event.Event // the last one
 	logged   []string
 	sent     map[health.Key]int
-	store    rundir.Offline
+	store    plan.Verdicts
 	pending  []probe.Answer
 	answers  chan probe.Answer
 	messages chan struct{}
@@ -107,27 +103,14 @@ func (g *rig) pass(d time.Duration) {
 	}
 }
 
-func (g *rig) Follow(reason string, ahead bool) (Outcome, error) {
-	g.ahead = append(g.ahead, ahead)
-	return g.apply("follow " + reason)
+func (g *rig) Follow(reason string, verdicts plan.Verdicts) (Outcome, error) {
+	return g.apply("follow "+reason, verdicts)
 }
 
-func (g *rig) Reload() (Outcome, error) { return g.apply("reload") }
+func (g *rig) Reload(verdicts plan.Verdicts) (Outcome, error) { return g.apply("reload", verdicts) }
 
-func (g *rig) ReadAhead(_ uint32, expected rundir.Offline) {
-	var members []string
-	for name := range expected[family.IPv4] {
-		members = append(members, name)
-	}
-	slices.Sort(members)
-	g.readings = append(g.readings, strings.Join(members, " "))
-}
-
-func (g *rig) apply(what string) (Outcome, error) {
+func (g *rig) apply(what string, verdicts plan.Verdicts) (Outcome, error) {
 	g.applies = append(g.applies, what)
-	if g.damaged != nil {
-		return Outcome{}, g.damaged
-	}
 	if g.failing {
 		return Outcome{}, errors.New("mangle restore (ipv4): refused")
 	}
@@ -146,16 +129,12 @@ func (g *rig) apply(what string) (Outcome, error) {
 		g.t.Fatal(problems)
 	}
 	uplinks := g.uplinks(cfg)
-	indices, err := plan.Indices{}.Assign(cfg)
+	p, err := plan.Build(plan.Input{Config: cfg, Uplinks: uplinks, Verdicts: verdicts})
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	p, err := plan.Build(plan.Input{Config: cfg, Uplinks: uplinks, Indices: indices, Offline: g.store})
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	changed := fmt.Sprint(g.applied) != fmt.Sprint(g.store) || g.kernel.Own%2 == 1
-	g.applied = g.store
+	changed := fmt.Sprint(g.applied) != fmt.Sprint(verdicts) || g.kernel.Own%2 == 1
+	g.applied = verdicts
 	if changed && !g.undo {
 		g.kernel.Own += 2 - g.kernel.Own%2 // even: as planned
 	}
@@ -214,7 +193,7 @@ func (g *rig) Post(e event.Event) {
 	g.events = append(g.events, strings.TrimSpace(e.Action+" "+e.Member+" "+e.Family))
 }
 
-func (g *rig) SaveVerdicts(o rundir.Offline) error {
+func (g *rig) SaveVerdicts(o plan.Verdicts) error {
 	if g.full {
 		return errors.New("no space left on device")
 	}
@@ -222,7 +201,7 @@ func (g *rig) SaveVerdicts(o rundir.Offline) error {
 	return nil
 }
 
-func (g *rig) LastVerdicts() (rundir.Offline, error) { return g.store, g.damaged }
+func (g *rig) LastVerdicts() (plan.Verdicts, error) { return g.store, g.damaged }
 
 func (g *rig) ForgetVerdicts() error {
 	g.store = nil

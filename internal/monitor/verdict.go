@@ -9,7 +9,7 @@ import (
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/health"
-	"loadbalance/internal/rundir"
+	"loadbalance/internal/plan"
 )
 
 // send sends the rounds that are due.
@@ -46,7 +46,7 @@ func (m *Monitor) judge(now time.Time) {
 			state = "offline"
 			m.offline[t.Key] = t.Reason + m.unsent[t.Key]
 		}
-		m.want(request{at: now, verdict: true, reasons: []string{
+		m.want(request{at: now, reasons: []string{
 			fmt.Sprintf("member '%s' (%s) is %s", t.Member, t.Family, state)}})
 	}
 	if len(transitions) > 0 {
@@ -104,36 +104,32 @@ func (m *Monitor) save() bool {
 	}
 	if err != nil {
 		m.unsaved = true
-		m.Log("error", fmt.Sprintf("run directory: %v: verdicts wait for the next apply", err))
+		m.Log("error", fmt.Sprintf("run directory: %v: other commands do not know the verdicts until the next apply", err))
 	}
 	return changed
 }
 
 // verdicts are the verdicts as the planner wants them. A family that has nobody
 // to ask goes by the member's other family: both leave by the same line. That
-// the other one has lost its link says nothing. doubtful are lines that are taken
-// as offline, too.
-func (m *Monitor) verdicts(doubtful ...health.Key) rundir.Offline {
-	verdicts := rundir.Offline{}
+// the other one has lost its link says nothing.
+func (m *Monitor) verdicts() plan.Verdicts {
+	verdicts := plan.Verdicts{}
 	set := func(f family.Family, member, reason string) {
 		if verdicts[f] == nil {
 			verdicts[f] = map[string]string{}
 		}
 		verdicts[f][member] = reason
 	}
-	add := func(key health.Key, reason string) {
+	for key, reason := range m.offline {
 		set(key.Family, key.Member, reason)
+		if m.outcome.Config == nil {
+			continue // nothing is probed yet; those of the last monitor name both families
+		}
 		other := key
 		other.Family = otherFamily(key.Family)
 		if len(m.probes[other]) == 0 && (reason != unproven || len(m.probes[key]) > 0) {
 			set(other.Family, other.Member, reason)
 		}
-	}
-	for key, reason := range m.offline {
-		add(key, reason)
-	}
-	for _, key := range doubtful {
-		add(key, "doubtful")
 	}
 	return verdicts
 }
@@ -152,4 +148,12 @@ func (m *Monitor) snapshot(now time.Time) health.Snapshot {
 		s.Lines = append(s.Lines, m.lines.Report(key, now))
 	}
 	return s
+}
+
+// answer answers a question, and wants the apply that an event calls for.
+func (m *Monitor) answer(q Question, now time.Time) {
+	if q.Event != "" {
+		m.want(request{at: now, reasons: []string{q.Event}})
+	}
+	q.Answer <- m.snapshot(now)
 }

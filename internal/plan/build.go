@@ -13,80 +13,53 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// Input is everything that a plan depends on.
-type Input struct {
-	Config  *config.Config
-	Uplinks uplink.State
-	Indices Indices
-	// Offline names the members that the health check has judged offline, each
-	// with the reason in words. A member that is not named is online.
-	Offline map[family.Family]map[string]string
-	// Held names the members that were lost and must wait, even when they are
-	// back, until the members that took over are gone (failback 'never').
-	Held map[family.Family]map[string]bool
-}
-
-// Live says whether new connections can be dealt to a member.
-func (in Input) Live(name string, f family.Family) bool {
-	return isLive(in.Uplinks.Path(name, f), in.Offline[f], name)
-}
-
-func isLive(path *uplink.Path, offline map[string]string, name string) bool {
-	_, judged := offline[name]
-	return path != nil && path.Up && !judged
-}
-
-// Build computes the plan. Every enabled member of the configuration must
-// have an index.
+// Build computes the plan. An error means that the mask has too few marks for
+// the members, which no configuration that was checked does.
 func Build(in Input) (*Plan, error) {
 	b, err := newBuilder(in)
 	if err != nil {
 		return nil, err
 	}
+	b.plan.Uplinks = b.uplinks
+	b.plan.State = State{Indices: b.indices, Prefixes: prefixes(b.uplinks), Held: b.held,
+		Live: map[family.Family][]int{}, Active: map[family.Family][]int{}}
 	if len(b.members) == 0 {
-		b.plan.Notices = []string{"no member is configured and enabled: nothing is balanced"}
-		return b.plan, nil
+		b.notice("no member is configured and enabled: nothing is balanced")
 	}
 	for _, f := range family.All {
-		if fb := b.family(f); fb.wanted() {
+		if fb := b.family(f); len(b.members) > 0 && fb.wanted() {
 			*b.plan.Family(f) = fb.build()
 		}
 	}
 	b.plan.Sysctls = b.sysctls()
 	b.plan.Members = b.states()
-	b.plan.Held = b.held
 	b.noteLeftOut()
 	b.plan.TableNames = b.tableNames()
-	b.plan.Domains = b.domains()
+	if len(b.members) > 0 {
+		b.plan.Domains = b.domains()
+	}
 	b.plan.Policies = b.policies()
+	b.connections()
 	b.plan.Notices = b.notices
 	return b.plan, nil
 }
 
-// LeaveOutIPv6 takes IPv6 out of a plan that cannot be carried out in it.
-func (p *Plan) LeaveOutIPv6(reason string) {
-	p.IPv6 = Family{}
-	for i := range p.Members {
-		p.Members[i].IPv6 = MemberState{Reason: reason}
-	}
-	for _, policy := range p.Policies {
-		for i := range policy.Members {
-			policy.Members[i].IPv6 = 0
-		}
-	}
-	p.Notices = append(p.Notices, reason+": IPv6 is not balanced")
-}
-
 // builder holds what both families share.
 type builder struct {
-	config  *config.Config
-	uplinks uplink.State
-	mask    fwmark.Mask
-	members []*member
-	offline map[family.Family]map[string]string
-	held    map[family.Family]map[string]bool
-	plan    *Plan
-	notices []string
+	config   *config.Config
+	uplinks  uplink.State
+	kernel   Kernel
+	verdicts Verdicts
+	// before is what the last run left, forgotten reports that it was lost or
+	// never was.
+	before    State
+	forgotten bool
+	indices   Indices
+	mask      fwmark.Mask
+	members   []*member
+	held      map[family.Family]map[string]bool
+	plan      *Plan
+	notices   []string
 }
 
 // member is an enabled member with everything that the plan derives from its
@@ -100,28 +73,34 @@ type member struct {
 	paths map[family.Family]*uplink.Path
 }
 
-// live says whether new connections can be dealt to the member.
+// live reports whether new connections can be dealt to the member.
 func (b *builder) live(m *member, f family.Family) bool {
-	return isLive(m.paths[f], b.offline[f], m.Name)
+	path := m.paths[f]
+	_, offline := b.verdicts[f][m.Name]
+	return path != nil && path.Up && !offline && !b.cannot(f)
 }
+
+// cannot reports whether nothing can be done in a family, whatever is wanted.
+func (b *builder) cannot(f family.Family) bool { return f == family.IPv6 && b.kernel.NoIP6Tables }
 
 func newBuilder(in Input) (*builder, error) {
 	b := &builder{
-		config:  in.Config,
-		uplinks: in.Uplinks,
-		mask:    fwmark.Mask(in.Config.Globals.MarkMask),
-		offline: in.Offline,
-		plan:    &Plan{},
+		config:    in.Config,
+		kernel:    in.Kernel,
+		verdicts:  in.Verdicts,
+		before:    in.before(),
+		forgotten: in.State == nil,
+		mask:      fwmark.Mask(in.Config.Globals.MarkMask),
+		held:      map[family.Family]map[string]bool{},
+		plan:      &Plan{},
 	}
-	states := map[string]*uplink.Member{}
-	for i := range in.Uplinks.Members {
-		states[in.Uplinks.Members[i].Name] = &in.Uplinks.Members[i]
+	b.uplinks = withLastPrefixes(in.Uplinks, b.before.Prefixes)
+	var err error
+	if b.indices, err = b.before.Indices.Assign(in.Config); err != nil {
+		return nil, err
 	}
 	for _, cfg := range in.Config.EnabledMembers() {
-		index, ok := in.Indices.Members[cfg.Name]
-		if !ok {
-			return nil, fmt.Errorf("member '%s': no index", cfg.Name)
-		}
+		index := b.indices.Members[cfg.Name]
 		m := &member{
 			Member: cfg,
 			index:  index,
@@ -130,17 +109,14 @@ func newBuilder(in Input) (*builder, error) {
 			chain:  MemberChain(cfg.Name),
 			paths:  map[family.Family]*uplink.Path{},
 		}
-		if state := states[cfg.Name]; state != nil {
-			for _, f := range family.All {
-				m.paths[f] = state.Path(f)
-			}
+		for _, f := range family.All {
+			m.paths[f] = b.uplinks.Path(cfg.Name, f)
 		}
 		b.members = append(b.members, m)
 	}
 	slices.SortStableFunc(b.members, func(x, y *member) int { return cmp.Compare(x.index, y.index) })
-	b.held = map[family.Family]map[string]bool{}
 	for _, f := range family.All {
-		b.held[f] = b.stillHeld(in.Held[f], f)
+		b.held[f] = b.stillHeld(b.candidatesToHold(f), f)
 	}
 	return b, nil
 }
@@ -163,7 +139,7 @@ func (b *builder) family(f family.Family) *familyBuilder {
 	return fb
 }
 
-// wanted says whether we want anything in this family. IPv4 is always
+// wanted reports whether we want anything in this family. IPv4 is always
 // balanced; IPv6 only where some member has it, or a rule wants something of it
 // all the same, so that a router without it pays nothing.
 func (b *familyBuilder) wanted() bool {
@@ -174,8 +150,14 @@ func (b *familyBuilder) wanted() bool {
 	if !b.main.Enabled && len(b.members) > 0 {
 		b.notice("IPv6 is switched off in the kernel: only IPv4 is balanced")
 	}
-	return b.main.Enabled && wanted
+	if b.main.Enabled && wanted && b.cannot(b.family) {
+		b.notice(noIP6Tables + ": IPv6 is not balanced")
+	}
+	return b.main.Enabled && wanted && !b.cannot(b.family)
 }
+
+// noIP6Tables is why nothing can be done in IPv6.
+const noIP6Tables = "ip6tables is not installed"
 
 // wantsIPv6 says whether a rule has a meaning for IPv6 where no member has it:
 // it is about IPv6 alone, or it is to keep traffic from leaving.
@@ -267,6 +249,9 @@ func (b *builder) balancedPart(m config.Member) config.PolicyMember {
 
 func (b *builder) state(m *member, f family.Family) MemberState {
 	path := m.paths[f]
+	if b.cannot(f) && path != nil {
+		return MemberState{Reason: noIP6Tables}
+	}
 	if path == nil {
 		return MemberState{Reason: "has no " + f.String()}
 	}
@@ -283,7 +268,7 @@ func (b *builder) state(m *member, f family.Family) MemberState {
 	}
 	switch {
 	case state.Up && !state.Online:
-		state.Reason = b.offline[f][m.Name]
+		state.Reason = b.verdicts[f][m.Name]
 	case state.Held:
 		state.Reason = heldReason
 	}

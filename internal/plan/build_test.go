@@ -48,15 +48,11 @@ func balanced(names ...string) *config.Config {
 
 func build(t *testing.T, cfg *config.Config, uplinks uplink.State, offline ...string) *Plan {
 	t.Helper()
-	indices, err := Indices{}.Assign(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	in := Input{Config: cfg, Uplinks: uplinks, Indices: indices, Offline: map[family.Family]map[string]string{}}
+	in := Input{Config: cfg, Uplinks: uplinks, Verdicts: Verdicts{}}
 	for _, f := range family.All {
-		in.Offline[f] = map[string]string{}
+		in.Verdicts[f] = map[string]string{}
 		for _, name := range offline {
-			in.Offline[f][name] = "no answer"
+			in.Verdicts[f][name] = "no answer"
 		}
 	}
 	p, err := Build(in)
@@ -161,13 +157,6 @@ func TestFamiliesThatAreWanted(t *testing.T) {
 				t.Errorf("IPv6 wanted: %v", got)
 			}
 		})
-	}
-}
-
-func TestMemberWithoutIndex(t *testing.T) {
-	_, err := Build(Input{Config: balanced("a"), Uplinks: world("a")})
-	if err == nil || !strings.Contains(err.Error(), "'a'") {
-		t.Errorf("error %v", err)
 	}
 }
 

@@ -61,16 +61,14 @@ func TestHeld(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := balanced("a", "b", "c")
 			cfg.Policies = tt.policies
-			indices, err := Indices{}.Assign(cfg)
-			if err != nil {
-				t.Fatal(err)
+			for i := range cfg.Members {
+				cfg.Members[i].Track.Failback = failbackNever
 			}
 			for _, f := range family.All {
-				in := Input{Config: cfg, Uplinks: world("a", "b", "c"), Indices: indices,
-					Offline: map[family.Family]map[string]string{f: {}},
-					Held:    map[family.Family]map[string]bool{f: words(tt.held)}}
+				in := Input{Config: cfg, Uplinks: world("a", "b", "c"), Verdicts: Verdicts{f: {}},
+					State: &State{Held: map[family.Family]map[string]bool{f: words(tt.held)}}}
 				for name := range words(tt.offline) {
-					in.Offline[f][name] = "no answer"
+					in.Verdicts[f][name] = "no answer"
 				}
 				p, err := Build(in)
 				if err != nil {
@@ -79,8 +77,8 @@ func TestHeld(t *testing.T) {
 				if got := activeText(p, f); got != tt.active {
 					t.Errorf("%s: dealt to %q, want %q", f, got, tt.active)
 				}
-				if !maps.Equal(p.Held[f], words(tt.still)) {
-					t.Errorf("%s: %v go on waiting, want %q", f, p.Held[f], tt.still)
+				if !maps.Equal(p.State.Held[f], words(tt.still)) {
+					t.Errorf("%s: %v go on waiting, want %q", f, p.State.Held[f], tt.still)
 				}
 				for _, m := range p.Members {
 					s := m.State(f)
@@ -89,13 +87,13 @@ func TestHeld(t *testing.T) {
 					}
 				}
 				// Nothing changes when those that were released are forgotten.
-				in.Held = p.Held
+				in.State = &p.State
 				again, err := Build(in)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := activeText(again, f); got != tt.active || !maps.Equal(again.Held[f], p.Held[f]) {
-					t.Errorf("%s: the next run deals to %q and holds %v", f, got, again.Held[f])
+				if got := activeText(again, f); got != tt.active || !maps.Equal(again.State.Held[f], p.State.Held[f]) {
+					t.Errorf("%s: the next run deals to %q and holds %v", f, got, again.State.Held[f])
 				}
 			}
 		})
@@ -124,12 +122,9 @@ func TestHeldIsLeftOutEverywhere(t *testing.T) {
 		cfg.Policies[0].Balance = balance
 		cfg.Rules = []config.Rule{{Label: "bank", Name: "bank", Enabled: true, Families: family.All[:], DSCP: -1,
 			Sticky: true, Timeout: 600e9, Use: BalancedPolicy}}
-		indices, err := Indices{}.Assign(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := Build(Input{Config: cfg, Uplinks: world("a", "b", "c"), Indices: indices,
-			Held: map[family.Family]map[string]bool{family.IPv4: {"b": true}, family.IPv6: {"b": true}}})
+		cfg.Members[1].Track.Failback = failbackNever
+		p, err := Build(Input{Config: cfg, Uplinks: world("a", "b", "c"),
+			State: &State{Held: map[family.Family]map[string]bool{family.IPv4: {"b": true}, family.IPv6: {"b": true}}}})
 		if err != nil {
 			t.Fatal(err)
 		}

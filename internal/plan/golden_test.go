@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"loadbalance/internal/apply"
 	"loadbalance/internal/config"
+	"loadbalance/internal/pipeline"
 	"loadbalance/internal/uci"
 	"loadbalance/internal/uplink"
 )
@@ -51,7 +51,7 @@ func checkGolden(t *testing.T, dir string) {
 // planText is what the command prints: notices, then commands.
 func planText(t *testing.T, cfg *config.Config, uplinks uplink.State) string {
 	t.Helper()
-	changes, err := apply.FromNothing(cfg, uplinks)
+	changes, err := pipeline.FromNothing(cfg, uplinks).Changes()
 	if err != nil {
 		t.Fatal(err)
 	}

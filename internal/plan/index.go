@@ -72,21 +72,21 @@ func (old Indices) Assign(cfg *config.Config) (Indices, error) {
 	return assigned, nil
 }
 
-// Recover takes over the index of the member whose chain this is, if the chain
-// is a member's and its mark lies in the present mask. A chain of a member
-// that is no longer configured counts as freed.
-func (old *Indices) Recover(cfg *config.Config, chain string, mark, mask uint32) {
-	index := fwmark.Mask(cfg.Globals.MarkMask).Value(mark)
-	if mask != cfg.Globals.MarkMask || !fwmark.Mask(mask).IsMember(index) || !strings.HasPrefix(chain, memberPrefix) {
+// recover takes over the index of the member whose chain this is, if its mark
+// lies in the present mask. A chain of a member that is no longer configured
+// counts as freed.
+func (old *Indices) recover(cfg *config.Config, c MemberChainMark) {
+	index := fwmark.Mask(cfg.Globals.MarkMask).Value(c.Mark)
+	if c.Mask != cfg.Globals.MarkMask || !fwmark.Mask(c.Mask).IsMember(index) || !strings.HasPrefix(c.Chain, memberPrefix) {
 		return
 	}
 	for _, m := range cfg.Members {
-		if MemberChain(m.Name) == chain {
+		if MemberChain(m.Name) == c.Chain {
 			old.Members[m.Name] = index
 			return
 		}
 	}
-	freed := FreedIndex{strings.TrimPrefix(chain, memberPrefix), index}
+	freed := FreedIndex{strings.TrimPrefix(c.Chain, memberPrefix), index}
 	if !slices.Contains(old.Freed, freed) {
 		old.Freed = append(old.Freed, freed)
 		slices.SortStableFunc(old.Freed, func(x, y FreedIndex) int { return x.Index - y.Index })

@@ -149,10 +149,7 @@ func TestAssignKeepsNames(t *testing.T) {
 
 func TestRecover(t *testing.T) {
 	long := strings.Repeat("x", 32)
-	type chain struct {
-		name       string
-		mark, mask uint32
-	}
+	type chain = MemberChainMark
 	tests := []struct {
 		name    string
 		members string
@@ -171,10 +168,8 @@ func TestRecover(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := Indices{Members: map[string]int{}}
-			for _, c := range tt.chains {
-				got.Recover(configured(fwmark.Fallback, tt.members), c.name, c.mark, c.mask)
-			}
+			in := Input{Config: configured(fwmark.Fallback, tt.members), Kernel: Kernel{MemberChains: tt.chains}}
+			got := in.before().Indices
 			if want := indices(tt.want); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("got %v, want %v", got, want)
 			}

@@ -15,6 +15,7 @@ import (
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/netlab"
+	"loadbalance/internal/pipeline"
 	"loadbalance/internal/uci"
 	"loadbalance/internal/uplink"
 )
@@ -35,7 +36,7 @@ func FuzzConfigToRestore(f *testing.F) {
 		if cfg == nil {
 			return
 		}
-		changes, err := apply.FromNothing(cfg, worldOf(cfg))
+		changes, err := pipeline.FromNothing(cfg, worldOf(cfg)).Changes()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +155,7 @@ func TestKernelTakesEveryPlan(t *testing.T) {
 				if cfg == nil {
 					t.Fatalf("the configuration is not accepted:\n%s", text)
 				}
-				changes, err := apply.FromNothing(cfg, worldOf(cfg))
+				changes, err := pipeline.FromNothing(cfg, worldOf(cfg)).Changes()
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/uplink"
 )
 
 // Plan is everything that we want in the kernel.
@@ -18,11 +19,15 @@ type Plan struct {
 	// Sysctls are wanted values by their path under /proc/sys, for example
 	// "net/ipv4/conf/wan1/rp_filter".
 	Sysctls []Sysctl
+	// Uplinks is where the members stand. Those whose IPv6 is down have the
+	// delegated prefixes that they had last.
+	Uplinks uplink.State
 	// Members tells what became of each enabled member, in file order.
 	Members []Member
-	// Held names, by family, the members of Input.Held that still have to
-	// wait: those that are not back, and those that others hold back.
-	Held map[family.Family]map[string]bool
+	// Connections says, by family, what becomes of live connections.
+	Connections map[family.Family]Connections
+	// State is what the next run's plan has to know of this one.
+	State State
 	// TableNames are the names for /etc/iproute2/rt_tables.d, by table.
 	TableNames []TableName
 	// Domains are the names whose addresses dnsmasq enters into sets.

@@ -40,18 +40,14 @@ func planUnderVerdicts(t *testing.T, dir string) string {
 	t.Helper()
 	cfg := readConfig(t, read(t, dir, "loadbalance"))
 	var verdicts struct {
-		Offline map[family.Family]map[string]string
+		Offline plan.Verdicts
 		Held    map[family.Family]map[string]bool
 	}
 	if err := json.Unmarshal(read(t, dir, "verdicts.json"), &verdicts); err != nil {
 		t.Fatal(err)
 	}
-	indices, err := plan.Indices{}.Assign(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := plan.Build(plan.Input{Config: cfg, Uplinks: readUplinks(t, read(t, dir, "uplinks.json")), Indices: indices,
-		Offline: verdicts.Offline, Held: verdicts.Held})
+	p, err := plan.Build(plan.Input{Config: cfg, Uplinks: readUplinks(t, read(t, dir, "uplinks.json")),
+		Verdicts: verdicts.Offline, State: &plan.State{Held: verdicts.Held}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,7 @@ import "testing"
 
 // outcome is what Wait returned.
 type outcome struct {
-	turn   *Turn
+	turn   *Lock
 	shared *Result
 }
 
@@ -31,7 +31,7 @@ func leaveWork(t *testing.T, d Dir) {
 	}
 }
 
-func TestEventTakesATurn(t *testing.T) {
+func TestEventTakesTheLock(t *testing.T) {
 	d := Dir(t.TempDir() + "/run")
 	own, err := d.TryWait()
 	if err != nil || own == nil {

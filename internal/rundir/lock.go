@@ -37,19 +37,19 @@ type Result struct {
 	Text    string `json:"text,omitempty"`
 }
 
-// Turn is the right to change the kernel.
-type Turn struct {
-	// Pending says that an event left its work to this turn.
+// Lock is the right to change the kernel: nobody else has it meanwhile.
+type Lock struct {
+	// Pending says that an event left its work to this run.
 	Pending bool
 	dir     Dir
-	lock    *os.File
+	file    *os.File
 	began   int64
 }
 
-// Wait waits for its turn. If meanwhile another run with the same request has
+// Wait waits for the lock. If meanwhile another run with the same request has
 // begun and ended, and no event came after it had begun, it returns that run's
-// result instead of a turn.
-func (d Dir) Wait(request string) (*Turn, *Result, error) {
+// result instead of the lock.
+func (d Dir) Wait(request string) (*Lock, *Result, error) {
 	if err := d.Create(); err != nil {
 		return nil, nil, err
 	}
@@ -70,13 +70,13 @@ func (d Dir) Wait(request string) (*Turn, *Result, error) {
 		lock.Close()
 		return nil, &last, nil
 	}
-	turn, err := d.begin(lock)
-	return turn, nil, err
+	held, err := d.begin(lock)
+	return held, nil, err
 }
 
-// TryWait waits for its turn unless another run waits already: that one will
-// see whatever happened before this call, and the turn is nil.
-func (d Dir) TryWait() (*Turn, error) {
+// TryWait waits for the lock unless another run waits already: that one will
+// see whatever happened before this call, and nil is returned.
+func (d Dir) TryWait() (*Lock, error) {
 	if err := d.Create(); err != nil {
 		return nil, err
 	}
@@ -98,35 +98,25 @@ func (d Dir) TryWait() (*Turn, error) {
 	return d.begin(lock)
 }
 
-// TryLock keeps everybody from changing the kernel until the returned file is
-// closed. It returns nil if somebody is at it. It is no turn: nobody leaves work
-// to it, and it leaves no result.
-func (d Dir) TryLock() (*os.File, error) {
-	lock, err := d.lock(lockFile, unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, nil
-	}
-	return lock, err
-}
-
 // leave waits for the lock and leaves the queue to the next.
 func (d Dir) leave(queue *os.File) (*os.File, error) {
 	defer queue.Close()
 	return d.lock(lockFile, unix.LOCK_EX)
 }
 
-// begin starts a turn: what is read from now on shows all events up to now.
-func (d Dir) begin(lock *os.File) (*Turn, error) {
-	turn := &Turn{Pending: d.pending(), dir: d, lock: lock}
+// begin notes when the run began: what is read from now on shows all events up
+// to now.
+func (d Dir) begin(lock *os.File) (*Lock, error) {
+	held := &Lock{Pending: d.pending(), dir: d, file: lock}
 	err := d.remove(pendingFile)
 	if err == nil {
-		turn.began, err = sinceBoot()
+		held.began, err = sinceBoot()
 	}
 	if err != nil {
 		lock.Close()
 		return nil, err
 	}
-	return turn, nil
+	return held, nil
 }
 
 func (d Dir) pending() bool {
@@ -134,14 +124,14 @@ func (d Dir) pending() bool {
 	return err == nil
 }
 
-// End keeps the result for those who wait for the same and gives up the turn.
-func (t *Turn) End(request string, code int, text string) error {
-	defer t.lock.Close()
-	data, err := json.Marshal(Result{Began: t.began, Request: request, Code: code, Text: text})
+// End keeps the result for those who wait for the same and gives the lock back.
+func (l *Lock) End(request string, code int, text string) error {
+	defer l.file.Close()
+	data, err := json.Marshal(Result{Began: l.began, Request: request, Code: code, Text: text})
 	if err != nil {
 		return err
 	}
-	return t.dir.write(resultFile, data)
+	return l.dir.write(resultFile, data)
 }
 
 // lock opens a file and locks it, as flock(2) does: with LOCK_EX it waits until

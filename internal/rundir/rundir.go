@@ -9,10 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 
+	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
 )
 
@@ -27,26 +27,8 @@ const (
 
 // State is what one run tells the next.
 type State struct {
-	Indices plan.Indices `json:"indices"`
-	// Families are by name: ipv4, ipv6.
-	Families map[string]Family `json:"families,omitempty"`
-	// Prefixes are the delegated IPv6 prefixes that each member had last.
-	Prefixes map[string][]netip.Prefix `json:"prefixes,omitempty"`
-	// Unfinished is what the last run meant to do to the connections. It is
-	// nil when the run came to its end.
-	Unfinished *Unfinished `json:"unfinished,omitempty"`
-}
-
-// Unfinished names connections whose mark no longer means what it did. What it
-// meant cannot be seen in the kernel any more once the chains are written.
-type Unfinished struct {
-	// Reused are indices that went from one member to another.
-	Reused []int `json:"reused,omitempty"`
-	// Freed are destinations that were local, by family.
-	Freed map[string][]netip.Prefix `json:"freed,omitempty"`
-	// Vacated are indices whose connections are to return to a member that is
-	// back, by family.
-	Vacated map[string][]int `json:"vacated,omitempty"`
+	plan.State
+	Families map[family.Family]Family `json:"families,omitempty"`
 }
 
 // Family is what we remember of one family's mangle table.
@@ -59,13 +41,6 @@ type Family struct {
 	// Dealing are the chains whose counters count on from there, with their
 	// policy.
 	Dealing map[string]string `json:"dealing,omitempty"`
-	// Live are the indices of the members that could carry connections, Active
-	// those of the members that were dealt some by a policy that had a choice.
-	Live   []int `json:"live,omitempty"`
-	Active []int `json:"active,omitempty"`
-	// Held are the names of the members that were lost and wait until those
-	// that took over are gone (failback 'never').
-	Held []string `json:"held,omitempty"`
 	// Legacy says which back end holds our chains.
 	Legacy bool `json:"legacy,omitempty"`
 	// CreatedTable says that the nftables table did not exist before us.
@@ -121,14 +96,6 @@ func (d Dir) SaveState(state State) error {
 		return err
 	}
 	return d.write(stateFile, append(text, '\n'))
-}
-
-// LastRun returns what the last run has left, to tell it from the next: that one
-// begins at another time, or leaves another state if it does not come to its end.
-func (d Dir) LastRun() string {
-	state, _ := os.ReadFile(d.path(stateFile))
-	result, _ := os.ReadFile(d.path(resultFile))
-	return string(state) + string(result)
 }
 
 // Accepted returns the text of the last configuration without errors that was

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
 )
 
@@ -17,10 +18,10 @@ func TestStateRoundTrip(t *testing.T) {
 		t.Errorf("nothing there: found %v, %v", found, err)
 	}
 	want := State{
-		Indices: plan.Indices{Members: map[string]int{"wan1": 1, "lte": 60}, Freed: []plan.FreedIndex{{Name: "old", Index: 2}}},
-		Families: map[string]Family{
-			"ipv4": {Starts: map[string]uint64{"lb_policy_balanced": 1<<64 - 1}, Legacy: true},
-			"ipv6": {CreatedTable: true},
+		State: plan.State{Indices: plan.Indices{Members: map[string]int{"wan1": 1, "lte": 60}, Freed: []plan.FreedIndex{{Name: "old", Index: 2}}}},
+		Families: map[family.Family]Family{
+			family.IPv4: {Starts: map[string]uint64{"lb_policy_balanced": 1<<64 - 1}, Legacy: true},
+			family.IPv6: {CreatedTable: true},
 		},
 	}
 	for range 2 { // the second time over an old file
@@ -110,32 +111,5 @@ func TestWriteFileReplaces(t *testing.T) {
 	}
 	if err := WriteFile(path+"/below/a/file", nil); err == nil {
 		t.Error("no error")
-	}
-}
-
-// TestLastRun: it is another one after each run, also one that was killed.
-func TestLastRun(t *testing.T) {
-	d := Dir(t.TempDir())
-	last := d.LastRun()
-	if last != "" {
-		t.Errorf("before the first run: %q", last)
-	}
-	for _, step := range []struct {
-		name  string
-		state int
-		ends  bool
-	}{{"the first", 1, true}, {"one that changes nothing", 1, true}, {"one that is killed", 2, false}} {
-		run := turn(t, d, "apply")
-		if err := d.SaveState(State{Indices: plan.Indices{Members: map[string]int{"wan1": step.state}}}); err != nil {
-			t.Fatal(err)
-		}
-		if step.ends {
-			end(t, run, "apply", 0, "")
-		}
-		now := d.LastRun()
-		if now == last || now != d.LastRun() {
-			t.Errorf("%s: %q, before it %q", step.name, now, last)
-		}
-		last = now
 	}
 }

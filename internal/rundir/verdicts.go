@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
 )
 
 // The monitor's files:
@@ -32,10 +32,6 @@ var monitorLock = unix.Flock_t{Type: unix.F_WRLCK}
 
 // ErrMonitorRuns says that there is a monitor already.
 var ErrMonitorRuns = errors.New("a monitor runs already")
-
-// Offline are the members that the health check has judged offline, with the
-// reason in words, by family.
-type Offline map[family.Family]map[string]string
 
 // BecomeMonitor makes this process the monitor until it ends or closes what is
 // returned. The error is ErrMonitorRuns if there is one.
@@ -86,8 +82,8 @@ func (d Dir) MonitorRuns() (bool, error) {
 }
 
 // SaveVerdicts keeps the verdicts for whoever applies next.
-func (d Dir) SaveVerdicts(offline Offline) error {
-	text, err := json.MarshalIndent(offline, "", "\t")
+func (d Dir) SaveVerdicts(verdicts plan.Verdicts) error {
+	text, err := json.MarshalIndent(verdicts, "", "\t")
 	if err != nil {
 		return err
 	}
@@ -100,7 +96,7 @@ func (d Dir) ForgetVerdicts() error { return d.remove(verdictsFile) }
 
 // LastVerdicts returns what was saved last; nothing if nothing was. The error
 // says that it cannot be read as verdicts.
-func (d Dir) LastVerdicts() (Offline, error) {
+func (d Dir) LastVerdicts() (plan.Verdicts, error) {
 	text, err := os.ReadFile(d.path(verdictsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -108,16 +104,16 @@ func (d Dir) LastVerdicts() (Offline, error) {
 	if err != nil {
 		return nil, err
 	}
-	var offline Offline
-	if err := json.Unmarshal(text, &offline); err != nil {
+	var verdicts plan.Verdicts
+	if err := json.Unmarshal(text, &verdicts); err != nil {
 		return nil, fmt.Errorf("%s is damaged (%w)", d.path(verdictsFile), err)
 	}
-	return offline, nil
+	return verdicts, nil
 }
 
 // Verdicts returns the verdicts while a monitor lives; otherwise nobody is
 // offline, since nobody would notice the return.
-func (d Dir) Verdicts() (Offline, error) {
+func (d Dir) Verdicts() (plan.Verdicts, error) {
 	runs, err := d.MonitorRuns()
 	if err != nil || !runs {
 		return nil, err

@@ -10,10 +10,11 @@ import (
 	"testing"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
 )
 
 // some are verdicts of both families.
-var some = Offline{
+var some = plan.Verdicts{
 	family.IPv4: {"wan1": "no answer from 192.0.2.1 for 2.3 s", "wan2": ""},
 	family.IPv6: {"wan1": "40 % of the last 60 probes lost, the limit is 30 %"},
 }
@@ -34,7 +35,7 @@ func expectMonitor(t *testing.T, d Dir, want bool) {
 	}
 }
 
-func sameVerdicts(a, b Offline) bool {
+func sameVerdicts(a, b plan.Verdicts) bool {
 	if len(a) != len(b) {
 		return false
 	}
@@ -143,7 +144,7 @@ func TestVerdictsWhileAMonitorLives(t *testing.T) {
 	if got, err := d.LastVerdicts(); got != nil || err != nil {
 		t.Errorf("before the first: %v, %v", got, err)
 	}
-	for _, want := range []Offline{some, {}, some} {
+	for _, want := range []plan.Verdicts{some, {}, some} {
 		if err := d.SaveVerdicts(want); err != nil {
 			t.Fatal(err)
 		}

@@ -42,7 +42,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-func turn(t *testing.T, d Dir, request string) *Turn {
+func turn(t *testing.T, d Dir, request string) *Lock {
 	t.Helper()
 	turn, shared, err := d.Wait(request)
 	if err != nil || shared != nil {
@@ -51,7 +51,7 @@ func turn(t *testing.T, d Dir, request string) *Turn {
 	return turn
 }
 
-func end(t *testing.T, turn *Turn, request string, code int, text string) {
+func end(t *testing.T, turn *Lock, request string, code int, text string) {
 	t.Helper()
 	if err := turn.End(request, code, text); err != nil {
 		t.Error(err)
@@ -213,7 +213,7 @@ func TestKilledHolder(t *testing.T) {
 			t.Fatalf("the process holds nothing: %v, %v, it said %q", lines.Err(), cmd.Wait(), said)
 		}
 	}
-	got := make(chan *Turn)
+	got := make(chan *Lock)
 	go func() {
 		own, _, err := d.Wait("apply")
 		if err != nil {
@@ -248,23 +248,4 @@ func TestHoldForever(t *testing.T) {
 		select {} // until killed
 	}
 	end(t, own, "apply", 0, "")
-}
-
-// TestTryLock: nobody else has a turn meanwhile, and it waits for nobody.
-func TestTryLock(t *testing.T) {
-	d := Dir(t.TempDir())
-	held := turn(t, d, "apply")
-	if lock, err := d.TryLock(); lock != nil || err != nil {
-		t.Errorf("during a turn: %v, %v", lock, err)
-	}
-	end(t, held, "apply", 0, "")
-	lock, err := d.TryLock()
-	if lock == nil || err != nil {
-		t.Fatalf("after it: %v, %v", lock, err)
-	}
-	turns := make(chan *Turn)
-	go func() { turns <- turn(t, d, "apply") }()
-	eventually(t, "somebody waits", func() bool { return waiting(t, d.path(lockFile)) == 1 })
-	lock.Close()
-	end(t, <-turns, "apply", 0, "")
 }

@@ -14,9 +14,9 @@ import (
 func only(t *testing.T, member uplink.Member, ipv4, ipv6 plan.MemberState) Input {
 	t.Helper()
 	in := input(t)
-	m := in.Changes.Plan.Members[1]
+	m := in.Plan.Members[1]
 	m.IPv4, m.IPv6 = ipv4, ipv6
-	in.Changes.Plan.Members, in.Changes.Plan.Notices = []plan.Member{m}, nil
+	in.Plan.Members, in.Notices = []plan.Member{m}, nil
 	member.Name = "wan2"
 	in.Uplinks.Members = []uplink.Member{member}
 	return in
@@ -72,7 +72,7 @@ func TestReasonOfOneFamily(t *testing.T) {
 func TestReasonOfRecalledVerdict(t *testing.T) {
 	const reason = "no answer from 1.1.1.1; probe of 1.1.1.1 cannot be sent: operation not permitted"
 	in := input(t)
-	in.Changes.Plan.Members[2].IPv4.Reason = reason
+	in.Plan.Members[2].IPv4.Reason = reason
 	for _, told := range []string{"", "no answer from 1.1.1.1"} {
 		in.Health.Lines[2].Reason = told
 		if h := New(in).Members[2].IPv4.Health; h == nil || h.Reason != reason {

@@ -187,7 +187,7 @@ func TestMetrics(t *testing.T) {
 
 func TestMetricsWithoutMonitor(t *testing.T) {
 	in := input(t)
-	in.Health, in.Actual, in.Stopped = nil, &apply.Actual{}, true
+	in.Health, in.Kernel, in.Stopped = nil, &apply.Kernel{}, true
 	values := metrics(t, New(in))
 	if values["loadbalance_monitor_upmap[]"] != 0 || values["loadbalance_runningmap[]"] != 0 || values["loadbalance_stoppedmap[]"] != 1 {
 		t.Errorf("got %v", values)

@@ -45,7 +45,7 @@ type PolicyShare struct {
 
 func (in Input) policies() []Policy {
 	policies := []Policy{}
-	for _, p := range in.Changes.Plan.Policies {
+	for _, p := range in.Plan.Policies {
 		policy := Policy{Name: p.Name, Members: []PolicyMember{}}
 		ipv4, ipv6 := in.shares(p, family.IPv4), in.shares(p, family.IPv6)
 		for i, m := range p.Members {
@@ -59,7 +59,7 @@ func (in Input) policies() []Policy {
 // shares are the members' parts in one family; nil for a member that has none
 // and never had.
 func (in Input) shares(p plan.Policy, f family.Family) []*PolicyShare {
-	dealt := in.Actual.Dealt(f, p.Name)
+	dealt := in.Kernel.Dealt(f, p.Name, in.State)
 	expected := 0.0
 	for _, n := range dealt.Expected {
 		expected += n

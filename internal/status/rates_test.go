@@ -20,7 +20,7 @@ func earlier(t *testing.T) Status {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.Actual.Tables[family.IPv4] = table
+	in.Kernel.Tables[family.IPv4] = table
 	in.Traffic = map[string]Traffic{"wan1": {8_995_000_000, 999_000}, "wan2": {6000, 600}}
 	return New(in)
 }

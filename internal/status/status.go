@@ -15,6 +15,7 @@ import (
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/health"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/rundir"
 	"loadbalance/internal/uplink"
 )
 
@@ -89,9 +90,13 @@ type Input struct {
 	Now      time.Time
 	Stopped  bool
 	Problems []string
-	Actual   *apply.Actual
-	Changes  *apply.Changes
-	Uplinks  uplink.State
+	Notices  []string
+	Kernel   *apply.Kernel
+	// State is what the last run left in the run directory.
+	State   rundir.State
+	Plan    *plan.Plan
+	Changes *apply.Changes
+	Uplinks uplink.State
 	// Connections counts live connections by masked mark.
 	Connections map[family.Family]map[uint32]conntrack.Count
 	// Traffic is what devices have carried, by name.
@@ -109,19 +114,19 @@ func New(in Input) Status {
 	s := Status{
 		Version:  in.Version,
 		Time:     in.Now,
-		Running:  in.Actual.Ours(),
+		Running:  in.Kernel.Ours(),
 		Stopped:  in.Stopped,
-		Backend:  backend(in.Actual),
+		Backend:  backend(in.Kernel),
 		InSync:   in.Changes.Empty(),
 		Drift:    in.Changes.Summary(),
 		Problems: in.Problems,
-		Notices:  in.Changes.Plan.Notices,
+		Notices:  in.Notices,
 		Monitor:  in.monitor(),
 		Members:  []Member{},
 		Policies: in.policies(),
 		Uplinks:  in.Uplinks,
 	}
-	for _, m := range in.Changes.Plan.Members {
+	for _, m := range in.Plan.Members {
 		s.Members = append(s.Members, Member{
 			Name: m.Name, Index: m.Index, Mark: fmt.Sprintf("%#x", m.Mark), Table: m.Table,
 			Weight: m.Weight, Metric: m.Metric,
@@ -133,8 +138,8 @@ func New(in Input) Status {
 	return s
 }
 
-func backend(actual *apply.Actual) string {
-	switch table := actual.Tables[family.IPv4]; {
+func backend(k *apply.Kernel) string {
+	switch table := k.Tables[family.IPv4]; {
 	case table == nil:
 		return ""
 	case table.Legacy:
@@ -196,7 +201,7 @@ func stateName(s plan.MemberState) string {
 
 // dealt counts what policy 'balanced' has dealt to a member.
 func (in Input) dealt(member string, f family.Family) (count uint64, share float64) {
-	dealt := in.Actual.Dealt(f, plan.BalancedPolicy)
+	dealt := in.Kernel.Dealt(f, plan.BalancedPolicy, in.State)
 	count = dealt.Count[plan.MemberChain(member)]
 	return count, part(float64(count), float64(dealt.Total()))
 }

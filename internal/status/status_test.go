@@ -21,6 +21,7 @@ import (
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/health"
+	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
 	"loadbalance/internal/uci"
 	"loadbalance/internal/uplink"
@@ -126,11 +127,11 @@ func input(t *testing.T) Input {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	changes, err := apply.FromNothing(cfg, world())
+	wanted, err := plan.Build(plan.Input{Config: cfg, Uplinks: world()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	lte := &changes.Plan.Members[2].IPv4
+	lte := &wanted.Members[2].IPv4
 	lte.Online, lte.Reason = false, "4 misses in a row"
 	table, err := iptables.Parse([]byte(save))
 	if err != nil {
@@ -140,12 +141,12 @@ func input(t *testing.T) Input {
 		Version:  "1.2.3",
 		Now:      now,
 		Problems: []string{"loadbalance:3: member 'wan1': option 'wieght' is unknown (did you mean 'weight'?)"},
-		Actual: &apply.Actual{
-			Tables: map[family.Family]*iptables.Table{family.IPv4: table},
-			State:  rundir.State{Families: map[string]rundir.Family{"ipv4": remembered}},
-		},
-		Changes: &apply.Changes{Plan: changes.Plan}, // nothing to change
-		Uplinks: world(),
+		Notices:  wanted.Notices,
+		Kernel:   &apply.Kernel{Tables: map[family.Family]*iptables.Table{family.IPv4: table}},
+		State:    rundir.State{Families: map[family.Family]rundir.Family{family.IPv4: remembered}},
+		Plan:     wanted,
+		Changes:  &apply.Changes{Plan: wanted}, // nothing to change
+		Uplinks:  world(),
 		Connections: map[family.Family]map[uint32]conntrack.Count{
 			family.IPv4: {0x100: {Total: 17, Unanswered: 2}, 0x200: {Total: 5}, 0x3f00: {Total: 99, Unanswered: 9}},
 			family.IPv6: {0x100: {Total: 2, Unanswered: 2}},
@@ -216,9 +217,9 @@ func TestHeadlines(t *testing.T) {
 		want   string
 	}{
 		{"as configured", func(*Input) {}, "loadbalance is running (nft) as configured\n"},
-		{"legacy", func(in *Input) { in.Actual.Tables[family.IPv4].Legacy = true }, "loadbalance is running (legacy) as configured\n"},
-		{"stopped", func(in *Input) { in.Actual, in.Stopped = &apply.Actual{}, true }, "loadbalance is stopped\n  start it: /etc/init.d/loadbalance start\n"},
-		{"not running", func(in *Input) { in.Actual = &apply.Actual{} }, "loadbalance is not running\n  start it: /etc/init.d/loadbalance start\n"},
+		{"legacy", func(in *Input) { in.Kernel.Tables[family.IPv4].Legacy = true }, "loadbalance is running (legacy) as configured\n"},
+		{"stopped", func(in *Input) { in.Kernel, in.Stopped = &apply.Kernel{}, true }, "loadbalance is stopped\n  start it: /etc/init.d/loadbalance start\n"},
+		{"not running", func(in *Input) { in.Kernel = &apply.Kernel{} }, "loadbalance is not running\n  start it: /etc/init.d/loadbalance start\n"},
 		{"drift", func(in *Input) {
 			in.Changes.Families = map[family.Family]apply.FamilyChanges{family.IPv4: {Mangle: iptables.Change{Delete: []string{"lb_x"}}}}
 		}, "loadbalance is running (nft), but 'loadbalance apply' would change:\n  ipv4: 1 chain deleted\n"},
@@ -227,7 +228,7 @@ func TestHeadlines(t *testing.T) {
 				"  start it: /etc/init.d/loadbalance restart; why it ended: logread -e loadbalance\n"},
 		{"no monitor wanted", func(in *Input) { in.Health, in.MonitorWanted, in.Problems = nil, false, nil },
 			"loadbalance is running (nft) as configured\n  member 'ppp' is left out"},
-		{"no monitor when stopped", func(in *Input) { in.Health, in.Actual, in.Stopped, in.Problems = nil, &apply.Actual{}, true, nil },
+		{"no monitor when stopped", func(in *Input) { in.Health, in.Kernel, in.Stopped, in.Problems = nil, &apply.Kernel{}, true, nil },
 			"loadbalance is stopped\n  start it: /etc/init.d/loadbalance start\n  member 'ppp' is left out"},
 		{"a monitor without an answer", func(in *Input) {
 			in.Health, in.MonitorError = nil, errors.New("the monitor does not answer: EOF")

@@ -1,4 +1,4 @@
-package apply
+package plan
 
 import (
 	"net/netip"
@@ -27,7 +27,7 @@ func TestWithLastPrefixes(t *testing.T) {
 	} {
 		now := uplink.State{Members: c.now}
 		before := prefixes(now)
-		if got := prefixes(WithLastPrefixes(now, last)); !reflect.DeepEqual(got, c.want) {
+		if got := prefixes(withLastPrefixes(now, last)); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 		if after := prefixes(now); !reflect.DeepEqual(after, before) {

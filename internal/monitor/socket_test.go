@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,15 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"loadbalance/internal/health"
 )
 
-// open opens a door that the end of the test closes.
-func open(t *testing.T, dir string) *Door {
+// open opens a socket that the end of the test closes.
+func open(t *testing.T, dir string) *Socket {
 	t.Helper()
-	d, err := OpenDoor(dir)
+	d, err := Listen(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +24,7 @@ func open(t *testing.T, dir string) *Door {
 }
 
 // answerAll answers all who ask until the end of the test.
-func answerAll(t *testing.T, d *Door, s health.Snapshot) {
+func answerAll(t *testing.T, d *Socket, s health.Snapshot) {
 	end := make(chan struct{})
 	var answering sync.WaitGroup
 	answering.Add(1)
@@ -33,8 +32,8 @@ func answerAll(t *testing.T, d *Door, s health.Snapshot) {
 		defer answering.Done()
 		for {
 			select {
-			case reply := <-d.Asked():
-				reply <- s
+			case q := <-d.Questions():
+				q.Answer <- s
 			case <-end:
 				return
 			}
@@ -82,7 +81,7 @@ func TestManyAsk(t *testing.T) {
 	dir := t.TempDir()
 	answerAll(t, open(t, dir), health.Snapshot{PID: 7})
 	var asking sync.WaitGroup
-	for range 3 * backlog {
+	for range 50 {
 		asking.Add(1)
 		go func() {
 			defer asking.Done()
@@ -97,7 +96,7 @@ func TestManyAsk(t *testing.T) {
 // TestSocketLeftOver: the socket of a monitor that was killed is replaced.
 func TestSocketLeftOver(t *testing.T) {
 	dir := t.TempDir()
-	killed, err := OpenDoor(dir)
+	killed, err := Listen(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,9 +119,9 @@ func TestNobodyToAsk(t *testing.T) {
 			t.Errorf("%s: an answer from nobody", dir)
 		}
 	}
-	if d, err := OpenDoor(filepath.Join(t.TempDir(), "missing")); err == nil {
+	if d, err := Listen(filepath.Join(t.TempDir(), "missing")); err == nil {
 		d.Close()
-		t.Error("a door without a house")
+		t.Error("a socket without a folder")
 	}
 }
 
@@ -132,7 +131,7 @@ func TestMonitorHangs(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, dir)
 	var asking sync.WaitGroup
-	for range 2 * backlog {
+	for range 50 {
 		asking.Add(1)
 		go func() {
 			defer asking.Done()
@@ -148,7 +147,7 @@ func TestMonitorHangs(t *testing.T) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(10 * askTimeout):
+	case <-time.After(10 * socketTimeout):
 		t.Fatal("some wait for ever")
 	}
 	answerAll(t, d, health.Snapshot{PID: 9})
@@ -161,17 +160,17 @@ func TestMonitorHangs(t *testing.T) {
 func TestCallerDoesNotRead(t *testing.T) {
 	dir := t.TempDir()
 	answerAll(t, open(t, dir), large())
-	path, closeDir, err := socketPath(dir)
+	address, closeDir, err := socketAddress(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closeDir()
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	caller, err := net.DialUnix("unix", nil, address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(fd)
-	if err := connect(fd, path); err != nil {
+	defer caller.Close()
+	if _, err := caller.Write([]byte("{}\n")); err != nil {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(time.Minute); ; {
@@ -181,5 +180,30 @@ func TestCallerDoesNotRead(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("the next one gets no answer")
 		}
+	}
+}
+
+// TestTell: the monitor hears of an event, and whoever tells knows that it did.
+func TestTell(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Listen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan string, 1)
+	go func() {
+		q := <-s.Questions()
+		heard <- q.Event
+		q.Answer <- health.Snapshot{}
+	}()
+	if err := Tell(dir, "ifup wan1"); err != nil {
+		t.Fatal(err)
+	}
+	if event := <-heard; event != "ifup wan1" {
+		t.Errorf("the monitor heard of %q", event)
+	}
+	s.Close()
+	if err := Tell(dir, "ifup wan1"); err == nil {
+		t.Error("nobody has heard of the event, and there is no error")
 	}
 }

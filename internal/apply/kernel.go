@@ -1,0 +1,161 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"loadbalance/internal/apply/dnsmasq"
+	"loadbalance/internal/apply/ipset"
+	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/apply/routing"
+	"loadbalance/internal/apply/sysctl"
+	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
+)
+
+// Kernel is what the kernel holds of ours.
+type Kernel struct {
+	// Tables are the mangle tables; a family whose programs are missing, or
+	// that the kernel does not have, has none.
+	Tables  map[family.Family]*iptables.Table
+	Routing map[family.Family]routing.State
+	Sets    []ipset.Set
+	Domains dnsmasq.Files
+	sysctls *sysctl.Keeper
+	// nftTables says which families have a mangle table of nftables. It is known
+	// only where our first transaction would make one.
+	nftTables map[family.Family]bool
+}
+
+// Read reads what the kernel holds of ours.
+func (e *Engine) Read() (*Kernel, error) {
+	k := &Kernel{
+		Tables:    map[family.Family]*iptables.Table{},
+		Routing:   map[family.Family]routing.State{},
+		nftTables: map[family.Family]bool{},
+	}
+	// Each save is a process of its own, and most of what reading takes.
+	var saves sync.WaitGroup
+	var tables [len(family.All)]*iptables.Table
+	var failed [len(family.All)]error
+	for i, f := range family.All {
+		if f == family.IPv4 || kernelHasIPv6() {
+			saves.Add(1)
+			go func() {
+				defer saves.Done()
+				tables[i], failed[i] = e.Mangle.Read(f)
+			}()
+		}
+	}
+	err := e.readRest(k)
+	saves.Wait()
+	for i, f := range family.All {
+		switch {
+		case tables[i] != nil:
+			k.Tables[f] = tables[i]
+		case f == family.IPv4 || !errors.Is(failed[i], iptables.ErrMissing):
+			err = errors.Join(err, failed[i])
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return k, e.findNFTables(k)
+}
+
+// readRest reads all but the mangle tables.
+func (e *Engine) readRest(k *Kernel) (err error) {
+	if k.sysctls, err = sysctl.Open(string(e.Run), e.Sysctls); err != nil {
+		e.Notice(fmt.Sprintf("run directory: %v: starting without it", err))
+	}
+	for _, f := range family.All {
+		if f == family.IPv6 && !kernelHasIPv6() {
+			continue
+		}
+		if k.Routing[f], err = e.Routing.Read(f); err != nil {
+			return err
+		}
+	}
+	k.Sets, err = e.Sets.Read()
+	if err != nil && !errors.Is(err, ipset.ErrUnavailable) {
+		return err
+	}
+	k.Domains, err = dnsmasq.Read(e.DNS)
+	return err
+}
+
+// findNFTables asks for the tables that our first transaction would make: those
+// are removed by a stop.
+func (e *Engine) findNFTables(k *Kernel) error {
+	for f, table := range k.Tables {
+		if table.Legacy || len(table.Chains) > 0 {
+			continue
+		}
+		exists, err := e.NFTables.Exists(f)
+		if err != nil {
+			return err
+		}
+		k.nftTables[f] = exists
+	}
+	return nil
+}
+
+// kernelHasIPv6 reports whether the kernel was built and started with IPv6.
+func kernelHasIPv6() bool {
+	_, err := os.Stat("/proc/thread-self/net/if_inet6")
+	return err == nil
+}
+
+// Ours reports whether the kernel holds anything of ours: we ran before.
+func (k *Kernel) Ours() bool {
+	for _, f := range family.All {
+		if t := k.Tables[f]; t != nil && len(t.Chains)+len(t.Jumps) > 0 {
+			return true
+		}
+		if r := k.Routing[f]; len(r.Rules)+len(r.Routes) > 0 {
+			return true
+		}
+	}
+	return len(k.Sets) > 0
+}
+
+// Legacy reports whether the back end iptables-legacy holds our chains.
+func (k *Kernel) Legacy() bool {
+	table := k.Tables[family.IPv4]
+	return table != nil && table.Legacy
+}
+
+// ForPlan is what a plan depends on of all this.
+func (k *Kernel) ForPlan() plan.Kernel {
+	facts := plan.Kernel{Ours: k.Ours(), NoIP6Tables: k.Tables[family.IPv6] == nil}
+	for _, f := range family.All {
+		if table := k.Tables[f]; table != nil {
+			for name, chain := range table.Chains {
+				facts.MemberChains = append(facts.MemberChains, plan.MemberChainMark{Chain: name, Mark: chain.Mark, Mask: chain.Mask})
+			}
+		}
+	}
+	return facts
+}
+
+// EmptyKernel is a kernel that holds nothing of ours and in which everything is
+// possible. What is compared with it can only be printed or rehearsed.
+func EmptyKernel() *Kernel {
+	k := &Kernel{
+		Tables:  map[family.Family]*iptables.Table{},
+		Domains: dnsmasq.None(),
+		sysctls: sysctl.Without(unsetFiles{}),
+	}
+	for _, f := range family.All {
+		k.Tables[f] = &iptables.Table{}
+	}
+	return k
+}
+
+// unsetFiles are settings that all have another value than the wanted one.
+type unsetFiles struct{}
+
+func (unsetFiles) Read(string) (string, error) { return "", nil }
+func (unsetFiles) Write(path, _ string) error  { return fmt.Errorf("%s: not to be written", path) }

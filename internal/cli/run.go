@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"loadbalance/internal/apply"
+	"loadbalance/internal/pipeline"
+	"loadbalance/internal/plan"
+)
+
+// run is what one apply of the current configuration found and did.
+type run struct {
+	// cfg is nil where there was nothing to apply: the service is stopped or
+	// disabled.
+	cfg    *pipeline.Configuration
+	legacy bool // the back end that holds our chains
+	// report is nil where the run did not get as far as a plan. Otherwise it is
+	// there after an error, too.
+	report *apply.Report
+	code   int
+	err    error
+}
+
+// follow brings the kernel to the current configuration and logs what changed,
+// if anything, with the reason. It is called with the lock held.
+func (in *invocation) follow(reason string) int {
+	done := in.followed(reason, nil)
+	if done.err != nil {
+		in.log.Error(fmt.Sprintf("%s: %v", reason, done.err))
+	}
+	return done.code
+}
+
+// followed is follow without a message of what failed. verdicts are those of the
+// calling monitor; nil: those of the one that lives.
+func (in *invocation) followed(reason string, verdicts plan.Verdicts) *run {
+	if in.run().Stopped() { // meanwhile, by the run that we waited for
+		return &run{}
+	}
+	cfg, err := in.currentConfig()
+	if err != nil {
+		return &run{code: exitUsage, err: err}
+	}
+	in.log.SetLevel(cfg.Globals.LogLevel)
+	if cfg.Problems.Fatal() {
+		return &run{code: exitUsage, err: errors.New("nothing was applied: the section 'globals' has errors")}
+	}
+	if !cfg.Globals.Enabled {
+		return &run{}
+	}
+	p, observed, err := in.observe(cfg, verdicts)
+	if err != nil {
+		return &run{code: exitFailed, err: err}
+	}
+	defer p.Close()
+	done := in.make(p, cfg, observed)
+	if done.err != nil {
+		return done
+	}
+	in.logChanges(reason, done.report)
+	if cfg.Problems.HasErrors() {
+		done.code = exitUsage // told in full by the apply that found them
+	}
+	return done
+}

@@ -1,0 +1,173 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+
+	"loadbalance/internal/advice"
+	"loadbalance/internal/apply"
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
+	"loadbalance/internal/rundir"
+	"loadbalance/internal/uplink"
+)
+
+// Observed is everything that a run goes by, as it was at one time.
+type Observed struct {
+	Config  *config.Config
+	Uplinks uplink.State
+	Kernel  *apply.Kernel
+	// State is what the last run left; nil if there was none, or if it was lost.
+	State    *rundir.State
+	Verdicts plan.Verdicts
+	// foreignRules are other programs' ip rules.
+	foreignRules []advice.Rule
+}
+
+// Observe reads what the kernel, netifd and the run directory say. verdicts are
+// those of the health check: see Verdicts.
+func (p *Pipeline) Observe(cfg *config.Config, verdicts plan.Verdicts) (*Observed, error) {
+	o := &Observed{Config: cfg, State: p.state(), Verdicts: verdicts}
+	var err error
+	if o.Kernel, err = p.engine.Read(); err != nil {
+		return nil, err
+	}
+	if o.Uplinks, err = p.uplinks(cfg); err != nil {
+		return nil, err
+	}
+	o.foreignRules, err = advice.ReadRules()
+	return o, err
+}
+
+// FromNothing is what would be observed in a kernel that holds nothing of ours,
+// where the members stand as told.
+func FromNothing(cfg *config.Config, uplinks uplink.State) *Observed {
+	return &Observed{Config: cfg, Uplinks: uplinks, Kernel: apply.EmptyKernel()}
+}
+
+// Plan plans the kernel state that is wanted.
+func (o *Observed) Plan() (*plan.Plan, error) {
+	in := plan.Input{Config: o.Config, Uplinks: o.Uplinks, Kernel: o.Kernel.ForPlan(), Verdicts: o.Verdicts}
+	if o.State != nil {
+		in.State = &o.State.State
+	}
+	return plan.Build(in)
+}
+
+// Changes returns what there is to change. A service that is switched off wants
+// nothing in the kernel.
+func (o *Observed) Changes() (*apply.Changes, error) {
+	if !o.Config.Globals.Enabled {
+		return apply.DiffStop(o.Kernel, o.State)
+	}
+	wanted, err := o.Plan()
+	if err != nil {
+		return nil, err
+	}
+	return apply.Diff(wanted, o.Kernel, o.State)
+}
+
+// LastState is what the last run left; the zero value where that is nothing.
+func (o *Observed) LastState() rundir.State {
+	if o.State == nil {
+		return rundir.State{}
+	}
+	return *o.State
+}
+
+// Without is the same with a member that is taken for offline.
+func (o *Observed) Without(member string) *Observed {
+	without := *o
+	without.Verdicts = plan.Verdicts{}
+	for _, f := range family.All {
+		without.Verdicts[f] = map[string]string{member: "assumed"}
+		for name, reason := range o.Verdicts[f] {
+			without.Verdicts[f][name] = reason
+		}
+	}
+	return &without
+}
+
+// refuseMWAN3 returns an error while mwan3 runs: it deals out connections with
+// marks, too.
+func (o *Observed) refuseMWAN3() error {
+	if advice.Active(o.Config) && advice.MWAN3Runs(o.Kernel.Tables, o.foreignRules) {
+		return errors.New(advice.MWAN3Running + " (nothing was changed)")
+	}
+	return nil
+}
+
+// Advise looks at the system around us. What cannot be read is a warning: the
+// rest of the advice is still good.
+func (o *Observed) Advise(members []plan.Member, configDir string) advice.Advice {
+	var unread []string
+	note := func(err error) {
+		if err != nil {
+			unread = append(unread, fmt.Sprintf("not all could be checked: %v", err))
+		}
+	}
+	facts := advice.Facts{Config: o.Config, Uplinks: o.Uplinks, Members: members,
+		Mangle: o.Kernel.Tables, Rules: o.foreignRules}
+	var err error
+	facts.Routes, err = advice.ReadRoutes()
+	note(err)
+	facts.Files, err = advice.ReadFiles(configDir)
+	note(err)
+	facts.TCPLoose, err = advice.ReadTCPLoose()
+	note(err)
+	found := advice.Find(facts)
+	found.Warnings = append(found.Warnings, unread...)
+	return found
+}
+
+// Verdicts are those of the monitor that lives, for a run outside of it. Without
+// one nobody would notice that a line works again, so no line is offline.
+func Verdicts(run rundir.Dir, cfg *config.Config) (plan.Verdicts, error) {
+	if !cfg.Globals.Monitor {
+		return nil, nil
+	}
+	verdicts, err := run.Verdicts()
+	if err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	return verdicts, nil
+}
+
+// state is what the last run left. What cannot be read is as good as lost.
+func (p *Pipeline) state() *rundir.State {
+	state, found, err := p.run.State()
+	if err != nil {
+		p.engine.Notice(fmt.Sprintf("run directory: %v: starting without it", err))
+	}
+	if !found {
+		return nil
+	}
+	return &state
+}
+
+// uplinks is where the members stand, with which other programs' sets there are
+// and whether dnsmasq can fill ours.
+func (p *Pipeline) uplinks(cfg *config.Config) (uplink.State, error) {
+	state, err := uplink.NetifdSource{RuleInterfaces: cfg.RuleInterfaces()}.Read(cfg.Members)
+	if err != nil {
+		return uplink.State{}, fmt.Errorf("uplinks: %w", err)
+	}
+	for _, name := range cfg.ForeignSets() {
+		f, known, err := p.Sets.Family(name)
+		if err != nil {
+			return uplink.State{}, err
+		}
+		if !known {
+			continue
+		}
+		if state.Sets == nil {
+			state.Sets = map[string]string{}
+		}
+		state.Sets[name] = f.String()
+	}
+	if cfg.HasDomains() {
+		state.DomainsRefused = p.engine.DNS.Refusal()
+	}
+	return state, nil
+}

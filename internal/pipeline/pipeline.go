@@ -1,0 +1,159 @@
+// Package pipeline is the one way from the configuration to the kernel, which
+// every command and the monitor go:
+//
+//	Observe  everything that counts, read once: Observed
+//	Plan     the kernel state that is wanted (package plan)
+//	Changes  the difference from what is there (package apply)
+//	Apply    the changes are made, and reported
+//
+// Commands that only show something go part of the way. The package owns the
+// handles to the kernel for as long as a run lasts, and nothing else.
+package pipeline
+
+import (
+	"fmt"
+
+	"loadbalance/internal/apply"
+	"loadbalance/internal/apply/conntrack"
+	"loadbalance/internal/apply/dnsmasq"
+	"loadbalance/internal/apply/ipset"
+	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/apply/reset"
+	"loadbalance/internal/apply/routing"
+	"loadbalance/internal/apply/sysctl"
+	"loadbalance/internal/rundir"
+)
+
+// Options say where things lie.
+type Options struct {
+	RunDir rundir.Dir
+	// NamesDir is where table names are written, DNSMasqDir where domain lists
+	// are; empty for where OpenWrt's dnsmasq reads them.
+	NamesDir, DNSMasqDir string
+	Backend              iptables.Backend
+	// Notice tells the user something that is no error.
+	Notice func(string)
+}
+
+// Pipeline is one run's access to the kernel.
+type Pipeline struct {
+	Sets        *ipset.Netlink
+	Connections *conntrack.Netlink
+
+	run     rundir.Dir
+	routing *routing.Netlink
+	engine  *apply.Engine
+}
+
+// Open opens the kernel of the calling thread's network namespace.
+func Open(o Options) (*Pipeline, error) {
+	p := &Pipeline{run: o.RunDir}
+	var err error
+	if p.routing, err = routing.Open(); err != nil {
+		return nil, err
+	}
+	if p.Sets, err = ipset.Open(); err != nil {
+		p.Close()
+		return nil, err
+	}
+	if p.Connections, err = conntrack.Open(); err != nil {
+		p.Close()
+		return nil, err
+	}
+	p.engine = &apply.Engine{
+		Mangle:      iptables.Tool{Backend: o.Backend},
+		Other:       otherBackend,
+		NFTables:    iptables.NFTables{},
+		Routing:     p.routing,
+		Sets:        p.Sets,
+		Sysctls:     sysctl.Proc{},
+		Connections: p.Connections,
+		Resets:      reset.Sender{},
+		Run:         o.RunDir,
+		NamesDir:    o.NamesDir,
+		DNS:         dnsServer(o),
+		Notice:      o.Notice,
+	}
+	return p, nil
+}
+
+// Close closes the handles. A nil Pipeline has none.
+func (p *Pipeline) Close() {
+	if p == nil {
+		return
+	}
+	if p.routing != nil {
+		p.routing.Close()
+	}
+	if p.Sets != nil {
+		p.Sets.Close()
+	}
+	if p.Connections != nil {
+		p.Connections.Close()
+	}
+}
+
+// dnsServer is the dnsmasq that fills sets.
+func dnsServer(o Options) dnsmasq.Server {
+	if o.DNSMasqDir != "" {
+		return dnsmasq.Folder{Path: o.DNSMasqDir, Notice: o.Notice}
+	}
+	return dnsmasq.OpenWrt{}
+}
+
+func otherBackend(legacy bool) apply.Mangle {
+	if legacy {
+		return iptables.Tool{Backend: iptables.NFT}
+	}
+	return iptables.Tool{Backend: iptables.Legacy}
+}
+
+// Apply makes the kernel hold what an observation asks for. Even with an error
+// there is a report if it got as far as planning: parts of it may be in the
+// kernel.
+func (p *Pipeline) Apply(o *Observed) (*apply.Report, error) {
+	if err := o.refuseMWAN3(); err != nil {
+		return nil, err
+	}
+	changes, err := o.Changes()
+	if err != nil {
+		return nil, err
+	}
+	if !o.Config.Globals.Monitor {
+		// Nobody would notice that a line works again.
+		if err := p.run.ForgetVerdicts(); err != nil {
+			return nil, fmt.Errorf("run directory: %w", err)
+		}
+	}
+	if err := p.run.SetStopped(false); err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	return p.engine.Apply(changes)
+}
+
+// Stop removes everything that is ours, and leaves the mark that keeps events
+// from bringing it back.
+func (p *Pipeline) Stop() error {
+	kernel, err := p.engine.Read()
+	if err != nil {
+		return err
+	}
+	if err := p.run.SetStopped(true); err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	return p.engine.Stop(kernel, p.state())
+}
+
+// Rehearse loads sets and chains of a plan into the network namespace, which
+// should be one in which nothing else is.
+func (p *Pipeline) Rehearse(o *Observed) error {
+	wanted, err := o.Plan()
+	if err != nil {
+		return err
+	}
+	changes, err := apply.Diff(wanted, apply.EmptyKernel(), nil)
+	if err != nil {
+		return err
+	}
+	return p.engine.Rehearse(changes)
+}

@@ -1,0 +1,225 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/fwmark"
+	"loadbalance/internal/uplink"
+)
+
+// The values of option failback that are not the default: only new connections
+// return to a member that is back.
+const (
+	failbackAll   = "all"
+	failbackNever = "never"
+)
+
+// Fate is what becomes of a live connection.
+type Fate uint8
+
+// The fates.
+const (
+	Keep           Fate = iota
+	Forget              // its entry is deleted: its next packet is dealt anew
+	ForgetAndReset      // and its LAN client is made to notice
+)
+
+// Connections says what becomes of one family's live connections. The zero
+// value keeps all of them.
+type Connections struct {
+	// Search reports whether some may have to go. Only then the table of
+	// connections is worth a search, which takes some 10 ms however few there
+	// are.
+	Search  bool
+	mask    fwmark.Mask
+	live    []int // indices of members that can carry connections
+	reused  []int // that went from one member to another
+	vacated []int // whose connections return to a member that is back
+	members map[int]memberConnections
+}
+
+// memberConnections is what a member's connections need to be judged.
+type memberConnections struct {
+	path   *uplink.Path
+	onDead Fate
+}
+
+// Fate returns what becomes of a connection with a mark, of which the first
+// packet went to a destination. Connections that came in by an uplink stay with
+// it: nobody but their other end could move them.
+func (c Connections) Fate(mark uint32, destination netip.Addr) Fate {
+	index := c.mask.Value(mark)
+	m, configured := c.members[index]
+	switch {
+	case !c.Search || !c.mask.IsMember(index):
+		return Keep
+	case slices.Contains(c.reused, index):
+		return ForgetAndReset // whatever the options say: it is another uplink now
+	case len(c.live) == 0:
+		return Keep // nowhere to go: better a connection that may come back
+	case configured && CameIn(m.path, destination):
+		return Keep
+	case slices.Contains(c.vacated, index):
+		return ForgetAndReset
+	case slices.Contains(c.live, index):
+		return Keep
+	case configured:
+		return m.onDead
+	}
+	return ForgetAndReset // of a member that was removed
+}
+
+// LeftToMain reports whether a connection was left to the main table, because
+// its destination was local.
+func (c Connections) LeftToMain(mark uint32) bool {
+	return c.mask != 0 && c.mask.Value(mark) == c.mask.Default()
+}
+
+// CameIn reports whether a connection to a destination was opened from outside:
+// towards one of the uplink's own addresses. path may be nil.
+func CameIn(path *uplink.Path, destination netip.Addr) bool {
+	return path != nil &&
+		(slices.Contains(path.Addresses, destination) ||
+			slices.ContainsFunc(path.Prefixes, func(p netip.Prefix) bool { return p.Contains(destination) }))
+}
+
+// Unfinished is what the next run must know if this one does not get as far as
+// the connections.
+func (c Connections) Unfinished(freed []netip.Prefix) Unfinished {
+	return Unfinished{Reused: c.reused, Vacated: c.vacated, Freed: freed}
+}
+
+// connections compares what is planned with what the last run left, and takes
+// over what that one did not finish.
+func (b *builder) connections() {
+	b.plan.Connections = map[family.Family]Connections{}
+	reused := reusedIndices(b.before.Indices, b.indices)
+	for _, f := range family.All {
+		live, active := b.liveIndices(f), b.activeIndices(f)
+		// Where no run has left anything, members may have gone unnoticed.
+		lost := len(live) > 0 && len(without(b.before.Live[f], live)) > 0 || b.kernel.Ours && b.forgotten
+		unfinished, resumed := b.before.Unfinished[f]
+		c := Connections{
+			mask:    b.mask,
+			live:    live,
+			reused:  union(reused, unfinished.Reused),
+			vacated: union(b.vacatedIndices(f, live, active), without(unfinished.Vacated, active)),
+			members: b.memberConnections(f),
+		}
+		c.Search = lost || resumed || len(c.reused)+len(c.vacated) > 0
+		b.plan.Connections[f] = c
+		if len(live) == 0 {
+			live, active = b.before.Live[f], b.before.Active[f]
+		}
+		b.plan.State.Live[f], b.plan.State.Active[f] = live, active
+	}
+}
+
+func (b *builder) memberConnections(f family.Family) map[int]memberConnections {
+	members := map[int]memberConnections{}
+	for _, m := range b.members {
+		members[m.index] = memberConnections{m.paths[f], fateOnDead(m.Track.OnDead)}
+	}
+	return members
+}
+
+// fateOnDead is what becomes of a member's connections when it dies, by its
+// option on_dead.
+func fateOnDead(option string) Fate {
+	switch option {
+	case "none":
+		return Keep
+	case "clear":
+		return Forget
+	}
+	return ForgetAndReset
+}
+
+// liveIndices are the members that can carry connections, in file order.
+func (b *builder) liveIndices(f family.Family) []int {
+	var live []int
+	for _, m := range b.plan.Members {
+		if m.State(f).Online {
+			live = append(live, m.Index)
+		}
+	}
+	return live
+}
+
+// activeIndices are the members to which some policy deals connections. A
+// policy of one member does not count: what it deals has nowhere to return to.
+func (b *builder) activeIndices(f family.Family) []int {
+	var active []int
+	for _, m := range b.plan.Members {
+		if slices.ContainsFunc(b.plan.Policies, func(p Policy) bool { return p.choosesFrom(m.Name, f) }) {
+			active = append(active, m.Index)
+		}
+	}
+	return active
+}
+
+// choosesFrom reports whether a policy of several members deals connections to
+// this one.
+func (p Policy) choosesFrom(member string, f family.Family) bool {
+	return len(p.Members) > 1 && slices.ContainsFunc(p.Members, func(m PolicyMember) bool {
+		return m.Name == member && m.Share(f) > 0
+	})
+}
+
+// vacatedIndices returns the members that have handed everything over to a
+// member that is back and has failback 'all'. Their connections are to return
+// too. A member that goes on being dealt something keeps its connections, also
+// where it shares a tier with the one that is back.
+func (b *builder) vacatedIndices(f family.Family, live, active []int) []int {
+	isBack := func(m *member) bool {
+		return m.Track.Failback == failbackAll &&
+			slices.Contains(active, m.index) && !slices.Contains(b.before.Live[f], m.index)
+	}
+	if !slices.ContainsFunc(b.members, isBack) {
+		return nil
+	}
+	return slices.DeleteFunc(without(b.before.Active[f], active), func(index int) bool {
+		return !slices.Contains(live, index)
+	})
+}
+
+// reusedIndices returns the indices that have gone from one member to another.
+func reusedIndices(old, now Indices) []int {
+	owner := map[int]string{}
+	for _, f := range old.Freed {
+		owner[f.Index] = f.Name
+	}
+	for name, index := range old.Members {
+		owner[index] = name
+	}
+	var reused []int
+	for name, index := range now.Members {
+		if before, known := owner[index]; known && before != name {
+			reused = append(reused, index)
+		}
+	}
+	slices.Sort(reused)
+	return reused
+}
+
+func union[T comparable](a, b []T) []T { return append(slices.Clone(a), without(b, a)...) }
+
+// without returns what is in all but not in some.
+func without[T comparable](all, some []T) (rest []T) {
+	for _, x := range all {
+		if !slices.Contains(some, x) {
+			rest = append(rest, x)
+		}
+	}
+	return rest
+}
+
+// Stopped is the plan of a service that is stopped: nothing in the kernel. What
+// the last run left is kept for the next start, so that the connections that
+// live on keep their members.
+func Stopped(before State) *Plan {
+	before.Held, before.Prefixes = nil, nil
+	return &Plan{State: before}
+}
