@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/hooks"
 	"loadbalance/internal/rundir"
 )
 
@@ -150,7 +151,7 @@ func Run(args []string, out, errOut io.Writer) int {
 // parse reads flags before and after the command.
 func parse(args []string) (o options, name string, err error) {
 	o = options{configDir: "/etc/config", runDir: "/var/run/loadbalance", rtTables: "/etc/iproute2/rt_tables.d",
-		iptables: string(iptables.Auto), log: logStderr, eventsDir: "/etc/hotplug.d/loadbalance"}
+		iptables: string(iptables.Auto), log: logStderr, eventsDir: hooks.DefaultDir}
 	words, err := o.flags().parse(args)
 	if err != nil {
 		return o, "", err

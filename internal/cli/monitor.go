@@ -14,10 +14,10 @@ import (
 	"loadbalance/internal/alarm"
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/config"
-	"loadbalance/internal/event"
 	"loadbalance/internal/family"
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
+	"loadbalance/internal/hooks"
 	"loadbalance/internal/monitor"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/watch"
@@ -142,7 +142,7 @@ func (in *invocation) monitor() error {
 		return err
 	}
 	defer clock.Close()
-	runner := event.NewRunner(in.eventsDir, log.Log)
+	runner := hooks.NewRunner(in.eventsDir, log.Log)
 	defer runner.Close()
 	m := &monitor.Monitor{
 		Applier: &monitorApplier{invocation: in, monitorLog: log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.run(),

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"loadbalance/internal/config"
-	"loadbalance/internal/event"
 	"loadbalance/internal/family"
+	"loadbalance/internal/hooks"
 	"loadbalance/internal/plan"
 )
 
@@ -92,7 +92,7 @@ func (m *Monitor) post(action string, member plan.Member, in []family.Family) {
 		return
 	}
 	state := member.State(in[0])
-	e := event.Event{Action: action, Member: member.Name, Device: state.Device,
+	e := hooks.Event{Action: action, Member: member.Name, Device: state.Device,
 		Family: names(in, " "), Reason: state.Reason}
 	// One that is configured no more has the interface that it had.
 	for _, cfg := range []*config.Config{m.announced.Config, m.outcome.Config} {

@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"loadbalance/internal/config"
-	"loadbalance/internal/event"
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
+	"loadbalance/internal/hooks"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/uplink"
 	"loadbalance/internal/watch"
@@ -92,7 +92,7 @@ type watcher interface {
 }
 
 type scripts interface {
-	Post(event.Event)
+	Post(hooks.Event)
 }
 
 // store keeps verdicts for other processes and for the next monitor.

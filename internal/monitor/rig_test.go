@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/config"
-	"loadbalance/internal/event"
 	"loadbalance/internal/family"
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
+	"loadbalance/internal/hooks"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/uci"
 	"loadbalance/internal/uplink"
@@ -52,7 +52,7 @@ type rig struct {
 	// What the monitor did.
 	applies  []string
 	events   []string
-	event    event.Event // the last one
+	event    hooks.Event // the last one
 	logged   []string
 	sent     map[health.Key]int
 	store    plan.Verdicts
@@ -188,7 +188,7 @@ func (g *rig) Events() <-chan struct{} { return g.messages }
 
 func (g *rig) Look(watch.Scope) (watch.Fingerprint, error) { return g.kernel, nil }
 
-func (g *rig) Post(e event.Event) {
+func (g *rig) Post(e hooks.Event) {
 	g.event = e
 	g.events = append(g.events, strings.TrimSpace(e.Action+" "+e.Member+" "+e.Family))
 }

@@ -1,16 +1,16 @@
-// Package event owns the user's scripts: /etc/hotplug.d/loadbalance/* runs for
-// every transition of a member, one event and one script at a time, in order.
+// Package hooks runs the user's scripts, /etc/hotplug.d/loadbalance/*, for every
+// transition of a member: one event and one script at a time, in order.
 //
-// The scripts are what hotplug scripts are on OpenWrt: the shell reads them, so
-// they need not be executable, functions.sh is there, and the environment tells
-// what happened: ACTION, MEMBER, INTERFACE, DEVICE, FAMILY, REASON. What a script
-// does cannot hold up whoever posts events: each has a time limit, its output is
-// read and thrown away but for the first line of a failing one, and events that
-// come faster than they are worked off are dropped, the oldest first.
+// They are ordinary hotplug scripts of OpenWrt: the shell reads them, so they
+// need not be executable, functions.sh is loaded, and the environment says what
+// happened: ACTION, MEMBER, INTERFACE, DEVICE, FAMILY, REASON. A script cannot
+// hold up whoever posts events: each has a time limit, its output is discarded
+// but for the first line of a failing one, and when events come faster than the
+// scripts run, the oldest are dropped.
 //
-// A script that leaves a process in the background should redirect that one's
-// output: the pipe behind it is closed soon after the script's end.
-package event
+// A script that leaves a process in the background should redirect the output of
+// that process: the pipe behind it is closed soon after the script's end.
+package hooks
 
 import (
 	"strconv"
@@ -18,7 +18,8 @@ import (
 	"time"
 )
 
-// Event is one transition of a member.
+// Event is one transition of a member. Each field becomes a variable in the
+// environment of the scripts.
 type Event struct {
 	Action    string // online, offline, active or inactive
 	Member    string
@@ -37,12 +38,14 @@ const maxQueue = 256
 // name gets an answer or an error.
 const scriptLimit = 10 * time.Second
 
-// grace is the time from SIGTERM to SIGKILL, and how long after the script's end
-// its output is read that a process in the background keeps open. It adds to
-// scriptLimit, and both together stay below procd's term_timeout of the monitor.
+// grace is the time from SIGTERM to SIGKILL. It is also how long output is still
+// read after the script's end, which a process in the background may keep open.
+// It adds to scriptLimit; both together stay below the monitor's term_timeout in
+// the init script.
 const grace = time.Second
 
-// Runner runs the scripts. It has a goroutine only while there are events.
+// Runner runs the scripts of one folder for the events that are posted to it. It
+// has a goroutine only while there are events.
 type Runner struct {
 	dir   string
 	log   func(level, text string)
@@ -52,22 +55,22 @@ type Runner struct {
 	worker sync.WaitGroup
 	mu     sync.Mutex // for all below
 	queue  []Event
-	// dropped counts the events that went since the last one was taken.
+	// dropped counts the events that were dropped since the last one was taken.
 	dropped int
 	working bool
 	closed  bool
 }
 
-// NewRunner returns a runner for the scripts in dir, which need not exist. It
-// calls log with one of the levels of option loglevel and a line of text, from
-// another goroutine than its caller's.
+// NewRunner returns a runner for the scripts in dir, which need not exist. The
+// runner calls log with a level of option loglevel and one line of text, from a
+// goroutine of its own.
 func NewRunner(dir string, log func(level, text string)) *Runner {
 	return &Runner{dir: dir, log: log, limit: scriptLimit, grace: grace}
 }
 
-// Post has the scripts run for an event, after those of earlier events. It never
-// blocks. If too many events wait, the oldest is dropped and the log says so.
-// After Close it does nothing.
+// Post queues an event: the scripts run for it after those of earlier events. It
+// never blocks. Of more than 256 waiting events the oldest are dropped, and the
+// log says so. After Close it does nothing.
 func (r *Runner) Post(e Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -88,8 +91,8 @@ func (r *Runner) Post(e Event) {
 	go r.work()
 }
 
-// Close waits for the script that runs, at most its time limit and the grace
-// (11 s), and drops what would have come after it.
+// Close waits for the script that is running, at most its time limit and the
+// grace (11 s), and drops all that would have run after it.
 func (r *Runner) Close() {
 	r.mu.Lock()
 	r.closed = true
@@ -102,7 +105,7 @@ func (r *Runner) Close() {
 	}
 }
 
-// work takes events until none is left.
+// work runs the scripts for one event after the other until none is left.
 func (r *Runner) work() {
 	defer r.worker.Done()
 	for {
@@ -110,7 +113,7 @@ func (r *Runner) work() {
 		if !ok {
 			return
 		}
-		// Told here, not in Post: the log may take its time.
+		// Logged here and not in Post, which must not wait for the log.
 		if dropped > 0 {
 			r.log("warning", "event scripts are too slow: the "+strconv.Itoa(dropped)+" oldest events were dropped")
 		}
@@ -118,13 +121,13 @@ func (r *Runner) work() {
 	}
 }
 
-// next takes the oldest event.
+// next takes the oldest event off the queue; ok is false if there is none.
 func (r *Runner) next() (e Event, dropped int, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.queue) == 0 {
 		r.working = false
-		r.queue = nil // room that many events needed once
+		r.queue = nil // free the memory of a long queue
 		return Event{}, 0, false
 	}
 	e, dropped = r.queue[0], r.dropped

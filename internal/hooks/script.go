@@ -1,4 +1,4 @@
-package event
+package hooks
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DefaultDir is where users put their scripts.
+// DefaultDir is the folder where users put their scripts.
 const DefaultDir = "/etc/hotplug.d/loadbalance"
 
 // source has the shell read a script as hotplug-call does (openwrt,
@@ -80,7 +80,7 @@ func scripts(dir string) ([]string, error) {
 	return names, nil
 }
 
-// isLeftOver says whether a file is hidden, or a copy that nobody meant to run.
+// isLeftOver reports whether a file is hidden, or a copy that nobody meant to run.
 func isLeftOver(name string) bool {
 	if strings.HasPrefix(name, ".") {
 		return true
@@ -93,8 +93,8 @@ func isLeftOver(name string) bool {
 	return false
 }
 
-// runScript runs one script to its end, or to its time limit. It returns what
-// went wrong.
+// runScript runs one script to its end or to its time limit. It returns what
+// went wrong, in words for the log; empty if nothing did.
 func (r *Runner) runScript(name string, e Event) (problem string) {
 	limit, cancel := context.WithTimeout(context.Background(), r.limit)
 	defer cancel()
@@ -112,7 +112,8 @@ func (r *Runner) runScript(name string, e Event) (problem string) {
 	end := time.Now().Add(r.limit + r.grace)
 	err := cmd.Start()
 	if err == nil {
-		// Not the monitor's. An error says that the script is over.
+		// The normal priority, not the monitor's. An error means that the script
+		// has ended already.
 		_ = unix.Setpriority(unix.PRIO_PGRP, cmd.Process.Pid, 0)
 		err = cmd.Wait()
 	}
@@ -131,15 +132,16 @@ func (r *Runner) runScript(name string, e Event) (problem string) {
 	return problem
 }
 
-// endGroup kills what is left of a script's processes when their time is up.
-// While one of them is there, no other group can have their number.
+// endGroup waits for the processes of a script's group to end, until the given
+// time, and then kills them. While one of them lives, the kernel gives the
+// group's number to nobody else.
 func endGroup(leader *os.Process, end time.Time) {
 	if leader == nil {
 		return // the script could not even be started
 	}
 	for unix.Kill(-leader.Pid, 0) == nil {
 		if time.Now().After(end) {
-			// An error says that they have gone by themselves.
+			// An error means that they have just ended by themselves.
 			_ = unix.Kill(-leader.Pid, unix.SIGKILL)
 			return
 		}
@@ -155,8 +157,8 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// firstLine is the first line that is not empty, with blanks for control
-// characters.
+// firstLine returns the first line that is not empty, with blanks in place of
+// control characters.
 func (h *head) firstLine() string {
 	line, _, _ := bytes.Cut(bytes.TrimSpace(h.text), []byte("\n"))
 	return strings.Map(func(c rune) rune {
