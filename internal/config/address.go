@@ -13,9 +13,9 @@ func parseAddress(text string) (netip.Addr, error) {
 	return parseAddressAs(text, "IP address")
 }
 
-// parseAddressAs reads an address where wanted is expected. Zones are refused,
-// since the device is always known, and IPv4 addresses mapped into IPv6, since
-// such packets do not exist on a line.
+// parseAddressAs reads an address; wanted is what the error says was expected.
+// It refuses zones, since the device is always known, and IPv4 addresses mapped
+// into IPv6, since no packet carries them.
 func parseAddressAs(text, wanted string) (netip.Addr, error) {
 	address, err := netip.ParseAddr(text)
 	if err != nil {
@@ -30,8 +30,8 @@ func parseAddressAs(text, wanted string) (netip.Addr, error) {
 	return address, nil
 }
 
-// parsePrefix reads an address or a prefix of either family. Host bits are
-// returned as they are written.
+// parsePrefix reads an address or a prefix of either family and keeps host bits
+// as they are written.
 func parsePrefix(text string) (netip.Prefix, error) {
 	const wanted = "IP address or prefix"
 	if !strings.Contains(text, "/") {
@@ -72,21 +72,22 @@ func parseUnicast(text string) (netip.Addr, error) {
 	return address, nil
 }
 
-// IsUnicast says whether a single machine can have an address.
+// IsUnicast reports whether address can belong to a single machine: it is not
+// the unspecified address, loopback, multicast, broadcast or reserved.
 func IsUnicast(address netip.Addr) bool {
 	if address.IsUnspecified() || address.IsLoopback() || address.IsMulticast() {
 		return false
 	}
 	if address.Is4() {
-		// 0.0.0.0/8 and 240.0.0.0/4 (with the broadcast address) are no
-		// machine's: RFC 6890, section 2.2.2.
+		// No machine has an address of 0.0.0.0/8 or 240.0.0.0/4, which includes
+		// the broadcast address: RFC 6890, section 2.2.2.
 		first := address.As4()[0]
 		return first != 0 && first < 240
 	}
 	return true
 }
 
-// parseGateway reads a gateway of one family.
+// parseGateway returns a parser for the address of a gateway in one family.
 func parseGateway(f family.Family) func(string) (netip.Addr, error) {
 	return func(text string) (netip.Addr, error) {
 		address, err := parseUnicast(text)
@@ -100,8 +101,8 @@ func parseGateway(f family.Family) func(string) (netip.Addr, error) {
 	}
 }
 
-// parsePrefix6 reads an IPv6 prefix of a provider. The length must be written:
-// a lone address is rather a mistake than a prefix of one address.
+// parsePrefix6 reads an IPv6 prefix that a provider has delegated. The length
+// must be written: a lone address is more likely a mistake than a /128.
 func parsePrefix6(text string) (netip.Prefix, error) {
 	prefix, err := parsePrefix(text)
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package config turns the sections of /etc/config/loadbalance into a typed
-// Config and finds every problem in them. It is the only place where values
-// from the file are judged: what leaves it is valid, in range and safe to be
-// written into rules, and nothing behind it looks at text from the file again.
+// Config and reports every problem in them. All validation is here: values in a
+// Config are valid, in range and safe to write into rules, and no other package
+// looks at text from the file again.
 package config
 
 import (
@@ -11,7 +11,7 @@ import (
 	"loadbalance/internal/family"
 )
 
-// Config is a whole configuration. Sections keep the order of the file.
+// Config is a whole configuration, its sections in the order of the file.
 type Config struct {
 	Globals  Globals
 	Members  []Member
@@ -20,7 +20,8 @@ type Config struct {
 	IPSets   []IPSet
 }
 
-// EnabledMembers are the members that take part, in file order.
+// EnabledMembers returns the members without `option enabled '0'`, in file
+// order.
 func (c *Config) EnabledMembers() []Member {
 	var members []Member
 	for _, m := range c.Members {
@@ -31,15 +32,16 @@ func (c *Config) EnabledMembers() []Member {
 	return members
 }
 
-// Pos is where something stands in the file.
+// Pos is a position in the file.
 type Pos struct {
-	File string
-	Line int
+	File string // base name
+	Line int    // from 1
 }
 
 // Balance is how a policy deals out new connections.
 type Balance string
 
+// The values of option balance.
 const (
 	NTH    Balance = "nth"    // in exact rotation
 	Random Balance = "random" // by chance, in the same shares
@@ -67,8 +69,8 @@ type Member struct {
 	Interface  string // netifd interface; empty when Device is given
 	Interface6 string
 	Device     string
-	Gateway    netip.Addr // IPv4; not valid when it is to be found out
-	Gateway6   netip.Addr
+	Gateway    netip.Addr // IPv4; not valid: taken from the system
+	Gateway6   netip.Addr // IPv6; likewise
 	Prefix6    []netip.Prefix
 	Weight     int    // 1-1000
 	Metric     int    // tier, 1-256; lower first
@@ -84,16 +86,16 @@ type Track struct {
 	Method          string
 	Port            uint16
 	URL             string
-	Status          int
-	Reliability     int
+	Status          int // HTTP status that counts as an answer
+	Reliability     int // targets that must answer
 	Interval        time.Duration
 	Timeout         time.Duration
-	Down            int
-	Up              int
-	Window          int
-	FailureLoss     int // percent
-	RecoveryLoss    int
-	FailureLatency  time.Duration
+	Down            int           // misses in a row until offline
+	Up              int           // hits in a row until online
+	Window          int           // probes over which loss and latency are judged
+	FailureLoss     int           // percent
+	RecoveryLoss    int           // percent
+	FailureLatency  time.Duration // 0: latency is not judged
 	RecoveryLatency time.Duration
 	InitialState    string // online or offline
 	OnDead          string // reset, clear or none
@@ -101,13 +103,14 @@ type Track struct {
 	Passive         bool
 }
 
-// LastResort is what a policy does without a live member.
+// LastResort is what a policy does while it has no live member.
 type LastResort string
 
+// The values of option last_resort.
 const (
-	LastUnreachable LastResort = "unreachable"
-	LastBlackhole   LastResort = "blackhole"
-	LastDefault     LastResort = "default"
+	LastUnreachable LastResort = "unreachable" // refuse with an ICMP error
+	LastBlackhole   LastResort = "blackhole"   // drop
+	LastDefault     LastResort = "default"     // use the main table
 )
 
 // Policy is a section `config policy 'NAME'`, or the built-in 'balanced'.
@@ -119,18 +122,18 @@ type Policy struct {
 	Members    []PolicyMember
 }
 
-// PolicyMember is a member's part in a policy.
+// PolicyMember is a member of a policy.
 type PolicyMember struct {
 	Name   string
-	Weight int
-	Metric int
+	Weight int // 1-1000
+	Metric int // tier, 1-256; lower first
 }
 
 // Rule is a section `config rule`: which new connections take which policy.
 // Empty selectors match everything.
 type Rule struct {
 	Pos       Pos
-	Name      string // "" for an anonymous rule
+	Name      string // "": anonymous
 	Label     string // the name, or "@rule[N]", as messages write it
 	Enabled   bool
 	Families  []family.Family // the families in which the rule applies
@@ -147,19 +150,20 @@ type Rule struct {
 	IPSetSrc  string
 	DSCP      int // -1: any
 	Sticky    bool
-	Timeout   time.Duration
-	Use       string // policy, member, default, unreachable or blackhole
+	Timeout   time.Duration // of a sticky entry, whole seconds
+	Use       string        // policy, member, default, unreachable or blackhole
 	Log       bool
 }
 
-// AddressMatch holds when the address lies in any positive prefix (or none is
-// given) and in no negated one.
+// AddressMatch matches an address that lies in one of the prefixes of Any
+// (where that is empty: every address) and in none of Not.
 type AddressMatch struct {
 	Any []netip.Prefix
 	Not []netip.Prefix
 }
 
-// Proto is an IP protocol by number, with the name it was written with.
+// Proto is an IP protocol: its number, and the name under which the file has
+// it.
 type Proto struct {
 	Number uint8
 	Name   string

@@ -51,15 +51,15 @@ func parseFamilies(text string) (families, error) {
 	return bothFamilies, err
 }
 
-// constraint is a selector of a rule that exists in some families only.
+// constraint is an option of a rule with the families in which it can match.
 type constraint struct {
 	option   string
 	line     int
 	families families
 }
 
-// commonFamilies returns the families in which all selectors exist. Selectors
-// that have none in common could never match: that is an error.
+// commonFamilies returns the families in which all options can match. Options
+// that have none in common make a rule that never matches, which is an error.
 func commonFamilies(s *section, constraints []constraint) families {
 	common := bothFamilies
 	var decisive constraint // the one that left a single family
@@ -75,8 +75,8 @@ func commonFamilies(s *section, constraints []constraint) families {
 	return common
 }
 
-// families returns where a list of addresses can match: the families of its
-// positive entries, or of the negated ones when there are only those.
+// families returns the families in which m can match: those of the prefixes in
+// Any, else those in Not, else both.
 func (m AddressMatch) families() families {
 	if fs := prefixFamilies(m.Any); fs != 0 {
 		return fs

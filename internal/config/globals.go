@@ -19,8 +19,8 @@ func readGlobals(s *section) Globals {
 		Balance:            single(s, "balance", NTH, parseBalance),
 		LogLevel:           single(s, "loglevel", "notice", oneOf("error", "warning", "notice", "info", "debug")),
 		Monitor:            s.boolean("monitor", true),
-		// Destinations in a set of type hash:net. Neither family can be
-		// excluded whole: enabled '0' does that.
+		// They go into a set of type hash:net, which cannot hold a whole
+		// family; `option enabled '0'` excludes everything.
 		Bypass: s.prefixes("bypass", parseSetEntry),
 	}
 	s.reportUnknown()

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// icmpTypes are the names that iptables (IPv4) and ip6tables (IPv6) both old
-// and new take for --icmp-type and --icmpv6-type.
+// icmpTypes are the names that old and new versions of iptables (IPv4) and
+// ip6tables (IPv6) accept for --icmp-type and --icmpv6-type.
 var icmpTypes = map[string]families{
 	"address-mask-reply":         onlyIPv4,
 	"address-mask-request":       onlyIPv4,

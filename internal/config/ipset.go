@@ -10,7 +10,7 @@ import (
 	"loadbalance/internal/family"
 )
 
-// readIPSet reads `config ipset`: a named set of ours.
+// readIPSet reads `config ipset`: a set that we create.
 func readIPSet(s *section) IPSet {
 	set := IPSet{
 		Pos:      s.pos,

@@ -19,8 +19,9 @@ import (
 // addresses, more than a router's memory wants in a set, take 16 MB.
 const maxLoadFile = 16 << 20
 
-// LoadSets adds the entries of the sets' load files. Lines that are no entry
-// and files that cannot be read are warnings: the set works with the rest.
+// LoadSets reads the file of each set's option loadfile and adds its entries to
+// the set. A line that is not an entry and a file that cannot be read are
+// warnings: the set works with the rest.
 func (c *Config) LoadSets() Problems {
 	problems := &collector{}
 	for i := range c.IPSets {
@@ -52,7 +53,8 @@ func (set *IPSet) load(problems *collector) error {
 	rest := &io.LimitedReader{R: file, N: maxLoadFile + 1}
 	lines := bufio.NewScanner(rest)
 	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) {
-		// What the limit cuts in two is no line: half an address is another.
+		// A line that the limit cuts off is dropped: half an address would be
+		// another address.
 		return bufio.ScanLines(data, atEOF && rest.N > 0)
 	})
 	for number := 1; lines.Scan(); number++ {
@@ -90,7 +92,8 @@ func (set *IPSet) entry(text string) (netip.Prefix, error) {
 	return prefix.Masked(), nil
 }
 
-// HasDomains says whether a set is to be filled with the addresses of domains.
+// HasDomains reports whether a set is to be filled with the addresses of
+// domains.
 func (c *Config) HasDomains() bool {
 	for _, s := range c.IPSets {
 		if len(s.Domains) > 0 {
@@ -100,7 +103,8 @@ func (c *Config) HasDomains() bool {
 	return false
 }
 
-// RuleInterfaces returns the netifd interfaces that enabled rules name, sorted.
+// RuleInterfaces returns the netifd interfaces in option src_iface of enabled
+// rules, sorted, each once.
 func (c *Config) RuleInterfaces() []string {
 	var names []string
 	for _, r := range c.Rules {
@@ -112,8 +116,9 @@ func (c *Config) RuleInterfaces() []string {
 	return slices.Compact(names)
 }
 
-// ForeignSets returns the names of sets that enabled rules use and that no
-// section makes, sorted.
+// ForeignSets returns the names of the sets that enabled rules use and that no
+// section of the file declares, so that another program has to create them;
+// sorted, each once.
 func (c *Config) ForeignSets() []string {
 	var names []string
 	for _, r := range c.Rules {

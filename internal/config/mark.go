@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// minMaskBits leaves room for at least four members: with two bits only the
-// values that are no members would fit.
+// minMaskBits leaves room for four members: of the values of a mask, four are
+// reserved (see package fwmark).
 const minMaskBits = 3
 
-// parseMarkMask reads the mask of the bits that are ours.
+// parseMarkMask reads the mask of the mark bits that we own.
 func parseMarkMask(text string) (uint32, error) {
 	mask, err := parseMark(text)
 	if err != nil {
@@ -40,7 +40,8 @@ func parseMark(text string) (uint32, error) {
 	return uint32(mark), nil
 }
 
-// parsePinnedMark reads a member's mark. 0 is what unmarked packets have.
+// parsePinnedMark reads option mark of a member. 0 is refused: it is the mark
+// of packets without one.
 func parsePinnedMark(text string) (uint32, error) {
 	mark, err := parseMark(text)
 	if err == nil && mark == 0 {

@@ -6,7 +6,8 @@ import (
 	"loadbalance/internal/family"
 )
 
-// Ranges of a member's options, of DESIGN section 4.
+// Ranges of a member's options. Weights up to 1000 are finer than any rotation
+// can deal; mwan3 has 256 tiers.
 const (
 	maxWeight = 1000
 	maxMetric = 256
@@ -41,7 +42,8 @@ func readMember(s *section) Member {
 	return m
 }
 
-// checkMemberDevice refuses a member that says twice where it is.
+// checkMemberDevice refuses a member that names both a device and an interface,
+// and the loopback device.
 func checkMemberDevice(s *section, m Member) {
 	if !s.given("device") {
 		return

@@ -5,21 +5,22 @@ import (
 	"strings"
 )
 
-// maxSectionName is the longest name of a section that can be referred to
-// (DESIGN: up to 32 characters).
+// maxSectionName is the longest name of a member, policy, rule or set in
+// characters. Where the kernel takes less (28 for a chain, 31 for a set), the
+// planner shortens the name.
 const maxSectionName = 32
 
-// reservedNames have a meaning of their own in use_policy or as the name of a
+// reservedNames mean something else in option use_policy or as the name of a
 // routing table.
 var reservedNames = []string{"default", "unreachable", "blackhole", "main", "local", "local6"}
 
-// validSectionName says whether a name is libuci's: letters, digits and
+// validSectionName reports whether a name is libuci's: letters, digits and
 // underscores.
 func validSectionName(name string) bool {
 	return name != "" && len(name) <= maxSectionName && consistsOf(name, "_")
 }
 
-// consistsOf says whether a text has only ASCII letters and digits and the
+// consistsOf reports whether a text has only ASCII letters and digits and the
 // given further characters.
 func consistsOf(text, further string) bool {
 	for i := 0; i < len(text); i++ {
@@ -38,9 +39,10 @@ func isAlphanumeric(c byte) bool {
 const maxDeviceName = 15
 
 // parseDevice reads the name of a network device. It takes less than the kernel
-// does (dev_valid_name refuses '/', ':' and blanks): nothing that iptables would
-// take for an option ('-', '!'), a wildcard ('+' at the end) or a quotation, and
-// not the directories of /proc/sys/net/ipv4/conf that are no devices.
+// does (dev_valid_name refuses '/', ':' and blanks): nothing that iptables
+// would take for an option ('-', '!'), a wildcard ('+' at the end) or a
+// quotation, and not the directories of /proc/sys/net/ipv4/conf that are no
+// devices.
 func parseDevice(text string) (string, error) {
 	if ValidDevice(text) {
 		return text, nil
@@ -49,8 +51,9 @@ func parseDevice(text string) (string, error) {
 		quote(text), maxDeviceName)
 }
 
-// ValidDevice says whether a name can be that of a network device, with the
-// limits above. What other programs say of devices is judged by it, too.
+// ValidDevice reports whether name can be the name of a network device, within
+// the limits of parseDevice. Names from other programs (ubus) are checked by
+// it, too.
 func ValidDevice(name string) bool {
 	switch name {
 	case "", ".", "..", "all", "default":
@@ -80,7 +83,7 @@ func parseInterface(text string) (string, error) {
 		quote(text), maxInterfaceName)
 }
 
-// ValidInterface says whether a name can be that of a netifd interface.
+// ValidInterface reports whether name can be the name of a netifd interface.
 func ValidInterface(name string) bool {
 	return name != "" && len(name) <= maxInterfaceName && consistsOf(name, "_-.") &&
 		name[0] != '-' && name[0] != '.'

@@ -12,10 +12,11 @@ type memberSection struct {
 	Member
 }
 
-// claims are what only one enabled member can have, with its owner.
+// claims maps what only one enabled member can have (a device, an interface, a
+// mark, a table) to the member that has it.
 type claims map[string]*section
 
-// take gives what is claimed to a member, or reports who has it already.
+// take records what a member claims, or reports which member has it already.
 func (c claims) take(s *section, line int, what string) {
 	owner, taken := c[what]
 	if !taken {
@@ -27,9 +28,9 @@ func (c claims) take(s *section, line int, what string) {
 	}
 }
 
-// checkClaims refuses enabled members that share a device, an interface or a
-// pin. The first in the file keeps it. Members that are faulty for another
-// reason claim too, so that all problems show at once.
+// checkClaims refuses enabled members that share a device, an interface, a mark
+// or a table. The first in the file keeps it. Members that are faulty for
+// another reason are included, so that all problems show at once.
 func checkClaims(members []*memberSection) {
 	taken := make(claims)
 	for _, m := range members {
@@ -54,8 +55,8 @@ func checkClaims(members []*memberSection) {
 	}
 }
 
-// checkMask refuses pins that the mark mask does not allow, and members for
-// which it has no room.
+// checkMask refuses marks and tables that do not fit the mark mask, and members
+// for which it has no room.
 func checkMask(members []*memberSection, mask fwmark.Mask) {
 	capacity := mask.Capacity()
 	enabled := 0
@@ -72,7 +73,8 @@ func checkMask(members []*memberSection, mask fwmark.Mask) {
 	}
 }
 
-// checkMark refuses a pinned mark that the planner could not have chosen.
+// checkMark refuses a pinned mark with bits outside the mask, or with one of
+// its reserved values.
 func (m *memberSection) checkMark(mask fwmark.Mask) {
 	if m.Mark == 0 {
 		return
@@ -87,7 +89,7 @@ func (m *memberSection) checkMark(mask fwmark.Mask) {
 	}
 }
 
-// checkTable refuses a pinned table that is the kernel's, or that another
+// checkTable refuses a pinned table that is the kernel's own, or that another
 // member could get by its index.
 func (m *memberSection) checkTable(mask fwmark.Mask) {
 	if m.Table == 0 {

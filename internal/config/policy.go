@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// readPolicy reads `config policy`. It says false when the policy has to be
+// readPolicy reads `config policy`. usable is false if the policy has to be
 // left out.
 //
-// A wrong line in a policy takes out that line, not the policy, while a member
-// is left: without the policy its traffic would be dealt out over all uplinks,
-// which may be the very thing that it was made to prevent.
-func (r *reader) readPolicy(s *section) (Policy, bool) {
-	p := Policy{
+// A faulty line of use_member takes out that line, not the policy, as long as a
+// member is left: without the policy its traffic would be dealt out over all
+// uplinks, which it may have been made to prevent.
+func (r *reader) readPolicy(s *section) (p Policy, usable bool) {
+	p = Policy{
 		Pos:        s.pos,
 		Name:       s.name,
 		Balance:    single(s, "balance", r.config.Globals.Balance, parseBalance),
@@ -28,11 +28,10 @@ func (r *reader) readPolicy(s *section) (Policy, bool) {
 	return p, complete || len(p.Members) > 0
 }
 
-// useMembers reads the list use_member. It says false when a line was faulty,
-// or names a member that is.
-func (r *reader) useMembers(s *section) ([]PolicyMember, bool) {
-	var members []PolicyMember
-	complete := true
+// useMembers reads the list use_member. complete is false if a line is faulty
+// or names a faulty member.
+func (r *reader) useMembers(s *section) (members []PolicyMember, complete bool) {
+	complete = true
 	lines := make(map[string]int)
 	for _, item := range s.items("use_member") {
 		name, options, err := splitUseMember(item.Text)
@@ -56,8 +55,8 @@ func (r *reader) useMembers(s *section) ([]PolicyMember, bool) {
 	return members, complete
 }
 
-// memberToUse returns a member with its own weight and metric, or says why it
-// cannot be used.
+// memberToUse returns the member of a name, with its own weight and metric, if
+// its state is valid. Otherwise it reports why the member cannot be used.
 func (r *reader) memberToUse(s *section, line int, name string) (PolicyMember, state) {
 	declared, ok := r.names[name]
 	if !ok || declared.kind != "member" {
@@ -76,7 +75,7 @@ func (r *reader) memberToUse(s *section, line int, name string) (PolicyMember, s
 	return PolicyMember{}, declared.state
 }
 
-// useOptions are what a line of use_member sets; 0 is not set.
+// useOptions are the options of a line of use_member; 0 is not set.
 type useOptions struct {
 	weight, metric int
 }
@@ -90,7 +89,8 @@ func (p *PolicyMember) apply(o useOptions) {
 	}
 }
 
-// splitUseMember reads "NAME", "NAME weight=3", "NAME metric=2 weight=3".
+// splitUseMember reads a line of use_member, such as "wan1", "wan1 weight=3" or
+// "wan1 metric=2 weight=3".
 func splitUseMember(text string) (string, useOptions, error) {
 	var o useOptions
 	fields := strings.Fields(text)

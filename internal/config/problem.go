@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Severity tells how bad a problem is.
+// Severity is how bad a problem is. A higher value is worse.
 type Severity int
 
 const (
-	// Warning: what is wrong can be left out without harm.
+	// Warning: what is wrong is left out without harm.
 	Warning Severity = iota
-	// Error: traffic would be lost or misdirected. A running system keeps
+	// Error: traffic would be lost or misdirected. A running service keeps
 	// its state.
 	Error
 )
@@ -33,7 +33,7 @@ type Problem struct {
 	Severity Severity
 	Section  string // for example "member 'wan2'"
 	Text     string
-	Fatal    bool // nothing of the file may be applied, not even at boot
+	Fatal    bool // nothing of the file may be applied, also not at boot
 }
 
 // String returns the problem as the user sees it, on a single line:
@@ -45,7 +45,7 @@ func (p Problem) String() string {
 // Problems are all problems of a file, sorted by line.
 type Problems []Problem
 
-// HasErrors says whether any problem is worse than a warning.
+// HasErrors reports whether any problem is worse than a warning.
 func (ps Problems) HasErrors() bool {
 	for _, p := range ps {
 		if p.Severity == Error {
@@ -55,7 +55,7 @@ func (ps Problems) HasErrors() bool {
 	return false
 }
 
-// Fatal says whether nothing of the file may be applied.
+// Fatal reports whether nothing of the file may be applied.
 func (ps Problems) Fatal() bool {
 	for _, p := range ps {
 		if p.Fatal {
@@ -127,8 +127,8 @@ func quote(value string) string {
 	return "'" + escaped + shortened + "'"
 }
 
-// invalid returns why a value is refused: "'VALUE' WHY". Out of line for size: it
-// is called in many places.
+// invalid returns why a value is refused: "'VALUE' WHY". Out of line for size:
+// it is called in many places.
 //
 //go:noinline
 func invalid(value, why string) error { return errors.New(quote(value) + " " + why) }

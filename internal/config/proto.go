@@ -10,10 +10,10 @@ import (
 	"loadbalance/internal/family"
 )
 
-// Protocol numbers that rules treat in a special way (IANA "Assigned Internet
-// Protocol Numbers", like all of protoNumbers).
+// Protocol numbers that get special treatment (IANA "Assigned Internet Protocol
+// Numbers", as do all of protoNumbers).
 const (
-	protoAll     = 0 // as iptables takes it
+	protoAll     = 0 // iptables: every protocol
 	protoICMP    = 1
 	protoTCP     = 6
 	protoUDP     = 17
@@ -57,11 +57,11 @@ var protoNumbers = map[string]uint8{
 	"udplite":   protoUDPLite,
 }
 
-// protos reads the protocols of a rule; none means all. It says false when any
-// was faulty.
-func (s *section) protos(name string) ([]Proto, bool) {
-	var protos []Proto
-	all, ok := false, true
+// protos reads the protocols of a rule; none means all. ok is false if any of
+// them is faulty.
+func (s *section) protos(name string) (protos []Proto, ok bool) {
+	ok = true
+	all := false
 	for _, v := range s.words(name, ",") {
 		proto, err := ParseProto(strings.ToLower(v.Text))
 		switch {
@@ -81,7 +81,8 @@ func (s *section) protos(name string) ([]Proto, bool) {
 	return protos, ok
 }
 
-// ParseProto reads a protocol by name, in lower case, or by number.
+// ParseProto reads a protocol: a name of protoNumbers in lower case, or a
+// number from 0 to 255. The error quotes text and suggests a name.
 func ParseProto(text string) (Proto, error) {
 	if number, ok := protoNumbers[text]; ok {
 		return Proto{Number: number, Name: text}, nil
@@ -104,8 +105,8 @@ func hasProto(protos []Proto, number uint8) bool {
 	return false
 }
 
-// hasPorts says whether a protocol has ports that iptables can match: those of
-// the multiport match.
+// hasPorts reports whether a protocol has ports that iptables can match: those
+// of the multiport match.
 func (p Proto) hasPorts() bool {
 	switch p.Number {
 	case protoTCP, protoUDP, protoDCCP, protoSCTP, protoUDPLite:
@@ -160,7 +161,7 @@ var dscpClasses = map[string]int{
 // maxDSCP is the highest value of the six bits.
 const maxDSCP = 63
 
-// ParseDSCP reads a class name, or a number, decimal or with 0x.
+// ParseDSCP reads a class name, or a number from 0 to 63, decimal or with 0x.
 func ParseDSCP(text string) (int, error) {
 	if value, ok := dscpClasses[strings.ToUpper(text)]; ok {
 		return value, nil
@@ -184,7 +185,8 @@ func protoFamilies(protos []Proto) families {
 	return fs
 }
 
-// ExistsIn says whether a rule of a family can match the protocol.
+// ExistsIn reports whether packets of a family can have the protocol, as
+// iptables or ip6tables matches it.
 func (p Proto) ExistsIn(f family.Family) bool { return p.families()&familiesOf(f) != 0 }
 
 func (p Proto) families() families {

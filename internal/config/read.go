@@ -10,7 +10,7 @@ import (
 // sectionTypes are the types of sections that the file can have.
 var sectionTypes = []string{"globals", "member", "policy", "rule", "ipset"}
 
-// state is what became of a named section.
+// state is whether a named section can be used.
 type state int
 
 const (
@@ -30,7 +30,7 @@ func (s state) String() string {
 	return "valid"
 }
 
-// declaration is a section that others can refer to by name.
+// declaration is a section that other sections can refer to by name.
 type declaration struct {
 	name  string
 	kind  string // the section's type
@@ -44,11 +44,11 @@ type reader struct {
 	file     *uci.File
 	config   *Config
 	problems collector
-	// names are members and policies, which share one namespace, since
+	// names has members and policies, which share a namespace, since
 	// use_policy may name either.
 	names map[string]*declaration
 	sets  map[string]*declaration
-	// declared are the same in the order in which they are read.
+	// declared has the values of names and sets in the order of reading.
 	declared []*declaration
 }
 
@@ -57,8 +57,8 @@ type reader struct {
 //
 // The Config holds all that is valid. Sections with an error are left out, and
 // so is what cannot work without them: a policy whose members are all faulty, a
-// rule whose policy or set is. This is what a boot applies, unless the problems
-// are fatal; a running system keeps what it has when there is any error.
+// rule whose policy or set is. A boot applies this Config, unless the problems
+// are fatal; a running service keeps what it has if there is any error.
 func Read(file *uci.File) (*Config, Problems) {
 	r := &reader{
 		file:   file,
@@ -75,7 +75,7 @@ func Read(file *uci.File) (*Config, Problems) {
 	return r.config, r.problems.sorted()
 }
 
-// Member returns the member of a name, or nil.
+// Member returns the member with a name, or nil.
 func (c *Config) Member(name string) *Member {
 	for i := range c.Members {
 		if c.Members[i].Name == name {
@@ -85,8 +85,8 @@ func (c *Config) Member(name string) *Member {
 	return nil
 }
 
-// Policy returns the policy of a name, or nil. There always is one with the name
-// 'balanced'.
+// Policy returns the policy with a name, or nil. After Read there always is one
+// with the name 'balanced'.
 func (c *Config) Policy(name string) *Policy {
 	for i := range c.Policies {
 		if c.Policies[i].Name == name {
@@ -96,8 +96,8 @@ func (c *Config) Policy(name string) *Policy {
 	return nil
 }
 
-// IPSet returns the set of a name, or nil when the file has no such section: a
-// rule may also name a set that another program makes.
+// IPSet returns the set with a name, or nil if the file has no such section: a
+// rule may also name a set that another program creates.
 func (c *Config) IPSet(name string) *IPSet {
 	for i := range c.IPSets {
 		if c.IPSets[i].Name == name {
@@ -136,9 +136,9 @@ func (r *reader) sections(kind string) []*section {
 	return sections
 }
 
-// readGlobalsSection says false when the globals are faulty. Without such a
-// section every option has its default.
-func (r *reader) readGlobalsSection() bool {
+// readGlobalsSection reads the globals and reports whether they are valid.
+// Without such a section every option has its default.
+func (r *reader) readGlobalsSection() (valid bool) {
 	sections := r.sections("globals")
 	if len(sections) == 0 {
 		sections = []*section{r.section(uci.Section{Type: "globals", Name: "globals"})}
@@ -151,8 +151,9 @@ func (r *reader) readGlobalsSection() bool {
 	return !s.faulty
 }
 
-// readMembers reads all members. The mark mask is not looked at when the globals
-// are faulty: complaints about a mask that is not in the file would only confuse.
+// readMembers reads all members. With faulty globals the marks are not checked
+// against the mask: complaints about a mask that is not in the file would only
+// confuse.
 func (r *reader) readMembers(maskValid bool) {
 	var members []*memberSection
 	var declarations []*declaration
@@ -220,8 +221,8 @@ func (r *reader) readRules() {
 
 const badName = "the name must be 1 to 32 letters, digits or '_'"
 
-// declare makes a section known by its name in a namespace. A name that is
-// missing, malformed, reserved or taken is an error.
+// declare adds a section to a namespace under its name. A name that is missing,
+// malformed, reserved or taken is an error.
 func (r *reader) declare(s *section, namespace map[string]*declaration) *declaration {
 	d := &declaration{name: s.name, kind: s.kind, title: s.title, line: s.pos.Line}
 	switch first, taken := namespace[s.name]; {
@@ -247,7 +248,7 @@ func (r *reader) declare(s *section, namespace map[string]*declaration) *declara
 // would grow with the square of its size.
 const maxSuggestions = 200
 
-// namesOf returns the names of sections of some types, for suggestions.
+// namesOf returns the names of the sections of some types, for suggestions.
 func (r *reader) namesOf(kinds ...string) []string {
 	var names []string
 	for _, d := range r.declared[:min(len(r.declared), maxSuggestions)] {

@@ -51,8 +51,9 @@ func (r *reader) readRule(s *section) Rule {
 	return rule
 }
 
-// checkPorts refuses ports where a protocol of the rule has none: iptables would
-// refuse them, and without them the rule would match more than it says.
+// checkPorts refuses ports where a protocol of the rule has none: iptables
+// refuses them, and without them the rule would match more than its author
+// meant.
 func checkPorts(s *section, protos []Proto) {
 	for _, option := range []string{"src_port", "dest_port"} {
 		if !s.given(option) {
@@ -108,8 +109,8 @@ func warnUseless(s *section, option string, m AddressMatch, common families) {
 	}
 }
 
-// setFamilies returns the families of a set. A set that is not of the file is
-// another program's, and its family is not known.
+// setFamilies returns the families of a set: both for a set that is not in the
+// file, since it is another program's and its family is not known.
 func (r *reader) setFamilies(name string) families {
 	if set := r.config.IPSet(name); set != nil {
 		return familiesOf(set.Family)
@@ -117,8 +118,8 @@ func (r *reader) setFamilies(name string) families {
 	return bothFamilies
 }
 
-// parseUse reads what a rule uses: a policy, a member, or a way out of
-// balancing.
+// parseUse reads option use_policy: a policy, a member, default, unreachable or
+// blackhole.
 func (r *reader) parseUse(text string) (string, error) {
 	switch text {
 	case builtinPolicy, string(LastDefault), string(LastUnreachable), string(LastBlackhole):
@@ -132,8 +133,8 @@ func (r *reader) parseUse(text string) (string, error) {
 	return "", fmt.Errorf("there is no policy or member %s%s", quote(text), didYouMean(text, known))
 }
 
-// isUsable says whether everything that a rule names is there. What is missing
-// has its own error elsewhere, so that the rule gets a warning only.
+// isUsable reports whether everything that a rule names is there. What is
+// missing has its own error elsewhere, so that the rule gets a warning only.
 func (r *reader) isUsable(s *section, rule *Rule) bool {
 	usable := true
 	if d, ok := r.names[rule.Use]; ok && d.state != valid && rule.Use != builtinPolicy {
@@ -153,8 +154,8 @@ func (r *reader) isUsable(s *section, rule *Rule) bool {
 	return usable
 }
 
-// suggestSet warns where the name of another program's set looks like a slip in
-// the name of one of ours.
+// suggestSet warns if the name of a set that is not in the file looks like a
+// misspelt name of one that is.
 func (r *reader) suggestSet(s *section, option, set string) {
 	if suggestion := didYouMean(set, r.namesOf("ipset")); suggestion != "" {
 		s.warnf(s.line(option), "option '%s': no section has the name %s%s, another program has to make that set",
@@ -162,7 +163,8 @@ func (r *reader) suggestSet(s *section, option, set string) {
 	}
 }
 
-// ParseMAC reads a MAC address and returns it in lower case with colons.
+// ParseMAC reads a MAC address of 6 bytes in any usual notation and returns it
+// in lower case with colons.
 func ParseMAC(text string) (string, error) {
 	mac, err := net.ParseMAC(text)
 	if err != nil || len(mac) != 6 {
@@ -171,7 +173,8 @@ func ParseMAC(text string) (string, error) {
 	return mac.String(), nil
 }
 
-// parseSetTimeout reads the timeout of a set's entries, in whole seconds.
+// parseSetTimeout reads the timeout of a set's entries, which the kernel keeps
+// in whole seconds.
 func parseSetTimeout(text string) (time.Duration, error) {
 	d, err := durationWithin(time.Second, time.Second, maxSetTimeout)(text)
 	if err == nil && d%time.Second != 0 {

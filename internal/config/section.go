@@ -10,9 +10,9 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// section reads the options of one section. It remembers which options were
-// asked for, so that those left over can be reported as unknown, and whether
-// anything in the section is faulty.
+// section reads the options of one section. It records which options were read,
+// so that the rest can be reported as unknown, and whether anything in the
+// section is faulty.
 type section struct {
 	problems *collector
 	kind     string // the section's type: member, rule ...
@@ -21,7 +21,7 @@ type section struct {
 	title    string // "member 'wan2'", as messages begin
 	pos      Pos
 	options  []uci.Option
-	known    []string // option names that were asked for
+	known    []string // option names that were read
 	faulty   bool
 }
 
@@ -49,8 +49,9 @@ func unquotedWord(text string) string {
 	return quote(text)
 }
 
-// errorf reports an error and marks the section as faulty. Like warnf and refuse
-// it stays out of line: together they would add 3 KB where they are called.
+// errorf reports an error and marks the section as faulty. Like warnf and
+// refuse it stays out of line: together they would add 3 KB where they are
+// called.
 //
 //go:noinline
 func (s *section) errorf(line int, format string, args ...any) {
@@ -78,8 +79,8 @@ func (s *section) report(line int, severity Severity, format string, args []any)
 		Severity: severity,
 		Section:  s.title,
 		Text:     fmt.Sprintf(format, args...),
-		// Without valid globals (the mark mask above all) nothing else has
-		// a meaning.
+		// Nothing can be applied without valid globals, above all the mark
+		// mask.
 		Fatal: severity == Error && s.kind == "globals",
 	})
 }
@@ -117,8 +118,8 @@ func (s *section) knows(name string) bool {
 }
 
 // words returns the values of a list, where each item may hold several values
-// with blanks between them: `option track_ip '1.1.1.1 9.9.9.9'`, as netifd reads
-// its lists. separators are further characters that count as blanks.
+// with blanks between them: `option track_ip '1.1.1.1 9.9.9.9'`, as netifd
+// reads its lists. separators are further characters that count as blanks.
 func (s *section) words(name, separators string) []uci.Value {
 	var words []uci.Value
 	for _, item := range s.items(name) {
@@ -145,10 +146,10 @@ func (s *section) value(name string) (uci.Value, bool) {
 	return values[0], true
 }
 
-// given says whether an option has a value.
+// given reports whether an option is in the section with a value.
 func (s *section) given(name string) bool { return len(s.items(name)) > 0 }
 
-// line returns where an option stands, or where the section begins.
+// line returns the line of an option, or that of the section without it.
 func (s *section) line(name string) int {
 	if values := s.items(name); len(values) > 0 {
 		return values[0].Line
@@ -156,16 +157,17 @@ func (s *section) line(name string) int {
 	return s.pos.Line
 }
 
-// withoutEffect warns about an option that does nothing, and says why.
+// withoutEffect warns that an option, if it is given, does nothing; why
+// completes the sentence "option 'NAME' has no effect WHY".
 func (s *section) withoutEffect(name, why string) {
 	if s.given(name) {
 		s.warnf(s.line(name), "option '%s' has no effect %s", name, why)
 	}
 }
 
-// reportUnknown warns about options that nobody asked for. It is called when
-// the whole section has been read. In a rule they are errors: a selector with a
-// misspelt name selects nothing, and the rule would take in other traffic.
+// reportUnknown warns about options that were not read. It is called when the
+// whole section has been read. In a rule they are errors: without the selector
+// whose name is misspelt the rule would match other traffic, too.
 func (s *section) reportUnknown() {
 	for _, option := range s.options {
 		if s.knows(option.Name) {
@@ -180,8 +182,9 @@ func (s *section) reportUnknown() {
 	}
 }
 
-// single reads an option through a parser. Where the option is not given, or is
-// faulty, it returns otherwise.
+// single reads an option with one value through a parser. It returns otherwise
+// if the option is not given, and, after an error was reported, if it is
+// faulty.
 func single[T any](s *section, name string, otherwise T, parse func(string) (T, error)) T {
 	v, ok := s.value(name)
 	if !ok {
@@ -195,7 +198,8 @@ func single[T any](s *section, name string, otherwise T, parse func(string) (T, 
 	return parsed
 }
 
-// several reads values through a parser and leaves out the faulty ones.
+// several reads values through a parser; it reports faulty ones and leaves them
+// out.
 func several[T any](s *section, name string, values []uci.Value, parse func(string) (T, error)) []T {
 	var all []T
 	for _, v := range values {
@@ -217,9 +221,9 @@ func (s *section) integer(name string, otherwise, lowest, highest int) int {
 	return single(s, name, otherwise, integerWithin(lowest, highest))
 }
 
-// duration reads a time, of which a plain number counts in units. It warns where
-// seconds are written and milliseconds seem to be meant, as some options count
-// in these: hundreds that are no whole minutes, or more than can be.
+// duration reads a time; a plain number counts in units. Some options count in
+// milliseconds, so that it warns where milliseconds were probably meant: at 100
+// or more seconds that are not whole minutes, or are out of range.
 func (s *section) duration(name string, otherwise, unit, shortest, longest time.Duration) time.Duration {
 	parse := durationWithin(unit, shortest, longest)
 	return single(s, name, otherwise, func(text string) (time.Duration, error) {
@@ -232,8 +236,8 @@ func (s *section) duration(name string, otherwise, unit, shortest, longest time.
 	})
 }
 
-// prefixes reads a list of addresses and prefixes. Host bits that are set are
-// cleared with a warning: what is meant is clear, as it is to iptables.
+// prefixes reads a list of addresses and prefixes. Host bits are cleared with a
+// warning, as iptables clears them.
 func (s *section) prefixes(name string, parse func(string) (netip.Prefix, error)) []netip.Prefix {
 	var all []netip.Prefix
 	seen := make(map[netip.Prefix]bool)

@@ -1,7 +1,7 @@
 package config
 
-// otherNames are words for the same thing, mwan3's above all, which no edit
-// distance finds, or takes for another.
+// otherNames are names that other programs, mwan3 above all, have for our
+// options and values. Edit distance would not find them, or find a wrong one.
 var otherNames = [...]struct{ name, ours string }{
 	{"arping", "arp"},
 	{"flush_conntrack", "on_dead"},
@@ -26,9 +26,9 @@ func didYouMean(name string, known []string) string {
 }
 
 // nearestName returns the first of the known names with the smallest edit
-// distance from a name, or from ours where the name is another's. Two edits are
-// allowed, as one slip often costs two; in names of up to four letters only one,
-// or "up" would be offered for "log".
+// distance from name, or from our name for the same thing (otherNames). Two
+// edits are allowed, as one slip often costs two; in names of up to four
+// letters only one, or "up" would be suggested for "log".
 func nearestName(name string, known []string) (string, bool) {
 	wanted := name
 	for _, other := range otherNames {
@@ -45,7 +45,8 @@ func nearestName(name string, known []string) (string, bool) {
 		if candidate == name {
 			continue
 		}
-		// The length tells early, and keeps huge values out of the table.
+		// The difference in length is a lower bound; it keeps huge values out
+		// of the table.
 		if d := len(wanted) - len(candidate); d > limit || -d > limit {
 			continue
 		}

@@ -9,11 +9,10 @@ import (
 	"time"
 )
 
-// Defaults of DESIGN section 6. Together they find a silent blackout in
-// 4 * 0.5 s + 0.8 s = 2.8 s.
+// Defaults. Together they find a silent blackout in 4 * 0.5 s + 0.8 s = 2.8 s.
 //
 // Latency is not judged unless asked for: a line that fills up its own queue
-// (bufferbloat reaches seconds on DSL and LTE) would be declared dead by its own
+// (bufferbloat reaches seconds on DSL and LTE) would go offline by its own
 // load, and a satellite line for ever.
 const (
 	defaultInterval        = 500 * time.Millisecond
@@ -28,12 +27,12 @@ const (
 	defaultTrackStatus     = 204                    // what captive-portal checks answer
 )
 
-// Ranges that DESIGN leaves open.
+// Ranges of the options.
 const (
 	// Ten times faster than the default is enough for a verdict within half
 	// a second, and 60 members stay below 1200 probes per second.
 	minInterval = 50 * time.Millisecond
-	// A line that is looked at less often than hourly is not tracked.
+	// A line that is probed less than once an hour is not monitored.
 	maxInterval = time.Hour
 	// A LAN answers in less, a satellite or a loaded LTE line within seconds.
 	minProbeTimeout = 10 * time.Millisecond
@@ -54,7 +53,7 @@ var (
 	parseFailback     = oneOf("new", "all", "never")
 )
 
-// targetOptions are those that have no effect without targets.
+// targetOptions are the options that have no effect without track_ip.
 var targetOptions = [...]string{"track_method", "track_port", "track_url", "track_status", "reliability", "interval", "timeout",
 	"down", "up", "window", "failure_loss", "recovery_loss", "failure_latency", "recovery_latency", "initial_state", "passive"}
 
@@ -79,7 +78,7 @@ func readTrack(s *section) Track {
 	return t
 }
 
-// readTargets reads whom to ask, and how many of them must answer.
+// readTargets reads the targets, and how many of them must answer.
 func readTargets(s *section, t *Track) {
 	seen := make(map[string]bool)
 	for _, v := range s.words("track_ip", "") {
@@ -110,8 +109,8 @@ func readTargets(s *section, t *Track) {
 	readReliability(s, t)
 }
 
-// readReliability refuses more answers than there are targets, or the member
-// would never be online.
+// readReliability reads how many targets must answer. More than there are is an
+// error: the member would never be online.
 func readReliability(s *section, t *Track) {
 	const most = 1000 // far beyond any list of targets
 	t.Reliability = s.integer("reliability", 1, 1, most)
@@ -124,11 +123,11 @@ func readReliability(s *section, t *Track) {
 	}
 }
 
-// defaultPorts are the ports that a method asks. Methods without ports are not
-// in it, and neither is http, whose URL has the port.
+// defaultPorts are the ports that methods probe by default. Methods without
+// ports are not in it, and neither is http, whose URL has the port.
 var defaultPorts = map[string]int{"tcp": 443, "dns": 53}
 
-// readEndpoint reads what is asked of a target: a port, or a URL.
+// readEndpoint reads what a probe asks a target for: a port, or a URL.
 func readEndpoint(s *section, t *Track) {
 	defaultPort, hasPort := defaultPorts[t.Method]
 	t.Port = uint16(s.integer("track_port", defaultPort, 1, maxPort))
@@ -145,7 +144,8 @@ func readEndpoint(s *section, t *Track) {
 	}
 }
 
-// checkEndpoint compares what is given with what a method asks.
+// checkEndpoint warns about options that the method does not use, and refuses
+// http without a URL.
 func checkEndpoint(s *section, method string) {
 	why := "with track_method '" + method + "'"
 	if method == "http" {
@@ -162,10 +162,9 @@ func checkEndpoint(s *section, method string) {
 	s.withoutEffect("track_status", why)
 }
 
-// readLimits reads the limits of loss and latency. 0 switches one off. The
-// lower limit must not lie above the upper one, or the member would go up and
-// down with every probe; where only the upper one is given, the default of the
-// lower follows it.
+// readLimits reads the limits of loss and latency; 0 switches one off. A
+// recovery limit must not lie above its failure limit, or the member would go
+// up and down with every probe; its default is lowered to the failure limit.
 func readLimits(s *section, t *Track) {
 	t.FailureLoss = s.integer("failure_loss", defaultFailureLoss, 0, 100)
 	t.RecoveryLoss = s.integer("recovery_loss", min(defaultRecoveryLoss, t.FailureLoss), 0, 100)
@@ -192,8 +191,9 @@ type probeURL struct {
 // maxURL is the length that every server must take: RFC 9110, section 4.1.
 const maxURL = 8000
 
-// parseProbeURL reads the URL of an HTTP probe. HTTPS is refused: a probe asks
-// whether the line works, and TLS would double the size of the program.
+// parseProbeURL reads the URL of an HTTP probe. HTTPS is refused: a probe is to
+// find out whether the line works, and TLS would double the size of the
+// program.
 func parseProbeURL(text string) (probeURL, error) {
 	rest, isHTTP := strings.CutPrefix(text, "http://")
 	if !isHTTP {
@@ -213,7 +213,7 @@ func parseProbeURL(text string) (probeURL, error) {
 	return probeURL{text: text, port: port}, nil
 }
 
-// isURLText says whether a text has only characters that need no escape in a
+// isURLText reports whether a text has only characters that need no escape in a
 // URL.
 func isURLText(text string) bool {
 	return consistsOf(text, "-._~:/?#[]@!$&()*+,;=%")

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// parseBoolean reads the words that OpenWrt's shell library takes for a
-// boolean (config_get_bool in /lib/functions.sh).
+// parseBoolean reads a boolean as OpenWrt's shell library does (config_get_bool
+// in /lib/functions.sh).
 func parseBoolean(text string) (bool, error) {
 	switch text {
 	case "1", "on", "true", "yes", "enabled":
@@ -21,7 +21,7 @@ func parseBoolean(text string) (bool, error) {
 	return false, invalid(text, "is neither 1 (on true yes enabled) nor 0 (off false no disabled)")
 }
 
-// integerWithin reads decimal numbers.
+// integerWithin returns a parser for decimal numbers in a range.
 func integerWithin(lowest, highest int) func(string) (int, error) {
 	return func(text string) (int, error) {
 		n, err := strconv.ParseInt(text, 10, 64)
@@ -35,7 +35,7 @@ func integerWithin(lowest, highest int) func(string) (int, error) {
 	}
 }
 
-// oneOf reads one of a few words.
+// oneOf returns a parser for one of a few words.
 func oneOf[T ~string](choices ...T) func(string) (T, error) {
 	return func(text string) (T, error) {
 		names := make([]string, len(choices))
@@ -49,8 +49,9 @@ func oneOf[T ~string](choices ...T) func(string) (T, error) {
 	}
 }
 
-// durationWithin reads times: a number, which may have a fraction, with the
-// suffix ms, s, m or h. A plain number counts in units.
+// durationWithin returns a parser for times in a range: a number, which may
+// have a fraction, with the suffix ms, s, m or h. A plain number counts in
+// units.
 func durationWithin(unit, shortest, longest time.Duration) func(string) (time.Duration, error) {
 	return func(text string) (time.Duration, error) {
 		d, ok := parseDuration(text, unit)
@@ -86,18 +87,18 @@ func parseDuration(text string, unit time.Duration) (time.Duration, bool) {
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0, false
 	}
-	// With ErrRange, n is infinite. A Duration could not hold it.
+	// With ErrRange, n is infinite, which a Duration cannot hold.
 	if n > float64(longestTime/unit) {
 		return longestTime, true
 	}
 	return time.Duration(math.Round(n * float64(unit))), true
 }
 
-// longestTime stands for every time that is too long for all options: ten
-// times the longest of them, the timeout of an ipset.
+// longestTime stands for every time that is too long for any option: ten times
+// the longest one, the timeout of an ipset.
 const longestTime = 10 * maxSetTimeout
 
-// shortDuration writes a time as the file would: 50ms, 2s, 1m, 1h.
+// shortDuration formats a time as the file would have it: 50ms, 2s, 1m, 1h.
 func shortDuration(d time.Duration) string {
 	unit, suffix := time.Hour, "h"
 	switch {

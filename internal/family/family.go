@@ -11,16 +11,17 @@ import (
 // Family is IPv4 or IPv6. The zero value is IPv4.
 type Family uint8
 
+// The families. Their values index arrays of length len(All).
 const (
 	IPv4 Family = iota
 	IPv6
 )
 
-// All lists both families in the order in which they are applied.
+// All has both families in the order in which they are applied.
 var All = [...]Family{IPv4, IPv6}
 
-// Of returns the family of an address. An IPv4 address that is mapped into
-// IPv6 counts as IPv6, as the kernel has it.
+// Of returns the family of an address. An IPv4 address that is mapped into IPv6
+// (::ffff:192.0.2.1) counts as IPv6, as in the kernel.
 func Of(a netip.Addr) Family {
 	if a.Is4() {
 		return IPv4
@@ -36,10 +37,10 @@ func (f Family) String() string {
 	return "ipv4"
 }
 
-// MarshalText lets JSON have the family by its name.
+// MarshalText returns the name, which makes it the form in JSON.
 func (f Family) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
-// UnmarshalText reads a family's name.
+// UnmarshalText reads "ipv4" or "ipv6".
 func (f *Family) UnmarshalText(text []byte) error {
 	for _, known := range All {
 		if known.String() == string(text) {

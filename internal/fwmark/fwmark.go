@@ -1,7 +1,8 @@
-// Package fwmark knows how values are laid out in the packet mark. We own only
-// the bits of one mask; a value is spread over these bits from the lowest to
-// the highest. Values from 1 on are members' indices, the three highest ones
-// stand for what is no member.
+// Package fwmark converts between the values that we deal to connections and
+// packet marks (fwmarks). We own only the bits of one mask; a value is spread
+// over these bits from the lowest to the highest. 0 is no mark, the values from
+// 1 on are members' indices, and the three highest ones are blackhole,
+// unreachable and default.
 package fwmark
 
 import "math/bits"
@@ -24,20 +25,20 @@ const reserved = 4
 // values returns the number of values that the mask can hold.
 func (m Mask) values() int { return 1 << min(bits.OnesCount32(uint32(m)), 16) }
 
-// Default is the value of connections that take the main table.
+// Default returns the value of connections that use the main table.
 func (m Mask) Default() int { return m.values() - 1 }
 
-// Unreachable is the value of packets that are refused with an ICMP error.
+// Unreachable returns the value of packets that are refused with an ICMP error.
 func (m Mask) Unreachable() int { return m.values() - 2 }
 
-// Blackhole is the value of packets that are dropped silently.
+// Blackhole returns the value of packets that are dropped silently.
 func (m Mask) Blackhole() int { return m.values() - 3 }
 
-// Capacity is the number of members that the mask has room for; less than 1
-// means that the mask is too small.
+// Capacity returns the number of members that the mask has room for, at most
+// MaxIndex; it is less than 1 if the mask is too small.
 func (m Mask) Capacity() int { return min(m.values()-reserved, MaxIndex) }
 
-// Mark returns the mark that stands for a value.
+// Mark returns the mark of a value: its bits, spread over those of the mask.
 func (m Mask) Mark(value int) uint32 {
 	var mark uint32
 	rest := uint32(m)
@@ -51,7 +52,7 @@ func (m Mask) Mark(value int) uint32 {
 	return mark
 }
 
-// Value returns the value that a mark carries in our bits.
+// Value returns the value in our bits of a mark.
 func (m Mask) Value(mark uint32) int {
 	value := 0
 	rest := uint32(m)
@@ -65,12 +66,12 @@ func (m Mask) Value(mark uint32) int {
 	return value
 }
 
-// IsMember says whether a value is a member's index.
+// IsMember reports whether a value is the index of a member.
 func (m Mask) IsMember(value int) bool { return value >= 1 && value <= m.Capacity() }
 
 // tableBase is the first of our routing tables. Tables up to 255 fit the old
 // 8-bit field and are used by others (Tailscale has 52, mwan3 1 to 60).
 const tableBase = 300
 
-// Table returns the routing table that belongs to a value.
+// Table returns the routing table of a value: 300 and the value.
 func Table(value int) int { return tableBase + value }

@@ -53,7 +53,7 @@ func parse(file string, text []byte) ([]*outline, error) {
 	return p.sections, nil
 }
 
-// checkText refuses what makes no sense to split.
+// checkText refuses a file that is too large or has a NUL byte.
 func (p *parser) checkText() error {
 	lineOf := func(pos int) int { return 1 + bytes.Count(p.text[:pos], []byte{'\n'}) }
 	if nul := bytes.IndexByte(p.text, 0); nul >= 0 {
@@ -65,8 +65,8 @@ func (p *parser) checkText() error {
 	return nil
 }
 
-// parseLine carries out the commands of the line just fetched, and of those
-// that quotes and backslashes add to it (uci_parse_line).
+// parseLine carries out the commands of the line just fetched, and of the lines
+// that quotes and backslashes join to it (uci_parse_line).
 func (p *parser) parseLine() error {
 	p.skipSpace()
 	for {
@@ -109,8 +109,8 @@ func (p *parser) parseCommand(word string, ended bool, line int) error {
 	return run(line)
 }
 
-// parsePackage checks a `package` command. It changes nothing: a file is read
-// as one configuration, whatever it calls itself.
+// parsePackage checks a `package` command, which has no effect: a file is one
+// configuration, whatever it calls itself.
 func (p *parser) parsePackage(line int) error {
 	name, err := p.next()
 	if err != nil {
@@ -246,7 +246,7 @@ func (o *outline) append(name string, line int, value argument) {
 	o.options = append(o.options, outlineOption{name: name, line: line, list: true, values: append(before, value)})
 }
 
-// validName tells whether libuci takes text as the name of a section or an
+// validName reports whether libuci takes text as the name of a section or an
 // option; a configuration's name may also have '-'.
 func validName(text string, configuration bool) bool {
 	for i := range len(text) {
@@ -259,7 +259,7 @@ func validName(text string, configuration bool) bool {
 	return text != ""
 }
 
-// validType tells whether libuci takes text as a section type: any printable
+// validType reports whether libuci takes text as a section type: any printable
 // ASCII character but the blank.
 func validType(text string) bool {
 	for i := range len(text) {

@@ -82,8 +82,8 @@ func (s *scanner) skipBlanks() {
 }
 
 // command returns the next command word of the fetched text and moves behind
-// the blank that ends it; ended tells that there was none. An empty word means
-// that the text is used up or goes on with a comment.
+// the blank that ends it; ended is true if there was none. An empty word means
+// that the text is used up or that the rest is a comment.
 func (s *scanner) command() (word string, ended bool) {
 	s.skipBlanks()
 	start := s.pos

@@ -2,9 +2,9 @@
 // gives it the same meaning, keeps the line of everything it finds, and refuses
 // with a *SyntaxError what libuci refuses.
 //
-// There is one way through it: the scanner and the parser of this package
-// split the text and keep the line numbers, go-uci's Tree is filled with what
-// they found, and every value that is handed out is read from that Tree.
+// The scanner and the parser of this package split the text and keep the line
+// numbers; they fill go-uci's Tree, and every value in a File is read from that
+// Tree.
 //
 // The model is file.c, list.c and util.c of libuci, with the flags that
 // uci_alloc_context sets: strict mode, so that the first mistake refuses the
@@ -70,7 +70,7 @@ type Section struct {
 	Options    []Option // in libuci's order, one per name, none without a value
 }
 
-// Label names the section for a person and for `uci`: its name, or
+// Label returns the section's name as `uci` takes it: an anonymous one is
 // "@type[index]".
 func (s Section) Label() string {
 	if s.Anonymous {
@@ -83,7 +83,7 @@ func (s Section) Label() string {
 // List is set, and never less than one.
 type Option struct {
 	Name   string
-	Line   int // of the last command that contributed to it
+	Line   int // of the last `option` or `list` command for it
 	List   bool
 	Values []Value
 }
@@ -94,19 +94,20 @@ type Value struct {
 	Line int
 }
 
-// SyntaxError tells why a file is refused as a whole.
+// SyntaxError is the reason why a file is refused as a whole.
 type SyntaxError struct {
 	File string // name of the file without its directory
 	Line int    // from 1
 	Msg  string
 }
 
+// Error returns the place and the reason: "loadbalance:3: syntax error: …".
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("%s:%d: syntax error: %s", e.File, e.Line, e.Msg)
 }
 
-// Load reads the file dir/name. The error is a *SyntaxError where the content
-// is refused; errors.Is(err, fs.ErrNotExist) holds where there is no such file.
+// Load reads the file dir/name. The error is a *SyntaxError if the content is
+// refused, and wraps fs.ErrNotExist if there is no such file.
 func Load(dir, name string) (*File, error) {
 	text, err := ReadText(dir, name)
 	if err != nil {
@@ -115,9 +116,8 @@ func Load(dir, name string) (*File, error) {
 	return Parse(name, text)
 }
 
-// ReadText reads the configuration file called name in dir, without a look at
-// what is in it, for Parse. It returns the errors of Load that are no
-// *SyntaxError.
+// ReadText reads the file dir/name without parsing it; see Parse. The error
+// wraps fs.ErrNotExist if there is no such file.
 func ReadText(dir, name string) ([]byte, error) {
 	if !validName(name, true) {
 		return nil, fmt.Errorf("%s is not a name for a configuration file", quote(name))
