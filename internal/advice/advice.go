@@ -91,7 +91,7 @@ func Find(f Facts) Advice {
 	return a
 }
 
-// Active says whether a configuration puts anything into the kernel.
+// Active reports whether a configuration puts anything into the kernel.
 func Active(cfg *config.Config) bool {
 	return cfg.Globals.Enabled && len(enabled(cfg)) > 0
 }

@@ -58,7 +58,7 @@ func zones(firewall *uci.File) []zone {
 	return all
 }
 
-// translated says whether a section nat gives packets that leave by the zone
+// translated reports whether a section nat gives packets that leave by the zone
 // another source address, in place of option masq.
 func translated(firewall *uci.File, zoneName string) bool {
 	return slices.ContainsFunc(firewall.Sections, func(s uci.Section) bool {
@@ -69,7 +69,7 @@ func translated(firewall *uci.File, zoneName string) bool {
 	})
 }
 
-// holds says whether the zone has one of the networks or the device.
+// holds reports whether the zone has one of the networks or the device.
 func (z zone) holds(networks []string, device string) bool {
 	if slices.ContainsFunc(networks, func(n string) bool { return slices.Contains(z.networks, n) }) {
 		return true
@@ -160,9 +160,9 @@ func (f Facts) networksOf(m config.Member, device string) []string {
 	return names
 }
 
-// isOn says whether a network lies on a device: the one in its section (ifname
-// before OpenWrt 21.02), or one that its protocol makes and names after it,
-// such as pppoe-wan, 6in4-henet or wg0.
+// isOn reports whether a network lies on a device: the one in its section
+// (ifname before OpenWrt 21.02), or one that its protocol makes and names after
+// it, such as pppoe-wan, 6in4-henet or wg0.
 func isOn(s uci.Section, device string) bool {
 	if slices.Contains(values(s, "device"), device) || slices.Contains(values(s, "ifname"), device) {
 		return true

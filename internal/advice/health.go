@@ -68,7 +68,7 @@ func (f Facts) unasked() []string {
 	return found
 }
 
-// mayAnswer says whether a target may be a neighbour, or there are none.
+// mayAnswer reports whether a target may be a neighbour, or there are none.
 func mayAnswer(target netip.Addr, path *uplink.Path) bool {
 	pointToPoint := true
 	for _, n := range path.Networks {

@@ -18,7 +18,7 @@ const (
 	mwan3Mask          = 0x3f00
 )
 
-// MWAN3Runs says whether the kernel holds the rules of mwan3. It deals out
+// MWAN3Runs reports whether the kernel holds the rules of mwan3. It deals out
 // connections with the same mark bits as we do, and deletes rules and routes
 // that are not its own when it stops.
 func MWAN3Runs(mangle map[family.Family]*iptables.Table, rules []Rule) bool {

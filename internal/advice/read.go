@@ -53,7 +53,7 @@ func bootLink(dir, program string) (string, error) {
 	return "", nil
 }
 
-// isBootLink says whether a name is S, two digits, and the program.
+// isBootLink reports whether a name is S, two digits, and the program.
 func isBootLink(name, program string) bool {
 	rank, found := strings.CutSuffix(name, program)
 	isDigit := func(c byte) bool { return '0' <= c && c <= '9' }

@@ -17,8 +17,8 @@ type Search struct {
 	Alike int
 }
 
-// Visit looks at an entry and says whether to go on. A connection that is over
-// counts for nothing: the next SYN between its ports begins a new one.
+// Visit looks at an entry and reports whether to go on. A connection that is
+// over counts for nothing: the next SYN between its ports begins a new one.
 func (s *Search) Visit(e conntrack.Entry) bool {
 	if e.Ended {
 		return true
@@ -41,7 +41,7 @@ func (s *Search) Visit(e conntrack.Entry) bool {
 	return false
 }
 
-// belongs says whether the packet fits one direction of a connection, as far
+// belongs reports whether the packet fits one direction of a connection, as far
 // as its ports are known.
 func (p Packet) belongs(protocol uint8, t conntrack.Tuple) bool {
 	fits := func(known int, port uint16) bool { return known == Unknown || known == int(port) }
@@ -49,7 +49,7 @@ func (p Packet) belongs(protocol uint8, t conntrack.Tuple) bool {
 		fits(p.SourcePort, t.SourcePort) && fits(p.DestinationPort, t.DestinationPort)
 }
 
-// exact says whether the description fits one connection only.
+// exact reports whether the description fits one connection only.
 func (p Packet) exact() bool {
 	if HasPorts(p.Protocol) {
 		return p.SourcePort != Unknown && p.DestinationPort != Unknown
@@ -57,6 +57,6 @@ func (p Packet) exact() bool {
 	return p.Protocol != icmpOf[p.Family()]
 }
 
-// HasPorts says whether an IP protocol has ports that rules can ask for: TCP,
-// UDP, DCCP, SCTP and UDP-Lite (IANA protocol numbers).
+// HasPorts reports whether an IP protocol has ports that rules can ask for:
+// TCP, UDP, DCCP, SCTP and UDP-Lite (IANA protocol numbers).
 func HasPorts(protocol int) bool { return slices.Contains([]int{6, 17, 33, 132, 136}, protocol) }

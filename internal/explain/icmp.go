@@ -104,7 +104,7 @@ var opensConnection = map[family.Family][]int{
 	family.IPv6: {128, 139},
 }
 
-// tracked says whether the packet has an entry in the connection table once
+// tracked reports whether the packet has an entry in the connection table once
 // it reaches our rules.
 func (w *walker) tracked(p Packet) bool {
 	if w.Connection != nil || p.Protocol != icmpOf[w.family] || p.ICMPType == Unknown {

@@ -39,8 +39,9 @@ func (ls *Lines) Check(now time.Time) []Transition {
 	return c.transitions
 }
 
-// stalled says whether the judgement is to be put off because Check was called
-// late. That is done once: a process that is always late must judge as well.
+// stalled reports whether the judgement is to be put off because Check was
+// called late. That is done once: a process that is always late must judge as
+// well.
 func (ls *Lines) stalled(t time.Duration) bool {
 	asked := ls.hasAsked
 	ls.hasAsked = false
@@ -89,9 +90,9 @@ func (c *check) pass(l *line, online bool, reason string) {
 	c.transitions = append(c.transitions, Transition{Key: l.key, Online: online, At: c.now, Reason: reason})
 }
 
-// recover brings back the lines that answer again. Loss, latency and what it did
-// before only keep a line out while a peer is online: a bad one is better than
-// none.
+// recover brings back the lines that answer again. Loss, latency and what it
+// did before only keep a line out while a peer is online: a bad one is better
+// than none.
 func (c *check) recover() {
 	c.bringBack(false)
 	c.bringBack(true)
@@ -161,7 +162,7 @@ func (c *check) forgive(families Silence) {
 	}
 }
 
-// isAlone says whether no peer is online.
+// isAlone reports whether no peer is online.
 func (c *check) isAlone(l *line) bool {
 	for _, other := range c.lines {
 		if other.online && other.targets > 0 && l.isPeer(other) {
@@ -171,8 +172,8 @@ func (c *check) isAlone(l *line) bool {
 	return true
 }
 
-// isOutlived says whether a peer that is online went on answering when this line
-// fell silent.
+// isOutlived reports whether a peer that is online went on answering when this
+// line fell silent.
 func (c *check) isOutlived(l *line) bool {
 	for _, other := range c.lines {
 		if l.isPeer(other) && other.online && other.aliveAfter(l) {
@@ -200,8 +201,8 @@ func (c *check) askOthers(l *line) {
 }
 
 // judgeQuality takes out the lines that lose too much or are too slow, as long
-// as a peer is within its limits: where all are saturated, less of them would make
-// it worse.
+// as a peer is within its limits: where all are saturated, less of them would
+// make it worse.
 func (c *check) judgeQuality() {
 	for _, l := range c.lines {
 		if !l.online || l.silent() || !l.tooLossy() && !l.tooSlow() {

@@ -46,7 +46,7 @@ func (d *damping) flap(now, base time.Duration) {
 	}
 }
 
-// held says whether it is too early to come back. The line must have been
+// held reports whether it is too early to come back. The line must have been
 // without silence for the whole hold. Single misses do not start it anew: they
 // would not have taken the line offline either, and where one round in a
 // hundred is lost, five minutes without any come once in hours.

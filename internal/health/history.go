@@ -90,7 +90,7 @@ func (h *history) cells(number uint32) []uint32 {
 	return h.latencies[at : at+h.targets]
 }
 
-// holds says whether a round is still in the ring.
+// holds reports whether a round is still in the ring.
 func (h *history) holds(number uint32) bool {
 	return number >= h.first && number <= h.newest && h.newest-number < uint32(len(h.rounds))
 }
@@ -118,8 +118,8 @@ func (h *history) send(now time.Duration) uint32 {
 	return h.newest
 }
 
-// answer takes the answer of a target, and says whether the round is answered
-// by it.
+// answer takes the answer of a target, and reports whether the round is
+// answered by it.
 func (h *history) answer(number uint32, target int, at time.Duration) bool {
 	if !h.holds(number) || target < 0 || target >= h.targets {
 		return false
@@ -173,7 +173,7 @@ func (h *history) extendRun(number uint32) {
 	}
 }
 
-// end ends the rounds that are over, and says whether there were any.
+// end ends the rounds that are over, and reports whether there were any.
 func (h *history) end(now time.Duration) bool {
 	before := h.ended
 	for h.ended < h.newest && h.over(h.ended+1, now) {
@@ -204,7 +204,7 @@ func (h *history) endNext() {
 	}
 }
 
-// judged says whether a round that ended lies in the judged window.
+// judged reports whether a round that ended lies in the judged window.
 func (h *history) judged(number uint32) bool {
 	return number >= h.judgedFrom && h.ended-number < uint32(h.window)
 }

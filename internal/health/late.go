@@ -17,7 +17,7 @@ func (ls *Lines) Waiting(key Key, now time.Time) (waited, latency time.Duration)
 	return ls.at(now) - l.round(l.newest).sent, latency
 }
 
-// AnyWaiting says whether the last round of some line has no answer yet.
+// AnyWaiting reports whether the last round of some line has no answer yet.
 func (ls *Lines) AnyWaiting() bool {
 	for _, l := range ls.lines {
 		if l.targets > 0 && l.newest >= l.first && !l.answered(l.newest) {
@@ -31,9 +31,9 @@ func (ls *Lines) AnyWaiting() bool {
 // what a slow router takes to read the tables.
 const doubtBefore = 250 * time.Millisecond
 
-// Doubtful returns the lines that are online and will soon be silent unless they
-// answer: within doubtBefore, or half their time limit if that is less. next is
-// when another one will be, the zero time if that cannot be told.
+// Doubtful returns the lines that are online and will soon be silent unless
+// they answer: within doubtBefore, or half their time limit if that is less.
+// next is when another one will be, the zero time if that cannot be told.
 func (ls *Lines) Doubtful(now time.Time) (doubtful []Key, next time.Time) {
 	t := ls.at(now)
 	for _, l := range ls.lines {
@@ -49,8 +49,8 @@ func (ls *Lines) Doubtful(now time.Time) (doubtful []Key, next time.Time) {
 	return doubtful, next
 }
 
-// doubtfulFrom returns from when on the line is doubtful, which is known once the
-// round was sent that is the last one it may miss.
+// doubtfulFrom returns from when on the line is doubtful, which is known once
+// the round was sent that is the last one it may miss.
 func (l *line) doubtfulFrom() (time.Duration, bool) {
 	last := l.missesAfter + uint32(l.down)
 	if !l.online || l.targets == 0 || l.silent() || !l.holds(last) {

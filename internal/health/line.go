@@ -57,20 +57,20 @@ func (l *line) silent() bool { return l.misses() >= l.rules.Down }
 // answer just within the time limit.
 func (l *line) patience() time.Duration { return l.interval() + l.rules.Timeout }
 
-// aliveAfter says whether the line was heard so long after another fell silent
-// that they did not do so together. One that was never heard was not.
+// aliveAfter reports whether the line was heard so long after another fell
+// silent that they did not do so together. One that was never heard was not.
 func (l *line) aliveAfter(silent *line) bool {
 	return l.answeredAt >= silent.quietSince+silent.patience()
 }
 
-// isPeer says whether the other line can carry what this one does: it is another
-// member's, in the same family. What happens to the targets of one family tells
-// nothing of the other.
+// isPeer reports whether the other line can carry what this one does: it is
+// another member's, in the same family. What happens to the targets of one
+// family tells nothing of the other.
 func (l *line) isPeer(other *line) bool {
 	return other != l && other.key.Family == l.key.Family
 }
 
-// good says whether the line is fit to carry what another is relieved of.
+// good reports whether the line is fit to carry what another is relieved of.
 func (l *line) good() bool {
 	return l.online && l.misses() == 0 && l.answeredAt != unheard && !l.tooLossy() && !l.tooSlow()
 }

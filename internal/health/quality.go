@@ -80,16 +80,16 @@ func (h *history) judgedLatency() (time.Duration, bool) {
 	return h.latency(h.tallies, (h.seen()+1)/2)
 }
 
-// tooLossy says whether a line is to be taken out for its loss. Rounds that the
-// window has yet to see count as answered, so that a start is not judged by
+// tooLossy reports whether a line is to be taken out for its loss. Rounds that
+// the window has yet to see count as answered, so that a start is not judged by
 // three rounds.
 func (l *line) tooLossy() bool {
 	limit := l.rules.FailureLoss
 	return limit > 0 && l.lost(l.tallies)*100 >= limit*l.window
 }
 
-// tooSlow says whether a line is to be taken out for its latency. It is judged
-// when half the window is seen, for the same reason.
+// tooSlow reports whether a line is to be taken out for its latency. It is
+// judged when half the window is seen, for the same reason.
 func (l *line) tooSlow() bool {
 	limit := l.rules.FailureLatency
 	if limit == 0 || 2*l.seen() < l.window {
@@ -99,8 +99,9 @@ func (l *line) tooSlow() bool {
 	return known && latency >= limit
 }
 
-// goodEnough says whether loss and latency allow a line to come back. They are
-// those since its last silence; where a latency is asked for, one must be known.
+// goodEnough reports whether loss and latency allow a line to come back. They
+// are those since its last silence; where a latency is asked for, one must be
+// known.
 func (l *line) goodEnough() bool {
 	lost, lossLimit := l.lost(l.tallies), l.rules.recoveryLoss()
 	if lossLimit > 0 && lost > 0 && lost*100 >= lossLimit*l.seen() {

@@ -164,7 +164,7 @@ func (l *refLine) bad() bool {
 	return limit > 0 && 2*len(l.judged()) >= l.rules.Window && latency >= limit
 }
 
-// good says whether loss and latency allow a line to come back.
+// good reports whether loss and latency allow a line to come back.
 func (l *refLine) good() bool {
 	losses, latency := l.quality()
 	lossLimit, latencyLimit := l.rules.RecoveryLoss, l.rules.RecoveryLatency
@@ -198,15 +198,15 @@ func (l *refLine) goOffline(now time.Duration) {
 	l.online, l.calmAt = false, now
 }
 
-// others says whether such a line is online among those of other members in the
-// family of this one.
+// others reports whether such a line is online among those of other members in
+// the family of this one.
 func (r *reference) others(l *refLine, is func(*refLine) bool) bool {
 	return slices.ContainsFunc(r.lines, func(other *refLine) bool {
 		return other.key.Family == l.key.Family && other.key.Member != l.key.Member && other.online && is(other)
 	})
 }
 
-// quiet says whether all lines of a family that are online are.
+// quiet reports whether all lines of a family that are online are.
 func (r *reference) quiet(f family.Family) bool {
 	members := make(map[string]bool)
 	down := false

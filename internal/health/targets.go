@@ -40,9 +40,9 @@ func peer(path *uplink.Path) netip.Addr {
 	return netip.Addr{}
 }
 
-// HasTargets says whether a family has targets of its own. The target 'gateway'
-// belongs to both families, unless addresses of one family only stand beside
-// it.
+// HasTargets reports whether a family has targets of its own. The target
+// 'gateway' belongs to both families, unless addresses of one family only stand
+// beside it.
 func HasTargets(track config.Track, f family.Family) bool {
 	return len(ofFamily(track.IPs, f)) > 0 || track.Gateway && len(track.IPs) == 0
 }

@@ -78,7 +78,7 @@ func (s *section) list(name, value string) *entry {
 	return e
 }
 
-// inForce says whether the section has an entry of a name that is in force.
+// inForce reports whether the section has an entry of a name that is in force.
 func (s *section) inForce(name string) bool {
 	for _, e := range s.entries {
 		if e.name == name && e.leftOut == "" {
@@ -167,7 +167,8 @@ func (d *document) takeOutEntry(s *section, e *entry, reason string) {
 }
 
 // takeOutSection comments out a section, and with a policy the rules that use
-// it: another of the same name ('balanced' is built in) must not take its place.
+// it: another of the same name ('balanced' is built in) must not take its
+// place.
 func (d *document) takeOutSection(s *section, reason string) {
 	s.leaveOut("%s", reason)
 	if s.kind != "policy" {

@@ -46,7 +46,7 @@ func (s *source) words(name string) []string {
 	return strings.Fields(s.value(name))
 }
 
-// is1 says whether a switch is on. mwan3 compares with 1, so 'yes' is off.
+// is1 reports whether a switch is on. mwan3 compares with 1, so 'yes' is off.
 func (s *source) is1(name string) bool { return s.value(name) == "1" }
 
 // number is the value of an option that takes a whole number. It says false

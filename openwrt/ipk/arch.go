@@ -80,7 +80,7 @@ func newTarget(arch string) (target, error) {
 	return target{arch: arch, env: env}, nil
 }
 
-// floatX86 tells whether the processor has SSE2, which Go uses for floats.
+// floatX86 reports whether the processor has SSE2, which Go uses for floats.
 func floatX86(cpu string) string {
 	if cpu == "pentium4" {
 		return "sse2"

@@ -19,9 +19,9 @@ import (
 	"loadbalance/internal/netlab"
 )
 
-// device is a laboratory's router with the user space of an OpenWrt: a root file
-// system of its own with busybox and stand-ins. What its scripts do to files and
-// to the network stays in there.
+// device is a laboratory's router with the user space of an OpenWrt: a root
+// file system of its own with busybox and stand-ins. What its scripts do to
+// files and to the network stays in there.
 type device struct {
 	t    *testing.T
 	lab  *netlab.Lab
@@ -61,9 +61,9 @@ func newDevice(t *testing.T, options netlab.Options) *device {
 }
 
 // enter starts the thread that lives in the device: in the router's network
-// namespace, and in a mount namespace in which /proc and /dev/null lie below the
-// root. Processes that it starts are there as well. It ends with the test, and
-// the mounts with it and its processes.
+// namespace, and in a mount namespace in which /proc and /dev/null lie below
+// the root. Processes that it starts are there as well. It ends with the test,
+// and the mounts with it and its processes.
 func (d *device) enter() {
 	entered := make(chan error)
 	go func() {
@@ -152,7 +152,8 @@ func (d *device) netifd() {
 	d.write("var/run/netifd.json", string(text))
 }
 
-// netifdInterface is one interface as `ubus call network.interface dump` has it.
+// netifdInterface is one interface as `ubus call network.interface dump` has
+// it.
 func netifdInterface(name, device string, up bool, address netip.Prefix, gateway netip.Addr, metric int) map[string]any {
 	entry := map[string]any{
 		"interface": name, "up": up, "pending": false, "available": true, "autostart": true, "dynamic": false,
@@ -297,14 +298,14 @@ func difference(want, got string) string {
 	return text.String()
 }
 
-// inPlan says whether the kernel is as the configuration wants it.
+// inPlan reports whether the kernel is as the configuration wants it.
 func (d *device) inPlan() bool {
 	output, code := d.call("loadbalance plan 2> /dev/null")
 	return output == "" && code == 0
 }
 
-// expectPlan waits until the kernel is as the configuration wants it: hooks work
-// in the background.
+// expectPlan waits until the kernel is as the configuration wants it: hooks
+// work in the background.
 func (d *device) expectPlan(when string) {
 	d.t.Helper()
 	if !holds(d.inPlan) {
@@ -312,8 +313,8 @@ func (d *device) expectPlan(when string) {
 	}
 }
 
-// holds polls until a condition holds, or for twenty seconds: far longer than any
-// of them needs on a slow machine.
+// holds polls until a condition holds, or for twenty seconds: far longer than
+// any of them needs on a slow machine.
 func holds(condition func() bool) bool {
 	for end := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {

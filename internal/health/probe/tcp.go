@@ -18,9 +18,9 @@ const (
 	// line costs no more than maxAttempts sockets per target.
 	lateAnswer = 5 * time.Second
 	// maxAttempts are open at a time for a target; the oldest gives way. At the
-	// shortest interval, 50 ms, it does so after 1.6 s: twice the default timeout,
-	// or no answer would be in time on a line that takes longer. At the default
-	// interval of 500 ms lateAnswer ends them before.
+	// shortest interval, 50 ms, it does so after 1.6 s: twice the default
+	// timeout, or no answer would be in time on a line that takes longer. At
+	// the default interval of 500 ms lateAnswer ends them before.
 	maxAttempts = 32
 	// synTimeout is the least time after which the kernel repeats a SYN:
 	// 1 s (RFC 6298, section 2.1), and some of its ticks less.
@@ -188,7 +188,7 @@ func (a *attempt) state() (local netip.AddrPort, open bool) {
 	return local, open
 }
 
-// outcome says whether the target answered. All errors mean that it did not:
+// outcome reports whether the target answered. All errors mean that it did not:
 // the deadline, an unreachable network, a prober that is closed.
 func (a *attempt) outcome() bool {
 	conn, err := a.file.SyscallConn()
@@ -258,9 +258,9 @@ func answersFirstSYN(fd int, elapsed time.Duration) bool {
 	return info.Total_retrans == 0 || time.Duration(info.Rtt)*time.Microsecond > elapsed-synTimeout
 }
 
-// refusedByICMP says whether the refusal is an ICMP "port unreachable", which a
-// modem or firewall before the target sends when its line is down. Linux
-// queues it since 5.9; an RST leaves the queue empty.
+// refusedByICMP reports whether the refusal is an ICMP "port unreachable",
+// which a modem or firewall before the target sends when its line is down.
+// Linux queues it since 5.9; an RST leaves the queue empty.
 func refusedByICMP(fd int) bool {
 	_, _, _, _, err := unix.Recvmsg(fd, nil, nil, unix.MSG_ERRQUEUE)
 	return err == nil
