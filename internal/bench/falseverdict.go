@@ -120,8 +120,8 @@ func (b *bench) underTrouble(row *falseVerdict, options netlab.Options, trouble 
 	}
 	row.transitions = m.transitions(0)
 	snapshot, err := m.ask()
-	for _, line := range snapshot.Lines {
-		for _, target := range line.Targets {
+	for _, report := range snapshot.Paths {
+		for _, target := range report.Targets {
 			row.loss = max(row.loss, target.Loss)
 			row.latency = max(row.latency, target.Latency)
 		}

@@ -90,8 +90,8 @@ func (r *rig) startMonitor() (*running, error) {
 	err = m.await("all lines answer", func() bool {
 		snapshot, err := m.ask()
 		answering := 0
-		for _, line := range snapshot.Lines {
-			if line.Online && line.Hits > 0 {
+		for _, report := range snapshot.Paths {
+			if report.Online && report.Hits > 0 {
 				answering++
 			}
 		}
@@ -112,9 +112,9 @@ func (m *running) report(i int) (health.Report, error) {
 	if err != nil {
 		return health.Report{}, err
 	}
-	for _, line := range snapshot.Lines {
-		if line.Member == m.rig.UplinkDevice(i) {
-			return line, nil
+	for _, report := range snapshot.Paths {
+		if report.Member == m.rig.UplinkDevice(i) {
+			return report, nil
 		}
 	}
 	return health.Report{}, fmt.Errorf("uplink %d is not probed", i)

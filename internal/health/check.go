@@ -16,23 +16,23 @@ type Transition struct {
 const graceTime = minFast
 
 // Check ends the rounds whose time limit has passed and returns the verdicts
-// that change by it, lines that come back first.
-func (ls *Lines) Check(now time.Time) []Transition {
-	t := ls.at(now)
-	if ls.stalled(t) {
+// that change by it, paths that come back first.
+func (ps *Paths) Check(now time.Time) []Transition {
+	t := ps.at(now)
+	if ps.stalled(t) {
 		return nil
 	}
-	changed := ls.changed
-	for _, l := range ls.lines {
-		if l.end(t) || !l.online && l.run() >= l.rules.Up {
+	changed := ps.changed
+	for _, p := range ps.paths {
+		if p.end(t) || !p.online && p.run() >= p.rules.Up {
 			changed = true
 		}
 	}
 	if !changed {
 		return nil
 	}
-	ls.changed = false
-	c := check{Lines: ls, now: now, t: t}
+	ps.changed = false
+	c := check{Paths: ps, now: now, t: t}
 	c.recover()
 	c.judgeSilence()
 	c.judgeQuality()
@@ -42,28 +42,28 @@ func (ls *Lines) Check(now time.Time) []Transition {
 // stalled reports whether the judgement is to be put off because Check was
 // called late. That is done once: a process that is always late must judge as
 // well.
-func (ls *Lines) stalled(t time.Duration) bool {
-	asked := ls.hasAsked
-	ls.hasAsked = false
-	if ls.grace != 0 {
-		if t < ls.grace {
+func (ps *Paths) stalled(t time.Duration) bool {
+	asked := ps.hasAsked
+	ps.hasAsked = false
+	if ps.grace != 0 {
+		if t < ps.grace {
 			return true
 		}
-		ls.grace = 0
+		ps.grace = 0
 		return false
 	}
-	if !asked || t <= ls.asked || t-ls.asked <= ls.tolerance() {
+	if !asked || t <= ps.asked || t-ps.asked <= ps.tolerance() {
 		return false
 	}
-	ls.grace = t + graceTime
+	ps.grace = t + graceTime
 	return true
 }
 
 // tolerance is by how much Check may be late: half the shortest interval.
-func (ls *Lines) tolerance() time.Duration {
+func (ps *Paths) tolerance() time.Duration {
 	var shortest time.Duration
-	for _, l := range ls.lines {
-		if interval := l.interval(); shortest == 0 || interval < shortest {
+	for _, p := range ps.paths {
+		if interval := p.interval(); shortest == 0 || interval < shortest {
 			shortest = interval
 		}
 	}
@@ -72,100 +72,100 @@ func (ls *Lines) tolerance() time.Duration {
 
 // check is one call of Check.
 type check struct {
-	*Lines
+	*Paths
 	now         time.Time
 	t           time.Duration
 	transitions []Transition
 }
 
-func (c *check) pass(l *line, online bool, reason string) {
-	l.online, l.since, l.reason = online, c.t, reason
-	l.calmDown()
+func (c *check) pass(p *path, online bool, reason string) {
+	p.online, p.since, p.reason = online, c.t, reason
+	p.calmDown()
 	if online {
-		l.onlineAt = c.t
+		p.onlineAt = c.t
 	} else {
-		l.flap(c.t, time.Duration(l.rules.Up)*l.rules.Interval)
+		p.flap(c.t, time.Duration(p.rules.Up)*p.rules.Interval)
 	}
 	c.change(c.t) // another may wait for it
-	c.transitions = append(c.transitions, Transition{Key: l.key, Online: online, At: c.now, Reason: reason})
+	c.transitions = append(c.transitions, Transition{Key: p.key, Online: online, At: c.now, Reason: reason})
 }
 
-// recover brings back the lines that answer again. Loss, latency and what it
-// did before only keep a line out while a peer is online: a bad one is better
+// recover brings back the paths that answer again. Loss, latency and what it
+// did before only keep a path out while a peer is online: a bad one is better
 // than none.
 func (c *check) recover() {
 	c.bringBack(false)
 	c.bringBack(true)
 }
 
-// bringBack brings back the lines that deserve it, or those that are alone.
+// bringBack brings back the paths that deserve it, or those that are alone.
 func (c *check) bringBack(alone bool) {
-	for _, l := range c.lines {
-		if l.online || l.misses() > 0 || l.run() < l.rules.Up {
+	for _, p := range c.paths {
+		if p.online || p.misses() > 0 || p.run() < p.rules.Up {
 			continue
 		}
-		if alone && c.isAlone(l) || !l.held(c.t) && l.goodEnough() {
-			c.pass(l, true, l.recoveryReason(c.t))
+		if alone && c.isAlone(p) || !p.held(c.t) && p.goodEnough() {
+			c.pass(p, true, p.recoveryReason(c.t))
 		}
 	}
 }
 
-// judgeSilence takes out the lines that fell silent, unless all of their family
+// judgeSilence takes out the paths that fell silent, unless all of their family
 // did together.
 func (c *check) judgeSilence() {
 	c.forgive(c.silent &^ c.allQuiet())
 	c.waiting = false
-	for _, l := range c.lines {
-		if !l.online || !l.silent() {
+	for _, p := range c.paths {
+		if !p.online || !p.silent() {
 			continue
 		}
-		if c.isAlone(l) || c.isOutlived(l) {
-			c.pass(l, false, l.silenceReason(c.t))
+		if c.isAlone(p) || c.isOutlived(p) {
+			c.pass(p, false, p.silenceReason(c.t))
 			continue
 		}
-		l.calmDown()
+		p.calmDown()
 		c.waiting = true
-		c.askOthers(l)
+		c.askOthers(p)
 	}
 	c.silent = c.allQuiet()
 }
 
-// allQuiet returns the families in which no line that is online answers: each
+// allQuiet returns the families in which no path that is online answers: each
 // missed its newest rounds, one of them all that it may, and they are two at
 // least.
 func (c *check) allQuiet() Silence {
 	var one, several, heard, silent Silence
-	for _, l := range c.lines {
-		if !l.online || l.targets == 0 {
+	for _, p := range c.paths {
+		if !p.online || p.targets == 0 {
 			continue
 		}
-		f := silence(l.key.Family)
+		f := silence(p.key.Family)
 		several |= one & f
 		one |= f
-		if l.misses() == 0 {
+		if p.misses() == 0 {
 			heard |= f
 		}
-		if l.silent() {
+		if p.silent() {
 			silent |= f
 		}
 	}
 	return several & silent &^ heard
 }
 
-// forgive gives the lines that were silent together their misses anew, now
+// forgive gives the paths that were silent together their misses anew, now
 // that one of their family answers: they may take a moment longer.
 func (c *check) forgive(families Silence) {
-	for _, l := range c.lines {
-		if families&silence(l.key.Family) != 0 && l.online && l.misses() > 0 {
-			l.history.forgive(c.t)
+	for _, p := range c.paths {
+		if families&silence(p.key.Family) != 0 && p.online && p.misses() > 0 {
+			p.history.forgive(c.t)
 		}
 	}
 }
 
 // isAlone reports whether no peer is online.
-func (c *check) isAlone(l *line) bool {
-	for _, other := range c.lines {
-		if other.online && other.targets > 0 && l.isPeer(other) {
+func (c *check) isAlone(p *path) bool {
+	for _, other := range c.paths {
+		if other.online && other.targets > 0 && p.isPeer(other) {
 			return false
 		}
 	}
@@ -173,52 +173,52 @@ func (c *check) isAlone(l *line) bool {
 }
 
 // isOutlived reports whether a peer that is online went on answering when this
-// line fell silent.
-func (c *check) isOutlived(l *line) bool {
-	for _, other := range c.lines {
-		if l.isPeer(other) && other.online && other.aliveAfter(l) {
+// path fell silent.
+func (c *check) isOutlived(p *path) bool {
+	for _, other := range c.paths {
+		if p.isPeer(other) && other.online && other.aliveAfter(p) {
 			return true
 		}
 	}
 	return false
 }
 
-// askOthers has the peers that may have fallen silent together with this line
-// probed as often as it is, so that a line with a long interval does not keep
+// askOthers has the peers that may have fallen silent together with this path
+// probed as often as it is, so that a path with a long interval does not keep
 // the verdict waiting.
-func (c *check) askOthers(l *line) {
-	earliest := max(c.t, l.quietSince+l.patience())
-	for _, other := range c.lines {
-		if !l.isPeer(other) || !other.online || other.targets == 0 || other.silent() {
+func (c *check) askOthers(p *path) {
+	earliest := max(c.t, p.quietSince+p.patience())
+	for _, other := range c.paths {
+		if !p.isPeer(other) || !other.online || other.targets == 0 || other.silent() {
 			continue
 		}
 		ask := earliest
 		if other.newest >= other.first {
-			ask = max(ask, other.round(other.newest).sent+l.rules.Interval)
+			ask = max(ask, other.round(other.newest).sent+p.rules.Interval)
 		}
 		other.next = min(other.next, ask)
 	}
 }
 
-// judgeQuality takes out the lines that lose too much or are too slow, as long
+// judgeQuality takes out the paths that lose too much or are too slow, as long
 // as a peer is within its limits: where all are saturated, less of them would
 // make it worse.
 func (c *check) judgeQuality() {
-	for _, l := range c.lines {
-		if !l.online || l.silent() || !l.tooLossy() && !l.tooSlow() {
+	for _, p := range c.paths {
+		if !p.online || p.silent() || !p.tooLossy() && !p.tooSlow() {
 			continue
 		}
-		if !c.hasSubstitute(l) {
+		if !c.hasSubstitute(p) {
 			c.waiting = true
 			continue
 		}
-		c.pass(l, false, l.qualityReason())
+		c.pass(p, false, p.qualityReason())
 	}
 }
 
-func (c *check) hasSubstitute(l *line) bool {
-	for _, other := range c.lines {
-		if l.isPeer(other) && other.good() {
+func (c *check) hasSubstitute(p *path) bool {
+	for _, other := range c.paths {
+		if p.isPeer(other) && other.good() {
 			return true
 		}
 	}

@@ -41,7 +41,7 @@ func TestFlappingLine(t *testing.T) {
 				t.Errorf("%d transitions, want 1 to %d", len(s.passed), c.most)
 			}
 			s.until(end + 10*time.Minute)
-			if online, _ := s.lines.Online(Key{Member: "wan1"}); !online {
+			if online, _ := s.paths.Online(Key{Member: "wan1"}); !online {
 				t.Error("did not come back")
 			}
 		})
@@ -86,7 +86,7 @@ func TestDamping(t *testing.T) {
 	}
 }
 
-// The third outage within 15 s makes the line wait for 0.6 s instead of 0.3 s.
+// The third outage within 15 s makes the path wait for 0.6 s instead of 0.3 s.
 // A single miss meanwhile does not start that anew, a silence does.
 func TestHold(t *testing.T) {
 	const threeFlaps = "+---++++---++++---"
@@ -105,7 +105,7 @@ func TestHold(t *testing.T) {
 			s.set(Key{Member: "wan1"}, rules, true)
 			s.set(Key{Member: "wan2"}, rules, true)
 			s.until(2400 * ms)
-			if r := s.lines.Report(Key{Member: "wan1"}, epoch.Add(s.now)); r.Hold != 600*ms || r.Flaps != 3 {
+			if r := s.paths.Report(Key{Member: "wan1"}, epoch.Add(s.now)); r.Hold != 600*ms || r.Flaps != 3 {
 				t.Errorf("held for %s after %d flaps, want 600ms after 3", r.Hold, r.Flaps)
 			}
 			s.until(5 * time.Second)
@@ -117,8 +117,8 @@ func TestHold(t *testing.T) {
 	}
 }
 
-// A line that is held back, but answers, is better than none. The rounds of 1.9 to
-// 2.1 s bring it back; what it did does not count as forgiven.
+// A path that is held back, but answers, is better than none. The rounds of 1.9
+// to 2.1 s bring it back; what it did does not count as forgiven.
 func TestHeldLineIsBetterThanNone(t *testing.T) {
 	const threeFlaps = "+---++++---++++---"
 	wan2, wan1v6 := Key{Member: "wan2"}, Key{Member: "wan1", Family: family.IPv6}
@@ -156,39 +156,39 @@ func TestHeldLineIsBetterThanNone(t *testing.T) {
 			if last != c.want || because != c.because {
 				t.Errorf("got %s (%s), want %s (%s)", last, because, c.want, c.because)
 			}
-			if hold := s.lines.known[wan1].hold; hold != 600*ms {
+			if hold := s.paths.known[wan1].hold; hold != 600*ms {
 				t.Errorf("hold %s, want 600ms", hold)
 			}
 		})
 	}
 }
 
-// Of two lines that are held back and answer at the same moment, one is enough.
+// Of two paths that are held back and answer at the same moment, one is enough.
 func TestOneHeldLineIsEnough(t *testing.T) {
 	s := newSim(trace(map[string]string{"wan1": "+", "wan2": "+"}))
 	for _, member := range []string{"wan1", "wan2"} {
 		key := Key{Member: member}
 		s.set(key, quick("1.1.1.1"), false)
-		s.lines.known[key].hold = 600 * ms
+		s.paths.known[key].hold = 600 * ms
 	}
 	s.until(5 * time.Second)
 	s.want(t, "wan1 up 220ms", "wan2 up 600ms")
 }
 
-// A line whose link goes is not probed meanwhile. That does not make it calm.
+// A path whose link goes is not probed meanwhile. That does not make it calm.
 func TestRemovedLineKeepsItsFlaps(t *testing.T) {
 	s := newSim(flapping(time.Second, time.Second, time.Minute))
 	wan1 := Key{Member: "wan1"}
 	s.set(wan1, quick("1.1.1.1"), true)
 	s.set(Key{Member: "wan2"}, quick("1.1.1.1"), true)
 	s.until(10 * time.Second)
-	before := s.lines.Report(wan1, epoch.Add(s.now))
+	before := s.paths.Report(wan1, epoch.Add(s.now))
 	if before.Flaps < 3 || before.Hold == 0 {
 		t.Fatalf("%d flaps, hold %s", before.Flaps, before.Hold)
 	}
-	s.lines.Remove(wan1)
+	s.paths.Remove(wan1)
 	s.set(wan1, quick("1.1.1.1"), false)
-	if after := s.lines.Report(wan1, epoch.Add(s.now)); after.Flaps != before.Flaps || after.Hold != before.Hold {
+	if after := s.paths.Report(wan1, epoch.Add(s.now)); after.Flaps != before.Flaps || after.Hold != before.Hold {
 		t.Errorf("%d flaps and hold %s became %d and %s", before.Flaps, before.Hold, after.Flaps, after.Hold)
 	}
 }

@@ -8,24 +8,24 @@ import (
 )
 
 // A thousand hours in which every tenth probe is lost on its way or back, with
-// two targets: ten times a hundred, for both processors. A line that is alone is
-// judged the strictest. With a trace of its own instead of sim, to be quick.
+// two targets: ten times a hundred, for both processors. A path that is alone
+// is judged the strictest. With a trace of its own instead of sim, to be quick.
 func TestThousandLossyHours(t *testing.T) {
 	const hours = 100
 	for seed := range uint64(10) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 10))
-			ls, key := NewLines(), Key{Member: "wan1"}
+			ps, key := NewPaths(), Key{Member: "wan1"}
 			rules := defaults("1.1.1.1", "8.8.8.8")
-			ls.Set(key, rules, true, epoch)
+			ps.Set(key, rules, true, epoch)
 			missed := 0
 			for now := time.Duration(0); now < hours*time.Hour; now += rules.Interval {
 				at := epoch.Add(now)
-				if len(ls.Due(at)) != 1 {
+				if len(ps.Due(at)) != 1 {
 					t.Fatalf("no round at %s", now)
 				}
-				round := ls.Sent(key, at)
+				round := ps.Sent(key, at)
 				answers := random.Uint64()
 				lost := 0
 				for target := range 2 {
@@ -33,7 +33,7 @@ func TestThousandLossyHours(t *testing.T) {
 						lost++
 						continue
 					}
-					ls.Answered(key, round, target, at.Add(20*ms))
+					ps.Answered(key, round, target, at.Add(20*ms))
 				}
 				if lost == 2 {
 					missed++
@@ -41,7 +41,7 @@ func TestThousandLossyHours(t *testing.T) {
 				// Once after the answers, and once at the time limit of the
 				// round before.
 				for _, later := range []time.Duration{20 * ms, 300 * ms} {
-					if passed := ls.Check(at.Add(later)); len(passed) > 0 {
+					if passed := ps.Check(at.Add(later)); len(passed) > 0 {
 						t.Fatalf("after %s: %+v", now, passed)
 					}
 				}
@@ -54,9 +54,9 @@ func TestThousandLossyHours(t *testing.T) {
 }
 
 // A silence is found within 2.8 s, whenever in the rhythm of the rounds it
-// begins. With steps of 1 ms, the soonest is found after 3 intervals and the time
-// limit, where a round is sent that moment, and the latest after 4 intervals less
-// 1 ms.
+// begins. With steps of 1 ms, the soonest is found after 3 intervals and the
+// time limit, where a round is sent that moment, and the latest after 4
+// intervals less 1 ms.
 func TestDetectionTime(t *testing.T) {
 	for _, c := range []struct {
 		name              string
@@ -91,67 +91,67 @@ func TestDetectionTime(t *testing.T) {
 	}
 }
 
-// Checked as often as a monitor would, sixty lines must not keep a router busy:
+// Checked as often as a monitor would, sixty paths must not keep a router busy:
 // no allocation.
 func BenchmarkRounds(b *testing.B) {
-	ls := NewLines()
+	ps := NewPaths()
 	for i := range 60 {
-		ls.Set(Key{Member: "wan" + strconv.Itoa(i)}, defaults("1.1.1.1", "8.8.8.8"), true, epoch)
+		ps.Set(Key{Member: "wan" + strconv.Itoa(i)}, defaults("1.1.1.1", "8.8.8.8"), true, epoch)
 	}
 	b.ReportAllocs()
 	now := epoch
 	for range b.N {
-		for _, key := range ls.Due(now) {
-			round := ls.Sent(key, now)
-			ls.Answered(key, round, 0, now.Add(20*ms))
-			ls.Answered(key, round, 1, now.Add(30*ms))
+		for _, key := range ps.Due(now) {
+			round := ps.Sent(key, now)
+			ps.Answered(key, round, 0, now.Add(20*ms))
+			ps.Answered(key, round, 1, now.Add(30*ms))
 		}
-		ls.Check(now.Add(30 * ms))
-		now = ls.Wake()
+		ps.Check(now.Add(30 * ms))
+		now = ps.Wake()
 	}
 }
 
 func BenchmarkIdleCheck(b *testing.B) {
-	ls := NewLines()
+	ps := NewPaths()
 	for i := range 60 {
-		ls.Set(Key{Member: "wan" + strconv.Itoa(i)}, defaults("1.1.1.1", "8.8.8.8"), true, epoch)
+		ps.Set(Key{Member: "wan" + strconv.Itoa(i)}, defaults("1.1.1.1", "8.8.8.8"), true, epoch)
 	}
-	ls.Due(epoch)
-	ls.Check(epoch)
+	ps.Due(epoch)
+	ps.Check(epoch)
 	b.ReportAllocs()
 	for range b.N {
-		ls.Due(epoch.Add(ms))
-		ls.Check(epoch.Add(ms))
-		ls.Wake()
+		ps.Due(epoch.Add(ms))
+		ps.Check(epoch.Add(ms))
+		ps.Wake()
 	}
 }
 
 // The benchmarks print allocations; this holds them.
 func TestNoAllocations(t *testing.T) {
-	ls := NewLines()
+	ps := NewPaths()
 	for i := range 60 {
-		ls.Set(Key{Member: "wan" + strconv.Itoa(i)}, defaults("1.1.1.1", "8.8.8.8"), i != 0, epoch)
+		ps.Set(Key{Member: "wan" + strconv.Itoa(i)}, defaults("1.1.1.1", "8.8.8.8"), i != 0, epoch)
 	}
 	now := epoch
 	lost := 0
 	round := func() {
-		for i, key := range ls.Due(now) {
-			number := ls.Sent(key, now)
+		for i, key := range ps.Due(now) {
+			number := ps.Sent(key, now)
 			if i < 3 { // these are silent, and judged all the time
 				lost++
 				continue
 			}
-			ls.Answered(key, number, 0, now.Add(20*ms))
+			ps.Answered(key, number, 0, now.Add(20*ms))
 		}
-		ls.Check(now.Add(20 * ms))
-		ls.Check(now.Add(300 * ms))
+		ps.Check(now.Add(20 * ms))
+		ps.Check(now.Add(300 * ms))
 		now = now.Add(500 * ms)
 	}
 	for range 100 {
 		round()
 	}
 	if got := testing.AllocsPerRun(100, round); got != 0 {
-		t.Errorf("%v allocations for a round of sixty lines", got)
+		t.Errorf("%v allocations for a round of sixty paths", got)
 	}
 	if lost == 0 {
 		t.Error("nothing was sent")

@@ -2,13 +2,13 @@ package health
 
 import "time"
 
-// history is what became of the rounds of one line. Rounds are numbered in the
+// history is what became of the rounds of one path. Rounds are numbered in the
 // order in which they were sent. A round is answered when enough targets
 // answered; it ends when all targets answered or its time limit has passed.
 // Rounds end in their order, and one that ended unanswered is missed until a
 // late answer comes.
 //
-// Late answers count as all others do. A line that is slower than the time
+// Late answers count as all others do. A path that is slower than the time
 // limit carries packets all the same: it stays online, and after an outage it
 // comes back. Where it is too slow to be of use, the limits of latency say so.
 type history struct {
@@ -52,7 +52,7 @@ type tally struct {
 	latency        time.Duration // the sum
 }
 
-// unheard is the answeredAt of a line that never answered, before any time.
+// unheard is the answeredAt of a path that never answered, before any time.
 const unheard = -1
 
 // newHistory is empty. Its rounds have numbers above last, so that answers to
@@ -145,11 +145,11 @@ func (h *history) answer(number uint32, target int, at time.Duration) bool {
 // hit takes note of a round that is answered now.
 func (h *history) hit(number uint32, at time.Duration) {
 	if h.misses() >= h.down {
-		// Rounds that were sent before the line came back and are still under
+		// Rounds that were sent before the path came back and are still under
 		// way belong to the silence too.
 		h.judgeFrom(max(number, h.ended+1))
 	}
-	// Whatever was missed so far, the line carries packets now.
+	// Whatever was missed so far, the path carries packets now.
 	h.missesAfter = max(h.missesAfter, h.ended, number)
 	h.quietSince = max(h.quietSince, at)
 	h.answeredAt = max(h.answeredAt, at)

@@ -2,46 +2,46 @@ package health
 
 import "time"
 
-// Waiting returns for how long the last round of a line has been without an
+// Waiting returns for how long the last round of a path has been without an
 // answer, 0 if it is answered or none was sent, and the latency that is usual
-// on the line, 0 where none is known.
-func (ls *Lines) Waiting(key Key, now time.Time) (waited, latency time.Duration) {
-	l := ls.known[key]
-	if l == nil || l.targets == 0 {
+// on the path, 0 where none is known.
+func (ps *Paths) Waiting(key Key, now time.Time) (waited, latency time.Duration) {
+	p := ps.known[key]
+	if p == nil || p.targets == 0 {
 		return 0, 0
 	}
-	latency, _ = l.latency(l.tallies, 1)
-	if l.newest < l.first || l.answered(l.newest) {
+	latency, _ = p.latency(p.tallies, 1)
+	if p.newest < p.first || p.answered(p.newest) {
 		return 0, latency
 	}
-	return ls.at(now) - l.round(l.newest).sent, latency
+	return ps.at(now) - p.round(p.newest).sent, latency
 }
 
-// AnyWaiting reports whether the last round of some line has no answer yet.
-func (ls *Lines) AnyWaiting() bool {
-	for _, l := range ls.lines {
-		if l.targets > 0 && l.newest >= l.first && !l.answered(l.newest) {
+// AnyWaiting reports whether the last round of some path has no answer yet.
+func (ps *Paths) AnyWaiting() bool {
+	for _, p := range ps.paths {
+		if p.targets > 0 && p.newest >= p.first && !p.answered(p.newest) {
 			return true
 		}
 	}
 	return false
 }
 
-// doubtBefore is how long before it would fall silent a line is doubtful. It is
+// doubtBefore is how long before it would fall silent a path is doubtful. It is
 // what a slow router takes to read the tables.
 const doubtBefore = 250 * time.Millisecond
 
-// Doubtful returns the lines that are online and will soon be silent unless
+// Doubtful returns the paths that are online and will soon be silent unless
 // they answer: within doubtBefore, or half their time limit if that is less.
 // next is when another one will be, the zero time if that cannot be told.
-func (ls *Lines) Doubtful(now time.Time) (doubtful []Key, next time.Time) {
-	t := ls.at(now)
-	for _, l := range ls.lines {
-		from, known := l.doubtfulFrom()
-		switch at := ls.start.Add(from); {
+func (ps *Paths) Doubtful(now time.Time) (doubtful []Key, next time.Time) {
+	t := ps.at(now)
+	for _, p := range ps.paths {
+		from, known := p.doubtfulFrom()
+		switch at := ps.start.Add(from); {
 		case !known:
 		case from <= t:
-			doubtful = append(doubtful, l.key)
+			doubtful = append(doubtful, p.key)
 		case next.IsZero() || at.Before(next):
 			next = at
 		}
@@ -49,12 +49,12 @@ func (ls *Lines) Doubtful(now time.Time) (doubtful []Key, next time.Time) {
 	return doubtful, next
 }
 
-// doubtfulFrom returns from when on the line is doubtful, which is known once
+// doubtfulFrom returns from when on the path is doubtful, which is known once
 // the round was sent that is the last one it may miss.
-func (l *line) doubtfulFrom() (time.Duration, bool) {
-	last := l.missesAfter + uint32(l.down)
-	if !l.online || l.targets == 0 || l.silent() || !l.holds(last) {
+func (p *path) doubtfulFrom() (time.Duration, bool) {
+	last := p.missesAfter + uint32(p.down)
+	if !p.online || p.targets == 0 || p.silent() || !p.holds(last) {
 		return 0, false
 	}
-	return l.round(last).sent + l.timeout - min(doubtBefore, l.timeout/2), true
+	return p.round(last).sent + p.timeout - min(doubtBefore, p.timeout/2), true
 }

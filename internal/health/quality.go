@@ -75,42 +75,42 @@ func insert(s []int, value int) []int {
 
 // judgedLatency is the latency that limits are held against. A target must
 // have answered at least half the rounds to have one: the few answers of a
-// target that is dying say nothing of the line.
+// target that is dying say nothing of the path.
 func (h *history) judgedLatency() (time.Duration, bool) {
 	return h.latency(h.tallies, (h.seen()+1)/2)
 }
 
-// tooLossy reports whether a line is to be taken out for its loss. Rounds that
+// tooLossy reports whether a path is to be taken out for its loss. Rounds that
 // the window has yet to see count as answered, so that a start is not judged by
 // three rounds.
-func (l *line) tooLossy() bool {
-	limit := l.rules.FailureLoss
-	return limit > 0 && l.lost(l.tallies)*100 >= limit*l.window
+func (p *path) tooLossy() bool {
+	limit := p.rules.FailureLoss
+	return limit > 0 && p.lost(p.tallies)*100 >= limit*p.window
 }
 
-// tooSlow reports whether a line is to be taken out for its latency. It is
+// tooSlow reports whether a path is to be taken out for its latency. It is
 // judged when half the window is seen, for the same reason.
-func (l *line) tooSlow() bool {
-	limit := l.rules.FailureLatency
-	if limit == 0 || 2*l.seen() < l.window {
+func (p *path) tooSlow() bool {
+	limit := p.rules.FailureLatency
+	if limit == 0 || 2*p.seen() < p.window {
 		return false
 	}
-	latency, known := l.judgedLatency()
+	latency, known := p.judgedLatency()
 	return known && latency >= limit
 }
 
-// goodEnough reports whether loss and latency allow a line to come back. They
+// goodEnough reports whether loss and latency allow a path to come back. They
 // are those since its last silence; where a latency is asked for, one must be
 // known.
-func (l *line) goodEnough() bool {
-	lost, lossLimit := l.lost(l.tallies), l.rules.recoveryLoss()
-	if lossLimit > 0 && lost > 0 && lost*100 >= lossLimit*l.seen() {
+func (p *path) goodEnough() bool {
+	lost, lossLimit := p.lost(p.tallies), p.rules.recoveryLoss()
+	if lossLimit > 0 && lost > 0 && lost*100 >= lossLimit*p.seen() {
 		return false
 	}
-	limit := l.rules.recoveryLatency()
+	limit := p.rules.recoveryLatency()
 	if limit == 0 {
 		return true
 	}
-	latency, known := l.judgedLatency()
+	latency, known := p.judgedLatency()
 	return known && latency < limit
 }

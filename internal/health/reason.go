@@ -7,27 +7,27 @@ import (
 )
 
 // silenceReason says who did not answer, and since when.
-func (l *line) silenceReason(now time.Duration) string {
-	silent := l.silentTargets()
-	quiet := " for " + seconds(now-l.quietSince)
-	if len(silent) == len(l.rules.Targets) {
+func (p *path) silenceReason(now time.Duration) string {
+	silent := p.silentTargets()
+	quiet := " for " + seconds(now-p.quietSince)
+	if len(silent) == len(p.rules.Targets) {
 		return "no answer from " + strings.Join(silent, ", ") + quiet
 	}
-	reason := "fewer than " + strconv.Itoa(l.needed) + " of " + strconv.Itoa(l.targets) + " targets answered" + quiet
+	reason := "fewer than " + strconv.Itoa(p.needed) + " of " + strconv.Itoa(p.targets) + " targets answered" + quiet
 	if len(silent) > 0 {
 		reason += ": none from " + strings.Join(silent, ", ")
 	}
 	return reason
 }
 
-// silentTargets are those that answered none of the rounds that took the line
+// silentTargets are those that answered none of the rounds that took the path
 // out.
-func (l *line) silentTargets() []string {
+func (p *path) silentTargets() []string {
 	var silent []string
-	for i, name := range l.rules.Targets {
+	for i, name := range p.rules.Targets {
 		heard := false
-		for number := l.ended - uint32(l.down) + 1; number <= l.ended; number++ {
-			heard = heard || l.cells(number)[i] != 0
+		for number := p.ended - uint32(p.down) + 1; number <= p.ended; number++ {
+			heard = heard || p.cells(number)[i] != 0
 		}
 		if !heard {
 			silent = append(silent, name)
@@ -36,19 +36,19 @@ func (l *line) silentTargets() []string {
 	return silent
 }
 
-func (l *line) qualityReason() string {
-	if l.tooLossy() {
-		return strconv.Itoa(l.lost(l.tallies)*100/l.window) + " % of the last " + strconv.Itoa(l.window) +
-			" probes lost, the limit is " + strconv.Itoa(l.rules.FailureLoss) + " %"
+func (p *path) qualityReason() string {
+	if p.tooLossy() {
+		return strconv.Itoa(p.lost(p.tallies)*100/p.window) + " % of the last " + strconv.Itoa(p.window) +
+			" probes lost, the limit is " + strconv.Itoa(p.rules.FailureLoss) + " %"
 	}
-	latency, _ := l.judgedLatency()
-	return "mean latency " + milliseconds(latency) + ", the limit is " + milliseconds(l.rules.FailureLatency)
+	latency, _ := p.judgedLatency()
+	return "mean latency " + milliseconds(latency) + ", the limit is " + milliseconds(p.rules.FailureLatency)
 }
 
-func (l *line) recoveryReason(now time.Duration) string {
-	reason := strconv.Itoa(l.run()) + " answers in a row"
-	if l.hold > 0 && !l.held(now) {
-		reason += ", no outage for " + seconds(l.hold) + " after it flapped"
+func (p *path) recoveryReason(now time.Duration) string {
+	reason := strconv.Itoa(p.run()) + " answers in a row"
+	if p.hold > 0 && !p.held(now) {
+		reason += ", no outage for " + seconds(p.hold) + " after it flapped"
 	}
 	return reason
 }

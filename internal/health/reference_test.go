@@ -11,15 +11,15 @@ import (
 	"loadbalance/internal/family"
 )
 
-// reference says the same as Lines in the plainest way: it keeps all rounds for
+// reference says the same as Paths in the plainest way: it keeps all rounds for
 // ever and counts everything anew whenever it is asked.
 type reference struct {
 	t      *testing.T
-	lines  []*refLine
+	paths  []*refPath
 	silent map[family.Family]bool
 }
 
-type refLine struct {
+type refPath struct {
 	key    Key
 	rules  Rules
 	online bool
@@ -27,7 +27,7 @@ type refLine struct {
 	ended  int
 	hits   []refHit
 	// excused are rounds that are neither missed nor judged any more: up to
-	// these the line was given its misses anew.
+	// these the path was given its misses anew.
 	excused int
 	cut     int // rounds before it are not judged
 	quiet   time.Duration
@@ -48,29 +48,29 @@ type refRound struct {
 type refHit struct{ round, ended int }
 
 func (r *reference) add(key Key, rules Rules, online bool, now time.Duration) {
-	r.lines = append(r.lines, &refLine{key: key, rules: rules, online: online, cut: 1, quiet: now, heard: -1, backAt: now, calmAt: now})
-	slices.SortFunc(r.lines, func(a, b *refLine) int {
+	r.paths = append(r.paths, &refPath{key: key, rules: rules, online: online, cut: 1, quiet: now, heard: -1, backAt: now, calmAt: now})
+	slices.SortFunc(r.paths, func(a, b *refPath) int {
 		return strings.Compare(a.key.Member+a.key.Family.String(), b.key.Member+b.key.Family.String())
 	})
 }
 
-func (r *reference) line(key Key) *refLine {
-	for _, l := range r.lines {
-		if l.key == key {
-			return l
+func (r *reference) path(key Key) *refPath {
+	for _, p := range r.paths {
+		if p.key == key {
+			return p
 		}
 	}
-	panic("unknown line")
+	panic("unknown path")
 }
 
 func (r *reference) send(key Key, now time.Duration) {
-	l := r.line(key)
-	l.rounds = append(l.rounds, refRound{sent: now, latency: slices.Repeat([]time.Duration{lost}, len(l.rules.Targets))})
+	p := r.path(key)
+	p.rounds = append(p.rounds, refRound{sent: now, latency: slices.Repeat([]time.Duration{lost}, len(p.rules.Targets))})
 }
 
-func (l *refLine) answers(number int) int {
+func (p *refPath) answers(number int) int {
 	n := 0
-	for _, latency := range l.rounds[number-1].latency {
+	for _, latency := range p.rounds[number-1].latency {
 		if latency != lost {
 			n++
 		}
@@ -78,38 +78,38 @@ func (l *refLine) answers(number int) int {
 	return n
 }
 
-func (l *refLine) answered(number int) bool { return l.answers(number) >= l.rules.Needed }
+func (p *refPath) answered(number int) bool { return p.answers(number) >= p.rules.Needed }
 
-func (l *refLine) misses() int {
-	after := l.excused
-	for _, h := range l.hits {
+func (p *refPath) misses() int {
+	after := p.excused
+	for _, h := range p.hits {
 		after = max(after, h.round, h.ended)
 	}
-	return max(0, l.ended-after)
+	return max(0, p.ended-after)
 }
 
 func (r *reference) answer(key Key, number, target int, at time.Duration) {
-	l := r.line(key)
-	if len(l.rounds)-number >= len(newHistory(&l.rules, 0, 0).rounds) {
+	p := r.path(key)
+	if len(p.rounds)-number >= len(newHistory(&p.rules, 0, 0).rounds) {
 		return // so late that it is forgotten
 	}
-	was := l.answered(number)
-	l.rounds[number-1].latency[target] = at - l.rounds[number-1].sent
-	if was || !l.answered(number) {
+	was := p.answered(number)
+	p.rounds[number-1].latency[target] = at - p.rounds[number-1].sent
+	if was || !p.answered(number) {
 		return
 	}
-	if l.misses() >= l.rules.Down {
-		l.cut, l.calmAt = max(number, l.ended+1), at
+	if p.misses() >= p.rules.Down {
+		p.cut, p.calmAt = max(number, p.ended+1), at
 	}
-	l.hits = append(l.hits, refHit{number, l.ended})
-	l.quiet, l.heard = at, at
+	p.hits = append(p.hits, refHit{number, p.ended})
+	p.quiet, p.heard = at, at
 }
 
 // run counts the answered rounds in a row up to the newest one.
-func (l *refLine) run() int {
+func (p *refPath) run() int {
 	n := 0
-	for number := len(l.rounds); number >= l.cut; number-- {
-		if l.answered(number) {
+	for number := len(p.rounds); number >= p.cut; number-- {
+		if p.answered(number) {
 			n++
 		} else if n > 0 {
 			break
@@ -119,21 +119,21 @@ func (l *refLine) run() int {
 }
 
 // judged returns the rounds that loss and latency are taken from.
-func (l *refLine) judged() []refRound {
-	from := max(l.cut, l.ended-l.rules.Window+1)
-	if from > l.ended {
+func (p *refPath) judged() []refRound {
+	from := max(p.cut, p.ended-p.rules.Window+1)
+	if from > p.ended {
 		return nil
 	}
-	return l.rounds[from-1 : l.ended]
+	return p.rounds[from-1 : p.ended]
 }
 
 // quality returns loss and latency of the worst target that is needed; no
 // latency is -1.
-func (l *refLine) quality() (lostProbes int, latency time.Duration) {
-	rounds := l.judged()
+func (p *refPath) quality() (lostProbes int, latency time.Duration) {
+	rounds := p.judged()
 	var losses []int
 	var means []time.Duration
-	for target := range l.rules.Targets {
+	for target := range p.rules.Targets {
 		n, sum := 0, time.Duration(0)
 		for _, round := range rounds {
 			if round.latency[target] != lost {
@@ -149,129 +149,129 @@ func (l *refLine) quality() (lostProbes int, latency time.Duration) {
 	slices.Sort(losses)
 	slices.Sort(means)
 	latency = -1
-	if len(means) >= l.rules.Needed {
-		latency = means[l.rules.Needed-1]
+	if len(means) >= p.rules.Needed {
+		latency = means[p.rules.Needed-1]
 	}
-	return losses[l.rules.Needed-1], latency
+	return losses[p.rules.Needed-1], latency
 }
 
-func (l *refLine) bad() bool {
-	losses, latency := l.quality()
-	if limit := l.rules.FailureLoss; limit > 0 && float64(losses)/float64(l.rules.Window) >= float64(limit)/100 {
+func (p *refPath) bad() bool {
+	losses, latency := p.quality()
+	if limit := p.rules.FailureLoss; limit > 0 && float64(losses)/float64(p.rules.Window) >= float64(limit)/100 {
 		return true
 	}
-	limit := l.rules.FailureLatency
-	return limit > 0 && 2*len(l.judged()) >= l.rules.Window && latency >= limit
+	limit := p.rules.FailureLatency
+	return limit > 0 && 2*len(p.judged()) >= p.rules.Window && latency >= limit
 }
 
-// good reports whether loss and latency allow a line to come back.
-func (l *refLine) good() bool {
-	losses, latency := l.quality()
-	lossLimit, latencyLimit := l.rules.RecoveryLoss, l.rules.RecoveryLatency
+// good reports whether loss and latency allow a path to come back.
+func (p *refPath) good() bool {
+	losses, latency := p.quality()
+	lossLimit, latencyLimit := p.rules.RecoveryLoss, p.rules.RecoveryLatency
 	if lossLimit == 0 {
-		lossLimit = l.rules.FailureLoss
+		lossLimit = p.rules.FailureLoss
 	}
 	if latencyLimit == 0 {
-		latencyLimit = l.rules.FailureLatency
+		latencyLimit = p.rules.FailureLatency
 	}
-	if lossLimit > 0 && losses > 0 && 100*losses >= lossLimit*len(l.judged()) {
+	if lossLimit > 0 && losses > 0 && 100*losses >= lossLimit*len(p.judged()) {
 		return false
 	}
 	return latencyLimit == 0 || latency >= 0 && latency < latencyLimit
 }
 
-func (l *refLine) isBack() bool {
-	return l.misses() == 0 && l.run() >= l.rules.Up
+func (p *refPath) isBack() bool {
+	return p.misses() == 0 && p.run() >= p.rules.Up
 }
 
-func (l *refLine) goOffline(now time.Duration) {
-	if now-l.backAt >= 5*time.Minute {
-		l.flaps, l.penalty = nil, 0
+func (p *refPath) goOffline(now time.Duration) {
+	if now-p.backAt >= 5*time.Minute {
+		p.flaps, p.penalty = nil, 0
 	}
-	l.flaps = append(l.flaps, now)
-	n := len(l.flaps)
-	if l.penalty > 0 {
-		l.penalty = min(2*l.penalty, 5*time.Minute)
-	} else if n >= 3 && now-l.flaps[n-3] <= 15*time.Second {
-		l.penalty = min(2*time.Duration(l.rules.Up)*l.rules.Interval, 5*time.Minute)
+	p.flaps = append(p.flaps, now)
+	n := len(p.flaps)
+	if p.penalty > 0 {
+		p.penalty = min(2*p.penalty, 5*time.Minute)
+	} else if n >= 3 && now-p.flaps[n-3] <= 15*time.Second {
+		p.penalty = min(2*time.Duration(p.rules.Up)*p.rules.Interval, 5*time.Minute)
 	}
-	l.online, l.calmAt = false, now
+	p.online, p.calmAt = false, now
 }
 
-// others reports whether such a line is online among those of other members in
+// others reports whether such a path is online among those of other members in
 // the family of this one.
-func (r *reference) others(l *refLine, is func(*refLine) bool) bool {
-	return slices.ContainsFunc(r.lines, func(other *refLine) bool {
-		return other.key.Family == l.key.Family && other.key.Member != l.key.Member && other.online && is(other)
+func (r *reference) others(p *refPath, is func(*refPath) bool) bool {
+	return slices.ContainsFunc(r.paths, func(other *refPath) bool {
+		return other.key.Family == p.key.Family && other.key.Member != p.key.Member && other.online && is(other)
 	})
 }
 
-// quiet reports whether all lines of a family that are online are.
+// quiet reports whether all paths of a family that are online are.
 func (r *reference) quiet(f family.Family) bool {
 	members := make(map[string]bool)
 	down := false
-	for _, l := range r.lines {
-		if l.key.Family != f || !l.online {
+	for _, p := range r.paths {
+		if p.key.Family != f || !p.online {
 			continue
 		}
-		if l.misses() == 0 {
+		if p.misses() == 0 {
 			return false
 		}
-		members[l.key.Member] = true
-		down = down || l.misses() >= l.rules.Down
+		members[p.key.Member] = true
+		down = down || p.misses() >= p.rules.Down
 	}
 	return down && len(members) > 1
 }
 
-func anyLine(*refLine) bool { return true }
+func anyLine(*refPath) bool { return true }
 
 func (r *reference) check(now time.Duration, got []Transition) {
 	r.t.Helper()
-	for _, l := range r.lines {
-		for l.ended < len(l.rounds) && (now >= l.rounds[l.ended].sent+l.rules.Timeout || l.answers(l.ended+1) == len(l.rules.Targets)) {
-			l.ended++
+	for _, p := range r.paths {
+		for p.ended < len(p.rounds) && (now >= p.rounds[p.ended].sent+p.rules.Timeout || p.answers(p.ended+1) == len(p.rules.Targets)) {
+			p.ended++
 		}
 	}
 	var want []string
 	for _, alone := range []bool{false, true} {
-		for _, l := range r.lines {
-			deserved := l.good() && now-l.calmAt >= l.penalty
-			if !l.online && l.isBack() && (deserved || alone && !r.others(l, anyLine)) {
-				l.online, l.backAt = true, now
-				want = append(want, fmt.Sprint(l.key, true))
+		for _, p := range r.paths {
+			deserved := p.good() && now-p.calmAt >= p.penalty
+			if !p.online && p.isBack() && (deserved || alone && !r.others(p, anyLine)) {
+				p.online, p.backAt = true, now
+				want = append(want, fmt.Sprint(p.key, true))
 			}
 		}
 	}
-	for _, l := range r.lines {
-		if f := l.key.Family; l.online && l.misses() > 0 && r.silent[f] && !r.quiet(f) {
-			l.excused, l.cut, l.quiet = len(l.rounds), len(l.rounds)+1, now
+	for _, p := range r.paths {
+		if f := p.key.Family; p.online && p.misses() > 0 && r.silent[f] && !r.quiet(f) {
+			p.excused, p.cut, p.quiet = len(p.rounds), len(p.rounds)+1, now
 		}
 	}
 	waiting := make(map[family.Family]bool)
-	for _, l := range r.lines {
-		if !l.online || l.misses() < l.rules.Down {
+	for _, p := range r.paths {
+		if !p.online || p.misses() < p.rules.Down {
 			continue
 		}
-		outlived := r.others(l, func(other *refLine) bool {
-			return other.heard >= 0 && other.heard-l.quiet >= l.rules.Interval+l.rules.Timeout
+		outlived := r.others(p, func(other *refPath) bool {
+			return other.heard >= 0 && other.heard-p.quiet >= p.rules.Interval+p.rules.Timeout
 		})
-		if r.others(l, anyLine) && !outlived {
-			waiting[l.key.Family] = true
+		if r.others(p, anyLine) && !outlived {
+			waiting[p.key.Family] = true
 			continue
 		}
-		l.goOffline(now)
-		want = append(want, fmt.Sprint(l.key, false))
+		p.goOffline(now)
+		want = append(want, fmt.Sprint(p.key, false))
 	}
 	for _, f := range family.All {
 		r.silent[f] = waiting[f] && r.quiet(f)
 	}
-	for _, l := range r.lines {
-		good := func(other *refLine) bool {
+	for _, p := range r.paths {
+		good := func(other *refPath) bool {
 			return other.misses() == 0 && other.heard >= 0 && !other.bad()
 		}
-		if l.online && l.misses() < l.rules.Down && l.bad() && r.others(l, good) {
-			l.goOffline(now)
-			want = append(want, fmt.Sprint(l.key, false))
+		if p.online && p.misses() < p.rules.Down && p.bad() && r.others(p, good) {
+			p.goOffline(now)
+			want = append(want, fmt.Sprint(p.key, false))
 		}
 	}
 	r.compare(now, want, got)
@@ -292,22 +292,22 @@ func (r *reference) compare(now time.Duration, want []string, got []Transition) 
 func (r *reference) compareLines(s *sim) {
 	r.t.Helper()
 	for _, f := range family.All {
-		if silent := isSilent(s.lines, f); silent != r.silent[f] {
+		if silent := isSilent(s.paths, f); silent != r.silent[f] {
 			r.t.Fatalf("at %s: %s silent %t, want %t", s.now, f, silent, r.silent[f])
 		}
 	}
-	for _, l := range r.lines {
-		inner := s.lines.known[l.key]
-		losses, latency := l.quality()
+	for _, p := range r.paths {
+		inner := s.paths.known[p.key]
+		losses, latency := p.quality()
 		gotLatency, known := inner.judgedLatency()
 		if !known {
 			gotLatency = -1
 		}
-		if inner.misses() != l.misses() || inner.lost(inner.tallies) != losses || gotLatency != latency ||
-			inner.seen() != len(l.judged()) || inner.hold != l.penalty {
+		if inner.misses() != p.misses() || inner.lost(inner.tallies) != losses || gotLatency != latency ||
+			inner.seen() != len(p.judged()) || inner.hold != p.penalty {
 			r.t.Fatalf("at %s: %v: misses %d, lost %d of %d, latency %s, hold %s; want %d, %d of %d, %s, %s",
-				s.now, l.key, inner.misses(), inner.lost(inner.tallies), inner.seen(), gotLatency, inner.hold,
-				l.misses(), losses, len(l.judged()), latency, l.penalty)
+				s.now, p.key, inner.misses(), inner.lost(inner.tallies), inner.seen(), gotLatency, inner.hold,
+				p.misses(), losses, len(p.judged()), latency, p.penalty)
 		}
 	}
 }
@@ -337,7 +337,7 @@ func (c *choice) rules() Rules {
 	return r
 }
 
-// compare runs the lines of two members, one of them perhaps without IPv6, over
+// compare runs the paths of two members, one of them perhaps without IPv6, over
 // what the bytes say.
 func compare(t *testing.T, data []byte) int {
 	c := &choice{data}

@@ -6,27 +6,27 @@ import (
 	"loadbalance/internal/family"
 )
 
-// Key names a line: one member in one family.
+// Key names a path: one member in one family.
 type Key struct {
 	Member string        `json:"member"`
 	Family family.Family `json:"family"`
 }
 
-// Snapshot is what the monitor tells of itself and of every line that it
+// Snapshot is what the monitor tells of itself and of every path that it
 // probes.
 type Snapshot struct {
 	PID int `json:"pid"`
 	// Started is when the monitor was started, by the present clock.
 	Started time.Time `json:"started"`
-	// Silent says that in a family no target of any line answers although the
+	// Silent says that in a family no target of any path answers although the
 	// links are there: taken for trouble of the targets or further upstream, so
 	// no verdict is passed there. Silence are these families.
 	Silent  bool     `json:"silent"`
 	Silence Silence  `json:"silence,omitempty"`
-	Lines   []Report `json:"lines"`
+	Paths   []Report `json:"lines"`
 }
 
-// Report is the health of one line.
+// Report is the health of one path.
 type Report struct {
 	Key
 	Online bool `json:"online"`
@@ -42,9 +42,9 @@ type Report struct {
 	// that is still needed.
 	Loss    float64       `json:"loss"`
 	Latency time.Duration `json:"latency_ns"`
-	// Flaps is how often the line went offline since the monitor was started.
+	// Flaps is how often the path went offline since the monitor was started.
 	Flaps int `json:"flaps"`
-	// Hold is how long the line must answer without a gap before it comes
+	// Hold is how long the path must answer without a gap before it comes
 	// back while a peer is online, where that was lengthened because it
 	// flapped; otherwise 0.
 	Hold    time.Duration  `json:"hold_ns,omitempty"`

@@ -11,19 +11,19 @@ import (
 // start. What was written down before is told by the new clock.
 func TestReportAfterClockWasSet(t *testing.T) {
 	const year = 365 * 24 * time.Hour
-	ls, key := NewLines(), Key{Member: "wan1"}
+	ps, key := NewPaths(), Key{Member: "wan1"}
 	start := time.Now()
-	ls.Set(key, quick("1.1.1.1"), true, start)
+	ps.Set(key, quick("1.1.1.1"), true, start)
 	now := setClock(t, start.Add(10*time.Second), year)
-	since := ls.Report(key, now).Since
+	since := ps.Report(key, now).Since
 	if got := now.Round(0).Sub(since.Round(0)); got != 10*time.Second {
 		t.Errorf("since %s ago, want 10s", got)
 	}
 }
 
 // setClock returns a time as time.Now does after the clock was put forward: the
-// monotonic reading is not. Nothing public makes such a time, hence the layout of
-// time.Time: 33 bits of wall hold its seconds, from bit 30 on.
+// monotonic reading is not. Nothing public makes such a time, hence the layout
+// of time.Time: 33 bits of wall hold its seconds, from bit 30 on.
 func setClock(t *testing.T, now time.Time, forward time.Duration) time.Time {
 	t.Helper()
 	set := now
@@ -36,13 +36,13 @@ func setClock(t *testing.T, now time.Time, forward time.Duration) time.Time {
 
 // A report has the rounds that are over when it is asked for.
 func TestReportNow(t *testing.T) {
-	ls, key := NewLines(), Key{Member: "wan1"}
-	ls.Set(key, quick("1.1.1.1", "8.8.8.8"), true, epoch)
-	first := ls.Sent(key, epoch)
-	ls.Answered(key, first, 0, epoch.Add(20*ms))
-	ls.Answered(key, first, 1, epoch.Add(40*ms))
-	second := ls.Sent(key, epoch.Add(100*ms))
-	ls.Answered(key, second, 0, epoch.Add(160*ms))
+	ps, key := NewPaths(), Key{Member: "wan1"}
+	ps.Set(key, quick("1.1.1.1", "8.8.8.8"), true, epoch)
+	first := ps.Sent(key, epoch)
+	ps.Answered(key, first, 0, epoch.Add(20*ms))
+	ps.Answered(key, first, 1, epoch.Add(40*ms))
+	second := ps.Sent(key, epoch.Add(100*ms))
+	ps.Answered(key, second, 0, epoch.Add(160*ms))
 	for _, c := range []struct {
 		at   time.Duration
 		loss [2]float64
@@ -58,7 +58,7 @@ func TestReportNow(t *testing.T) {
 		if c.at == 299*ms {
 			want.Latency = 20 * ms // the first target is the better one
 		}
-		if got := ls.Report(key, epoch.Add(c.at)); !reflect.DeepEqual(got, want) {
+		if got := ps.Report(key, epoch.Add(c.at)); !reflect.DeepEqual(got, want) {
 			t.Errorf("at %s: got  %+v\nwant %+v", c.at, got, want)
 		}
 	}

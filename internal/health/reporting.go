@@ -2,29 +2,29 @@ package health
 
 import "time"
 
-// Report returns the health of a line at a time, for status: all rounds of the
+// Report returns the health of a path at a time, for status: all rounds of the
 // window that are over by then count, those of a silence too. Since goes by the
 // clock of that time, which may have been set after the verdict.
-func (ls *Lines) Report(key Key, now time.Time) Report {
-	l := ls.known[key]
-	if l == nil {
+func (ps *Paths) Report(key Key, now time.Time) Report {
+	p := ps.known[key]
+	if p == nil {
 		return Report{Key: key}
 	}
-	t := ls.at(now)
-	seen, tallies := l.tally(t)
+	t := ps.at(now)
+	seen, tallies := p.tally(t)
 	r := Report{
-		Key: key, Online: l.online, Since: now.Add(l.since - t), Reason: l.reason,
-		Misses: l.misses(), Flaps: l.flaps, Loss: part(l.lost(tallies), seen),
-		Targets: make([]TargetReport, 0, l.targets),
+		Key: key, Online: p.online, Since: now.Add(p.since - t), Reason: p.reason,
+		Misses: p.misses(), Flaps: p.flaps, Loss: part(p.lost(tallies), seen),
+		Targets: make([]TargetReport, 0, p.targets),
 	}
-	r.Latency, _ = l.latency(tallies, 1)
+	r.Latency, _ = p.latency(tallies, 1)
 	if r.Misses == 0 {
-		r.Hits = l.run()
+		r.Hits = p.run()
 	}
-	if !l.online {
-		r.Hold = l.hold
+	if !p.online {
+		r.Hold = p.hold
 	}
-	for i, name := range l.rules.Targets {
+	for i, name := range p.rules.Targets {
 		t := &tallies[i]
 		r.Targets = append(r.Targets, TargetReport{Address: name, Loss: part(t.lost, seen), Latency: t.mean()})
 	}

@@ -9,13 +9,13 @@ import (
 )
 
 func TestDue(t *testing.T) {
-	ls := NewLines()
+	ps := NewPaths()
 	a, b, slow, none := Key{Member: "a"}, Key{Member: "b"}, Key{Member: "slow"}, Key{Member: "none"}
 	long := quick("1.1.1.1")
 	long.Interval = 200 * ms
-	ls.Set(b, quick("1.1.1.1"), true, epoch)
-	ls.Set(slow, long, true, epoch)
-	ls.Set(none, quick(), true, epoch)
+	ps.Set(b, quick("1.1.1.1"), true, epoch)
+	ps.Set(slow, long, true, epoch)
+	ps.Set(none, quick(), true, epoch)
 	for _, c := range []struct {
 		at   time.Duration
 		want []Key
@@ -27,8 +27,8 @@ func TestDue(t *testing.T) {
 		{99 * ms, nil, 100 * ms},
 		{100 * ms, []Key{a, b}, 200 * ms},
 		{201 * ms, []Key{a, b, slow}, 300 * ms},
-		// Late by 3.4 intervals of a and b, and 1.7 of slow: one round each, and
-		// on with the next tick.
+		// Late by 3.4 intervals of a and b, and 1.7 of slow: one round each,
+		// and on with the next tick.
 		{640 * ms, []Key{a, b, slow}, 700 * ms},
 		{700 * ms, []Key{a, b}, 800 * ms},
 		{760 * ms, nil, 800 * ms},
@@ -38,49 +38,49 @@ func TestDue(t *testing.T) {
 	} {
 		now := epoch.Add(c.at)
 		if c.at == 30*ms {
-			ls.Set(a, quick("1.1.1.1"), true, now)
+			ps.Set(a, quick("1.1.1.1"), true, now)
 		}
-		if got := ls.Due(now); len(got)+len(c.want) > 0 && !reflect.DeepEqual(got, c.want) {
+		if got := ps.Due(now); len(got)+len(c.want) > 0 && !reflect.DeepEqual(got, c.want) {
 			t.Errorf("at %s: due %v, want %v", c.at, got, c.want)
 		}
-		ls.Check(now)
-		if got := ls.Wake().Sub(epoch); got != c.wake {
+		ps.Check(now)
+		if got := ps.Wake().Sub(epoch); got != c.wake {
 			t.Errorf("at %s: wake at %s, want %s", c.at, got, c.wake)
 		}
 	}
 }
 
 func TestWake(t *testing.T) {
-	ls, key := NewLines(), Key{Member: "wan1"}
-	if !ls.Wake().IsZero() {
-		t.Error("no lines: not the zero time")
+	ps, key := NewPaths(), Key{Member: "wan1"}
+	if !ps.Wake().IsZero() {
+		t.Error("no paths: not the zero time")
 	}
 	wake := func(name string, want time.Duration) {
 		t.Helper()
-		if got := ls.Wake().Sub(epoch); got != want {
+		if got := ps.Wake().Sub(epoch); got != want {
 			t.Errorf("%s: wake at %s, want %s", name, got, want)
 		}
 	}
 	rules := quick("1.1.1.1", "8.8.8.8")
 	rules.Timeout = 90 * ms
-	ls.Set(key, rules, false, epoch)
-	ls.Check(epoch)
+	ps.Set(key, rules, false, epoch)
+	ps.Check(epoch)
 	wake("the first round is due", 0)
-	ls.Due(epoch)
-	round := ls.Sent(key, epoch)
+	ps.Due(epoch)
+	round := ps.Sent(key, epoch)
 	wake("the round's time limit", 90*ms)
-	ls.Answered(key, round, 0, epoch.Add(20*ms))
-	wake("a hit of an offline line", 20*ms)
-	ls.Check(epoch.Add(20 * ms))
+	ps.Answered(key, round, 0, epoch.Add(20*ms))
+	wake("a hit of an offline path", 20*ms)
+	ps.Check(epoch.Add(20 * ms))
 	wake("the next round, since this one is answered", 100*ms)
-	ls.Set(key, quick(), false, epoch.Add(30*ms))
-	ls.Check(epoch.Add(30 * ms))
-	if !ls.Wake().IsZero() {
+	ps.Set(key, quick(), false, epoch.Add(30*ms))
+	ps.Check(epoch.Add(30 * ms))
+	if !ps.Wake().IsZero() {
 		t.Error("no targets: not the zero time")
 	}
 }
 
-// Sixty lines of one interval and answers in 20 ms: twice a second for the
+// Sixty paths of one interval and answers in 20 ms: twice a second for the
 // rounds, and twice for the answers, which come on their own.
 func TestWakesUpRarely(t *testing.T) {
 	s := newSim(func(probe) time.Duration { return 20 * ms })
@@ -96,7 +96,7 @@ func TestWakesUpRarely(t *testing.T) {
 	}
 }
 
-// TestDoubtful: a line is, from when on only one round may still be answered in
+// TestDoubtful: a path is, from when on only one round may still be answered in
 // time, shortly before that one's time limit.
 func TestDoubtful(t *testing.T) {
 	rules := quick("1.1.1.1")
@@ -104,12 +104,12 @@ func TestDoubtful(t *testing.T) {
 	hasty := rules
 	hasty.Timeout = 300 * ms
 	a, b, off, none := Key{Member: "a"}, Key{Member: "b"}, Key{Member: "off"}, Key{Member: "none"}
-	ls := NewLines()
-	ls.Set(a, rules, true, epoch)
-	ls.Set(b, hasty, true, epoch)
-	ls.Set(off, rules, false, epoch)
-	ls.Set(none, quick(), true, epoch)
-	lines := []Key{a, b, off}
+	ps := NewPaths()
+	ps.Set(a, rules, true, epoch)
+	ps.Set(b, hasty, true, epoch)
+	ps.Set(off, rules, false, epoch)
+	ps.Set(none, quick(), true, epoch)
+	paths := []Key{a, b, off}
 	for _, c := range []struct {
 		at   time.Duration
 		do   func(now time.Time)
@@ -118,18 +118,18 @@ func TestDoubtful(t *testing.T) {
 	}{
 		{0, nil, nil, 0},
 		{0, func(now time.Time) { // round 1
-			for _, key := range lines {
-				ls.Sent(key, now)
+			for _, key := range paths {
+				ps.Sent(key, now)
 			}
 		}, nil, 0},
 		{500 * ms, func(now time.Time) { // round 2, the last that a and b may miss
-			for _, key := range lines {
-				ls.Sent(key, now)
+			for _, key := range paths {
+				ps.Sent(key, now)
 			}
 		}, nil, 650 * ms},
 		{649 * ms, nil, nil, 650 * ms},
 		{650 * ms, nil, []Key{b}, 1050 * ms},
-		{700 * ms, func(now time.Time) { ls.Answered(b, 1, 0, now) }, nil, 1050 * ms}, // late
+		{700 * ms, func(now time.Time) { ps.Answered(b, 1, 0, now) }, nil, 1050 * ms}, // late
 		{1050 * ms, nil, []Key{a}, 0},
 		{1299 * ms, nil, []Key{a}, 0},
 		{1300 * ms, nil, nil, 0}, // silent
@@ -138,8 +138,8 @@ func TestDoubtful(t *testing.T) {
 		if c.do != nil {
 			c.do(now)
 		}
-		ls.Check(now)
-		got, next := ls.Doubtful(now)
+		ps.Check(now)
+		got, next := ps.Doubtful(now)
 		if len(got)+len(c.want) > 0 && !reflect.DeepEqual(got, c.want) {
 			t.Errorf("at %s: doubtful %v, want %v", c.at, got, c.want)
 		}
@@ -150,35 +150,35 @@ func TestDoubtful(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	ls := NewLines()
+	ps := NewPaths()
 	want := []Key{{Member: "a"}, {Member: "a", Family: family.IPv6}, {Member: "b"}, {Member: "c"}}
 	for _, i := range []int{3, 1, 0, 2} {
-		ls.Set(want[i], quick("1.1.1.1"), i != 2, epoch)
+		ps.Set(want[i], quick("1.1.1.1"), i != 2, epoch)
 	}
-	if got := ls.Keys(); !reflect.DeepEqual(got, want) {
+	if got := ps.Keys(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if online, known := ls.Online(want[2]); online || !known {
+	if online, known := ps.Online(want[2]); online || !known {
 		t.Errorf("b: online %t, known %t", online, known)
 	}
-	ls.Remove(want[2])
-	ls.Remove(want[2])
-	if _, known := ls.Online(want[2]); known || len(ls.Keys()) != 3 {
-		t.Errorf("b is not removed: %v", ls.Keys())
+	ps.Remove(want[2])
+	ps.Remove(want[2])
+	if _, known := ps.Online(want[2]); known || len(ps.Keys()) != 3 {
+		t.Errorf("b is not removed: %v", ps.Keys())
 	}
-	if online, known := ls.Online(want[0]); !online || !known {
+	if online, known := ps.Online(want[0]); !online || !known {
 		t.Errorf("a: online %t, known %t", online, known)
 	}
 	unknown := Key{Member: "x"}
-	ls.Hurry(unknown, epoch)
-	if got := ls.Sent(unknown, epoch); got != 0 {
-		t.Errorf("round %d of an unknown line", got)
+	ps.Hurry(unknown, epoch)
+	if got := ps.Sent(unknown, epoch); got != 0 {
+		t.Errorf("round %d of an unknown path", got)
 	}
-	if got := ls.Report(unknown, epoch); !reflect.DeepEqual(got, Report{Key: unknown}) {
-		t.Errorf("report of an unknown line: %+v", got)
+	if got := ps.Report(unknown, epoch); !reflect.DeepEqual(got, Report{Key: unknown}) {
+		t.Errorf("report of an unknown path: %+v", got)
 	}
-	if _, latency := ls.Waiting(unknown, epoch); latency != 0 {
-		t.Errorf("latency %s of an unknown line", latency)
+	if _, latency := ps.Waiting(unknown, epoch); latency != 0 {
+		t.Errorf("latency %s of an unknown path", latency)
 	}
 }
 
@@ -216,8 +216,8 @@ func TestHurry(t *testing.T) {
 			s.keepSent = true
 			s.set(key, defaults("1.1.1.1"), true)
 			s.until(10230 * ms)
-			s.lines.Hurry(key, epoch.Add(s.now))
-			s.lines.Hurry(key, epoch.Add(s.now))
+			s.paths.Hurry(key, epoch.Add(s.now))
+			s.paths.Hurry(key, epoch.Add(s.now))
 			s.until(11050 * ms)
 			if got := s.sentAt(10*time.Second, 11050*ms); !reflect.DeepEqual(got, c.sent) {
 				t.Errorf("sent at %v, want %v", got, c.sent)
@@ -242,7 +242,7 @@ func TestHurryAgainAndAgain(t *testing.T) {
 	s.set(key, defaults("1.1.1.1"), true)
 	for s.now < 10*time.Second {
 		s.until(s.now + 7*ms)
-		s.lines.Hurry(key, epoch.Add(s.now))
+		s.paths.Hurry(key, epoch.Add(s.now))
 	}
 	rounds := s.sentAt(0, 10*time.Second)
 	for i := 1; i < len(rounds); i++ {
@@ -262,7 +262,7 @@ func TestHurryIsNotEndedByOlderRound(t *testing.T) {
 	key := Key{Member: "wan1"}
 	s.set(key, defaults("1.1.1.1"), true)
 	s.until(10010 * ms) // the round of 10 s is answered at 10.02 s
-	s.lines.Hurry(key, epoch.Add(s.now))
+	s.paths.Hurry(key, epoch.Add(s.now))
 	s.until(11050 * ms)
 	want := []time.Duration{10 * time.Second, 10100 * ms, 10500 * ms, 11 * time.Second}
 	if got := s.sentAt(10*time.Second, 11050*ms); !reflect.DeepEqual(got, want) {
@@ -278,22 +278,22 @@ func TestHurryEndsInSilence(t *testing.T) {
 	s.set(wan1, defaults("1.1.1.1"), true)
 	s.set(wan2, defaults("1.1.1.1"), true)
 	s.until(10230 * ms)
-	s.lines.Hurry(wan1, epoch.Add(s.now))
-	s.lines.Hurry(wan2, epoch.Add(s.now))
+	s.paths.Hurry(wan1, epoch.Add(s.now))
+	s.paths.Hurry(wan2, epoch.Add(s.now))
 	s.until(20 * time.Second)
-	if got := len(s.sentAt(15*time.Second, 20*time.Second)); got != 20 || !isSilent(s.lines, family.IPv4) {
-		t.Errorf("%d rounds of two lines in 5 s, want 20; silent: %t", got, isSilent(s.lines, family.IPv4))
+	if got := len(s.sentAt(15*time.Second, 20*time.Second)); got != 20 || !isSilent(s.paths, family.IPv4) {
+		t.Errorf("%d rounds of two paths in 5 s, want 20; silent: %t", got, isSilent(s.paths, family.IPv4))
 	}
 }
 
-// An offline line is not probed any faster.
+// An offline path is not probed any faster.
 func TestHurryOffline(t *testing.T) {
 	s := newSim(outages(outage{"", 0, never}))
 	s.keepSent = true
 	key := Key{Member: "wan1"}
 	s.set(key, defaults("1.1.1.1"), false)
 	s.until(time.Second)
-	s.lines.Hurry(key, epoch.Add(s.now))
+	s.paths.Hurry(key, epoch.Add(s.now))
 	s.until(3 * time.Second)
 	if got := len(s.sentAt(time.Second, 3*time.Second)); got != 4 {
 		t.Errorf("%d rounds in 2 s, want 4", got)
@@ -315,31 +315,31 @@ func TestStalled(t *testing.T) {
 		{"late, answers lay there", time.Hour, true, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ls, key := NewLines(), Key{Member: "wan1"}
-			ls.Set(key, quick("1.1.1.1"), true, epoch)
+			ps, key := NewPaths(), Key{Member: "wan1"}
+			ps.Set(key, quick("1.1.1.1"), true, epoch)
 			var round uint32
 			for i := range 3 {
 				now := epoch.Add(time.Duration(i) * 100 * ms)
-				ls.Due(now)
-				round = ls.Sent(key, now)
-				ls.Check(now)
+				ps.Due(now)
+				round = ps.Sent(key, now)
+				ps.Check(now)
 			}
 			now := epoch.Add(300 * ms)
-			ls.Check(now)
+			ps.Check(now)
 			limit := epoch.Add(400 * ms)
-			for ls.Wake().Before(limit) {
-				ls.Due(now) // its rounds are lost before they are sent
+			for ps.Wake().Before(limit) {
+				ps.Due(now) // its rounds are lost before they are sent
 			}
 			var verdicts []time.Duration
 			check := func(late time.Duration) {
-				for range ls.Check(limit.Add(late)) {
+				for range ps.Check(limit.Add(late)) {
 					verdicts = append(verdicts, late)
 				}
-				ls.Wake()
+				ps.Wake()
 			}
 			check(c.late)
 			if c.answer {
-				ls.Answered(key, round, 0, epoch.Add(220*ms))
+				ps.Answered(key, round, 0, epoch.Add(220*ms))
 			}
 			check(c.late + 49*ms)
 			check(c.late + 50*ms)
@@ -353,16 +353,16 @@ func TestStalled(t *testing.T) {
 
 // A process that is always late passes its verdicts all the same.
 func TestAlwaysLate(t *testing.T) {
-	ls, key := NewLines(), Key{Member: "wan1"}
-	ls.Set(key, quick("1.1.1.1"), true, epoch)
+	ps, key := NewPaths(), Key{Member: "wan1"}
+	ps.Set(key, quick("1.1.1.1"), true, epoch)
 	var passed []Transition
 	now := epoch
 	for range 20 {
-		if len(ls.Due(now)) > 0 {
-			ls.Sent(key, now)
+		if len(ps.Due(now)) > 0 {
+			ps.Sent(key, now)
 		}
-		passed = append(passed, ls.Check(now)...)
-		now = ls.Wake().Add(80 * ms)
+		passed = append(passed, ps.Check(now)...)
+		now = ps.Wake().Add(80 * ms)
 	}
 	if len(passed) != 1 || passed[0].Online {
 		t.Errorf("verdicts: %+v", passed)
@@ -370,23 +370,23 @@ func TestAlwaysLate(t *testing.T) {
 }
 
 func TestWaiting(t *testing.T) {
-	ls, key := NewLines(), Key{Member: "wan1"}
-	ls.Set(key, quick("1.1.1.1"), true, epoch)
+	ps, key := NewPaths(), Key{Member: "wan1"}
+	ps.Set(key, quick("1.1.1.1"), true, epoch)
 	want := func(now, waited, latency time.Duration) {
 		t.Helper()
-		if w, l := ls.Waiting(key, epoch.Add(now)); w != waited || l != latency {
+		if w, l := ps.Waiting(key, epoch.Add(now)); w != waited || l != latency {
 			t.Errorf("at %s: waiting for %s with a latency of %s, want %s and %s", now, w, l, waited, latency)
 		}
-		if missing := ls.AnyWaiting(); missing != (waited > 0) {
-			t.Errorf("at %s: any line is waiting: %v", now, missing)
+		if missing := ps.AnyWaiting(); missing != (waited > 0) {
+			t.Errorf("at %s: any path is waiting: %v", now, missing)
 		}
 	}
 	want(0, 0, 0)
-	round := ls.Sent(key, epoch)
+	round := ps.Sent(key, epoch)
 	want(15*ms, 15*ms, 0)
-	ls.Answered(key, round, 0, epoch.Add(20*ms))
-	ls.Check(epoch.Add(20 * ms))
+	ps.Answered(key, round, 0, epoch.Add(20*ms))
+	ps.Check(epoch.Add(20 * ms))
 	want(30*ms, 0, 20*ms)
-	ls.Sent(key, epoch.Add(100*ms))
+	ps.Sent(key, epoch.Add(100*ms))
 	want(140*ms, 40*ms, 20*ms)
 }

@@ -2,7 +2,7 @@ package health
 
 import "loadbalance/internal/family"
 
-// Silence is a set of families that are silent, 0 for none; see Lines.Silent.
+// Silence is a set of families that are silent, 0 for none; see Paths.Silent.
 type Silence uint8
 
 func silence(f family.Family) Silence { return 1 << f }

@@ -14,7 +14,7 @@ const ms = time.Millisecond
 // epoch is when simulations start.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// probe is a probe that was sent: the how manieth round of its line it belongs
+// probe is a probe that was sent: the how manieth round of its path it belongs
 // to, counted from 0, and when it was sent.
 type probe struct {
 	key    Key
@@ -26,9 +26,9 @@ type probe struct {
 // lost is the latency of a probe without an answer.
 const lost = time.Duration(-1)
 
-// sim runs Lines against a network, as the monitor does.
+// sim runs Paths against a network, as the monitor does.
 type sim struct {
-	lines    *Lines
+	paths    *Paths
 	network  func(probe) time.Duration
 	now      time.Duration
 	targets  map[Key]int
@@ -50,12 +50,12 @@ type answer struct {
 }
 
 func newSim(network func(probe) time.Duration) *sim {
-	return &sim{lines: NewLines(), network: network, targets: make(map[Key]int), rounds: make(map[Key]int)}
+	return &sim{paths: NewPaths(), network: network, targets: make(map[Key]int), rounds: make(map[Key]int)}
 }
 
 func (s *sim) set(key Key, rules Rules, online bool) {
 	s.targets[key] = len(rules.Targets)
-	s.lines.Set(key, rules, online, epoch.Add(s.now))
+	s.paths.Set(key, rules, online, epoch.Add(s.now))
 	if s.reference != nil {
 		s.reference.add(key, rules, online, s.now)
 	}
@@ -65,7 +65,7 @@ func (s *sim) set(key Key, rules Rules, online bool) {
 func (s *sim) until(end time.Duration) {
 	for {
 		next := end
-		if wake := s.lines.Wake(); !wake.IsZero() {
+		if wake := s.paths.Wake(); !wake.IsZero() {
 			next = min(next, max(wake.Sub(epoch), s.now))
 		}
 		for i := range s.inFlight {
@@ -92,8 +92,8 @@ func (s *sim) step() {
 	now := epoch.Add(s.now)
 	s.wakeups++
 	s.deliver()
-	for _, key := range s.lines.Due(now) {
-		number := s.lines.Sent(key, now)
+	for _, key := range s.paths.Due(now) {
+		number := s.paths.Sent(key, now)
 		if s.reference != nil {
 			s.reference.send(key, s.now)
 		}
@@ -108,7 +108,7 @@ func (s *sim) step() {
 		}
 		s.rounds[key]++
 	}
-	passed := s.lines.Check(now)
+	passed := s.paths.Check(now)
 	s.passed = append(s.passed, passed...)
 	if s.reference != nil {
 		s.reference.check(s.now, passed)
@@ -123,7 +123,7 @@ func (s *sim) deliver() {
 			kept = append(kept, a)
 			continue
 		}
-		s.lines.Answered(a.key, a.number, a.target, epoch.Add(a.at))
+		s.paths.Answered(a.key, a.number, a.target, epoch.Add(a.at))
 		if s.reference != nil {
 			s.reference.answer(a.key, int(a.number), a.target, a.at)
 		}
@@ -132,7 +132,7 @@ func (s *sim) deliver() {
 }
 
 // verdicts prints the transitions as "MEMBER up|down TIME", and "MEMBER ipv6"
-// for a line in that family.
+// for a path in that family.
 func (s *sim) verdicts() []string {
 	var out []string
 	for _, p := range s.passed {
@@ -140,12 +140,12 @@ func (s *sim) verdicts() []string {
 		if p.Online {
 			word = "up"
 		}
-		out = append(out, lineName(p.Key)+" "+word+" "+p.At.Sub(epoch).String())
+		out = append(out, pathName(p.Key)+" "+word+" "+p.At.Sub(epoch).String())
 	}
 	return out
 }
 
-func lineName(key Key) string {
+func pathName(key Key) string {
 	if key.Family == family.IPv6 {
 		return key.Member + " ipv6"
 	}

@@ -9,8 +9,8 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// Targets are the addresses that a line's probes ask, given the path of the
-// member in the family.
+// Targets are the addresses that the probes of a member ask in a family, given
+// the path of the member in the family.
 func Targets(track config.Track, f family.Family, path *uplink.Path) []netip.Addr {
 	if !HasTargets(track, f) {
 		return nil

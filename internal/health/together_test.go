@@ -10,12 +10,12 @@ import (
 
 // outage is a time in which probes are lost.
 type outage struct {
-	where    string // a member, a family, a line as lineName has it, "" for all
+	where    string // a member, a family, a path as pathName has it, "" for all
 	from, to time.Duration
 }
 
 func (o outage) hits(key Key) bool {
-	return o.where == "" || o.where == key.Member || o.where == key.Family.String() || o.where == lineName(key)
+	return o.where == "" || o.where == key.Member || o.where == key.Family.String() || o.where == pathName(key)
 }
 
 const never = time.Hour
@@ -32,15 +32,15 @@ func outages(list ...outage) func(probe) time.Duration {
 	}
 }
 
-// Rules of 500 ms, 800 ms, 4 down, 6 up. Rounds are sent at multiples of 500 ms,
-// so that an outage from 10 s on is found at 10 + 3 * 0.5 + 0.8 = 12.3 s.
+// Rules of 500 ms, 800 ms, 4 down, 6 up. Rounds are sent at multiples of 500
+// ms, so that an outage from 10 s on is found at 10 + 3 * 0.5 + 0.8 = 12.3 s.
 func TestAllAtOnce(t *testing.T) {
 	wan1, wan2, wan3 := Key{Member: "wan1"}, Key{Member: "wan2"}, Key{Member: "wan3"}
 	wan1v6, wan2v6 := Key{Member: "wan1", Family: family.IPv6}, Key{Member: "wan2", Family: family.IPv6}
 	const in4, in6, both = "ipv4", "ipv6", "ipv4 ipv6"
 	for _, c := range []struct {
 		name    string
-		lines   []Key
+		paths   []Key
 		offline []Key // from the start
 		outages []outage
 		silent  string // families, at 20 s
@@ -82,7 +82,7 @@ func TestAllAtOnce(t *testing.T) {
 		{"all in both families, one of these for a while", []Key{wan1, wan1v6, wan2, wan2v6}, nil,
 			[]outage{{"ipv4", 10 * time.Second, 16 * time.Second}, {"ipv6", 10 * time.Second, never}},
 			in6, nil},
-		{"all in both families, and one line stays away", []Key{wan1, wan1v6, wan2, wan2v6}, nil,
+		{"all in both families, and one path stays away", []Key{wan1, wan1v6, wan2, wan2v6}, nil,
 			[]outage{{"ipv4", 10 * time.Second, 16 * time.Second}, {"ipv6", 10 * time.Second, never}, {"wan1", 16 * time.Second, never}},
 			in6, []string{"wan1 down 18.8s"}},
 		{"all since the start", []Key{wan1, wan2}, nil, []outage{{"", 0, never}},
@@ -115,29 +115,29 @@ func TestAllAtOnce(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSim(outages(c.outages...))
-			for _, key := range c.lines {
+			for _, key := range c.paths {
 				s.set(key, defaults("1.1.1.1", "8.8.8.8"), true)
 			}
 			for _, key := range c.offline {
-				s.lines.Remove(key)
+				s.paths.Remove(key)
 				s.set(key, defaults("1.1.1.1", "8.8.8.8"), false)
 			}
 			s.until(20 * time.Second)
 			s.want(t, c.want...)
-			if got := silentIn(s.lines); got != c.silent {
+			if got := silentIn(s.paths); got != c.silent {
 				t.Errorf("silent in %q, want %q", got, c.silent)
 			}
 		})
 	}
 }
 
-func isSilent(ls *Lines, f family.Family) bool { return ls.Silent()>>f&1 == 1 }
+func isSilent(ps *Paths, f family.Family) bool { return ps.Silent()>>f&1 == 1 }
 
 // silentIn are the families that are silent.
-func silentIn(ls *Lines) string {
+func silentIn(ps *Paths) string {
 	var names []string
 	for _, f := range family.All {
-		if isSilent(ls, f) {
+		if isSilent(ps, f) {
 			names = append(names, f.String())
 		}
 	}
@@ -163,7 +163,7 @@ func TestSilenceOutlastsNewLine(t *testing.T) {
 	s.set(Key{Member: "wan3"}, defaults("1.1.1.1"), true)
 	s.until(30 * time.Second)
 	s.want(t)
-	if !isSilent(s.lines, family.IPv4) {
+	if !isSilent(s.paths, family.IPv4) {
 		t.Error("not silent")
 	}
 }
@@ -174,33 +174,33 @@ func TestSilenceEndsWithSecondMember(t *testing.T) {
 	s.set(Key{Member: "wan1"}, defaults("1.1.1.1"), true)
 	s.set(Key{Member: "wan2"}, defaults("1.1.1.1"), true)
 	s.until(15 * time.Second)
-	s.lines.Remove(Key{Member: "wan2"})
+	s.paths.Remove(Key{Member: "wan2"})
 	s.until(30 * time.Second)
 	s.want(t, "wan1 down 17.8s") // rounds of 15.5 to 17 s
-	if isSilent(s.lines, family.IPv4) {
+	if isSilent(s.paths, family.IPv4) {
 		t.Error("still silent")
 	}
 }
 
-// Without lines nobody is silent.
+// Without paths nobody is silent.
 func TestSilenceEndsWithLines(t *testing.T) {
 	s := newSim(outages(outage{"", 0, never}))
 	s.set(Key{Member: "wan1"}, defaults("1.1.1.1"), true)
 	s.set(Key{Member: "wan2"}, defaults("1.1.1.1"), true)
 	s.until(10 * time.Second)
-	if !isSilent(s.lines, family.IPv4) {
+	if !isSilent(s.paths, family.IPv4) {
 		t.Fatal("not silent")
 	}
-	for _, key := range s.lines.Keys() {
-		s.lines.Remove(key)
+	for _, key := range s.paths.Keys() {
+		s.paths.Remove(key)
 	}
 	s.until(11 * time.Second)
-	if silent := isSilent(s.lines, family.IPv4); silent || !s.lines.Wake().IsZero() {
-		t.Errorf("silent: %t, wake at %s", silent, s.lines.Wake())
+	if silent := isSilent(s.paths, family.IPv4); silent || !s.paths.Wake().IsZero() {
+		t.Errorf("silent: %t, wake at %s", silent, s.paths.Wake())
 	}
 }
 
-// The other line is probed once a minute. It is asked as soon as the first one
+// The other path is probed once a minute. It is asked as soon as the first one
 // is silent, so that the verdict does not wait for a minute.
 func TestSlowLinesAreAsked(t *testing.T) {
 	slow := defaults("1.1.1.1")
@@ -220,14 +220,14 @@ func TestSlowLinesAreAsked(t *testing.T) {
 			s.set(Key{Member: "wan2"}, slow, true)
 			s.until(50 * time.Second)
 			s.want(t, c.want...)
-			if silent := isSilent(s.lines, family.IPv4); silent != c.silent {
+			if silent := isSilent(s.paths, family.IPv4); silent != c.silent {
 				t.Errorf("silent: %t, want %t", silent, c.silent)
 			}
 		})
 	}
 }
 
-// A slow line of the other family has nothing to say, and is left alone.
+// A slow path of the other family has nothing to say, and is left alone.
 func TestSlowLinesOfOtherFamilyAreNotAsked(t *testing.T) {
 	slow := defaults("1.1.1.1")
 	slow.Interval = time.Minute
@@ -246,7 +246,7 @@ func TestSlowLinesOfOtherFamilyAreNotAsked(t *testing.T) {
 	}
 }
 
-// A line that fills up its queue until answers take 3 s is alive all the same:
+// A path that fills up its queue until answers take 3 s is alive all the same:
 // it stays online, and shows that the fault of the other is its own.
 func TestSlowAnswersAreAlive(t *testing.T) {
 	s := newSim(func(p probe) time.Duration {
@@ -264,8 +264,8 @@ func TestSlowAnswersAreAlive(t *testing.T) {
 	s.want(t, "wan1 down 22.3s")
 }
 
-// Such a line also comes back. The four rounds that are missed at any time count
-// as lost until their answers come: less than 10 % of 41.
+// Such a path also comes back. The four rounds that are missed at any time
+// count as lost until their answers come: less than 10 % of 41.
 func TestSlowLineComesBack(t *testing.T) {
 	s := newSim(func(p probe) time.Duration {
 		if p.key.Member == "wan2" {

@@ -10,7 +10,7 @@ import (
 	"loadbalance/internal/family"
 )
 
-// One line with an interval of 100 ms, so that round n is sent at n * 100 ms
+// One path with an interval of 100 ms, so that round n is sent at n * 100 ms
 // and missed 200 ms later.
 func TestVerdict(t *testing.T) {
 	for _, c := range []struct {
@@ -57,7 +57,7 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// Two lines, since a line is not taken out for its quality unless another one
+// Two paths, since a path is not taken out for its quality unless another one
 // is good. The other one always answers after 20 ms.
 func TestQuality(t *testing.T) {
 	after := func(d time.Duration) func(int) time.Duration {
@@ -87,12 +87,14 @@ func TestQuality(t *testing.T) {
 		want    []string
 	}{
 		{"off", func(*Rules) {}, every(2, 1000), nil},
-		// Rounds 1, 3, 5 and 7 are lost; the last is missed 200 ms after 700 ms.
+		// Rounds 1, 3, 5 and 7 are lost; the last is missed 200 ms after 700
+		// ms.
 		{"loss of 40 %", func(r *Rules) { r.FailureLoss = 40 }, every(2, 1000), []string{"wan1 down 900ms"}},
 		{"loss under the limit", func(r *Rules) { r.FailureLoss = 40 }, every(3, 1000), nil},
 		// Three rounds are not enough: of a window of 10 they are 30 %.
 		{"not judged by two rounds", func(r *Rules) { r.FailureLoss = 40; r.Down = 10 }, every(1, 3), nil},
-		// The last loss is round 19, which is in the window until round 29 ended.
+		// The last loss is round 19, which is in the window until round 29
+		// ended.
 		{"back under recovery_loss", func(r *Rules) { r.FailureLoss, r.RecoveryLoss = 40, 10 }, every(2, 20),
 			[]string{"wan1 down 900ms", "wan1 up 2.92s"}},
 		// The failure limit holds in its place: rounds 13, 15, 17, 19 are 40 %.
@@ -155,7 +157,7 @@ func TestQualityOfManyTargets(t *testing.T) {
 }
 
 // A target that answered quickly until it died does not hide that the other,
-// which now has to do, is slow; and the line does not come back for it.
+// which now has to do, is slow; and the path does not come back for it.
 func TestLatencyOfDyingTarget(t *testing.T) {
 	s := newSim(func(p probe) time.Duration {
 		switch {
@@ -177,7 +179,7 @@ func TestLatencyOfDyingTarget(t *testing.T) {
 	s.want(t, "wan1 down 1s")
 }
 
-// All lines are saturated at once: taking some out would make it worse.
+// All paths are saturated at once: taking some out would make it worse.
 func TestQualityKeepsLastGoodLine(t *testing.T) {
 	rules := quick("1.1.1.1")
 	rules.FailureLatency = 100 * ms
@@ -205,7 +207,7 @@ func TestQualityKeepsLastGoodLine(t *testing.T) {
 	run(20*ms, wan1v6, wan2, wan2v6).want(t, "wan1 ipv6 down 550ms")
 }
 
-// Two lines lose too much in IPv4, and none in IPv6: neither IPv4 line goes.
+// Two paths lose too much in IPv4, and none in IPv6: neither IPv4 path goes.
 func TestQualityIsJudgedPerFamily(t *testing.T) {
 	s := newSim(func(p probe) time.Duration {
 		if p.key.Family == family.IPv4 && p.round%2 == 1 {
@@ -230,8 +232,8 @@ func TestQualityIsJudgedPerFamily(t *testing.T) {
 	s.want(t) // no three answers in a row in IPv4
 }
 
-// A line that is neither bad enough to be taken out nor good enough to come back
-// is better than none, and gives way to none.
+// A path that is neither bad enough to be taken out nor good enough to come
+// back is better than none, and gives way to none.
 func TestOnlyLineComesBackAsItIs(t *testing.T) {
 	rules := quick("1.1.1.1")
 	rules.FailureLatency, rules.RecoveryLatency = 200*ms, 100*ms
@@ -264,12 +266,12 @@ func TestChangedRules(t *testing.T) {
 	s.until(610 * ms)
 	s.set(key, quick("1.1.1.1"), false) // equal: two misses stay, and online
 	s.until(640 * ms)
-	if r := s.lines.Report(key, epoch.Add(s.now)); r.Misses != 2 || !r.Online {
+	if r := s.paths.Report(key, epoch.Add(s.now)); r.Misses != 2 || !r.Online {
 		t.Fatalf("equal rules: %+v", r)
 	}
 	changed := quick("1.1.1.1", "8.8.8.8")
 	s.set(key, changed, false)
-	if r := s.lines.Report(key, epoch.Add(s.now)); r.Misses != 0 || !r.Online || len(r.Targets) != 2 {
+	if r := s.paths.Report(key, epoch.Add(s.now)); r.Misses != 0 || !r.Online || len(r.Targets) != 2 {
 		t.Fatalf("changed rules: %+v", r)
 	}
 	s.until(2 * time.Second)
@@ -283,28 +285,28 @@ func TestChangedRules(t *testing.T) {
 
 // An answer to a round of before the change is none to a round of after it.
 func TestAnswersToForgottenRounds(t *testing.T) {
-	ls, key := NewLines(), Key{Member: "wan1"}
-	ls.Set(key, quick("1.1.1.1"), true, epoch)
-	old := ls.Sent(key, epoch)
+	ps, key := NewPaths(), Key{Member: "wan1"}
+	ps.Set(key, quick("1.1.1.1"), true, epoch)
+	old := ps.Sent(key, epoch)
 	changed := quick("8.8.8.8")
-	ls.Set(key, changed, true, epoch)
-	number := ls.Sent(key, epoch)
-	ls.Answered(key, old, 0, epoch.Add(10*ms))
-	ls.Answered(key, number+1, 0, epoch.Add(10*ms))
-	ls.Answered(key, number, 1, epoch.Add(10*ms))
-	ls.Answered(key, number, -1, epoch.Add(10*ms))
-	ls.Answered(Key{Member: "wan2"}, number, 0, epoch.Add(10*ms))
-	ls.Check(epoch.Add(250 * ms))
-	if r := ls.Report(key, epoch.Add(250*ms)); r.Misses != 1 || r.Hits != 0 || r.Loss != 1 {
+	ps.Set(key, changed, true, epoch)
+	number := ps.Sent(key, epoch)
+	ps.Answered(key, old, 0, epoch.Add(10*ms))
+	ps.Answered(key, number+1, 0, epoch.Add(10*ms))
+	ps.Answered(key, number, 1, epoch.Add(10*ms))
+	ps.Answered(key, number, -1, epoch.Add(10*ms))
+	ps.Answered(Key{Member: "wan2"}, number, 0, epoch.Add(10*ms))
+	ps.Check(epoch.Add(250 * ms))
+	if r := ps.Report(key, epoch.Add(250*ms)); r.Misses != 1 || r.Hits != 0 || r.Loss != 1 {
 		t.Errorf("strange answers counted: %+v", r)
 	}
-	ls.Answered(key, number, 0, epoch.Add(260*ms))
-	ls.Answered(key, number, 0, epoch.Add(270*ms))
+	ps.Answered(key, number, 0, epoch.Add(260*ms))
+	ps.Answered(key, number, 0, epoch.Add(270*ms))
 	want := Report{
 		Key: key, Online: true, Since: epoch, Hits: 1, Latency: 260 * ms,
 		Targets: []TargetReport{{Address: "8.8.8.8", Latency: 260 * ms}},
 	}
-	if r := ls.Report(key, epoch.Add(270*ms)); !reflect.DeepEqual(r, want) {
+	if r := ps.Report(key, epoch.Add(270*ms)); !reflect.DeepEqual(r, want) {
 		t.Errorf("got  %+v\nwant %+v", r, want)
 	}
 }

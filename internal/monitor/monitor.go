@@ -139,7 +139,7 @@ type Monitor struct {
 	Gone <-chan struct{}
 
 	started time.Time
-	lines   *health.Lines
+	lines   *health.Paths
 	probes  map[health.Key][]probe.Probe
 	// unsent tells which probe of a line's last round could not be sent, and why,
 	// in words that end a reason; empty if all were.
@@ -239,7 +239,7 @@ func (m *Monitor) settle() {
 
 func (m *Monitor) begin(now time.Time) {
 	m.started = now
-	m.lines = health.NewLines()
+	m.lines = health.NewPaths()
 	m.probes = map[health.Key][]probe.Probe{}
 	m.unsent = map[health.Key]string{}
 	m.results = make(chan result, 1)

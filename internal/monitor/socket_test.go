@@ -49,7 +49,7 @@ func answerAll(t *testing.T, d *Socket, s health.Snapshot) {
 func large() health.Snapshot {
 	s := health.Snapshot{PID: 7, Silent: true}
 	for range 60 {
-		s.Lines = append(s.Lines, health.Report{Key: health.Key{Member: "wan1"}, Reason: strings.Repeat("long ", 2000)})
+		s.Paths = append(s.Paths, health.Report{Key: health.Key{Member: "wan1"}, Reason: strings.Repeat("long ", 2000)})
 	}
 	return s
 }
@@ -69,8 +69,8 @@ func TestAsk(t *testing.T) {
 			answerAll(t, open(t, dir), want)
 			for range 3 {
 				got, err := Ask(dir)
-				if err != nil || got.PID != want.PID || !got.Silent || len(got.Lines) != len(want.Lines) {
-					t.Errorf("got %d lines of process %d, %v", len(got.Lines), got.PID, err)
+				if err != nil || got.PID != want.PID || !got.Silent || len(got.Paths) != len(want.Paths) {
+					t.Errorf("got %d paths of process %d, %v", len(got.Paths), got.PID, err)
 				}
 			}
 		})

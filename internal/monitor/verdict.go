@@ -145,7 +145,7 @@ func otherFamily(f family.Family) family.Family {
 func (m *Monitor) snapshot(now time.Time) health.Snapshot {
 	s := health.Snapshot{PID: os.Getpid(), Started: now.Add(-now.Sub(m.started)), Silent: m.lines.Silent() != 0, Silence: m.lines.Silent()}
 	for _, key := range m.lines.Keys() {
-		s.Lines = append(s.Lines, m.lines.Report(key, now))
+		s.Paths = append(s.Paths, m.lines.Report(key, now))
 	}
 	return s
 }

@@ -74,16 +74,16 @@ func TestReasonOfRecalledVerdict(t *testing.T) {
 	in := input(t)
 	in.Plan.Members[2].IPv4.Reason = reason
 	for _, told := range []string{"", "no answer from 1.1.1.1"} {
-		in.Health.Lines[2].Reason = told
+		in.Health.Paths[2].Reason = told
 		if h := New(in).Members[2].IPv4.Health; h == nil || h.Reason != reason {
 			t.Errorf("the monitor tells %q: health is %+v", told, h)
 		}
 	}
-	in.Health.Lines[2].Online, in.Health.Lines[2].Reason = true, "it answers again" // not yet applied
+	in.Health.Paths[2].Online, in.Health.Paths[2].Reason = true, "it answers again" // not yet applied
 	if h := New(in).Members[2].IPv4.Health; h == nil || h.Reason != "it answers again" {
 		t.Errorf("health is %+v", h)
 	}
-	if in.Health.Lines[2].Member != "lte" || in.Health.Lines[2].Family != family.IPv4 {
+	if in.Health.Paths[2].Member != "lte" || in.Health.Paths[2].Family != family.IPv4 {
 		t.Fatal("the test asks for another line")
 	}
 }

@@ -46,9 +46,9 @@ func (in Input) report(member string, f family.Family) *health.Report {
 	if in.Health == nil {
 		return nil
 	}
-	for i, line := range in.Health.Lines {
-		if line.Member == member && line.Family == f {
-			return &in.Health.Lines[i]
+	for i, r := range in.Health.Paths {
+		if r.Member == member && r.Family == f {
+			return &in.Health.Paths[i]
 		}
 	}
 	return nil

@@ -92,7 +92,7 @@ func snapshot() *health.Snapshot {
 	return &health.Snapshot{
 		PID:     4711,
 		Started: now.Add(-2 * time.Hour),
-		Lines: []health.Report{
+		Paths: []health.Report{
 			{
 				Key: health.Key{Member: "wan1", Family: family.IPv4}, Online: true,
 				Since: now.Add(-192 * time.Second), Reason: "it answers again", Hits: 380,

@@ -55,17 +55,17 @@ func TestRejectedByModem(t *testing.T) {
 	})
 }
 
-// open counts the attempts of a line that are not over.
+// open counts the attempts of a path that are not over.
 func (l *lab) open(i int) int {
 	l.prober.mu.Lock()
 	defer l.prober.mu.Unlock()
 	n := 0
 	for _, f := range family.All {
-		line := l.prober.lines[l.probe(i, f, "tcp", 0).Key]
-		if line == nil {
+		path := l.prober.paths[l.probe(i, f, "tcp", 0).Key]
+		if path == nil {
 			continue
 		}
-		for _, target := range line.targets {
+		for _, target := range path.targets {
 			for _, a := range target.attempts {
 				if a != nil {
 					n++
@@ -217,7 +217,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 	if n := l.open(1); n != maxAttempts {
 		t.Errorf("%d attempts are open, want %d", n, maxAttempts)
 	}
-	for _, a := range l.prober.lines[l.probe(1, family.IPv4, "tcp", 0).Key].targets[0].attempts {
+	for _, a := range l.prober.paths[l.probe(1, family.IPv4, "tcp", 0).Key].targets[0].attempts {
 		if a.round < rounds-maxAttempts {
 			t.Errorf("the attempt of round %d is still open", a.round)
 		}
@@ -226,8 +226,8 @@ func TestAttemptsAreBounded(t *testing.T) {
 	l.expectNone()
 }
 
-// What found nobody is forgotten, with the ends that it had; what is open, or was
-// answered by a refusal that counts, is not.
+// What found nobody is forgotten, with the ends that it had; what is open, or
+// was answered by a refusal that counts, is not.
 func TestSilentAttemptsAreForgotten(t *testing.T) {
 	for _, f := range family.All {
 		t.Run(f.String(), func(t *testing.T) {
@@ -261,8 +261,8 @@ func TestSilentAttemptsAreForgotten(t *testing.T) {
 	}
 }
 
-// At the shortest interval, 50 ms, a connection is tried for the default timeout,
-// 800 ms: others that are tried meanwhile do not end it.
+// At the shortest interval, 50 ms, a connection is tried for the default
+// timeout, 800 ms: others that are tried meanwhile do not end it.
 func TestAttemptsLastForTimeout(t *testing.T) {
 	l := newLab(t, 1)
 	l.inFar(1, func() { l.nft("inet", "input", "tcp dport 443 drop") })

@@ -38,25 +38,25 @@ func parseResponse(b []byte) (id uint16, ok bool) {
 
 // sendDNS asks with an identifier that is the round, moved by a number that
 // nobody knows who does not see the line.
-func (p *Prober) sendDNS(l *line, probe *Probe) error {
-	if l.dns == nil {
+func (p *Prober) sendDNS(path *pathState, probe *Probe) error {
+	if path.dns == nil {
 		domain := unix.AF_INET
-		if l.key.Family == family.IPv6 {
+		if path.key.Family == family.IPv6 {
 			domain = unix.AF_INET6
 		}
 		nothing := func(int) error { return nil }
-		s, err := p.newSocket("DNS", domain, unix.SOCK_DGRAM, 0, nothing, func(s *socket) { p.handleDNS(l, s) })
+		s, err := p.newSocket("DNS", domain, unix.SOCK_DGRAM, 0, nothing, func(s *socket) { p.handleDNS(path, s) })
 		if err != nil {
 			return err
 		}
-		l.dns, l.dnsBase = s, uint16(rand.Uint32())
+		path.dns, path.dnsBase = s, uint16(rand.Uint32())
 	}
-	putQuery(p.out.data[:dnsQuerySize], l.dnsBase^uint16(probe.Round))
-	p.out.address(probe.Address, probe.Port, l.index, probe.Mark, probe.Source)
-	return p.out.send(l.dns.fd, dnsQuerySize)
+	putQuery(p.out.data[:dnsQuerySize], path.dnsBase^uint16(probe.Round))
+	p.out.address(probe.Address, probe.Port, path.index, probe.Mark, probe.Source)
+	return p.out.send(path.dns.fd, dnsQuerySize)
 }
 
-func (p *Prober) handleDNS(l *line, s *socket) {
+func (p *Prober) handleDNS(path *pathState, s *socket) {
 	id, ok := parseResponse(s.data())
 	if !ok {
 		return
@@ -65,11 +65,11 @@ func (p *Prober) handleDNS(l *line, s *socket) {
 	p.mu.Lock()
 	var a Answer
 	ok = false
-	for i := range l.targets {
-		t := &l.targets[i]
-		late := uint16(t.round) - (id ^ l.dnsBase)
+	for i := range path.targets {
+		t := &path.targets[i]
+		late := uint16(t.round) - (id ^ path.dnsBase)
 		if t.method == "dns" && t.address == from.Addr() && t.port == from.Port() && late <= maxLateRounds {
-			a, ok = l.answer(i, from.Addr(), t.round-uint32(late))
+			a, ok = path.answer(i, from.Addr(), t.round-uint32(late))
 			break
 		}
 	}

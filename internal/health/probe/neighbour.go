@@ -30,13 +30,13 @@ const (
 )
 
 // askNeighbour asks for the link-layer address of a target.
-func (p *Prober) askNeighbour(l *line, t *target, probe *Probe) error {
+func (p *Prober) askNeighbour(path *pathState, t *target, probe *Probe) error {
 	own, ok, err := p.devices.hardware(probe.Device)
 	if err != nil {
 		return err
 	}
 	if !ok {
-		return p.sendPing(l, probe)
+		return p.sendPing(path, probe)
 	}
 	// Who answered the last time is asked alone, as the kernel does it, so that
 	// hundreds of hosts in the network of an uplink need not look.
@@ -45,13 +45,13 @@ func (p *Prober) askNeighbour(l *line, t *target, probe *Probe) error {
 		to = broadcast
 	}
 	t.awaiting = true
-	if l.key.Family == family.IPv6 {
-		return p.sendSolicitation(l, probe, own)
+	if path.key.Family == family.IPv6 {
+		return p.sendSolicitation(path, probe, own)
 	}
-	return p.sendARP(l, probe, own, to)
+	return p.sendARP(path, probe, own, to)
 }
 
-func (p *Prober) sendARP(l *line, probe *Probe, own, to hardware) error {
+func (p *Prober) sendARP(path *pathState, probe *Probe, own, to hardware) error {
 	if p.arp == nil {
 		s, err := p.newSocket("ARP", unix.AF_PACKET, unix.SOCK_DGRAM, int(networkOrder(unix.ETH_P_ARP)), onlyReplies, p.handleARP)
 		if err != nil {
@@ -60,7 +60,7 @@ func (p *Prober) sendARP(l *line, probe *Probe, own, to hardware) error {
 		p.arp = s
 	}
 	putARP(p.out.data[:arpSize], own, address4(probe.Source), probe.Address.As4())
-	p.out.addressLink(to, unix.ETH_P_ARP, l.index)
+	p.out.addressLink(to, unix.ETH_P_ARP, path.index)
 	return p.out.send(p.arp.fd, arpSize)
 }
 
@@ -116,8 +116,8 @@ func (p *Prober) handleARP(s *socket) {
 	if !ok {
 		return
 	}
-	p.handleNeighbour(s.in.linkIndex(), sender, func(l *line, t *target) bool {
-		if netip.AddrFrom4(address4(l.source)) != receiver {
+	p.handleNeighbour(s.in.linkIndex(), sender, func(path *pathState, t *target) bool {
+		if netip.AddrFrom4(address4(path.source)) != receiver {
 			return false // an announcement, or for somebody else
 		}
 		t.mac = mac
@@ -127,7 +127,7 @@ func (p *Prober) handleARP(s *socket) {
 
 // sendSolicitation asks the target's solicited-node group, to which few other
 // hosts listen.
-func (p *Prober) sendSolicitation(l *line, probe *Probe, own hardware) error {
+func (p *Prober) sendSolicitation(path *pathState, probe *Probe, own hardware) error {
 	if p.nd == nil {
 		s, err := p.newSocket("neighbour discovery", unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6, setUpND, p.handleND)
 		if err != nil {
@@ -136,7 +136,7 @@ func (p *Prober) sendSolicitation(l *line, probe *Probe, own hardware) error {
 		p.nd = s
 	}
 	putSolicitation(p.out.data[:solicitationSize], own, probe.Address.As16())
-	p.out.address(solicitedNode(probe.Address), 0, l.index, probe.Mark, netip.Addr{})
+	p.out.address(solicitedNode(probe.Address), 0, path.index, probe.Mark, netip.Addr{})
 	return p.out.send(p.nd.fd, solicitationSize)
 }
 
@@ -189,27 +189,27 @@ func (p *Prober) handleND(s *socket) {
 	if hopLimit != linkHopLimit {
 		return
 	}
-	p.handleNeighbour(index, wanted, func(*line, *target) bool { return true })
+	p.handleNeighbour(index, wanted, func(*pathState, *target) bool { return true })
 }
 
-// handleNeighbour counts an answer of a neighbour for every line on the device
+// handleNeighbour counts an answer of a neighbour for every path on the device
 // that asked it and for which isFor says yes. Neither ARP nor neighbour
 // discovery tell which request is answered, so it is the newest, and once.
-func (p *Prober) handleNeighbour(index int32, neighbour netip.Addr, isFor func(*line, *target) bool) {
+func (p *Prober) handleNeighbour(index int32, neighbour netip.Addr, isFor func(*pathState, *target) bool) {
 	now := time.Now()
 	var answers []Answer
 	p.mu.Lock()
-	for _, l := range p.lines {
-		if l.index != index {
+	for _, path := range p.paths {
+		if path.index != index {
 			continue
 		}
-		for i := range l.targets {
-			t := &l.targets[i]
-			if t.address != neighbour || !t.awaiting || !isFor(l, t) {
+		for i := range path.targets {
+			t := &path.targets[i]
+			if t.address != neighbour || !t.awaiting || !isFor(path, t) {
 				continue
 			}
 			t.awaiting = false
-			answers = append(answers, Answer{Key: l.key, Round: t.round, Target: i, At: now})
+			answers = append(answers, Answer{Key: path.key, Round: t.round, Target: i, At: now})
 		}
 	}
 	p.mu.Unlock()

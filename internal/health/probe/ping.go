@@ -82,20 +82,20 @@ func checksum(b []byte) uint16 {
 	return ^uint16(sum)
 }
 
-func (p *Prober) sendPing(l *line, probe *Probe) error {
-	s, err := p.pingSocket(l.key.Family)
+func (p *Prober) sendPing(path *pathState, probe *Probe) error {
+	s, err := p.pingSocket(path.key.Family)
 	if err != nil {
 		return err
 	}
-	e := echo{id: l.id, sequence: uint16(probe.Round), token: l.token, round: probe.Round, target: uint16(probe.Target)}
+	e := echo{id: path.id, sequence: uint16(probe.Round), token: path.token, round: probe.Round, target: uint16(probe.Target)}
 	b := p.out.data[:echoSize]
-	if l.key.Family == family.IPv4 {
+	if path.key.Family == family.IPv4 {
 		e.put(b, echoRequest4)
 		binary.BigEndian.PutUint16(b[2:], checksum(b))
 	} else {
 		e.put(b, echoRequest6) // the kernel adds the checksum
 	}
-	p.out.address(probe.Address, 0, l.index, probe.Mark, probe.Source)
+	p.out.address(probe.Address, 0, path.index, probe.Mark, probe.Source)
 	return p.out.send(s.fd, len(b))
 }
 
@@ -165,10 +165,10 @@ func (p *Prober) handleEcho(s *socket) {
 	}
 	p.mu.Lock()
 	var a Answer
-	l := p.byID[e.id]
-	ok = l != nil && l.token == e.token && l.key.Family == family.Of(source)
+	path := p.byID[e.id]
+	ok = path != nil && path.token == e.token && path.key.Family == family.Of(source)
 	if ok {
-		a, ok = l.answer(int(e.target), source, e.round)
+		a, ok = path.answer(int(e.target), source, e.round)
 	}
 	p.mu.Unlock()
 	if ok {

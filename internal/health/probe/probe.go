@@ -1,11 +1,11 @@
-// Package probe asks the targets of every line whether they are there, and
+// Package probe asks the targets of every path whether they are there, and
 // reports their answers. It owns the sockets: how a probe leaves by a given
 // device with a given mark, and which packets count as its answer. When to
 // probe, and what a missing answer means, is decided elsewhere.
 //
-// All lines share one socket for each of ICMP, ICMPv6, ARP and neighbour
-// discovery. DNS needs one per line, TCP and HTTP one per probe, since a
-// socket has one source port and two lines may have identical addresses,
+// All paths share one socket for each of ICMP, ICMPv6, ARP and neighbour
+// discovery. DNS needs one per path, TCP and HTTP one per probe, since a
+// socket has one source port and two paths may have identical addresses,
 // gateways and targets: only ports and ICMP identifiers then tell their
 // connections apart, for us and for connection tracking.
 //
@@ -29,10 +29,10 @@ import (
 
 // Probe is one question to one target.
 type Probe struct {
-	// Key is the line that is probed. All its addresses are of its family.
+	// Key is the path that is probed. All its addresses are of its family.
 	Key health.Key
-	// Round numbers the probes of a line and grows by one from probe to
-	// probe. Target is the index of the target among those of the line, from
+	// Round numbers the probes of a path and grows by one from probe to
+	// probe. Target is the index of the target among those of the path, from
 	// 0. Both come back in the Answer.
 	Round  uint32
 	Target int
@@ -42,7 +42,7 @@ type Probe struct {
 	// neighbour solicitation, on a device with Ethernet addresses; any other
 	// (point-to-point, tun, raw IP) has nobody to ask, so the target is
 	// pinged. tcp is answered by an accepted connection and likewise by a
-	// refusing RST of the target: the line has carried packets both ways. An
+	// refusing RST of the target: the path has carried packets both ways. An
 	// ICMP error is no answer, nor is one to a SYN that the kernel repeated.
 	// dns asks for the name servers of the root; every response counts,
 	// whatever its code. http is answered by a response with the expected
@@ -54,8 +54,9 @@ type Probe struct {
 	// Source, with IPv4, is the member's own address, the sender of ARP
 	// requests; without it they are sent from 0.0.0.0, as by a host that has no
 	// address yet (RFC 5227, section 2.1.1). With IPv6 it is where all but
-	// neighbour solicitations come from; without it the kernel chooses, and where
-	// the device has no global address, it may choose one of another member.
+	// neighbour solicitations come from; without it the kernel chooses, and
+	// where the device has no global address, it may choose one of another
+	// member.
 	Source  netip.Addr
 	Address netip.Addr
 	// Port is asked by tcp, dns and http.
@@ -87,7 +88,7 @@ const (
 	maxTargets = 1 << 16
 	// idMask is the part of an ICMP identifier that is the same for all our
 	// probes, so that the kernel does not wake us for answers to others. The
-	// rest is enough for the lines of 60 members, in both families, and to
+	// rest is enough for the paths of 60 members, in both families, and to
 	// give a freed identifier out late.
 	idMask = 0xfc00
 )
@@ -108,17 +109,17 @@ type Prober struct {
 	devices  devices
 	idBase   uint16
 	lastID   uint16
-	lines    map[health.Key]*line
-	byID     map[uint16]*line
-	// Sockets that lines share, nil until their first use; ping by family.
+	paths    map[health.Key]*pathState
+	byID     map[uint16]*pathState
+	// Sockets that paths share, nil until their first use; ping by family.
 	ping    [len(family.All)]*socket
 	arp, nd *socket
 }
 
-// line is what is known of a line between its probes.
-type line struct {
+// pathState is what is known of a path between two of its probes.
+type pathState struct {
 	key health.Key
-	// id is the ICMP identifier of the line, token a secret in its echo
+	// id is the ICMP identifier of the path, token a secret in its echo
 	// requests: who has not seen the request cannot forge the reply.
 	id    uint16
 	token uint64
@@ -151,8 +152,8 @@ type target struct {
 // read from the network while one waits.
 //
 // unanswered is given the two ends of each TCP connection that is over and was
-// not an answer: mostly a SYN that nobody answered, or what a reset has ended. It
-// is called from several goroutines.
+// not an answer: mostly a SYN that nobody answered, or what a reset has ended.
+// It is called from several goroutines.
 func Open(answers chan<- Answer, unanswered func(local, remote netip.AddrPort)) (*Prober, error) {
 	devices, err := openDevices()
 	if err != nil {
@@ -164,8 +165,8 @@ func Open(answers chan<- Answer, unanswered func(local, remote netip.AddrPort)) 
 		closed:     make(chan struct{}),
 		devices:    devices,
 		idBase:     uint16(rand.Uint32()) & idMask,
-		lines:      make(map[health.Key]*line),
-		byID:       make(map[uint16]*line),
+		paths:      make(map[health.Key]*pathState),
+		byID:       make(map[uint16]*pathState),
 	}, nil
 }
 
@@ -195,51 +196,52 @@ func (p *Prober) send(probe *Probe) error {
 	if err != nil {
 		return err
 	}
-	l, err := p.line(probe.Key)
+	path, err := p.path(probe.Key)
 	if err != nil {
 		return err
 	}
-	l.moveTo(index)
-	l.source = probe.Source
-	t := l.target(probe)
+	path.moveTo(index)
+	path.source = probe.Source
+	t := path.target(probe)
 	switch probe.Method {
 	case "ping":
-		return p.sendPing(l, probe)
+		return p.sendPing(path, probe)
 	case "arp":
-		return p.askNeighbour(l, t, probe)
+		return p.askNeighbour(path, t, probe)
 	case "tcp", "http":
-		return p.startAttempt(l, t, probe)
+		return p.startAttempt(path, t, probe)
 	case "dns":
-		return p.sendDNS(l, probe)
+		return p.sendDNS(path, probe)
 	}
 	return errors.New("unknown method '" + probe.Method + "'")
 }
 
-// line returns the line of a key, with an identifier that no other line has.
-func (p *Prober) line(key health.Key) (*line, error) {
-	if l := p.lines[key]; l != nil {
-		return l, nil
+// path returns the state of a path; a new one gets an ICMP identifier that no
+// other path has.
+func (p *Prober) path(key health.Key) (*pathState, error) {
+	if path := p.paths[key]; path != nil {
+		return path, nil
 	}
-	if len(p.lines) > int(^uint16(idMask)) {
-		return nil, errors.New("too many lines")
+	if len(p.paths) > int(^uint16(idMask)) {
+		return nil, errors.New("too many paths")
 	}
 	p.lastID = p.nextID(p.lastID)
 	for p.byID[p.lastID] != nil {
 		p.lastID = p.nextID(p.lastID)
 	}
-	l := &line{key: key, id: p.lastID, token: rand.Uint64()}
-	p.lines[key], p.byID[l.id] = l, l
-	return l, nil
+	path := &pathState{key: key, id: p.lastID, token: rand.Uint64()}
+	p.paths[key], p.byID[path.id] = path, path
+	return path, nil
 }
 
-// moveTo sets the device of a line. Another one has other neighbours.
-func (l *line) moveTo(index int32) {
-	if l.index == index {
+// moveTo sets the device of a path. Another one has other neighbours.
+func (path *pathState) moveTo(index int32) {
+	if path.index == index {
 		return
 	}
-	l.index = index
-	for i := range l.targets {
-		l.targets[i].mac = hardware{}
+	path.index = index
+	for i := range path.targets {
+		path.targets[i].mac = hardware{}
 	}
 }
 
@@ -247,11 +249,11 @@ func (p *Prober) nextID(id uint16) uint16 { return p.idBase | (id+1)&^idMask }
 
 // target returns the target of a probe. One that was asked otherwise before
 // begins anew.
-func (l *line) target(probe *Probe) *target {
-	for len(l.targets) <= probe.Target {
-		l.targets = append(l.targets, target{})
+func (path *pathState) target(probe *Probe) *target {
+	for len(path.targets) <= probe.Target {
+		path.targets = append(path.targets, target{})
 	}
-	t := &l.targets[probe.Target]
+	t := &path.targets[probe.Target]
 	address := probe.Address.WithZone("") // answers come without one
 	if t.method != probe.Method || t.address != address || t.port != probe.Port {
 		t.giveUp()
@@ -261,28 +263,28 @@ func (l *line) target(probe *Probe) *target {
 	return t
 }
 
-// Forget ends the probes of a line. An answer that is being delivered may still
+// Forget ends the probes of a path. An answer that is being delivered may still
 // come.
 func (p *Prober) Forget(key health.Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := p.lines[key]
-	if l == nil {
+	path := p.paths[key]
+	if path == nil {
 		return
 	}
-	delete(p.lines, key)
-	delete(p.byID, l.id)
-	l.close()
+	delete(p.paths, key)
+	delete(p.byID, path.id)
+	path.close()
 }
 
-// close gives up everything that a line has open. The goroutines that wait for
+// close gives up everything that a path has open. The goroutines that wait for
 // it end soon after. Closing a UDP socket has no error to tell.
-func (l *line) close() {
-	if l.dns != nil {
-		l.dns.file.Close()
+func (path *pathState) close() {
+	if path.dns != nil {
+		path.dns.file.Close()
 	}
-	for i := range l.targets {
-		l.targets[i].giveUp()
+	for i := range path.targets {
+		path.targets[i].giveUp()
 	}
 }
 
@@ -310,8 +312,8 @@ func (p *Prober) Close() error {
 			err = errors.Join(err, s.file.Close())
 		}
 	}
-	for _, l := range p.lines {
-		l.close()
+	for _, path := range p.paths {
+		path.close()
 	}
 	p.mu.Unlock()
 	p.goroutines.Wait()

@@ -13,7 +13,7 @@ import (
 // socket receives the answers to the probes of one kind, on a goroutine of its
 // own that the runtime's poller wakes.
 type socket struct {
-	fd   int // for sending; valid while the prober, or the line, is open
+	fd   int // for sending; valid while the prober, or the path, is open
 	file *os.File
 	conn syscall.RawConn
 	in   message
@@ -93,9 +93,9 @@ const (
 
 // answer returns the answer to a round of a target, if address is the
 // target's.
-func (l *line) answer(target int, address netip.Addr, round uint32) (Answer, bool) {
-	if target >= len(l.targets) || l.targets[target].address != address {
+func (path *pathState) answer(target int, address netip.Addr, round uint32) (Answer, bool) {
+	if target >= len(path.targets) || path.targets[target].address != address {
 		return Answer{}, false
 	}
-	return Answer{Key: l.key, Round: round, Target: target, At: time.Now()}, true
+	return Answer{Key: path.key, Round: round, Target: target, At: time.Now()}, true
 }

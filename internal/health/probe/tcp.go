@@ -31,7 +31,7 @@ const (
 
 // attempt is a connection that tcp or http tries.
 type attempt struct {
-	line   *line
+	path   *pathState
 	target int
 	slot   int
 	round  uint32
@@ -45,9 +45,9 @@ type attempt struct {
 
 // startAttempt begins to connect. A goroutine waits for the outcome, without a
 // thread.
-func (p *Prober) startAttempt(l *line, t *target, probe *Probe) error {
+func (p *Prober) startAttempt(path *pathState, t *target, probe *Probe) error {
 	a := &attempt{
-		line: l, target: probe.Target, slot: t.oldest, round: probe.Round, start: time.Now(),
+		path: path, target: probe.Target, slot: t.oldest, round: probe.Round, start: time.Now(),
 		remote: netip.AddrPortFrom(t.address, t.port),
 	}
 	if probe.Method == "http" {
@@ -148,14 +148,14 @@ func (p *Prober) await(a *attempt) {
 		local, open = a.state()
 	}
 	p.mu.Lock()
-	if slot := &a.line.targets[a.target].attempts[a.slot]; *slot == a {
+	if slot := &a.path.targets[a.target].attempts[a.slot]; *slot == a {
 		*slot = nil
 	}
 	p.mu.Unlock()
 	a.file.Close() // nothing that could still be lost was written
 	switch {
 	case answered:
-		p.deliver(Answer{Key: a.line.key, Round: a.round, Target: a.target, At: at})
+		p.deliver(Answer{Key: a.path.key, Round: a.round, Target: a.target, At: at})
 	case !open && local.IsValid():
 		// Not before Close: the socket would repeat its SYN, for a new entry.
 		p.unanswered(local, a.remote)
