@@ -18,8 +18,8 @@ import (
 
 // Budgets of a monitor of five members that finds nothing to do.
 const (
-	idleCPU      = 0.002 // of one core
-	idleResident = 10_000_000
+	idleCPU      = 0.003 // of one core
+	idleResident = 12_000_000
 )
 
 // costCases are numbers of members and of targets of each.

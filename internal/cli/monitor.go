@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"loadbalance/internal/alarm"
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
@@ -137,16 +136,11 @@ func (in *invocation) monitor() error {
 		return err
 	}
 	defer socket.Close()
-	clock, err := alarm.New()
-	if err != nil {
-		return err
-	}
-	defer clock.Close()
 	runner := hooks.NewRunner(in.eventsDir, log.Log)
 	defer runner.Close()
 	m := &monitor.Monitor{
 		Applier: &monitorApplier{invocation: in, monitorLog: log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.run(),
-		Connections: evidence{table}, Alarm: clock, Log: log.Log,
+		Connections: evidence{table}, Log: log.Log,
 		Answers: answers, Reload: reload, Accepted: accepted.Changes(), Asked: socket.Questions(), Gone: accepted.Gone(),
 	}
 	return m.Run(quit)

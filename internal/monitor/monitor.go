@@ -110,12 +110,6 @@ type connections interface {
 	Unanswered(*config.Config, []plan.Member) (map[health.Key]int, error)
 }
 
-// alarm wakes the monitor when something is due.
-type alarm interface {
-	Set(time.Time) error
-	Rings() <-chan struct{}
-}
-
 // Monitor has everything that a monitor works with.
 type Monitor struct {
 	Applier     applier
@@ -124,7 +118,6 @@ type Monitor struct {
 	Scripts     scripts
 	Store       store
 	Connections connections
-	Alarm       alarm
 	// Log writes a message; level is error, warning, notice or debug.
 	Log func(level, text string)
 	// What the monitor hears of: answers to its probes, SIGHUP, a change of
@@ -198,13 +191,13 @@ var errGone = errors.New("the run directory was removed")
 func (m *Monitor) Run(quit <-chan struct{}) error {
 	m.begin(time.Now())
 	defer m.settle()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		now := time.Now()
 		m.hear()
 		m.work(now)
-		if err := m.Alarm.Set(m.next()); err != nil {
-			return err
-		}
+		timer.Reset(time.Until(m.next()))
 		select {
 		case <-quit:
 			return nil
@@ -225,7 +218,7 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 			m.hurry(e, time.Now())
 		case q := <-m.Asked:
 			m.answer(q, time.Now())
-		case <-m.Alarm.Rings():
+		case <-timer.C:
 		}
 	}
 }
