@@ -2,7 +2,7 @@ package health
 
 import "time"
 
-// Transition is a verdict that changed.
+// Transition is a change of a path's verdict.
 type Transition struct {
 	Key
 	Online bool
@@ -10,13 +10,14 @@ type Transition struct {
 	Reason string
 }
 
-// graceTime is for how long a judgement is put off after the process was
-// stopped (suspended, starved, swapped out): answers then lie unread in the
-// sockets. It is the shortest interval, and reading takes a few milliseconds.
+// graceTime is how long a judgement is put off after the process did not run
+// (suspended, starved, swapped out), so that answers that lie unread in the
+// sockets count. Reading them takes a few milliseconds; it is the shortest
+// interval.
 const graceTime = minFast
 
 // Check ends the rounds whose time limit has passed and returns the verdicts
-// that change by it, paths that come back first.
+// that change, those that become online first. It is called when Wake says so.
 func (ps *Paths) Check(now time.Time) []Transition {
 	t := ps.at(now)
 	if ps.stalled(t) {
@@ -39,8 +40,8 @@ func (ps *Paths) Check(now time.Time) []Transition {
 	return c.transitions
 }
 
-// stalled reports whether the judgement is to be put off because Check was
-// called late. That is done once: a process that is always late must judge as
+// stalled reports whether the judgement is put off because Check was called
+// late. It is put off only once: a process that is always late must judge as
 // well.
 func (ps *Paths) stalled(t time.Duration) bool {
 	asked := ps.hasAsked
@@ -59,7 +60,7 @@ func (ps *Paths) stalled(t time.Duration) bool {
 	return true
 }
 
-// tolerance is by how much Check may be late: half the shortest interval.
+// tolerance returns by how much Check may be late: half the shortest interval.
 func (ps *Paths) tolerance() time.Duration {
 	var shortest time.Duration
 	for _, p := range ps.paths {
@@ -78,6 +79,7 @@ type check struct {
 	transitions []Transition
 }
 
+// pass sets the verdict of a path and records the transition.
 func (c *check) pass(p *path, online bool, reason string) {
 	p.online, p.since, p.reason = online, c.t, reason
 	p.calmDown()
@@ -90,15 +92,15 @@ func (c *check) pass(p *path, online bool, reason string) {
 	c.transitions = append(c.transitions, Transition{Key: p.key, Online: online, At: c.now, Reason: reason})
 }
 
-// recover brings back the paths that answer again. Loss, latency and what it
-// did before only keep a path out while a peer is online: a bad one is better
-// than none.
+// recover brings back the paths that answer again. Loss, latency and flaps keep
+// a path offline only while a peer is online: a bad path is better than none.
 func (c *check) recover() {
 	c.bringBack(false)
 	c.bringBack(true)
 }
 
-// bringBack brings back the paths that deserve it, or those that are alone.
+// bringBack brings back the paths that are good enough, or, with alone, those
+// that have no peer online.
 func (c *check) bringBack(alone bool) {
 	for _, p := range c.paths {
 		if p.online || p.misses() > 0 || p.run() < p.rules.Up {
@@ -110,8 +112,8 @@ func (c *check) bringBack(alone bool) {
 	}
 }
 
-// judgeSilence takes out the paths that fell silent, unless all of their family
-// did together.
+// judgeSilence takes silent paths offline, unless all paths of the family fell
+// silent together.
 func (c *check) judgeSilence() {
 	c.forgive(c.silent &^ c.allQuiet())
 	c.waiting = false
@@ -130,9 +132,9 @@ func (c *check) judgeSilence() {
 	c.silent = c.allQuiet()
 }
 
-// allQuiet returns the families in which no path that is online answers: each
-// missed its newest rounds, one of them all that it may, and they are two at
-// least.
+// allQuiet returns the families in which at least two paths are online and none
+// of them answers: each missed its newest round, and at least one missed as
+// many as Down allows.
 func (c *check) allQuiet() Silence {
 	var one, several, heard, silent Silence
 	for _, p := range c.paths {
@@ -152,8 +154,8 @@ func (c *check) allQuiet() Silence {
 	return several & silent &^ heard
 }
 
-// forgive gives the paths that were silent together their misses anew, now
-// that one of their family answers: they may take a moment longer.
+// forgive resets the misses of the paths that were silent together, now that
+// one of their family answers: the others may take a moment longer.
 func (c *check) forgive(families Silence) {
 	for _, p := range c.paths {
 		if families&silence(p.key.Family) != 0 && p.online && p.misses() > 0 {
@@ -162,7 +164,7 @@ func (c *check) forgive(families Silence) {
 	}
 }
 
-// isAlone reports whether no peer is online.
+// isAlone reports whether no peer of a path is online.
 func (c *check) isAlone(p *path) bool {
 	for _, other := range c.paths {
 		if other.online && other.targets > 0 && p.isPeer(other) {
@@ -172,8 +174,8 @@ func (c *check) isAlone(p *path) bool {
 	return true
 }
 
-// isOutlived reports whether a peer that is online went on answering when this
-// path fell silent.
+// isOutlived reports whether an online peer went on answering after this path
+// fell silent.
 func (c *check) isOutlived(p *path) bool {
 	for _, other := range c.paths {
 		if p.isPeer(other) && other.online && other.aliveAfter(p) {
@@ -183,9 +185,9 @@ func (c *check) isOutlived(p *path) bool {
 	return false
 }
 
-// askOthers has the peers that may have fallen silent together with this path
-// probed as often as it is, so that a path with a long interval does not keep
-// the verdict waiting.
+// askOthers probes the peers that may have fallen silent together with this
+// path as often as it is probed, so that the verdict need not wait for a peer
+// with a long interval.
 func (c *check) askOthers(p *path) {
 	earliest := max(c.t, p.quietSince+p.patience())
 	for _, other := range c.paths {
@@ -200,9 +202,9 @@ func (c *check) askOthers(p *path) {
 	}
 }
 
-// judgeQuality takes out the paths that lose too much or are too slow, as long
-// as a peer is within its limits: where all are saturated, less of them would
-// make it worse.
+// judgeQuality takes paths offline that lose too much or are too slow, as long
+// as a peer is within its limits: if all are saturated, fewer would make it
+// worse.
 func (c *check) judgeQuality() {
 	for _, p := range c.paths {
 		if !p.online || p.silent() || !p.tooLossy() && !p.tooSlow() {
@@ -216,6 +218,7 @@ func (c *check) judgeQuality() {
 	}
 }
 
+// hasSubstitute reports whether a peer is good.
 func (c *check) hasSubstitute(p *path) bool {
 	for _, other := range c.paths {
 		if p.isPeer(other) && other.good() {

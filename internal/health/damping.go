@@ -3,16 +3,16 @@ package health
 import "time"
 
 const (
-	// A path that went offline so often within so short a time flaps: the
-	// numbers of Juniper's adaptive timers for BFD.
+	// A path that goes offline three times within 15 s flaps: the numbers of
+	// Juniper's adaptive timers for BFD.
 	flapsToDamp = 3
 	flapTime    = 15 * time.Second
-	// maxHold bounds the time to come back, or a path would stay out for hours
-	// after its repair.
+	// maxHold bounds the hold, or a path would stay offline for hours after
+	// its repair.
 	maxHold = 5 * time.Minute
-	// calmTime is how long a path must be online for its flaps to be forgotten:
-	// as long as the longest hold, so that a path that goes on flapping does so
-	// once in that time at most.
+	// calmTime is how long a path must be online before its flaps are
+	// forgotten: the longest hold, so that a path that goes on flapping does so
+	// at most once in that time.
 	calmTime = maxHold
 )
 
@@ -26,8 +26,8 @@ type damping struct {
 	calmSince time.Duration              // the end of its last silence
 }
 
-// flap takes note that the path went offline. The time to come back is base
-// where it did not flap.
+// flap records that the path goes offline, and lengthens the hold if it flaps.
+// base is how long a path that does not flap takes to come back.
 func (d *damping) flap(now, base time.Duration) {
 	if now-d.onlineAt >= calmTime {
 		d.hold, d.recent = 0, 0
@@ -46,8 +46,8 @@ func (d *damping) flap(now, base time.Duration) {
 	}
 }
 
-// held reports whether it is too early to come back. The path must have been
-// without silence for the whole hold. Single misses do not start it anew: they
-// would not have taken the path offline either, and where one round in a
-// hundred is lost, five minutes without any come once in hours.
+// held reports whether it is too early to come back: the path must not have
+// been silent for the whole hold. Single misses do not start the hold anew:
+// they would not take the path offline either, and where one round in a hundred
+// is lost, five minutes without a miss come once in hours.
 func (d *damping) held(now time.Duration) bool { return now-d.calmSince < d.hold }

@@ -2,15 +2,16 @@ package health
 
 import "time"
 
-// history is what became of the rounds of one path. Rounds are numbered in the
-// order in which they were sent. A round is answered when enough targets
-// answered; it ends when all targets answered or its time limit has passed.
-// Rounds end in their order, and one that ended unanswered is missed until a
-// late answer comes.
+// history keeps the results of the rounds of one path. Rounds are numbered in
+// the order of sending. A round is answered when enough targets have answered;
+// it ends when all targets have answered or its time limit has passed. Rounds
+// end in order, and one that ends unanswered is missed, until a late answer
+// comes.
 //
-// Late answers count as all others do. A path that is slower than the time
-// limit carries packets all the same: it stays online, and after an outage it
-// comes back. Where it is too slow to be of use, the limits of latency say so.
+// Late answers count like others. A path that is slower than the time limit
+// carries packets all the same: it stays online, and comes back after an
+// outage. If it is too slow to be of use, that is for the limits of latency to
+// decide.
 type history struct {
 	targets, needed int
 	window, down    int
@@ -41,6 +42,7 @@ type history struct {
 	scratch    []int   // for sorting the targets
 }
 
+// round is one probe to each target of the path.
 type round struct {
 	sent    time.Duration
 	answers int // targets that answered
@@ -52,11 +54,12 @@ type tally struct {
 	latency        time.Duration // the sum
 }
 
-// unheard is the answeredAt of a path that never answered, before any time.
+// unheard is the answeredAt of a path that never answered. It is before any
+// time.
 const unheard = -1
 
-// newHistory is empty. Its rounds have numbers above last, so that answers to
-// earlier ones are told from answers to its own.
+// newHistory returns an empty history. Its rounds have numbers above last, so
+// that answers to earlier rounds are not taken for answers to these.
 func newHistory(r *Rules, last uint32, now time.Duration) history {
 	inFlight := int(r.Timeout/r.fastInterval()) + 2
 	length := max(r.Window, r.Down, r.Up) + inFlight
@@ -84,7 +87,7 @@ func (h *history) round(number uint32) *round {
 	return &h.rounds[int(number)%len(h.rounds)]
 }
 
-// cells are the latencies of a round.
+// cells returns the latencies of a round, one for each target; see compact.
 func (h *history) cells(number uint32) []uint32 {
 	at := int(number) % len(h.rounds) * h.targets
 	return h.latencies[at : at+h.targets]
@@ -95,20 +98,23 @@ func (h *history) holds(number uint32) bool {
 	return number >= h.first && number <= h.newest && h.newest-number < uint32(len(h.rounds))
 }
 
+// answered reports whether enough targets have answered a round.
 func (h *history) answered(number uint32) bool { return h.round(number).answers >= h.needed }
 
-// A latency is kept in microseconds, plus 1, since 0 is no answer: 32 bits last
-// for 71 minutes, longer than any target takes.
+// compact returns a latency in microseconds plus 1, since 0 is no answer. 32
+// bits last for 71 minutes, longer than any target takes.
 func compact(d time.Duration) uint32 {
 	const longest = 1<<32 - 2
 	return uint32(min(max(d.Microseconds(), 0), longest)) + 1
 }
 
+// expand is the reverse of compact, for an answer.
 func expand(cell uint32) time.Duration { return time.Duration(cell-1) * time.Microsecond }
 
-// send begins a round and returns its number.
+// send begins a round, sent now, and returns its number.
 func (h *history) send(now time.Duration) uint32 {
-	// Without its oldest rounds the window could not be moved on.
+	// The ring must keep the oldest rounds of the window: it needs them when
+	// the window moves on.
 	for int(h.newest-h.ended)+h.window >= len(h.rounds) && h.ended < h.newest {
 		h.endNext()
 	}
@@ -118,8 +124,8 @@ func (h *history) send(now time.Duration) uint32 {
 	return h.newest
 }
 
-// answer takes the answer of a target, and reports whether the round is
-// answered by it.
+// answer records the answer of a target, and reports whether it is the one that
+// makes the round answered.
 func (h *history) answer(number uint32, target int, at time.Duration) bool {
 	if !h.holds(number) || target < 0 || target >= h.targets {
 		return false
@@ -142,14 +148,14 @@ func (h *history) answer(number uint32, target int, at time.Duration) bool {
 	return true
 }
 
-// hit takes note of a round that is answered now.
+// hit records that a round is answered now.
 func (h *history) hit(number uint32, at time.Duration) {
 	if h.misses() >= h.down {
 		// Rounds that were sent before the path came back and are still under
 		// way belong to the silence too.
 		h.judgeFrom(max(number, h.ended+1))
 	}
-	// Whatever was missed so far, the path carries packets now.
+	// Whatever was missed so far: the path carries packets now.
 	h.missesAfter = max(h.missesAfter, h.ended, number)
 	h.quietSince = max(h.quietSince, at)
 	h.answeredAt = max(h.answeredAt, at)
@@ -173,7 +179,7 @@ func (h *history) extendRun(number uint32) {
 	}
 }
 
-// end ends the rounds that are over, and reports whether there were any.
+// end ends the rounds that are over, and reports whether there was any.
 func (h *history) end(now time.Duration) bool {
 	before := h.ended
 	for h.ended < h.newest && h.over(h.ended+1, now) {
@@ -182,12 +188,13 @@ func (h *history) end(now time.Duration) bool {
 	return h.ended != before
 }
 
+// over reports whether nothing more is expected of a round.
 func (h *history) over(number uint32, now time.Duration) bool {
 	round := h.round(number)
 	return round.answers == h.targets || now >= round.sent+h.timeout
 }
 
-// endNext ends the oldest round under way, and moves the window by one.
+// endNext ends the oldest round under way and moves the window on by one.
 func (h *history) endNext() {
 	h.ended++
 	if h.ended < h.judgedFrom {
@@ -209,9 +216,9 @@ func (h *history) judged(number uint32) bool {
 	return number >= h.judgedFrom && h.ended-number < uint32(h.window)
 }
 
-// deadline returns when the first round will be missed, and whether there is
-// one under way that still can be.
-func (h *history) deadline() (time.Duration, bool) {
+// deadline returns when the next round will be missed; pending is false if no
+// unanswered round is under way.
+func (h *history) deadline() (at time.Duration, pending bool) {
 	for number := h.ended + 1; number <= h.newest; number++ {
 		if !h.answered(number) {
 			return h.round(number).sent + h.timeout, true
@@ -220,7 +227,7 @@ func (h *history) deadline() (time.Duration, bool) {
 	return 0, false
 }
 
-// misses are the rounds in a row, up to now, that were missed.
+// misses returns how many rounds in a row were missed, up to now.
 func (h *history) misses() int {
 	if h.ended <= h.missesAfter {
 		return 0
@@ -228,7 +235,7 @@ func (h *history) misses() int {
 	return int(h.ended - h.missesAfter)
 }
 
-// run is how many rounds in a row were answered, up to the newest answer.
+// run returns how many rounds in a row were answered, up to the newest answer.
 func (h *history) run() int { return int(h.runEnd + 1 - h.runStart) }
 
 // forgive starts the count of misses anew with the next round.

@@ -2,7 +2,8 @@ package health
 
 import "time"
 
-// path is one path: its rules, its verdict, and what the verdict rests on.
+// path is one member in one family: how it is probed, its verdict, and the
+// results that the verdict rests on. Times are durations since Paths.start.
 type path struct {
 	key   Key
 	rules Rules
@@ -12,8 +13,8 @@ type path struct {
 	reason string
 
 	next time.Duration // when the next round is due
-	// hurry: the path is probed at the fast interval until a round above
-	// hurryAfter is answered.
+	// hurry: probed at the fast interval until a round above hurryAfter is
+	// answered.
 	hurry      bool
 	hurryAfter uint32
 
@@ -21,7 +22,7 @@ type path struct {
 	damping
 }
 
-// interval lies between two rounds at present.
+// interval returns the present time between two rounds.
 func (p *path) interval() time.Duration {
 	if p.hurry {
 		return p.rules.fastInterval()
@@ -29,10 +30,10 @@ func (p *path) interval() time.Duration {
 	return p.rules.Interval
 }
 
-// nextTick is the next multiple of the interval, so that paths with equal
-// intervals are probed together. One that is closer than a fifth of it is left
-// out, as two rounds at once would be lost together; a gap is then a fifth
-// longer.
+// nextTick returns the next multiple of the interval, so that paths with equal
+// intervals are probed together and the monitor wakes up less often. A tick
+// that is less than a fifth of the interval away is skipped, since two rounds
+// that close would be lost together; the gap is then up to a fifth longer.
 func nextTick(now, interval time.Duration) time.Duration {
 	next := (now/interval + 1) * interval
 	if hurryFactor*(next-now) < interval {
@@ -41,7 +42,7 @@ func nextTick(now, interval time.Duration) time.Duration {
 	return next
 }
 
-// calmDown ends the fast interval.
+// calmDown returns to the regular interval.
 func (p *path) calmDown() {
 	if !p.hurry {
 		return
@@ -50,27 +51,28 @@ func (p *path) calmDown() {
 	p.next = nextTick(p.round(p.newest).sent, p.rules.Interval)
 }
 
+// silent reports whether Down or more rounds in a row were missed.
 func (p *path) silent() bool { return p.misses() >= p.rules.Down }
 
-// patience is by how much the silence of paths that fell silent together may
-// differ: a round can be up to an interval later on one than on another, and an
-// answer just within the time limit.
+// patience returns by how much the beginnings of a silence can differ among
+// paths that fell silent together: one round may be sent up to an interval
+// later than another, and be answered just within the time limit.
 func (p *path) patience() time.Duration { return p.interval() + p.rules.Timeout }
 
-// aliveAfter reports whether the path was heard so long after another fell
-// silent that they did not do so together. One that was never heard was not.
+// aliveAfter reports whether the path answered so long after another fell
+// silent that they cannot have fallen silent together.
 func (p *path) aliveAfter(silent *path) bool {
 	return p.answeredAt >= silent.quietSince+silent.patience()
 }
 
-// isPeer reports whether the other path can carry what this one does: it is
-// another member's, in the same family. What happens to the targets of one
-// family tells nothing of the other.
+// isPeer reports whether other is the path of another member in the same
+// family: it can carry what this one does, and has targets of the same kind.
 func (p *path) isPeer(other *path) bool {
 	return other != p && other.key.Family == p.key.Family
 }
 
-// good reports whether the path is fit to carry what another is relieved of.
+// good reports whether the path can take over the traffic of another: it is
+// online, answers, and is within its limits.
 func (p *path) good() bool {
 	return p.online && p.misses() == 0 && p.answeredAt != unheard && !p.tooLossy() && !p.tooSlow()
 }

@@ -1,43 +1,47 @@
-// Package health judges which paths work. It owns the verdict of each path, a
-// member in one family: from the probes that were sent and the answers that
-// came it works out who is online. It neither probes nor looks at a clock.
+// Package health decides which paths work. A path is a member in one address
+// family; its verdict, online or offline, follows from the probes that were
+// sent and the answers that came. The package sends no probe and reads no
+// clock: the caller passes in times, and subpackage probe sends.
+//
+// A round is one probe to each target of a path; enough answers make it a hit,
+// too few a miss.
 package health
 
 import "time"
 
-// Paths are the paths that are probed, and their verdicts. The times that are
-// handed in must never go back; those of one process do not, since they carry
-// the monotonic clock. Not safe for concurrent use.
+// Paths are the paths that are probed, with their verdicts. Times that are
+// passed in must never go back; time.Now does not, within a process. Paths is
+// not safe for concurrent use.
 type Paths struct {
 	paths []*path // ordered by key
 	known map[Key]*path
-	// removed is how the paths flapped that are not probed at present: one
+	// removed keeps the flaps of paths that are not probed at present: a path
 	// whose link comes and goes must not begin anew each time.
 	removed map[Key]damping
 
 	started bool
 	start   time.Time     // all durations are counted from here
-	latest  time.Duration // that was handed in
+	latest  time.Duration // the latest time that was passed in
 
 	silent  Silence // see Silent
-	waiting bool    // the verdict of a path waits for what others answer
+	waiting bool    // the verdict of a path depends on the answers of others
 
-	changed   bool // Check has something to do that no time limit tells
+	changed   bool // Check has something to do before the next time limit
 	changedAt time.Duration
 
 	asked    time.Duration // what Wake returned last
 	hasAsked bool
-	grace    time.Duration // no judgement before; 0: none is put off
+	grace    time.Duration // until when judgement is put off; 0: it is not
 
 	due []Key
 }
 
-// NewLines returns none.
+// NewPaths returns an empty set of paths.
 func NewPaths() *Paths {
 	return &Paths{known: make(map[Key]*path), removed: make(map[Key]damping)}
 }
 
-// at converts a time into the one that is used inside.
+// at returns a time as a duration since the first time that was passed in.
 func (ps *Paths) at(now time.Time) time.Duration {
 	if !ps.started {
 		ps.started, ps.start = true, now
@@ -47,8 +51,8 @@ func (ps *Paths) at(now time.Time) time.Duration {
 }
 
 // Set adds a path with its first verdict, or changes the rules of a known one,
-// which keeps its verdict and starts its history anew. Equal rules change
-// nothing. The path's first round is due at once.
+// which keeps its verdict and starts its history anew, unless the rules are the
+// same. The first round is due at once.
 func (ps *Paths) Set(key Key, rules Rules, online bool, now time.Time) {
 	t := ps.at(now)
 	p := ps.known[key]
@@ -82,8 +86,8 @@ func (k Key) before(other Key) bool {
 	return k.Family < other.Family
 }
 
-// Remove takes a path out that is no longer probed, since its link is down or
-// it is no longer configured. Only how often it flapped is remembered.
+// Remove removes a path that is no longer probed, because its link is down or
+// it is no longer configured. Only its flaps are remembered.
 func (ps *Paths) Remove(key Key) {
 	p := ps.known[key]
 	if p == nil {
@@ -100,7 +104,7 @@ func (ps *Paths) Remove(key Key) {
 	ps.change(ps.latest)
 }
 
-// Keys returns the paths, by member and family.
+// Keys returns the keys of all paths, ordered by member and family.
 func (ps *Paths) Keys() []Key {
 	keys := make([]Key, 0, len(ps.paths))
 	for _, p := range ps.paths {
@@ -109,7 +113,8 @@ func (ps *Paths) Keys() []Key {
 	return keys
 }
 
-// Online returns the verdict of a path, and whether the path is known.
+// Online returns the verdict of a path; known is false if there is no such
+// path.
 func (ps *Paths) Online(key Key) (online, known bool) {
 	p := ps.known[key]
 	if p == nil {
@@ -118,16 +123,16 @@ func (ps *Paths) Online(key Key) (online, known bool) {
 	return p.online, true
 }
 
-// Silent returns the families in which all paths that are online, of two
-// members at least, fell silent together. That is trouble of the targets or
-// further upstream: no verdict is passed until one of them answers, and then
-// all others are given as many misses as after an answer.
+// Silent returns the families in which all online paths, at least two, fell
+// silent together. That is taken for trouble of the targets or further
+// upstream: no path goes offline for it, and when one of them answers, the
+// misses of the others are reset.
 func (ps *Paths) Silent() Silence { return ps.silent }
 
-// Due returns the paths whose next round is to be sent now, and puts down the
-// one after it. Sent is to be called for each of them, also where sending
-// failed: the round is then missed. Rounds for which nobody asked in time are
-// not made up for. The result is valid until the next call.
+// Due returns the paths whose next round is to be sent now, and schedules the
+// one after it. The caller calls Sent for each of them, also if sending failed:
+// the round is then missed. If Due is called late, the rounds in between are
+// skipped. The result is valid until the next call.
 func (ps *Paths) Due(now time.Time) []Key {
 	t := ps.at(now)
 	ps.due = ps.due[:0]
@@ -141,8 +146,8 @@ func (ps *Paths) Due(now time.Time) []Key {
 	return ps.due
 }
 
-// Sent takes note that a round was sent to all targets of a path, and returns
-// its number. A path that is not known has round 0.
+// Sent records that a round was sent to all targets of a path, and returns its
+// number, 0 for an unknown path.
 func (ps *Paths) Sent(key Key, now time.Time) (round uint32) {
 	p := ps.known[key]
 	if p == nil {
@@ -151,9 +156,9 @@ func (ps *Paths) Sent(key Key, now time.Time) (round uint32) {
 	return p.send(ps.at(now))
 }
 
-// Answered takes the answer of a target, counted from 0, to a round. Answers to
-// rounds that are forgotten, and second ones, are ignored. Check is to be
-// called after the answers that lay there are handed in.
+// Answered records the answer of a target, counted from 0, to a round. Second
+// answers and those to rounds that are forgotten are ignored. Check is called
+// after all answers that have arrived are recorded.
 func (ps *Paths) Answered(key Key, round uint32, target int, at time.Time) {
 	p := ps.known[key]
 	if p == nil {
@@ -178,10 +183,10 @@ func (ps *Paths) Answered(key Key, round uint32, target int, at time.Time) {
 	}
 }
 
-// Hurry has a path that may be dead probed at the fast interval, a fifth of its
-// own and at least 50 ms, until a round is answered that was sent after now, or
-// its verdict changes. It begins at once, but however often it is called,
-// rounds are never closer than that.
+// Hurry makes a path that may be dead be probed at the fast interval (a fifth
+// of its own, at least 50 ms), until a round that was sent after now is
+// answered or the verdict changes. The first round is due at once, but never
+// sooner than the fast interval after the last one.
 func (ps *Paths) Hurry(key Key, now time.Time) {
 	p := ps.known[key]
 	if p == nil || p.hurry || !p.online || p.silent() {
@@ -197,8 +202,8 @@ func (ps *Paths) Hurry(key Key, now time.Time) {
 }
 
 // Wake returns when Due or Check will have something to do next, the zero time
-// for never. A Check that comes much later takes it that the process was
-// stopped meanwhile.
+// for never. A Check that comes much later assumes that the process did not run
+// meanwhile, and puts off its judgement once.
 func (ps *Paths) Wake() time.Time {
 	var wake time.Duration
 	found := false
@@ -226,6 +231,7 @@ func (ps *Paths) Wake() time.Time {
 	return ps.start.Add(wake)
 }
 
+// change makes Check look at all paths at t.
 func (ps *Paths) change(t time.Duration) {
 	if !ps.changed {
 		ps.changed, ps.changedAt = true, t

@@ -20,7 +20,7 @@ func (t *tally) remove(cell uint32) {
 	t.latency -= expand(cell)
 }
 
-// seen is how many rounds ended in the judged window.
+// seen returns how many rounds of the judged window have ended.
 func (h *history) seen() int {
 	if h.ended < h.judgedFrom {
 		return 0
@@ -28,8 +28,9 @@ func (h *history) seen() int {
 	return min(int(h.ended-h.judgedFrom)+1, h.window)
 }
 
-// lost returns how many probes went unanswered: those of the worst target that
-// is needed. The targets beyond it do no harm, however bad they are.
+// lost returns how many probes went unanswered to the worst target that is
+// needed: with reliability 2 of 3, that is the second best. Targets that are
+// not needed do no harm, however bad they are.
 func (h *history) lost(tallies []tally) int {
 	if h.needed == 0 {
 		return 0
@@ -41,10 +42,10 @@ func (h *history) lost(tallies []tally) int {
 	return sorted[h.needed-1]
 }
 
-// latency returns the mean time to an answer: that of the slowest target that
-// is needed, among those with at least so many answers. It is not known where
-// these are too few.
-func (h *history) latency(tallies []tally, least int) (time.Duration, bool) {
+// latency returns the mean time to an answer of the slowest target that is
+// needed, among those with at least that many answers. known is false if these
+// targets are too few.
+func (h *history) latency(tallies []tally, least int) (mean time.Duration, known bool) {
 	sorted := h.scratch[:0]
 	for i := range tallies {
 		if t := &tallies[i]; t.answered > 0 && t.answered >= least {
@@ -64,7 +65,7 @@ func (t *tally) mean() time.Duration {
 	return t.latency / time.Duration(t.answered)
 }
 
-// insert keeps s in order. There are few targets.
+// insert adds a value to a sorted slice of a few values.
 func insert(s []int, value int) []int {
 	s = append(s, value)
 	for i := len(s) - 1; i > 0 && s[i-1] > s[i]; i-- {
@@ -73,23 +74,24 @@ func insert(s []int, value int) []int {
 	return s
 }
 
-// judgedLatency is the latency that limits are held against. A target must
-// have answered at least half the rounds to have one: the few answers of a
-// target that is dying say nothing of the path.
+// judgedLatency returns the latency that is compared with the limits. Only
+// targets that answered at least half the rounds have one: the few answers of a
+// dying target say nothing about the path.
 func (h *history) judgedLatency() (time.Duration, bool) {
 	return h.latency(h.tallies, (h.seen()+1)/2)
 }
 
-// tooLossy reports whether a path is to be taken out for its loss. Rounds that
-// the window has yet to see count as answered, so that a start is not judged by
-// three rounds.
+// tooLossy reports whether the loss is at the limit that takes a path offline.
+// Rounds that are still missing in the window count as answered, so that a path
+// is not judged by its first three rounds.
 func (p *path) tooLossy() bool {
 	limit := p.rules.FailureLoss
 	return limit > 0 && p.lost(p.tallies)*100 >= limit*p.window
 }
 
-// tooSlow reports whether a path is to be taken out for its latency. It is
-// judged when half the window is seen, for the same reason.
+// tooSlow reports whether the latency is at the limit that takes a path
+// offline. It is not judged before half the window is full, for the same
+// reason.
 func (p *path) tooSlow() bool {
 	limit := p.rules.FailureLatency
 	if limit == 0 || 2*p.seen() < p.window {
@@ -99,9 +101,9 @@ func (p *path) tooSlow() bool {
 	return known && latency >= limit
 }
 
-// goodEnough reports whether loss and latency allow a path to come back. They
-// are those since its last silence; where a latency is asked for, one must be
-// known.
+// goodEnough reports whether loss and latency since the last silence are below
+// the limits under which a path may come back. With a limit of latency, a
+// latency must be known.
 func (p *path) goodEnough() bool {
 	lost, lossLimit := p.lost(p.tallies), p.rules.recoveryLoss()
 	if lossLimit > 0 && lost > 0 && lost*100 >= lossLimit*p.seen() {

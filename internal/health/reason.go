@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// silenceReason says who did not answer, and since when.
+// silenceReason returns which targets did not answer, and for how long.
 func (p *path) silenceReason(now time.Duration) string {
 	silent := p.silentTargets()
 	quiet := " for " + seconds(now-p.quietSince)
@@ -20,8 +20,8 @@ func (p *path) silenceReason(now time.Duration) string {
 	return reason
 }
 
-// silentTargets are those that answered none of the rounds that took the path
-// out.
+// silentTargets returns the targets that answered none of the rounds that took
+// the path offline.
 func (p *path) silentTargets() []string {
 	var silent []string
 	for i, name := range p.rules.Targets {

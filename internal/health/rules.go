@@ -7,29 +7,29 @@ import (
 	"loadbalance/internal/config"
 )
 
-// Rules say how a path is probed and when its verdict changes.
+// Rules are how a path is probed and when its verdict changes.
 type Rules struct {
-	// Targets are the names of those who are asked, in a fixed order. A path
-	// without targets is never probed and keeps its verdict.
+	// Targets are the targets by name, in a fixed order. A path without targets
+	// is never probed and keeps its verdict.
 	Targets []string
 	// Needed is how many targets must answer, 1 to len(Targets).
 	Needed int
 	// Interval lies between two rounds; Timeout is how long a round may go
 	// unanswered before it counts as missed. Both are above 0.
 	Interval, Timeout time.Duration
-	// Down misses in a row take a path out, Up hits in a row bring it back,
-	// and loss and latency are judged over Window rounds. All are above 0.
+	// Down misses in a row take a path offline, Up hits in a row bring it
+	// back; loss and latency are judged over Window rounds. All are above 0.
 	Down, Up, Window int
-	// FailureLoss takes a path out, under RecoveryLoss it may come back:
-	// percent, 0 switches one off. FailureLatency and RecoveryLatency
-	// likewise. Where only the recovery limit is off, the failure limit holds
-	// in its place, or the path would come back only to go at once.
+	// FailureLoss (percent) takes a path offline; below RecoveryLoss it may
+	// come back. FailureLatency and RecoveryLatency likewise. 0 switches a
+	// limit off. If only the recovery limit is off, the failure limit holds in
+	// its place, or the path would come back only to go offline at once.
 	FailureLoss, RecoveryLoss       int
 	FailureLatency, RecoveryLatency time.Duration
 }
 
-// RulesOf returns the rules of a member's path to these targets. There can be
-// fewer of them than the member has: a path asks those of its own family.
+// RulesOf returns the rules for a path with these targets, which can be fewer
+// than the member has: a path has only those of its own family.
 func RulesOf(t config.Track, targets []string) Rules {
 	return Rules{
 		Targets: targets, Needed: min(t.Reliability, len(targets)),
@@ -48,7 +48,8 @@ func (r *Rules) equal(other *Rules) bool {
 		r.FailureLatency == other.FailureLatency && r.RecoveryLatency == other.RecoveryLatency
 }
 
-// recoveryLoss is the loss in percent under which a path may come back; 0: any.
+// recoveryLoss returns the loss in percent below which a path may come back; 0:
+// any.
 func (r *Rules) recoveryLoss() int {
 	if r.RecoveryLoss == 0 {
 		return r.FailureLoss
@@ -56,7 +57,7 @@ func (r *Rules) recoveryLoss() int {
 	return r.RecoveryLoss
 }
 
-// recoveryLatency is the latency under which a path may come back; 0: any.
+// recoveryLatency returns the latency below which a path may come back; 0: any.
 func (r *Rules) recoveryLatency() time.Duration {
 	if r.RecoveryLatency == 0 {
 		return r.FailureLatency
@@ -65,15 +66,15 @@ func (r *Rules) recoveryLatency() time.Duration {
 }
 
 const (
-	// hurryFactor makes the fast interval from the regular one: at the default
-	// of 500 ms a dead path is then found in 4 * 0.1 s + 0.8 s = 1.2 s.
+	// hurryFactor divides the regular interval to get the fast one: at the
+	// default of 500 ms, a dead path is found in 4 * 0.1 s + 0.8 s = 1.2 s.
 	hurryFactor = 5
-	// minFast is the shortest fast interval, which is also the shortest one
-	// that can be configured.
+	// minFast is the shortest fast interval, and the shortest interval that
+	// can be configured.
 	minFast = 50 * time.Millisecond
 )
 
-// fastInterval lies between two rounds of a path that may be dead.
+// fastInterval returns the time between two rounds of a path that may be dead.
 func (r *Rules) fastInterval() time.Duration {
 	return min(r.Interval, max(r.Interval/hurryFactor, minFast))
 }

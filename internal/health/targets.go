@@ -9,8 +9,8 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// Targets are the addresses that the probes of a member ask in a family, given
-// the path of the member in the family.
+// Targets returns the addresses to which a member's probes in one family go.
+// path has the gateway, for the target 'gateway'.
 func Targets(track config.Track, f family.Family, path *uplink.Path) []netip.Addr {
 	if !HasTargets(track, f) {
 		return nil
@@ -29,8 +29,8 @@ func Targets(track config.Track, f family.Family, path *uplink.Path) []netip.Add
 	return addresses
 }
 
-// peer is the other end of a point-to-point link, which stands for the gateway
-// there.
+// peer returns the other end of a point-to-point link, which is probed in place
+// of a gateway; the zero Addr if there is none.
 func peer(path *uplink.Path) netip.Addr {
 	for _, n := range path.Networks {
 		if n.Prefix.IsSingleIP() {
@@ -40,9 +40,9 @@ func peer(path *uplink.Path) netip.Addr {
 	return netip.Addr{}
 }
 
-// HasTargets reports whether a family has targets of its own. The target
-// 'gateway' belongs to both families, unless addresses of one family only stand
-// beside it.
+// HasTargets reports whether a member has targets in a family. The target
+// 'gateway' is one in both families, unless there are addresses beside it: then
+// it is one only in the families of these.
 func HasTargets(track config.Track, f family.Family) bool {
 	return len(ofFamily(track.IPs, f)) > 0 || track.Gateway && len(track.IPs) == 0
 }

@@ -19,7 +19,7 @@ var broadcast = hardware{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 type devices struct {
 	fd      int
 	request ifreq
-	// What index hands to the kernel.
+	// What index passes to the kernel.
 	name   [unix.IFNAMSIZ]byte
 	number int32
 	size   uint32
@@ -41,8 +41,8 @@ func openDevices() (devices, error) {
 
 func (d *devices) close() error { return unix.Close(d.fd) }
 
-// ask lets the kernel fill the union in. The error is ENODEV if there is no
-// device of that name.
+// ask makes an ioctl for a device, which fills in the union of request. The
+// error is ENODEV if there is no device of that name.
 func (d *devices) ask(request uintptr, device string) error {
 	if len(device) >= len(d.request.name) {
 		return unix.ENODEV
@@ -56,9 +56,9 @@ func (d *devices) ask(request uintptr, device string) error {
 	return nil
 }
 
-// index returns the number of a device. It binds the socket to the device and
-// asks what it is bound to. For a device that is not there, the ioctl for this
-// (SIOCGIFINDEX) would start modprobe and wait for it.
+// index returns the interface index of a device: it binds the socket to the
+// device and reads what it is bound to. The ioctl for this (SIOCGIFINDEX)
+// would, for a device that does not exist, start modprobe and wait for it.
 func (d *devices) index(device string) (int32, error) {
 	if device == "" || len(device) >= len(d.name) {
 		return 0, unix.ENODEV

@@ -36,8 +36,8 @@ func parseResponse(b []byte) (id uint16, ok bool) {
 	return binary.BigEndian.Uint16(b), true
 }
 
-// sendDNS asks with an identifier that is the round, moved by a number that
-// nobody knows who does not see the line.
+// sendDNS sends a query whose identifier is the round XOR a random number,
+// which nobody off the line knows.
 func (p *Prober) sendDNS(path *pathState, probe *Probe) error {
 	if path.dns == nil {
 		domain := unix.AF_INET

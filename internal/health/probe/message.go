@@ -19,9 +19,9 @@ const (
 	dataSize = 128
 )
 
-// message is one datagram and what sendmsg(2) and recvmsg(2) want to know about
-// it. It is used again for every datagram, and nothing is allocated for one:
-// the wrappers of x/sys allocate several times for each.
+// message is one datagram with the arguments of sendmsg(2) and recvmsg(2). It
+// is reused for every datagram, without allocating: the wrappers of x/sys
+// allocate several times for each.
 type message struct {
 	header  unix.Msghdr
 	vector  unix.Iovec
@@ -31,8 +31,8 @@ type message struct {
 	data    [dataSize]byte
 }
 
-// address sets where a datagram goes to and by which device it leaves. With IPv6
-// it comes from a source that is given.
+// address sets the destination of a datagram, the device by which it leaves,
+// its mark and, with IPv6, its source, if that is valid.
 func (m *message) address(to netip.Addr, port uint16, index int32, mark uint32, source netip.Addr) {
 	clear(m.name[:])
 	binary.BigEndian.PutUint16(m.name[2:], port)
@@ -119,7 +119,7 @@ func (m *message) receive(fd int) (int, unix.Errno) {
 	return int(n), 0
 }
 
-// source is the address and port that a datagram came from.
+// source returns the address and port from which a datagram came.
 func (m *message) source() netip.AddrPort {
 	port := binary.BigEndian.Uint16(m.name[2:])
 	switch binary.NativeEndian.Uint16(m.name[0:]) {
@@ -131,11 +131,11 @@ func (m *message) source() netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// linkIndex is the device that a frame came in by.
+// linkIndex returns the index of the device by which a frame came in.
 func (m *message) linkIndex() int32 { return int32(binary.NativeEndian.Uint32(m.name[4:])) }
 
-// arrival is the device by which an IPv6 packet came in, and its hop limit;
-// both are 0 if the kernel did not tell.
+// arrival returns the index of the device by which an IPv6 packet came in, and
+// its hop limit; both are 0 if the kernel did not report them.
 func (m *message) arrival() (index int32, hopLimit int) {
 	parts, err := unix.ParseSocketControlMessage(m.control[:m.header.Controllen])
 	if err != nil {

@@ -38,8 +38,8 @@ func (p *Prober) askNeighbour(path *pathState, t *target, probe *Probe) error {
 	if !ok {
 		return p.sendPing(path, probe)
 	}
-	// Who answered the last time is asked alone, as the kernel does it, so that
-	// hundreds of hosts in the network of an uplink need not look.
+	// A target that answered the last time is asked by unicast, as the kernel
+	// does, so that hundreds of hosts in an uplink's network are left in peace.
 	to := t.mac
 	if t.awaiting || to == (hardware{}) {
 		to = broadcast
@@ -72,7 +72,7 @@ func address4(a netip.Addr) [4]byte {
 	return a.As4()
 }
 
-// networkOrder is htons(3).
+// networkOrder returns htons(n), see htons(3).
 func networkOrder(n uint16) uint16 {
 	var b [2]byte
 	binary.BigEndian.PutUint16(b[:], n)
@@ -125,8 +125,8 @@ func (p *Prober) handleARP(s *socket) {
 	})
 }
 
-// sendSolicitation asks the target's solicited-node group, to which few other
-// hosts listen.
+// sendSolicitation asks the target's solicited-node multicast group, to which
+// few other hosts listen.
 func (p *Prober) sendSolicitation(path *pathState, probe *Probe, own hardware) error {
 	if p.nd == nil {
 		s, err := p.newSocket("neighbour discovery", unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6, setUpND, p.handleND)
@@ -172,7 +172,7 @@ func putSolicitation(b []byte, own hardware, wanted [16]byte) {
 	copy(b[26:], own[:])
 }
 
-// parseAdvertisement reads whose address a solicited advertisement tells.
+// parseAdvertisement returns the target address of a solicited advertisement.
 func parseAdvertisement(b []byte) (netip.Addr, bool) {
 	if len(b) < advertisementSize || b[0] != neighbourAdvertisement || b[1] != 0 || b[4]&solicited == 0 {
 		return netip.Addr{}, false
@@ -192,9 +192,10 @@ func (p *Prober) handleND(s *socket) {
 	p.handleNeighbour(index, wanted, func(*pathState, *target) bool { return true })
 }
 
-// handleNeighbour counts an answer of a neighbour for every path on the device
-// that asked it and for which isFor says yes. Neither ARP nor neighbour
-// discovery tell which request is answered, so it is the newest, and once.
+// handleNeighbour delivers a neighbour's answer to every path on the device
+// that waits for it and for which isFor is true. Neither ARP nor neighbour
+// discovery says which request is answered, so it counts for the newest one,
+// once.
 func (p *Prober) handleNeighbour(index int32, neighbour netip.Addr, isFor func(*pathState, *target) bool) {
 	now := time.Now()
 	var answers []Answer

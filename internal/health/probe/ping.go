@@ -21,7 +21,7 @@ const (
 // smallest Ethernet frame.
 const echoSize = 8 + 16
 
-// echo is what an echo message tells.
+// echo is the content of an echo message.
 type echo struct {
 	id, sequence uint16
 	token        uint64
@@ -66,8 +66,8 @@ func parseEcho4(b []byte) (echo, bool) {
 	return parseEcho(b[header:], echoReply4)
 }
 
-// checksum is the Internet checksum (RFC 1071). It is 0 over data that contains
-// its own, right checksum.
+// checksum returns the Internet checksum (RFC 1071). It is 0 for data that
+// include a correct checksum.
 func checksum(b []byte) uint16 {
 	var sum uint32
 	for ; len(b) >= 2; b = b[2:] {

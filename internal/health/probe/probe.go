@@ -1,7 +1,7 @@
-// Package probe asks the targets of every path whether they are there, and
-// reports their answers. It owns the sockets: how a probe leaves by a given
-// device with a given mark, and which packets count as its answer. When to
-// probe, and what a missing answer means, is decided elsewhere.
+// Package probe sends probes to targets and reports the answers. It owns the
+// sockets: how a probe leaves by a given device with a given mark, and which
+// packets count as its answer. When to probe, and what a missing answer means,
+// is decided in package health.
 //
 // All paths share one socket for each of ICMP, ICMPv6, ARP and neighbour
 // discovery. DNS needs one per path, TCP and HTTP one per probe, since a
@@ -27,7 +27,7 @@ import (
 	"loadbalance/internal/health"
 )
 
-// Probe is one question to one target.
+// Probe is one probe to one target.
 type Probe struct {
 	// Key is the path that is probed. All its addresses are of its family.
 	Key health.Key
@@ -59,10 +59,10 @@ type Probe struct {
 	// member.
 	Source  netip.Addr
 	Address netip.Addr
-	// Port is asked by tcp, dns and http.
+	// Port is the target's port, for tcp, dns and http.
 	Port uint16
-	// URL is what http asks Address for, beginning with http://, and Status
-	// is the response that counts.
+	// URL is what http requests from Address; it begins with http://. Status is
+	// that of the response that counts as an answer.
 	URL    string
 	Status int
 	// Timeout is how long the caller waits before it counts a miss. Connections
@@ -70,11 +70,11 @@ type Probe struct {
 	Timeout time.Duration
 }
 
-// Answer says that a target answered the probe of a round. It may come long
-// after the probe, and more than once where the network doubles a packet. ARP
-// and neighbour discovery do not tell what they answer: a late answer counts
-// for the newest round. A target that is asked otherwise than before (another
-// method, address or port) gives no late answers any more.
+// Answer is a target's answer to the probe of a round. It may come long after
+// the probe, and more than once where the network duplicates a packet. Replies
+// of ARP and neighbour discovery do not say what they answer: a late one counts
+// for the newest round. After a change of method, address or port, late answers
+// to earlier probes are ignored.
 type Answer struct {
 	Key    health.Key
 	Round  uint32
@@ -86,10 +86,10 @@ type Answer struct {
 const (
 	// maxTargets bounds the index of a target. It is sent as 16 bits.
 	maxTargets = 1 << 16
-	// idMask is the part of an ICMP identifier that is the same for all our
-	// probes, so that the kernel does not wake us for answers to others. The
-	// rest is enough for the paths of 60 members, in both families, and to
-	// give a freed identifier out late.
+	// idMask has the bits of an ICMP identifier that are the same in all our
+	// probes, so that the kernel does not wake us for answers to other
+	// programs. The rest, 1024 values, is enough for the paths of 60 members in
+	// both families, and for not reusing an identifier soon.
 	idMask = 0xfc00
 )
 
@@ -119,8 +119,8 @@ type Prober struct {
 // pathState is what is known of a path between two of its probes.
 type pathState struct {
 	key health.Key
-	// id is the ICMP identifier of the path, token a secret in its echo
-	// requests: who has not seen the request cannot forge the reply.
+	// id is the path's ICMP identifier, token a secret in its echo requests:
+	// nobody who has not seen the request can forge the reply.
 	id    uint16
 	token uint64
 	// index and source are those of the last probe.
@@ -131,14 +131,14 @@ type pathState struct {
 	dnsBase uint16
 }
 
-// target is what is known of a target between its probes.
+// target is what is known of a target between two of its probes.
 type target struct {
 	method  string
 	address netip.Addr
 	port    uint16
 	round   uint32 // the newest one
-	// awaiting says that ARP or neighbour discovery have not answered the
-	// newest round yet, and mac who answered ARP last.
+	// awaiting is true until ARP or neighbour discovery has answered the newest
+	// round; mac is the sender of the last ARP reply.
 	awaiting bool
 	mac      hardware
 	attempts [maxAttempts]*attempt
@@ -147,13 +147,13 @@ type target struct {
 }
 
 // Open returns a Prober for the network namespace of the calling thread. The
-// sockets of a method are opened when it is first used, so Send must be called
-// in the same namespace. Answers must be received all the time: nothing more is
-// read from the network while one waits.
+// sockets of a method are opened at its first use, so Send must be called in
+// the same namespace. The caller must keep receiving answers: while one waits,
+// nothing more is read from the network.
 //
-// unanswered is given the two ends of each TCP connection that is over and was
-// not an answer: mostly a SYN that nobody answered, or what a reset has ended.
-// It is called from several goroutines.
+// unanswered is called with both ends of each TCP connection that is over and
+// did not count as an answer, mostly a SYN that nobody answered. It is called
+// from several goroutines.
 func Open(answers chan<- Answer, unanswered func(local, remote netip.AddrPort)) (*Prober, error) {
 	devices, err := openDevices()
 	if err != nil {
@@ -170,8 +170,9 @@ func Open(answers chan<- Answer, unanswered func(local, remote netip.AddrPort)) 
 	}, nil
 }
 
-// Send sends a probe. It does not wait for anything. After an error, such as
-// ENETUNREACH, ENODEV or ENOBUFS, there will be no answer.
+// Send sends a probe without waiting for anything. After an error, such as
+// ENETUNREACH, ENODEV or ENOBUFS, there will be no answer. The error names the
+// member, the target and the device.
 func (p *Prober) Send(probe Probe) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -234,7 +235,7 @@ func (p *Prober) path(key health.Key) (*pathState, error) {
 	return path, nil
 }
 
-// moveTo sets the device of a path. Another one has other neighbours.
+// moveTo sets the device of a path. A new device has other neighbours.
 func (path *pathState) moveTo(index int32) {
 	if path.index == index {
 		return
@@ -247,8 +248,8 @@ func (path *pathState) moveTo(index int32) {
 
 func (p *Prober) nextID(id uint16) uint16 { return p.idBase | (id+1)&^idMask }
 
-// target returns the target of a probe. One that was asked otherwise before
-// begins anew.
+// target returns the state of the target of a probe. It begins anew after a
+// change of method, address or port.
 func (path *pathState) target(probe *Probe) *target {
 	for len(path.targets) <= probe.Target {
 		path.targets = append(path.targets, target{})
@@ -263,8 +264,8 @@ func (path *pathState) target(probe *Probe) *target {
 	return t
 }
 
-// Forget ends the probes of a path. An answer that is being delivered may still
-// come.
+// Forget ends the probes of a path. An answer that is just being delivered may
+// still come.
 func (p *Prober) Forget(key health.Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -277,8 +278,8 @@ func (p *Prober) Forget(key health.Key) {
 	path.close()
 }
 
-// close gives up everything that a path has open. The goroutines that wait for
-// it end soon after. Closing a UDP socket has no error to tell.
+// close closes everything that a path has open. The goroutines that wait for it
+// end soon after. Closing a UDP socket cannot fail in a way that matters.
 func (path *pathState) close() {
 	if path.dns != nil {
 		path.dns.file.Close()
@@ -320,7 +321,7 @@ func (p *Prober) Close() error {
 	return err
 }
 
-// deliver hands over an answer, unless the prober is closed meanwhile.
+// deliver sends an answer to the caller, unless the prober is closed first.
 func (p *Prober) deliver(a Answer) {
 	select {
 	case p.answers <- a:
@@ -328,7 +329,7 @@ func (p *Prober) deliver(a Answer) {
 	}
 }
 
-// newFile hands a non-blocking socket to the runtime's poller.
+// newFile registers a non-blocking socket with the runtime's poller.
 func newFile(fd int, name string) (*os.File, error) {
 	file := os.NewFile(uintptr(fd), name)
 	// It fails if the poller did not accept the socket: reads would block.
@@ -338,5 +339,5 @@ func newFile(fd int, name string) (*os.File, error) {
 	return file, nil
 }
 
-// nonBlocking is the type that all sockets have in addition to their own.
+// nonBlocking are the flags in the type of all sockets.
 const nonBlocking = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC

@@ -43,8 +43,8 @@ type attempt struct {
 	status  int
 }
 
-// startAttempt begins to connect. A goroutine waits for the outcome, without a
-// thread.
+// startAttempt begins to connect. A goroutine, which occupies no thread, waits
+// for the outcome.
 func (p *Prober) startAttempt(path *pathState, t *target, probe *Probe) error {
 	a := &attempt{
 		path: path, target: probe.Target, slot: t.oldest, round: probe.Round, start: time.Now(),
@@ -134,10 +134,10 @@ func remote(probe *Probe) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(probe.Port), Addr: probe.Address.As16()}
 }
 
-// await waits for the outcome of an attempt and reports an answer. One that
-// found nobody is forgotten by the connection table, too: it would be kept for
-// two minutes (nf_conntrack_tcp_timeout_syn_sent), so that a dead line collects
-// thousands of them, which look like its users' connections.
+// await waits for the outcome of an attempt and reports an answer. An attempt
+// without one is also removed from conntrack: its entry would stay for two
+// minutes (nf_conntrack_tcp_timeout_syn_sent), and a dead line would collect
+// thousands, which look like connections of its users.
 func (p *Prober) await(a *attempt) {
 	defer p.goroutines.Done()
 	answered := a.outcome()
@@ -163,8 +163,8 @@ func (p *Prober) await(a *attempt) {
 }
 
 // state returns the local end of an attempt, the zero AddrPort if it has none,
-// and whether it is open: accepted by the other end, be it too late, and not
-// reset since.
+// and whether it is open: the other end has accepted it, even if too late, and
+// not reset it since.
 func (a *attempt) state() (local netip.AddrPort, open bool) {
 	conn, err := a.file.SyscallConn()
 	if err != nil {
@@ -208,7 +208,7 @@ func (a *attempt) outcome() bool {
 	return state == connected && a.statusIsRight()
 }
 
-// connection is how far a connection has come.
+// connection is the state of a connection attempt.
 type connection int
 
 const (
@@ -242,11 +242,12 @@ func connectionState(fd int, elapsed time.Duration) connection {
 	return failed
 }
 
-// answersFirstSYN tells the answer to the probe from the answer to its
-// repetition by the kernel: a lost probe must stay lost, or a line that loses
-// every third packet would look perfect. After a repetition only the target's
-// echo of the TCP timestamp tells; the kernel measures the round trip by it.
-// Where the target sends none, and after a refusal, it is taken for lost.
+// answersFirstSYN reports whether the target answered the first SYN and not a
+// retransmission by the kernel: a lost probe must stay lost, or a line that
+// loses every third packet would look perfect. After a retransmission only the
+// target's echo of the TCP timestamp can tell, by which the kernel measures the
+// round trip. If the target sends none, and after a refusal, the probe counts
+// as lost.
 func answersFirstSYN(fd int, elapsed time.Duration) bool {
 	if elapsed < synTimeout {
 		return true

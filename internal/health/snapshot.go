@@ -1,0 +1,59 @@
+package health
+
+import (
+	"time"
+
+	"loadbalance/internal/family"
+)
+
+// Key identifies a path: a member in one family.
+type Key struct {
+	Member string        `json:"member"`
+	Family family.Family `json:"family"`
+}
+
+// Snapshot is the answer of the monitor to status: its own state and that of
+// every path that it probes.
+type Snapshot struct {
+	PID int `json:"pid"`
+	// Started is when the monitor was started, by the clock of now.
+	Started time.Time `json:"started"`
+	// Silent is true if no target of any path in a family answers although the
+	// links are up. That is taken for trouble of the targets or further
+	// upstream, and no path goes offline for it. Silence has the families.
+	Silent  bool     `json:"silent"`
+	Silence Silence  `json:"silence,omitempty"`
+	Paths   []Report `json:"lines"`
+}
+
+// Report is the health of one path.
+type Report struct {
+	Key
+	Online bool `json:"online"`
+	// Since is when the verdict last changed, and Reason why.
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason,omitempty"`
+	// Misses and Hits count the latest rounds in a row in which too few
+	// targets, or enough, answered. One of them is 0.
+	Misses int `json:"misses"`
+	Hits   int `json:"hits"`
+	// Loss is the part of the probes in the window that went unanswered, 0 to
+	// 1, and Latency the mean time to an answer, 0 if there was none: both of
+	// the worst target that is needed.
+	Loss    float64       `json:"loss"`
+	Latency time.Duration `json:"latency_ns"`
+	// Flaps is how often the path went offline since the monitor started.
+	Flaps int `json:"flaps"`
+	// Hold is how long a path that flapped must not be silent before it comes
+	// back while a peer is online; 0 if it did not flap.
+	Hold    time.Duration  `json:"hold_ns,omitempty"`
+	Targets []TargetReport `json:"targets"`
+}
+
+// TargetReport is what one target answered within the window; the values are
+// those of Report.
+type TargetReport struct {
+	Address string        `json:"address"`
+	Loss    float64       `json:"loss"`
+	Latency time.Duration `json:"latency_ns"`
+}
