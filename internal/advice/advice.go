@@ -1,9 +1,8 @@
-// Package advice finds what in the system around us defeats balancing or is
-// defeated by it: another program that uses our mark bits, tables or
-// priorities, a member that no firewall zone masquerades, a VPN that holds the
-// main table's default route, a target that cannot answer. Everything is
-// judged by pure functions over Facts; the package only reads, and owns
-// nothing.
+// Package advice finds what in the rest of the system breaks balancing or is
+// broken by it: another program that uses our mark bits, tables or priorities,
+// a member that no firewall zone masquerades, a VPN that has the main table's
+// default route, a target that cannot answer. Find is a pure function of Facts;
+// the Read functions collect them.
 //
 // Each finding is one sentence: what, where, and what to do about it.
 package advice
@@ -18,11 +17,11 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// Facts is the system as it is.
+// Facts is the state of the system.
 type Facts struct {
 	Config  *config.Config
 	Uplinks uplink.State
-	// Members are those of the plan, for their tables.
+	// Members are the members of the plan, for their tables.
 	Members []plan.Member
 	// Mangle are the mangle tables; a family may have none.
 	Mangle map[family.Family]*iptables.Table
@@ -32,12 +31,12 @@ type Facts struct {
 	// default), ours left out.
 	Routes []Route
 	Files
-	// TCPLoose is net.netfilter.nf_conntrack_tcp_loose; "" where there is no
-	// connection tracking yet.
+	// TCPLoose is net.netfilter.nf_conntrack_tcp_loose; "" if conntrack is not
+	// loaded yet.
 	TCPLoose string
 }
 
-// Files is what the configuration of other programs says.
+// Files is the configuration of other programs.
 type Files struct {
 	Firewall *uci.File // /etc/config/firewall; nil: there is none
 	Network  *uci.File // /etc/config/network; nil: there is none
@@ -53,24 +52,24 @@ type Rule struct {
 	Table      int
 }
 
-// Route is a route of another program in a table of its or our own.
+// Route is a route of another program in any table but the kernel's own.
 type Route struct {
 	Family family.Family
 	Table  int
 }
 
-// Advice is what was found.
+// Advice is the result of Find.
 type Advice struct {
 	// Errors are reasons not to start.
 	Errors []string
-	// Warnings are what very likely does not work as the user means it.
+	// Warnings are what very likely does not work as intended.
 	Warnings []string
-	// Notes are what surprises people and is no mistake.
+	// Notes are not mistakes, but may surprise.
 	Notes []string
 }
 
-// Find judges the facts. A configuration without enabled members does nothing
-// and gets no advice.
+// Find returns advice for a system. A configuration without enabled members
+// does nothing and gets none.
 func Find(f Facts) Advice {
 	if !Active(f.Config) {
 		return Advice{}
@@ -106,7 +105,7 @@ func enabled(cfg *config.Config) []config.Member {
 	return members
 }
 
-// paths returns where the enabled members stand in a family, by name; members
+// paths returns the paths of the enabled members in a family, by name; members
 // without the family are left out.
 func (f Facts) paths(fam family.Family) map[string]*uplink.Path {
 	paths := map[string]*uplink.Path{}

@@ -10,8 +10,8 @@ import (
 	"loadbalance/internal/fwmark"
 )
 
-// ownersOfChains tells by the beginning of a mangle chain's name whose it is
-// likely to be.
+// ownersOfChains has the programs to which mangle chains probably belong, by
+// the beginning of the name.
 var ownersOfChains = []struct{ prefix, owner string }{
 	{"mwan3_", "mwan3"},
 	{"PBR_", "pbr"},
@@ -21,7 +21,7 @@ var ownersOfChains = []struct{ prefix, owner string }{
 	{"openclash", "OpenClash"},
 }
 
-// probably names the owner in words that fit behind an object.
+// probably returns the owner in words that follow the name of an object.
 func probably(owner string) string {
 	if owner == "" {
 		return ""
@@ -38,8 +38,9 @@ func ownerOfChain(name string) string {
 	return ""
 }
 
-// owner tells whose rule it is likely to be, by the priorities and tables that
-// programs use by default.
+// owner returns the program to which a rule probably belongs, by the
+// priorities, tables and masks that programs use by default; "" if there is
+// none.
 func (r Rule) owner() string {
 	switch {
 	case r.isMWAN3():

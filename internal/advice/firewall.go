@@ -10,7 +10,7 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// zone is what we take of a zone of the firewall.
+// zone is a zone of the firewall.
 type zone struct {
 	name     string
 	networks []string
@@ -18,7 +18,8 @@ type zone struct {
 	masq     bool     // for IPv4
 }
 
-// values returns an option's words: the firewall takes lists and words alike.
+// values returns the words of an option: the firewall accepts a list or words
+// with blanks between them.
 func values(s uci.Section, name string) []string {
 	var words []string
 	for _, o := range s.Options {
@@ -58,8 +59,8 @@ func zones(firewall *uci.File) []zone {
 	return all
 }
 
-// translated reports whether a section nat gives packets that leave by the zone
-// another source address, in place of option masq.
+// translated reports whether a section nat translates the source of packets
+// that leave by the zone, in place of option masq.
 func translated(firewall *uci.File, zoneName string) bool {
 	return slices.ContainsFunc(firewall.Sections, func(s uci.Section) bool {
 		target := strings.ToUpper(value(s, "target"))
@@ -69,7 +70,7 @@ func translated(firewall *uci.File, zoneName string) bool {
 	})
 }
 
-// holds reports whether the zone has one of the networks or the device.
+// holds reports whether the zone contains one of the networks or the device.
 func (z zone) holds(networks []string, device string) bool {
 	if slices.ContainsFunc(networks, func(n string) bool { return slices.Contains(z.networks, n) }) {
 		return true
@@ -82,8 +83,8 @@ func (z zone) holds(networks []string, device string) bool {
 	})
 }
 
-// unmasqueraded finds members whose IPv4 packets keep the LAN's addresses:
-// nobody in the internet can answer those.
+// unmasqueraded finds members whose IPv4 packets keep their LAN addresses, to
+// which nobody on the internet can reply.
 func (f Facts) unmasqueraded() []string {
 	if f.Firewall == nil {
 		return nil
@@ -142,8 +143,8 @@ func explainZone(m config.Member, in, all []zone) string {
 		"add list %s to %s in /etc/config/firewall", m.Name, what, option, target)
 }
 
-// networksOf returns the names under which zones can hold a member: its
-// interface, and the networks that lie on its device.
+// networksOf returns the names by which zones can contain a member: its
+// interface, and the networks on its device.
 func (f Facts) networksOf(m config.Member, device string) []string {
 	var names []string
 	if m.Interface != "" {
@@ -160,9 +161,9 @@ func (f Facts) networksOf(m config.Member, device string) []string {
 	return names
 }
 
-// isOn reports whether a network lies on a device: the one in its section
-// (ifname before OpenWrt 21.02), or one that its protocol makes and names after
-// it, such as pppoe-wan, 6in4-henet or wg0.
+// isOn reports whether a network uses a device: the one in its section (ifname
+// before OpenWrt 21.02), or one that its protocol creates and names after it,
+// such as pppoe-wan, 6in4-henet or wg0.
 func isOn(s uci.Section, device string) bool {
 	if slices.Contains(values(s, "device"), device) || slices.Contains(values(s, "ifname"), device) {
 		return true
@@ -170,8 +171,8 @@ func isOn(s uci.Section, device string) bool {
 	return s.Name != "" && (device == s.Name && value(s, "proto") == "wireguard" || device == value(s, "proto")+"-"+s.Name)
 }
 
-// offloading tells what flow offloading means for us: a connection is
-// offloaded after its first packets, which have met our chains.
+// offloading notes what flow offloading means for balancing: a connection is
+// offloaded after its first packets, which have passed our chains.
 func (f Facts) offloading() []string {
 	if f.Firewall == nil {
 		return nil

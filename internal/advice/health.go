@@ -9,9 +9,9 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// strictTCP finds out that connection tracking takes up no TCP connection in
-// the middle. Then what a client sends after its line has died is INVALID, is
-// dealt to no line, and no server can reset it.
+// strictTCP finds that conntrack does not pick up TCP connections in the
+// middle. What a client sends after its line has died is then INVALID and not
+// balanced, and no server can reset it.
 func (f Facts) strictTCP() []string {
 	if f.TCPLoose != "0" {
 		return nil
@@ -25,9 +25,9 @@ func (f Facts) strictTCP() []string {
 	return nil
 }
 
-// unreachableNeighbours finds targets that track_method 'arp' can never reach:
-// it asks neighbours only. A point-to-point line has none, so its targets are
-// pinged.
+// unreachableNeighbours finds targets that track_method 'arp' can never reach,
+// since they are no neighbours. A point-to-point line has none, so its targets
+// are pinged.
 func (f Facts) unreachableNeighbours() []string {
 	var found []string
 	for _, fam := range family.All {
@@ -48,8 +48,8 @@ func (f Facts) unreachableNeighbours() []string {
 	return found
 }
 
-// unasked finds members whose line is up and has nobody to ask: a gateway for a
-// target where there is none, or addresses of the other family.
+// unasked finds members that are up without a usable probe target: the target
+// is the gateway and there is none, or all addresses are of the other family.
 func (f Facts) unasked() []string {
 	var found []string
 	for _, m := range enabled(f.Config) {
@@ -68,7 +68,8 @@ func (f Facts) unasked() []string {
 	return found
 }
 
-// mayAnswer reports whether a target may be a neighbour, or there are none.
+// mayAnswer reports whether a target can be a neighbour, or the link is
+// point-to-point.
 func mayAnswer(target netip.Addr, path *uplink.Path) bool {
 	pointToPoint := true
 	for _, n := range path.Networks {

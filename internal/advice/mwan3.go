@@ -18,9 +18,8 @@ const (
 	mwan3Mask          = 0x3f00
 )
 
-// MWAN3Runs reports whether the kernel holds the rules of mwan3. It deals out
-// connections with the same mark bits as we do, and deletes rules and routes
-// that are not its own when it stops.
+// MWAN3Runs reports whether the kernel has the rules of mwan3, which balances
+// by mark bits, too, and deletes rules and routes of others when it stops.
 func MWAN3Runs(mangle map[family.Family]*iptables.Table, rules []Rule) bool {
 	for _, table := range mangle {
 		if table != nil && slices.Contains(table.ForeignChains, mwan3Chain) {
@@ -34,7 +33,7 @@ func (r Rule) isMWAN3() bool {
 	return r.Priority >= mwan3FirstPriority && r.Priority <= mwan3LastPriority && r.Mask == mwan3Mask
 }
 
-// MWAN3Running is what the user is told when mwan3 runs.
+// MWAN3Running is the message to the user if mwan3 runs.
 const MWAN3Running = "mwan3 is running, and both would deal out the same connections: " +
 	"run `/etc/init.d/mwan3 stop; /etc/init.d/mwan3 disable`, then `/etc/init.d/loadbalance restart`"
 

@@ -19,9 +19,10 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// ReadFiles reads the files of other programs in a folder such as /etc/config,
-// and the links that start programs at boot in the folder rc.d beside it. What
-// cannot be read is left out and named in the error.
+// ReadFiles reads the configuration of other programs in a folder such as
+// /etc/config, and the boot links in the folder rc.d beside it. What cannot be
+// read is left out and named in the error; a file that does not exist is no
+// error.
 func ReadFiles(configDir string) (Files, error) {
 	var files Files
 	var err, linkErr error
@@ -53,15 +54,15 @@ func bootLink(dir, program string) (string, error) {
 	return "", nil
 }
 
-// isBootLink reports whether a name is S, two digits, and the program.
+// isBootLink reports whether a name is S, two digits and the program.
 func isBootLink(name, program string) bool {
 	rank, found := strings.CutSuffix(name, program)
 	isDigit := func(c byte) bool { return '0' <= c && c <= '9' }
 	return found && len(rank) == 3 && rank[0] == 'S' && isDigit(rank[1]) && isDigit(rank[2])
 }
 
-// ReadTCPLoose reads whether connection tracking takes up TCP connections in
-// the middle.
+// ReadTCPLoose returns net.netfilter.nf_conntrack_tcp_loose; "" if conntrack is
+// not loaded.
 func ReadTCPLoose() (string, error) {
 	value, err := sysctl.Proc{}.Read("net/netfilter/nf_conntrack_tcp_loose")
 	if errors.Is(err, fs.ErrNotExist) {

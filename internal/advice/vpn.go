@@ -7,9 +7,9 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// foreignDefaults finds a family whose best default route leaves by no member.
-// Balanced connections do not take it, which surprises people who think that
-// all their traffic is inside a VPN.
+// foreignDefaults finds families in which main's best default route leaves by
+// no member, such as by a VPN. Balanced connections do not use it, although its
+// user may believe that all traffic does.
 func (f Facts) foreignDefaults() []string {
 	var found []string
 	for _, fam := range family.All {

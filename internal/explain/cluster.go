@@ -8,10 +8,10 @@ import (
 
 // slotOf returns the slot, from 1, into which the cluster match puts a source
 // (xt_cluster.c: jhash over the address, scaled to the number of slots). Of an
-// IPv6 address it hashes the first 32 bits only: it divides
-// NF_CT_TUPLE_L3SIZE, which counts words, by the size of a word once more. The
-// kernel takes words in the machine's own byte order, so the answer belongs to
-// the machine that asks.
+// IPv6 address it hashes the first 32 bits only: it divides NF_CT_TUPLE_L3SIZE,
+// which counts words, by the size of a word once more. The kernel takes words
+// in the machine's own byte order, so the result holds for the machine on which
+// it is computed.
 func slotOf(source netip.Addr, total int, seed uint32) int {
 	hash := jhash(binary.NativeEndian.Uint32(source.AsSlice()), seed)
 	// reciprocal_scale of linux/kernel.h

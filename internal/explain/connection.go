@@ -12,13 +12,13 @@ type Search struct {
 	Packet Packet
 	// Found is the packet's connection; nil if there is none.
 	Found *Connection
-	// Alike counts the entries that the description fits but does not
-	// single out, for want of ports or because ICMP has none.
+	// Alike counts the entries that fit the description, if it has no ports
+	// and so does not identify one of them.
 	Alike int
 }
 
-// Visit looks at an entry and reports whether to go on. A connection that is
-// over counts for nothing: the next SYN between its ports begins a new one.
+// Visit looks at an entry and reports whether to go on. Connections that have
+// ended are skipped: the next SYN between the same ports begins a new one.
 func (s *Search) Visit(e conntrack.Entry) bool {
 	if e.Ended {
 		return true
@@ -41,15 +41,15 @@ func (s *Search) Visit(e conntrack.Entry) bool {
 	return false
 }
 
-// belongs reports whether the packet fits one direction of a connection, as far
-// as its ports are known.
+// belongs reports whether the packet matches one direction of a connection, as
+// far as its ports are known.
 func (p Packet) belongs(protocol uint8, t conntrack.Tuple) bool {
 	fits := func(known int, port uint16) bool { return known == Unknown || known == int(port) }
 	return p.Protocol == int(protocol) && p.Source == t.Source && p.Destination == t.Destination &&
 		fits(p.SourcePort, t.SourcePort) && fits(p.DestinationPort, t.DestinationPort)
 }
 
-// exact reports whether the description fits one connection only.
+// exact reports whether the description can match only one connection.
 func (p Packet) exact() bool {
 	if HasPorts(p.Protocol) {
 		return p.SourcePort != Unknown && p.DestinationPort != Unknown
@@ -57,6 +57,6 @@ func (p Packet) exact() bool {
 	return p.Protocol != icmpOf[p.Family()]
 }
 
-// HasPorts reports whether an IP protocol has ports that rules can ask for:
-// TCP, UDP, DCCP, SCTP and UDP-Lite (IANA protocol numbers).
+// HasPorts reports whether an IP protocol has ports that rules can match: TCP,
+// UDP, DCCP, SCTP or UDP-Lite (IANA protocol numbers).
 func HasPorts(protocol int) bool { return slices.Contains([]int{6, 17, 33, 132, 136}, protocol) }

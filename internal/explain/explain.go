@@ -1,11 +1,10 @@
-// Package explain tells for a described packet which way it takes, and why. It
-// walks a plan itself, rule by rule as the kernel does, so that it cannot say
-// anything else than the kernel will do. It is pure: what only the kernel
-// knows (connections, entries of sets) is passed in as facts.
+// Package explain shows which way a described packet takes, and why. It walks
+// the plan rule by rule, as the kernel does. It does no I/O: what only the
+// kernel knows (connections, entries of sets) is passed in.
 //
-// What is not known is not guessed. A packet without a source MAC address that
-// meets a rule about one has two outcomes, each with its condition; a draw has
-// one outcome for every member, with its share.
+// Nothing is guessed. If the description lacks what a rule looks at, such as
+// the source MAC address, there are two outcomes, each with its condition; a
+// draw has an outcome for every member, with its share.
 package explain
 
 import (
@@ -23,10 +22,10 @@ import (
 const Unknown = -1
 
 // Packet describes a packet as it reaches the router, or as the router itself
-// makes it.
+// sends it.
 type Packet struct {
-	// Source may be not valid for the router's own packets: the kernel then
-	// chooses it.
+	// Source may be the zero Addr for the router's own packets: the kernel
+	// chooses it then.
 	Source      netip.Addr
 	Destination netip.Addr
 	// Protocol is an IP protocol number, 0 to 255, or Unknown.
@@ -35,17 +34,17 @@ type Packet struct {
 	SourcePort, DestinationPort int
 	// The ICMP type and code are 0 to 255, or Unknown.
 	ICMPType, ICMPCode int
-	// InDevice is the device that the packet comes in by; "" when it is not
+	// InDevice is the device by which the packet comes in; "" if it is not
 	// known. The router's own packets have none.
 	InDevice string
-	// Own says that the router itself sends the packet.
+	// Own is true if the router itself sends the packet.
 	Own bool
-	// SourceMAC is in lower case with colons; "" when it is not known.
+	// SourceMAC is in lower case with colons; "" if it is not known.
 	SourceMAC string
 	// DSCP is 0 to 63, or Unknown.
 	DSCP int
-	// Mark is the packet's mark before our rules see it: of the socket, or
-	// of another program.
+	// Mark is the packet's mark before our rules see it: from its socket, or
+	// from rules of another program.
 	Mark uint32
 }
 
@@ -57,10 +56,11 @@ type Connection struct {
 	Mark uint32
 	// Source is the connection's original source.
 	Source netip.Addr
-	// Reply says that the packet goes against the connection's first one.
+	// Reply is true if the packet goes in the direction opposite to the
+	// connection's first one.
 	Reply bool
-	// Destination is where the packet goes after the connection's address
-	// translation; not valid where it is not translated.
+	// Destination is the packet's destination after address translation; the
+	// zero Addr if it is not translated.
 	Destination netip.Addr
 	// OriginalDestination is where its first packet went.
 	OriginalDestination netip.Addr
@@ -74,15 +74,16 @@ type Input struct {
 	// Connection is the packet's entry in the connection table; nil for the
 	// first packet of a connection.
 	Connection *Connection
-	// InSet asks the kernel whether an address is in a set, for sets whose
-	// entries the plan does not know; nil where there is no kernel to ask.
+	// InSet reports whether an address is in a set of the kernel, for sets
+	// whose entries the plan does not know. known is false if it cannot be
+	// told. A nil InSet knows nothing.
 	InSet func(set string, a netip.Addr) (in, known bool)
 }
 
-// Explanation is what becomes of a packet.
+// Explanation is what happens to a packet.
 type Explanation struct {
 	Packet Packet `json:"packet"`
-	// Outcomes are all ways that the packet may take.
+	// Outcomes are all ways that the packet can take.
 	Outcomes []Outcome `json:"outcomes"`
 	// Notes are for the user.
 	Notes []string `json:"notes,omitempty"`
@@ -104,12 +105,12 @@ const (
 	ByOnlyOneAlive Draw = "only live member"
 )
 
-// Outcome is one way that a packet may take.
+// Outcome is one way that a packet can take.
 type Outcome struct {
-	// Conditions are what must hold for it besides the description.
+	// Conditions must hold for it, besides the description.
 	Conditions []string `json:"conditions,omitempty"`
-	// Share is the part of all connections of this description under the
-	// conditions that take this way, 0 to 1.
+	// Share is the share of the connections of this description, under the
+	// conditions, that take this way, 0 to 1.
 	Share float64 `json:"share"`
 	Steps []Step  `json:"steps"`
 	// Rule is the configured rule that decided, with file and line; "" if
@@ -120,12 +121,12 @@ type Outcome struct {
 	// Member is the member's name, or default, unreachable or blackhole; ""
 	// if the packet carries no mark of ours.
 	Member string `json:"member,omitempty"`
-	// Mark is the packet's mark at the routing decision, ConnectionMark what
-	// the connection keeps.
+	// Mark is the packet's mark at the routing decision, ConnectionMark the
+	// one that conntrack keeps for the connection.
 	Mark           uint32 `json:"mark"`
 	ConnectionMark uint32 `json:"connection_mark"`
 	Route          Route  `json:"route"`
-	// Reply is the way of the answers, for connections that come in by an
+	// Reply is the route of the replies, for connections that come in by an
 	// uplink.
 	Reply *Route `json:"reply,omitempty"`
 }
@@ -137,7 +138,8 @@ type Step struct {
 	Chain string `json:"chain,omitempty"`
 }
 
-// Explain explains a packet.
+// Explain returns what happens to a packet. It fails if the packet's addresses
+// are of different families.
 func Explain(in Input, packet Packet) (*Explanation, error) {
 	if packet.Source.IsValid() && family.Of(packet.Source) != packet.Family() {
 		return nil, fmt.Errorf("%s and %s are not of the same family", packet.Source, packet.Destination)
@@ -154,7 +156,7 @@ func Explain(in Input, packet Packet) (*Explanation, error) {
 	return e, nil
 }
 
-// complete fills in what follows from the description.
+// complete adds to the description what follows from it, with notes.
 func (w *walker) complete(p *Packet) {
 	if !p.Own && p.InDevice == "" && (!p.Source.IsValid() || w.isOwnAddress(p.Source)) {
 		p.Own = true
@@ -190,8 +192,8 @@ func (w *walker) outcome(p path) Outcome {
 	return o
 }
 
-// replyRoute is where the answer to a packet goes. Whether the router answers
-// itself or a host behind it, the answer carries the connection's mark.
+// replyRoute returns the route of the reply to a packet. Whether the router
+// replies or a host behind it, the reply carries the connection's mark.
 func (w *walker) replyRoute(p path) Route {
 	answer := Packet{Source: p.destination(), Destination: p.packet.Source,
 		Own: w.isLocal(p.destination()), Protocol: p.packet.Protocol}
@@ -203,7 +205,8 @@ func (w *walker) note(format string, args ...any) {
 	w.notes = append(w.notes, fmt.Sprintf(format, args...))
 }
 
-// memberOfMark returns what a mark stands for, "" without a mark of ours.
+// memberOfMark returns the member of a mark, or default, unreachable or
+// blackhole; "" for a mark without our bits.
 func (w *walker) memberOfMark(mark uint32) string {
 	value := w.mask.Value(mark)
 	switch value {

@@ -9,15 +9,15 @@ import (
 	"loadbalance/internal/family"
 )
 
-// icmpOf are the families' ICMP protocols (IANA protocol numbers).
+// icmpOf has the ICMP protocol of each family (IANA protocol numbers).
 var icmpOf = map[family.Family]int{family.IPv4: 1, family.IPv6: 58}
 
 // icmpKind is a type of ICMP message with its code, or with all codes
 // (Unknown).
 type icmpKind struct{ number, code int }
 
-// icmpNames are the names that the configuration takes, per family, with what
-// iptables makes of them (RFC 792, RFC 4443, RFC 4861).
+// icmpNames has the names that the configuration accepts in each family, with
+// the type and code that iptables matches (RFC 792, RFC 4443, RFC 4861).
 var icmpNames = map[family.Family]map[string]icmpKind{
 	family.IPv4: {
 		"echo-reply":                 {0, Unknown},
@@ -75,8 +75,8 @@ var icmpNames = map[family.Family]map[string]icmpKind{
 	},
 }
 
-// ParseICMPType reads a type as the configuration takes it: a name, a number,
-// or "type/code". The code is Unknown where the text says nothing of it.
+// ParseICMPType reads an ICMP type as the configuration has it: a name, a
+// number or "type/code". The code is Unknown if text does not give one.
 func ParseICMPType(f family.Family, text string) (number, code int, err error) {
 	if kind, known := icmpNames[f][text]; known {
 		return kind.number, kind.code, nil
@@ -95,17 +95,16 @@ func ParseICMPType(f family.Family, text string) (number, code int, err error) {
 	return int(value), code, nil
 }
 
-// opensConnection are the types that connection tracking takes for the first
-// packet of a connection (valid_new in nf_conntrack_proto_icmp.c and
-// nf_conntrack_proto_icmpv6.c). Of others it finds the connection that they
-// belong to, or none.
+// opensConnection has the types with which conntrack begins a connection
+// (valid_new in nf_conntrack_proto_icmp.c and nf_conntrack_proto_icmpv6.c).
+// Other types belong to an existing connection, or to none.
 var opensConnection = map[family.Family][]int{
 	family.IPv4: {8, 13, 15, 17},
 	family.IPv6: {128, 139},
 }
 
-// tracked reports whether the packet has an entry in the connection table once
-// it reaches our rules.
+// tracked reports whether the packet has a conntrack entry when it reaches our
+// rules.
 func (w *walker) tracked(p Packet) bool {
 	if w.Connection != nil || p.Protocol != icmpOf[w.family] || p.ICMPType == Unknown {
 		return true

@@ -2,7 +2,7 @@ package explain
 
 import "encoding/json"
 
-// packetJSON is a Packet without what the description does not give.
+// packetJSON is the JSON of a Packet; what is not known is left out.
 type packetJSON struct {
 	Family          string `json:"family"`
 	Source          string `json:"src,omitempty"`

@@ -8,7 +8,7 @@ import (
 	"loadbalance/internal/plan"
 )
 
-// truth is whether a condition holds.
+// truth is the value of a condition.
 type truth uint8
 
 const (
@@ -31,7 +31,7 @@ func turned(t truth, not bool) truth {
 	return is(t == no)
 }
 
-// holds judges one condition for a packet on its way.
+// holds evaluates a condition for a packet on its way.
 func (w *walker) holds(p *path, m plan.Match) truth {
 	packet := &p.packet
 	switch m := m.(type) {
@@ -51,7 +51,7 @@ func (w *walker) holds(p *path, m plan.Match) truth {
 	case plan.InSet:
 		return turned(w.inSet(packet, m), m.Not)
 	case plan.SourceMAC:
-		// The match looks at nothing but frames that came in.
+		// The match knows only frames that came in.
 		return known(packet.Own || packet.SourceMAC != "",
 			!packet.Own && strings.EqualFold(packet.SourceMAC, string(m)))
 	case plan.Protocol:
@@ -76,7 +76,7 @@ func (w *walker) holds(p *path, m plan.Match) truth {
 		bytes := packet.Source.As16()
 		return is(int(bytes[15]&31) == int(m))
 	case plan.CtState:
-		// The one list that we use; see tracked.
+		// The only states that we match are INVALID,UNTRACKED; see tracked.
 		return is(!w.tracked(*packet))
 	case plan.CtOriginal:
 		return is(w.tracked(*packet) && (w.Connection == nil || !w.Connection.Reply))
@@ -107,7 +107,8 @@ func portsHold(p *Packet, m plan.Ports) truth {
 	return no
 }
 
-// icmpHolds stands behind a condition on the protocol.
+// icmpHolds evaluates an ICMP type, which always follows a condition on the
+// protocol.
 func (w *walker) icmpHolds(p *Packet, text string) truth {
 	number, code, err := ParseICMPType(w.family, text)
 	if err != nil {
@@ -126,8 +127,8 @@ func (w *walker) icmpHolds(p *Packet, text string) truth {
 	return known(p.ICMPCode != Unknown, p.ICMPCode == code)
 }
 
-// inSet asks the plan for sets whose entries are all its own, and the kernel
-// for the others.
+// inSet looks an address up in the plan, or, for sets that have other entries,
+// too, in the kernel.
 func (w *walker) inSet(p *Packet, m plan.InSet) truth {
 	address := p.Destination
 	if m.Source {

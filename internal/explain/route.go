@@ -11,31 +11,31 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// Route is what the routing decision for a packet comes to.
+// Route is the result of the routing decision for a packet.
 type Route struct {
 	// Type is unicast, local (to the router itself), broadcast, multicast
 	// (not forwarded), unreachable, prohibit or blackhole; "none" when no
 	// table has a route.
 	Type string `json:"type"`
-	// Priority is that of the ip rule that led to the table, Rule the ip
-	// rule in words.
+	// Priority is that of the ip rule that led to the table; Rule is this rule
+	// as `ip rule` prints it.
 	Priority  int    `json:"priority"`
 	Rule      string `json:"rule,omitempty"`
 	Table     int    `json:"table,omitempty"`
 	TableName string `json:"table_name,omitempty"`
-	// Destination is the route's.
+	// Destination is the route's destination.
 	Destination netip.Prefix `json:"destination"`
 	// Hops has one entry, and several for a multipath route.
 	Hops []Hop `json:"hops,omitempty"`
 	// Source is the route's preferred source.
 	Source netip.Addr `json:"source"`
-	// Passed are the ip rules that matched but whose table had nothing to
-	// offer.
+	// Passed are the ip rules that matched, but whose table had no usable
+	// route.
 	Passed []string `json:"passed,omitempty"`
 }
 
-// Hop is a way out. On a point-to-point link, and towards an on-link
-// destination, the gateway is not valid.
+// Hop is a next hop. On a point-to-point link, and to an on-link destination,
+// the gateway is the zero Addr.
 type Hop struct {
 	Device  string     `json:"device"`
 	Gateway netip.Addr `json:"gateway"`
@@ -60,8 +60,8 @@ const (
 	typeBlackhole   = string(uplink.Blackhole)
 )
 
-// route walks the ip rules: ours and the kernel's own. Those of other
-// programs are not known here.
+// route walks the ip rules: ours and the kernel's own. Those of other programs
+// are not known here.
 func (w *walker) route(p Packet, mark uint32, destination netip.Addr) Route {
 	if kind := w.localType(p, destination); kind != "" {
 		return Route{Type: kind, Priority: prioLocal, Rule: "lookup local", Table: localTable, TableName: "local",
@@ -92,18 +92,19 @@ func (w *walker) route(p Packet, mark uint32, destination netip.Addr) Route {
 	return Route{Type: typeNone, Passed: passed}
 }
 
-// isUsable: the kernel suppresses no error route, it ends the lookup.
+// isUsable reports whether suppress_prefixlength applies to the route. It does
+// not to an error route: that ends the lookup.
 func (r *Route) isUsable() bool { return r.Type == typeUnicast }
 
-// rules are our ip rules and the kernel's, by priority.
+// rules returns our ip rules and the kernel's, by priority.
 func (w *walker) rules() []plan.IPRule {
 	return append(slices.Clone(w.plan.Rules),
 		plan.IPRule{Priority: prioMain, Table: mainTable, Suppress: anyLength},
 		plan.IPRule{Priority: prioDefault, Table: defaultTable, Suppress: anyLength})
 }
 
-// ruleMatches judges an ip rule. One for a device holds only for sockets that
-// are bound to it, which no described packet is.
+// ruleMatches reports whether an ip rule matches. A rule with oif matches only
+// sockets that are bound to the device, which a described packet never is.
 func ruleMatches(r plan.IPRule, source netip.Addr, mark uint32) bool {
 	if r.OIF != "" || mark&r.Mask != r.Mark&r.Mask {
 		return false
@@ -111,8 +112,9 @@ func ruleMatches(r plan.IPRule, source netip.Addr, mark uint32) bool {
 	return !r.From.IsValid() || r.From.Contains(source)
 }
 
-// lookup finds the best route of a table: the longest destination, for IPv6
-// then the longest source, then the lowest metric.
+// lookup returns the best route of a table, nil if there is none: that with the
+// longest destination, then, in IPv6, the longest source, then the lowest
+// metric.
 func (w *walker) lookup(table int, source, destination netip.Addr) *Route {
 	if table == mainTable {
 		return lookupMain(w.main.Routes, source, destination)
@@ -182,8 +184,8 @@ func (w *walker) isOwnAddress(a netip.Addr) bool {
 
 func (w *walker) isLocal(a netip.Addr) bool { return a.IsLoopback() || w.isOwnAddress(a) }
 
-// localType is what the kernel's local table makes of a destination, "" when
-// it has no route to it.
+// localType returns the type of the route to a destination in the kernel's
+// local table, "" if there is none.
 func (w *walker) localType(p Packet, a netip.Addr) string {
 	switch {
 	case w.isLocal(a):
@@ -210,8 +212,8 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// deviceTowards returns the device of main's route to an address, "" where
-// main has nothing better than a default route.
+// deviceTowards returns the device of main's route to an address, "" if it is
+// only a default route.
 func (w *walker) deviceTowards(a netip.Addr) string {
 	found := lookupMain(w.main.Routes, netip.Addr{}, a)
 	if found == nil || found.Destination.Bits() == 0 || len(found.Hops) != 1 {
@@ -220,8 +222,8 @@ func (w *walker) deviceTowards(a netip.Addr) string {
 	return found.Hops[0].Device
 }
 
-// sourceFor is the source that the kernel gives to a packet of the router's:
-// that of the route which the packet would take without any mark of ours.
+// sourceFor returns the source that the kernel gives to a packet of the router:
+// that of the route which it would take without our mark.
 func (w *walker) sourceFor(p Packet) netip.Addr {
 	if w.isLocal(p.Destination) {
 		return p.Destination

@@ -8,9 +8,9 @@ import (
 	"text/tabwriter"
 )
 
-// WriteText prints an explanation for people: the description, and for each
-// group of outcomes under the same conditions the steps that they share, and
-// then where each leads.
+// WriteText prints an explanation as text: the description, and for each group
+// of outcomes under the same conditions the steps that they share and where
+// each leads.
 func (e *Explanation) WriteText(out io.Writer) error {
 	var text strings.Builder
 	text.WriteString(e.Packet.String() + "\n")
@@ -36,7 +36,7 @@ func writeOutcomes(text *strings.Builder, outcomes []Outcome) {
 	}
 }
 
-// String writes the description as a person would.
+// String returns the description in one line.
 func (p Packet) String() string {
 	end := func(address string, port int) string {
 		if port == Unknown {
@@ -71,7 +71,7 @@ func (p Packet) String() string {
 
 var protocolNames = map[int]string{1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
-// byConditions groups outcomes.
+// byConditions groups outcomes with the same conditions.
 func byConditions(outcomes []Outcome) [][]Outcome {
 	var groups [][]Outcome
 	for _, o := range outcomes {
@@ -113,7 +113,7 @@ func writeGroup(text *strings.Builder, group []Outcome) {
 	}
 }
 
-// sharedSteps is how many steps all outcomes begin with.
+// sharedSteps returns how many steps all outcomes begin with.
 func sharedSteps(group []Outcome) int {
 	for i := range group[0].Steps {
 		for _, o := range group {
@@ -133,7 +133,7 @@ func drawText(o Outcome) string {
 	return fmt.Sprintf("policy '%s' deals it %s", o.Policy, way)
 }
 
-// lines tell of the routing decision.
+// lines returns the routing decision in lines.
 func (r Route) lines() []string {
 	var lines []string
 	for _, p := range r.Passed {
@@ -145,7 +145,7 @@ func (r Route) lines() []string {
 	return append(lines, fmt.Sprintf("ip rule %d: %s: %s", r.Priority, r.Rule, r.way()))
 }
 
-// way is where a route leads, in a few words.
+// way returns where a route leads, in a few words.
 func (r Route) way() string {
 	switch r.Type {
 	case typeNone:

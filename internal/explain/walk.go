@@ -11,7 +11,7 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// walker walks one family of a plan.
+// walker follows a packet through the plan of one family.
 type walker struct {
 	Input
 	family family.Family
@@ -26,13 +26,13 @@ type path struct {
 	packet         Packet // with what was assumed on the way
 	mark           uint32
 	connectionMark uint32
-	translated     netip.Addr // destination by the connection's translation
+	translated     netip.Addr // destination after address translation
 	share          float64
 	conditions     []string
-	// assumed are the conditions that the description leaves open, by their
-	// text, as they were decided on this way.
+	// assumed has the conditions that the description leaves open, by their
+	// text, with the value assumed on this way.
 	assumed map[string]bool
-	// refuted are groups of such conditions that do not all hold.
+	// refuted are groups of such conditions of which at least one is false.
 	refuted [][]string
 	steps   []Step
 	rule    string
@@ -44,7 +44,7 @@ func (p *path) step(chain, text string) {
 	p.steps = append(slices.Clip(p.steps), Step{Text: text, Chain: chain})
 }
 
-// destination is where the packet goes to at the routing decision.
+// destination returns the packet's destination at the routing decision.
 func (p *path) destination() netip.Addr {
 	if p.translated.IsValid() {
 		return p.translated
@@ -65,7 +65,7 @@ func (w *walker) start(packet Packet) path {
 	return p
 }
 
-// originalSource is the source that the connection's first packet had.
+// originalSource returns the source of the connection's first packet.
 func (w *walker) originalSource(p *path) netip.Addr {
 	if w.Connection != nil && w.Connection.Source.IsValid() {
 		return w.Connection.Source
@@ -73,7 +73,7 @@ func (w *walker) originalSource(p *path) netip.Addr {
 	return p.packet.Source
 }
 
-// mangle takes a packet through the mangle table.
+// mangle follows a packet through the mangle table and returns all its ways.
 func (w *walker) mangle(p path) []path {
 	hook := "PREROUTING"
 	if p.packet.Own {
@@ -88,8 +88,8 @@ func (w *walker) mangle(p path) []path {
 	return w.follow(p, builtin, 0)
 }
 
-// follow takes a packet through a chain from its i-th rule on and returns
-// all ways in which it may come out.
+// follow follows a packet through a chain from the i-th rule on and returns all
+// ways in which it can leave it.
 func (w *walker) follow(p path, chain plan.Chain, i int) []path {
 	for ; i < len(chain.Rules); i++ {
 		hit, miss := w.test(p, chain.Rules[i])
@@ -107,7 +107,7 @@ func (w *walker) follow(p path, chain plan.Chain, i int) []path {
 }
 
 // test splits a way at a rule: hit is the way if the rule matches, miss if it
-// does not; either is nil if it cannot be.
+// does not; nil if that is impossible.
 func (w *walker) test(p path, rule plan.Rule) (hit, miss *path) {
 	var open []plan.Match
 	chance := 1.0
@@ -142,7 +142,7 @@ func (w *walker) test(p path, rule plan.Rule) (hit, miss *path) {
 	return &taken, &left
 }
 
-// judge is holds with what was assumed on the way.
+// judge evaluates a condition, with what was assumed on the way.
 func (w *walker) judge(p *path, m plan.Match) truth {
 	t := w.holds(p, m)
 	if assumed, decided := p.assumed[m.Args()]; t == unknown && decided {
@@ -151,6 +151,7 @@ func (w *walker) judge(p *path, m plan.Match) truth {
 	return t
 }
 
+// refutes reports whether the conditions are known not to hold all together.
 func (p *path) refutes(open []plan.Match) bool {
 	return slices.ContainsFunc(p.refuted, func(group []string) bool {
 		return !slices.ContainsFunc(group, func(args string) bool {
@@ -159,7 +160,7 @@ func (p *path) refutes(open []plan.Match) bool {
 	})
 }
 
-// assume is the way on which the conditions hold.
+// assume returns the way on which the conditions hold.
 func (p path) assume(open []plan.Match) path {
 	if len(open) == 0 {
 		return p
@@ -182,7 +183,7 @@ func (p path) assume(open []plan.Match) path {
 	return p
 }
 
-// refute is the way on which they do not all hold.
+// refute returns the way on which at least one of the conditions is false.
 func (p path) refute(open []plan.Match) path {
 	switch len(open) {
 	case 0:
@@ -201,7 +202,8 @@ func (p path) refute(open []plan.Match) path {
 	return p
 }
 
-// act does what the i-th rule of a chain does and goes on from there.
+// act carries out the target of the i-th rule of a chain and follows the packet
+// from there.
 func (w *walker) act(p path, chain plan.Chain, i int) []path {
 	rule := chain.Rules[i]
 	switch t := rule.Target.(type) {
@@ -236,7 +238,7 @@ func (w *walker) act(p path, chain plan.Chain, i int) []path {
 	return w.follow(p, chain, i+1)
 }
 
-// deal is the end of a chain: its cascade, where it has one.
+// deal carries out the end of a chain: its cascade, if it has one.
 func (w *walker) deal(p path, chain plan.Chain) []path {
 	slots := map[string]int{}
 	var targets []string
@@ -264,7 +266,7 @@ func (w *walker) deal(p path, chain plan.Chain) []path {
 	return ways
 }
 
-// chain returns a chain of ours. The plan has every chain that it names.
+// chain returns the chain with a name. The plan has every chain that it names.
 func (w *walker) chain(name string) plan.Chain {
 	i := slices.IndexFunc(w.plan.Chains, func(c plan.Chain) bool { return c.Name == name })
 	if i < 0 {

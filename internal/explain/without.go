@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// Without is what would become of the same packet without a member.
+// Without is what would happen to the packet without a member.
 type Without struct {
 	Member string `json:"member"`
-	// Changed says that anything would be different.
+	// Changed is true if anything would be different.
 	Changed  bool      `json:"changed"`
 	Outcomes []Outcome `json:"outcomes"`
 }
 
-// Compare tells what would change for a packet if a member were down: now and
+// Compare returns what would change for a packet if a member were down: now and
 // then are the explanations with and without it.
 func Compare(member string, now, then *Explanation) Without {
 	same := slices.EqualFunc(now.Outcomes, then.Outcomes, sameWay)
@@ -27,7 +27,7 @@ func sameWay(a, b Outcome) bool {
 		a.ConnectionMark == b.ConnectionMark && a.Route.way() == b.Route.way()
 }
 
-// WriteText prints the difference for people.
+// WriteText prints the difference as text.
 func (c Without) WriteText(out io.Writer) error {
 	if !c.Changed {
 		_, err := fmt.Fprintf(out, "\nwithout '%s': nothing would change\n", c.Member)

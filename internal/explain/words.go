@@ -12,7 +12,7 @@ import (
 	"loadbalance/internal/plan"
 )
 
-// The chains that every packet may pass.
+// The chains of the plan that are the same in every configuration.
 const (
 	outChain      = plan.ChainPrefix + "out"
 	hookChain     = plan.ChainPrefix + "hook"
@@ -42,7 +42,8 @@ func (w *walker) knownConnection() string {
 	return fmt.Sprintf("the packet belongs to a known connection%s, which has no mark of ours", direction)
 }
 
-// tell notes that a rule sends the packet to a chain, or with "" back.
+// tell adds the step that a rule sends the packet to a chain, or, with "",
+// returns.
 func (w *walker) tell(p *path, chain plan.Chain, rule plan.Rule, target string) {
 	var text string
 	switch {
@@ -73,7 +74,7 @@ func (w *walker) tell(p *path, chain plan.Chain, rule plan.Rule, target string) 
 	p.step(chain.Name, text)
 }
 
-// hookText tells of what is decided before any configured rule.
+// hookText returns the step for a decision before any configured rule.
 func (w *walker) hookText(p *path, rule plan.Rule, target string) string {
 	member := w.memberOfChain(target)
 	for _, m := range rule.Matches {
@@ -101,7 +102,7 @@ func (w *walker) hookText(p *path, rule plan.Rule, target string) string {
 	return "goes to '" + member + "'"
 }
 
-// ruleStep tells of a line of the configured rules.
+// ruleStep returns the step for a configured rule, or for the end of the rules.
 func (w *walker) ruleStep(p *path, rule plan.Rule, target string) string {
 	used := w.policyOf(target)
 	if rule.Origin == "" {
@@ -125,7 +126,7 @@ func (w *walker) ruleStep(p *path, rule plan.Rule, target string) string {
 	return rule.Origin + " matches"
 }
 
-// configured is the section that a rule of the plan comes from.
+// configured returns the section that a rule of the plan comes from, or nil.
 func (w *walker) configured(origin string) *config.Rule {
 	i := slices.IndexFunc(w.Config.Rules, func(r config.Rule) bool {
 		return strings.HasPrefix(origin, "rule '"+r.Label+"' (")
@@ -136,7 +137,7 @@ func (w *walker) configured(origin string) *config.Rule {
 	return &w.Config.Rules[i]
 }
 
-// onlyText tells of a policy that has no choice.
+// onlyText returns the step for a policy that has no choice.
 func (w *walker) onlyText(p *path, chain plan.Chain, target string) string {
 	policy := w.policyOf(chain.Name)
 	p.policy = policy.Name
@@ -149,7 +150,7 @@ func (w *walker) onlyText(p *path, chain plan.Chain, target string) string {
 	return fmt.Sprintf("policy '%s' has no live member: last resort '%s'", policy.Name, member)
 }
 
-// tellDeal notes a turn of a cascade.
+// tellDeal adds the step for a slot of a cascade.
 func (w *walker) tellDeal(p *path, chain plan.Chain, target string, share float64) {
 	if policy := w.policyOf(chain.Name); policy != nil {
 		p.policy = policy.Name
@@ -162,8 +163,8 @@ func (w *walker) tellDeal(p *path, chain plan.Chain, target string, share float6
 	p.step(chain.Name, fmt.Sprintf("%s deals in turn: '%s' gets %s", w.dealer(p, chain), member, percent(share)))
 }
 
-// tellMark notes a mark that is set. Where a policy's own chain sets it, there
-// was no member to go to.
+// tellMark adds the step for a mark. If a policy's own chain sets it, the
+// policy had no live member.
 func (w *walker) tellMark(p *path, chain plan.Chain, t plan.SetMark) {
 	member := w.memberOfMark(t.Value)
 	if !slices.ContainsFunc(chain.Rules, func(r plan.Rule) bool { _, saves := r.Target.(plan.SaveMark); return saves }) {
@@ -181,7 +182,8 @@ func (w *walker) entered(p path, t plan.AddSource) string {
 	return fmt.Sprintf("%s is entered into set %s for %d s: its next connections stay", p.packet.Source, t.Set, t.Seconds)
 }
 
-// dealer names who deals in a chain: a policy, itself or for a sticky rule.
+// dealer returns what deals in a chain, in words: a policy, itself or for a
+// sticky rule.
 func (w *walker) dealer(p *path, chain plan.Chain) string {
 	if policy := w.policyOf(chain.Name); policy != nil {
 		return "policy '" + policy.Name + "'"
@@ -202,7 +204,7 @@ func (w *walker) policyOf(chain string) *config.Policy {
 	return nil
 }
 
-// memberOfChain returns the member to which a chain leads in the end.
+// memberOfChain returns the member to which a chain finally leads.
 func (w *walker) memberOfChain(name string) string {
 	names := []string{"default", "unreachable", "blackhole"}
 	for _, m := range w.Plan.Members {
@@ -243,7 +245,8 @@ func (w *walker) isSticky(m plan.Match) bool {
 
 func (w *walker) hashes(c plan.Chain) bool { return slots(c) > 0 }
 
-// slots is the number of slots that a chain tells apart; 0: it does not.
+// slots returns the number of slots into which a chain divides sources; 0 if it
+// does not.
 func slots(c plan.Chain) int {
 	for _, r := range c.Rules {
 		for _, m := range r.Matches {
@@ -264,7 +267,7 @@ func (w *walker) chances(c plan.Chain) bool {
 	})
 }
 
-// conditionText says what was left open and is taken to hold.
+// conditionText returns assumed conditions in words.
 func conditionText(open []plan.Match) string {
 	var parts []string
 	for _, m := range open {
@@ -309,7 +312,7 @@ func setText(m plan.InSet) string {
 	return fmt.Sprintf("the %s %s set %s", side, verb, m.Name)
 }
 
-// prefixText leaves out the length of a single address.
+// prefixText formats a prefix; a single address without its length.
 func prefixText(p netip.Prefix) string {
 	switch {
 	case p.IsSingleIP():
@@ -322,7 +325,7 @@ func prefixText(p netip.Prefix) string {
 
 func percent(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" }
 
-// ruleText writes an ip rule as `ip rule` does.
+// ruleText formats an ip rule as `ip rule` does.
 func (w *walker) ruleText(r plan.IPRule) string {
 	var parts []string
 	if r.From.IsValid() {
@@ -348,7 +351,7 @@ func tableText(table int, name string) string {
 	return fmt.Sprintf("%d (%s)", table, name)
 }
 
-// tableName is a table's name: the member's, or the kernel's.
+// tableName returns the name of a table, or "".
 func (w *walker) tableName(table int) string {
 	switch table {
 	case mainTable:

@@ -33,7 +33,8 @@ var environment = []string{
 }
 
 // leftOvers are ends of names of what editors and the package managers leave
-// beside a file: opkg and apk put the package's version of a changed file there.
+// beside a file: opkg and apk put the package's version of a changed file
+// there.
 var leftOvers = []string{"~", ".bak", ".orig", "-opkg", ".apk-new"}
 
 // outputLimit is how many bytes of output are kept for the log, as much as a
@@ -80,7 +81,8 @@ func scripts(dir string) ([]string, error) {
 	return names, nil
 }
 
-// isLeftOver reports whether a file is hidden, or a copy that nobody meant to run.
+// isLeftOver reports whether a file is hidden, or a copy that nobody meant to
+// run.
 func isLeftOver(name string) bool {
 	if strings.HasPrefix(name, ".") {
 		return true
@@ -112,8 +114,8 @@ func (r *Runner) runScript(name string, e Event) (problem string) {
 	end := time.Now().Add(r.limit + r.grace)
 	err := cmd.Start()
 	if err == nil {
-		// The normal priority, not the monitor's. An error means that the script
-		// has ended already.
+		// The normal priority, not the monitor's. An error means that the
+		// script has ended already.
 		_ = unix.Setpriority(unix.PRIO_PGRP, cmd.Process.Pid, 0)
 		err = cmd.Wait()
 	}
@@ -152,6 +154,7 @@ func endGroup(leader *os.Process, end time.Time) {
 // head keeps the beginning of what is written to it.
 type head struct{ text []byte }
 
+// Write keeps what still fits and discards the rest. It never fails.
 func (h *head) Write(p []byte) (int, error) {
 	h.text = append(h.text, p[:min(len(p), outputLimit-len(h.text))]...)
 	return len(p), nil

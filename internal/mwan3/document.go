@@ -9,7 +9,7 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// noteMark begins every comment that tells of a difference.
+// noteMark begins every comment about a difference.
 const noteMark = "NOTE:"
 
 // document is the configuration that is being made.
@@ -25,7 +25,7 @@ type section struct {
 	remarks    []string
 	notes      []string
 	entries    []*entry
-	// leftOut says why the section is commented out; "" is in force.
+	// leftOut is why the section is commented out; "" if it is not.
 	leftOut string
 	line    int // where it stood when last written
 }
@@ -49,12 +49,12 @@ func (d *document) note(format string, args ...any) {
 	d.trailing = append(d.trailing, fmt.Sprintf(format, args...))
 }
 
-// remark explains a section that means what it says.
+// remark adds an explanation that is not about a difference.
 func (s *section) remark(format string, args ...any) {
 	s.remarks = append(s.remarks, fmt.Sprintf(format, args...))
 }
 
-// note tells of a difference in the section.
+// note adds a note about a difference in the section.
 func (s *section) note(format string, args ...any) {
 	s.notes = append(s.notes, fmt.Sprintf(format, args...))
 }
@@ -78,7 +78,8 @@ func (s *section) list(name, value string) *entry {
 	return e
 }
 
-// inForce reports whether the section has an entry of a name that is in force.
+// inForce reports whether the section has an entry with a name that is not
+// commented out.
 func (s *section) inForce(name string) bool {
 	for _, e := range s.entries {
 		if e.name == name && e.leftOut == "" {
@@ -98,13 +99,13 @@ func (s *section) value(name string) string {
 	return ""
 }
 
-// notes counts the comments that tell of a difference.
+// notes returns the number of comments about differences.
 func (d *document) notes() int {
 	return strings.Count(d.String(), "# "+noteMark)
 }
 
-// settle comments out what our own configuration refuses, until nothing is
-// left that it does. Whatever mwan3's file holds, the result can be applied.
+// settle comments out what package config refuses, until it refuses nothing.
+// Whatever mwan3's file holds, the result can be applied.
 func (d *document) settle() error {
 	for {
 		problems, err := check(d.String())
@@ -132,9 +133,9 @@ func check(text string) (config.Problems, error) {
 	return problems, nil
 }
 
-// takeOut comments out what a problem is about. It says false when nothing
-// stands on the problem's line. What an earlier problem has taken out already
-// still stands on its line.
+// takeOut comments out what a problem is about. It returns false if nothing is
+// on the problem's line; what an earlier problem has commented out is still
+// there.
 func (d *document) takeOut(p config.Problem) bool {
 	for _, s := range d.sections {
 		if s.line == p.Pos.Line {
@@ -151,10 +152,10 @@ func (d *document) takeOut(p config.Problem) bool {
 	return false
 }
 
-// takeOutEntry comments out one line. A rule goes as a whole: without one of
-// its conditions it would match more than it says (only its timeout is none).
-// So does a member without
-// its interface, and a policy without members, since it would then have all.
+// takeOutEntry comments out one line, or its whole section: a rule, since
+// without one of its conditions (all but the timeout) it would match more; a
+// member without its interface; a policy without members, since it would then
+// have all.
 func (d *document) takeOutEntry(s *section, e *entry, reason string) {
 	if s.kind == "rule" && e.name != "timeout" || e.name == "interface" {
 		d.takeOutSection(s, reason)
@@ -167,8 +168,8 @@ func (d *document) takeOutEntry(s *section, e *entry, reason string) {
 }
 
 // takeOutSection comments out a section, and with a policy the rules that use
-// it: another of the same name ('balanced' is built in) must not take its
-// place.
+// it: another policy of the same name ('balanced' is built in) must not replace
+// it.
 func (d *document) takeOutSection(s *section, reason string) {
 	s.leaveOut("%s", reason)
 	if s.kind != "policy" {
@@ -181,8 +182,8 @@ func (d *document) takeOutSection(s *section, reason string) {
 	}
 }
 
-// String writes the configuration and remembers on which line everything
-// stands.
+// String returns the text of the configuration, and records the line of each
+// section and entry.
 func (d *document) String() string {
 	w := &writer{}
 	for _, text := range d.header {

@@ -25,8 +25,9 @@ var healthOptions = []string{"initial_state", "track_method", "httping_ssl", "re
 	"interval", "down", "up", "size", "max_ttl", "failure_interval", "recovery_interval", "keep_failure_interval",
 	"check_quality", "failure_latency", "recovery_latency", "failure_loss", "recovery_loss"}
 
-// readHealth converts what says how an interface is watched. Without targets
-// it is always online, in mwan3 as here, and the other options mean nothing.
+// readHealth converts the options of health checking. Without targets an
+// interface is always online, in mwan3 as here, and the other options have no
+// effect.
 func (c *converter) readHealth(s *source, out *section, family string) {
 	targets := trackIPs(s, out, family)
 	if targets == 0 {
@@ -45,8 +46,8 @@ func (c *converter) readHealth(s *source, out *section, family string) {
 	readPacket(s, out)
 }
 
-// trackIPs carries over the targets and returns their number. A target of the
-// other family never answered mwan3.
+// trackIPs converts the targets and returns their number. A target of the other
+// family never answered mwan3.
 func trackIPs(s *source, out *section, family string) int {
 	var kept []string
 	for _, target := range s.words("track_ip") {
@@ -100,8 +101,8 @@ func readMethod(s *source, out *section, family string) {
 	}
 }
 
-// readReliability keeps the number of targets that must answer within what
-// there is.
+// readReliability converts the number of targets that must answer, at most as
+// many as there are.
 func readReliability(s *source, out *section, targets int) {
 	n, ok := s.number("reliability", 1)
 	switch {
@@ -118,10 +119,9 @@ func readReliability(s *source, out *section, targets int) {
 	}
 }
 
-// readTiming carries over how often a target is asked, and how often it must
-// fail. These four make sense only together: where any is set, the others are
-// mwan3's defaults; where none is, they are ours, which find a dead line in 3
-// seconds instead of a minute.
+// readTiming converts interval, timeout, down and up, which make sense only
+// together: if any is set, the others get mwan3's defaults; if none is, they
+// are left to ours, which find a dead line in 3 seconds instead of a minute.
 func readTiming(s *source, out *section) {
 	options := []struct{ name, otherwise string }{
 		{"interval", defaultInterval}, {"timeout", defaultTimeout}, {"down", defaultDown}, {"up", defaultUp},
@@ -148,7 +148,7 @@ func readTiming(s *source, out *section) {
 	}
 }
 
-// withUnit writes a plain number of seconds as such.
+// withUnit adds the unit to a plain number of seconds.
 func withUnit(name, value string) string {
 	isTime := name == "interval" || name == "timeout"
 	if _, err := strconv.Atoi(value); isTime && err == nil {
@@ -157,8 +157,8 @@ func withUnit(name, value string) string {
 	return value
 }
 
-// readQuality carries over the limits of loss and latency. mwan3 looks at them
-// only with check_quality, and we always do: without it they are switched off.
+// readQuality converts the limits of loss and latency. mwan3 judges by them
+// only with check_quality; without it they are switched off here.
 func readQuality(s *source, out *section) {
 	limits := []struct{ name, otherwise string }{
 		{"failure_latency", defaultFailureLatency}, {"recovery_latency", defaultRecoveryLatency},
@@ -179,7 +179,7 @@ func readQuality(s *source, out *section) {
 	out.option("failure_loss", "0")
 }
 
-// readPacket mentions what cannot be said of the packets of a probe.
+// readPacket notes that size and TTL of probes cannot be chosen.
 func readPacket(s *source, out *section) {
 	for _, o := range []struct{ name, usual string }{{"size", defaultSize}, {"max_ttl", defaultMaxTTL}} {
 		if text := s.value(o.name); text != "" && text != o.usual {

@@ -1,14 +1,14 @@
 package mwan3
 
-// member is what became of an interface.
+// member is the result of converting an interface.
 type member struct {
 	name    string // in the result
 	family  string // ipv4 or ipv6
 	enabled bool
 }
 
-// maxInterface is the longest interface for which mwan3 could make its chain
-// mwan3_iface_in_NAME: iptables takes 28 characters.
+// maxInterface is the longest name of an interface in characters for which
+// mwan3 could create its chain mwan3_iface_in_NAME: iptables takes 28.
 const maxInterface = 13
 
 // readInterface converts a section `interface`.

@@ -1,6 +1,6 @@
-// Package mwan3 turns a configuration of mwan3 into one of ours that gives the
-// same routing. What cannot be carried over, and what mwan3 itself did not do
-// although its file asks for it, stands in the result as a comment.
+// Package mwan3 converts a configuration of mwan3 into one of ours with the
+// same routing. Comments in the result say what cannot be converted, and what
+// mwan3 itself did not do although its file asks for it.
 //
 // It follows mwan3 2.12: lib/mwan3/mwan3.sh for interfaces, members, policies
 // and rules, usr/sbin/mwan3track for health. Differences that are decided here:
@@ -31,11 +31,11 @@ import (
 type Result struct {
 	// Text is the content of /etc/config/loadbalance. It has no errors.
 	Text string
-	// Notes is the number of comments in it that tell of a difference.
+	// Notes is the number of comments about differences in it.
 	Notes int
 }
 
-// converter holds what is known while a file is converted.
+// converter is the state of a conversion.
 type converter struct {
 	out *document
 	// logging is the global switch without which no rule logs.
@@ -52,8 +52,9 @@ type converter struct {
 	names map[string]bool
 }
 
-// Convert converts a configuration of mwan3. An error means a defect of this
-// package: what it made has errors of its own.
+// Convert converts a configuration of mwan3. An error means a bug in this
+// package: the result cannot be parsed, or has an error that cannot be
+// commented out.
 func Convert(file *uci.File) (Result, error) {
 	c := &converter{
 		out:      &document{},
@@ -93,7 +94,7 @@ func each(file *uci.File, kind string, f func(*source)) {
 	}
 }
 
-// reportOthers mentions sections that mwan3 does not know either.
+// reportOthers notes sections of types that mwan3 does not know.
 func (c *converter) reportOthers(file *uci.File) {
 	known := map[string]bool{"globals": true, "interface": true, "member": true, "policy": true, "rule": true}
 	for _, s := range file.Sections {
@@ -103,7 +104,7 @@ func (c *converter) reportOthers(file *uci.File) {
 	}
 }
 
-// noteFamilies tells where IPv6 is treated in another way.
+// noteFamilies notes where IPv6 is treated differently.
 func (c *converter) noteFamilies() {
 	for _, m := range c.members {
 		if m.family == "ipv6" && m.enabled {
@@ -119,8 +120,8 @@ func (c *converter) noteFamilies() {
 	}
 }
 
-// newName gives a section its name in the result: its old one, unless that is
-// too long here, reserved or taken.
+// newName returns the name of a section in the result: its old one, unless that
+// is too long here, reserved or taken.
 func (c *converter) newName(kind, name string) string {
 	candidate := name
 	for i := 2; c.names[candidate] || !accepted(kind, candidate); i++ {
@@ -131,10 +132,11 @@ func (c *converter) newName(kind, name string) string {
 	return candidate
 }
 
-// maxName is the longest name that sections have here (DESIGN section 4).
+// maxName is the longest name of a section here in characters; see package
+// config.
 const maxName = 32
 
-// accepted asks the configuration whether it takes a name.
+// accepted reports whether package config accepts a name.
 func accepted(kind, name string) bool {
 	file, err := uci.Parse("name", []byte("config "+kind+" "+quoteUCI(name)+"\n"))
 	if err != nil {

@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// policy is what became of a policy.
+// policy is the result of converting a policy.
 type policy struct {
 	name string // in the result
-	// insteadOf is what rules use in place of a policy that has no member
-	// at all: its last resort.
+	// insteadOf is what rules use in place of a policy without members: its
+	// last resort.
 	insteadOf string
 	tooLong   bool
 }
@@ -54,8 +54,8 @@ func (c *converter) readPolicy(s *source) {
 	c.policies[s.Name] = p
 }
 
-// lastResort carries over what a policy does without a live member. mwan3 takes
-// every word that it does not know for 'unreachable'.
+// lastResort converts what a policy does without a live member. mwan3 treats
+// every unknown word as 'unreachable'.
 func lastResort(s *source, out *section) string {
 	resort := orDefault(s.value("last_resort"), "unreachable")
 	if !slices.Contains([]string{"unreachable", "blackhole", "default"}, resort) {
@@ -83,7 +83,7 @@ type share struct {
 	weight, metric int
 }
 
-// shares folds the members of a policy's list.
+// shares returns the members of a policy's list, each once.
 func (c *converter) shares(s *source, out *section) []share {
 	var shares []share
 	for _, name := range s.words("use_member") {
@@ -108,9 +108,9 @@ const (
 	maxWeight = 1000
 )
 
-// share looks up a member by the name that mwan3 has for it. A problem is a
-// reason for which mwan3 leaves it out.
-func (c *converter) share(name string, out *section) (share, string) {
+// share looks up a member by its name in mwan3. problem is why it is left out;
+// "" if it is not.
+func (c *converter) share(name string, out *section) (s share, problem string) {
 	use, ok := c.uses[name]
 	if !ok {
 		return share{}, "there is no such member; mwan3 ignored it"
@@ -131,8 +131,8 @@ func (c *converter) share(name string, out *section) (share, string) {
 	return share{m, weight, metric}, ""
 }
 
-// join adds a member to the others. One that is there twice has the lower of
-// its metrics, and the sum of its weights where both are the same, as in mwan3.
+// join adds a member to the others. As in mwan3, one that is listed twice has
+// the lower of its metrics, or, if both are the same, the sum of its weights.
 func join(shares []share, next share, out *section) []share {
 	i := slices.IndexFunc(shares, func(s share) bool { return s.member == next.member })
 	if i < 0 {
@@ -148,9 +148,9 @@ func join(shares []share, next share, out *section) []share {
 	return shares
 }
 
-// withoutZeroWeights leaves out members of weight 0, for which mwan3 divides by
-// zero or never chooses them, unless they are alone in their tier: mwan3 does
-// not look at the weight of a tier's first member.
+// withoutZeroWeights leaves out members with weight 0, which mwan3 never
+// chooses or by which it divides, unless they are alone in their tier: mwan3
+// ignores the weight of a tier's first member.
 func withoutZeroWeights(shares []share, out *section) []share {
 	var kept []share
 	for _, s := range shares {
@@ -170,7 +170,7 @@ func withoutZeroWeights(shares []share, out *section) []share {
 	return kept
 }
 
-// fitMetrics lets metrics begin with 1. Only their order counts.
+// fitMetrics renumbers metrics from 1. Only their order counts.
 func fitMetrics(shares []share, out *section) {
 	if !slices.ContainsFunc(shares, func(s share) bool { return s.metric == 0 }) {
 		return
@@ -187,7 +187,7 @@ func fitMetrics(shares []share, out *section) {
 	out.note("metrics are counted from 1 here")
 }
 
-// fitWeights scales weights down to what our configuration takes.
+// fitWeights scales weights down to maxWeight.
 func fitWeights(shares []share, out *section) {
 	largest, divisor := 0, 0
 	for _, s := range shares {

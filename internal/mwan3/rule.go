@@ -35,15 +35,14 @@ func (c *converter) readRule(s *source) {
 	s.mentionRest(out)
 }
 
-// copyOption carries over an option as it is.
+// copyOption copies an option as it is.
 func copyOption(s *source, out *section, from, to string) {
 	if text := s.value(from); text != "" {
 		out.option(to, text)
 	}
 }
 
-// readFamily carries over the family. mwan3 takes every word that it does not
-// know for 'any'.
+// readFamily converts the family. mwan3 treats every unknown word as 'any'.
 func readFamily(s *source, out *section) {
 	switch family := s.value("family"); family {
 	case "", "any":
@@ -70,8 +69,8 @@ func readAddresses(s *source, out *section) {
 	}
 }
 
-// withLength writes a prefix with its length, where it has the mask that
-// iptables takes as well: 10.0.0.0/255.0.0.0.
+// withLength returns a prefix with its length in place of a mask, which
+// iptables accepts, too: 10.0.0.0/255.0.0.0.
 func withLength(text string) string {
 	address, mask, _ := strings.Cut(text, "/")
 	m, err := netip.ParseAddr(mask)
@@ -86,7 +85,7 @@ func withLength(text string) string {
 	return address + "/" + strconv.Itoa(32-bits.Len32(inverted))
 }
 
-// readTransport carries over the protocol and its ports.
+// readTransport converts the protocol and its ports.
 func readTransport(s *source, out *section) {
 	proto := s.value("proto")
 	if proto != "" && proto != "all" {
@@ -104,7 +103,7 @@ func readTransport(s *source, out *section) {
 	}
 }
 
-// readTarget carries over what the rule uses, and whether sources keep it.
+// readTarget converts the policy, and whether sources stick to their member.
 func (c *converter) readTarget(s *source, out *section) {
 	sticky, timeout := s.is1("sticky"), s.value("timeout")
 	use := s.value("use_policy")
@@ -148,7 +147,7 @@ func (c *converter) readTarget(s *source, out *section) {
 // IPSET_MAX_TIMEOUT, UINT_MAX/2 milliseconds.
 const longestTimeout = "2147483"
 
-// readLogging carries over logging, which needs the global switch as well.
+// readLogging converts logging, which needs the global switch as well.
 func (c *converter) readLogging(s *source, out *section) {
 	switch {
 	case !s.is1("logging"):
@@ -185,7 +184,7 @@ func (c *converter) leaveTheRest() {
 	out.option("use_policy", "default")
 }
 
-// takesAll returns the families of which a rule takes everything.
+// takesAll returns the families in which a rule matches everything.
 func (s *section) takesAll() []string {
 	for _, name := range []string{"src_ip", "src_iface", "proto", "src_port", "dest_port", "ipset"} {
 		if s.value(name) != "" {

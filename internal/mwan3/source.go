@@ -7,8 +7,8 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// source is a section of mwan3's file. It remembers which options were asked
-// for, so that the others can be mentioned.
+// source is a section of mwan3's file. It records which options were read, so
+// that the others can be noted.
 type source struct {
 	uci.Section
 	asked map[string]bool
@@ -18,13 +18,13 @@ func newSource(s uci.Section) *source {
 	return &source{Section: s, asked: make(map[string]bool)}
 }
 
-// value is the value of an option, with the items of a list joined, as
-// config_get of OpenWrt's shell library has it; "" when it is not given.
+// value returns the value of an option, with the items of a list joined by
+// blanks, as config_get of OpenWrt's shell library does; "" if it is not given.
 func (s *source) value(name string) string {
 	return strings.Join(s.values(name), " ")
 }
 
-// values are the values of an option, one for each item of a list.
+// values returns the values of an option, one for each item of a list.
 func (s *source) values(name string) []string {
 	s.asked[name] = true
 	var values []string
@@ -41,17 +41,17 @@ func (s *source) values(name string) []string {
 	return values
 }
 
-// words are the values of a list, of which each item may hold several.
+// words returns the values of a list, of which each item may hold several.
 func (s *source) words(name string) []string {
 	return strings.Fields(s.value(name))
 }
 
-// is1 reports whether a switch is on. mwan3 compares with 1, so 'yes' is off.
+// is1 reports whether a switch is on. mwan3 compares with 1: 'yes' is off.
 func (s *source) is1(name string) bool { return s.value(name) == "1" }
 
-// number is the value of an option that takes a whole number. It says false
-// when the value is none.
-func (s *source) number(name string, otherwise int) (int, bool) {
+// number returns the value of an option that takes a whole number, or otherwise
+// if it is not given. ok is false if the value is not a number from 0 on.
+func (s *source) number(name string, otherwise int) (n int, ok bool) {
 	text := s.value(name)
 	if text == "" {
 		return otherwise, true
@@ -60,7 +60,7 @@ func (s *source) number(name string, otherwise int) (int, bool) {
 	return n, err == nil && n >= 0
 }
 
-// mentionRest adds a note for every option that nobody asked for.
+// mentionRest adds a note for every option that was not read.
 func (s *source) mentionRest(out *section) {
 	for _, o := range s.Options {
 		if !s.asked[o.Name] {

@@ -141,16 +141,17 @@ func numbered(p netip.Prefix, n int) netip.Addr {
 
 func lanHost(k int) netip.Addr { return netip.AddrFrom4([4]byte{10, 20, 1, byte(1 + k)}) }
 
-// Server is IPv4 server n, 1 to 254.
+// Server returns the address of IPv4 server n, 1 to 254.
 func Server(n int) netip.Addr { return numbered(ServerPrefix, n) }
 
-// Server6 is IPv6 server n, 1 to 65535.
+// Server6 returns the address of IPv6 server n, 1 to 65535.
 func Server6(n int) netip.Addr { return numbered(ServerPrefix6, n) }
 
-// UplinkDevice is the router's device of uplink i.
+// UplinkDevice returns the name of the router's device of uplink i.
 func (l *Lab) UplinkDevice(i int) string { return l.Uplink(i).Device }
 
-// UplinkOf is the uplink whose source address a server has seen, or 0.
+// UplinkOf returns the uplink to which a source address seen by a server
+// belongs, or 0.
 func (l *Lab) UplinkOf(a netip.Addr) int {
 	a = a.Unmap()
 	if a.Is4() {
@@ -169,8 +170,8 @@ func (l *Lab) UplinkOf(a netip.Addr) int {
 	return 0
 }
 
-// lineNear and lineFar are the addresses of line i, at the access network and at
-// the World.
+// lineNear and lineFar are the addresses of line i, at the access network and
+// at the World.
 func lineNear(i int) netip.Addr  { return netip.AddrFrom4([4]byte{10, 255, byte(i), 2}) }
 func lineFar(i int) netip.Addr   { return netip.AddrFrom4([4]byte{10, 255, byte(i), 1}) }
 func lineNear6(i int) netip.Addr { return numbered(linePrefix6(i), 2) }

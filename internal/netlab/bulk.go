@@ -171,8 +171,8 @@ type Packets struct {
 	Server   netip.Addr    // default Server(1)
 }
 
-// PacketRate floods from one thread and returns the packets per second that were
-// sent and that reached the World, which drops them at once.
+// PacketRate floods from one thread and returns the packets per second that
+// were sent and that reached the World, which drops them at once.
 func (l *Lab) PacketRate(p Packets) (sent, received float64, err error) {
 	if p.Size == 0 {
 		p.Size = 18
@@ -244,8 +244,8 @@ func (l *Lab) discarded(server netip.Addr) (uint64, error) {
 	return ruleCounter(out, fmt.Sprintf("--dport %d ", DiscardPort))
 }
 
-// LineBytes is the number of bytes, Ethernet headers included, that line i has
-// carried towards the router and away from it.
+// LineBytes returns the number of bytes, Ethernet headers included, that line i
+// has carried towards the router and away from it.
 func (l *Lab) LineBytes(i int) (down, up uint64, err error) {
 	err = l.World.Do(func() error {
 		data, err := os.ReadFile("/proc/thread-self/net/dev")

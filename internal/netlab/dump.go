@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Dump writes down everything that a load balancer could have changed on the
-// router: rules of all iptables tables, ip rules, routes of all tables and
+// Dump returns everything that a load balancer can change on the router, as
+// text: rules of all iptables tables, ip rules, routes of all tables and
 // ipsets. Two dumps are equal if the router is the same but for comments,
 // counters and empty built-in tables.
 func (l *Lab) Dump() (string, error) {

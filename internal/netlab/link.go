@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// SettleTimeout bounds the wait for what the kernel does a second late at most: a
+// SettleTimeout bounds the wait for what the kernel does within a second: a
 // machine that is busy, or pauses, is no failure.
 const SettleTimeout = 30 * time.Second
 

@@ -16,7 +16,7 @@ import (
 
 // Namespace is an anonymous network namespace.
 type Namespace struct {
-	// Name says in messages which one it is; it is no name in the system.
+	// Name is for messages; the system does not know it.
 	Name string
 	fd   int
 }
@@ -63,8 +63,8 @@ func (ns *Namespace) close() {
 	ns.fd = -1
 }
 
-// Path names the namespace as a file, for "nsenter --net=PATH", from any process
-// and as long as this one lives.
+// Path returns a file for "nsenter --net=PATH", valid in any process as long as
+// this one lives.
 func (ns *Namespace) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.fd) }
 
 // Do runs f on a thread that is inside the namespace. Sockets that f opens and
@@ -114,9 +114,9 @@ func openCurrent() (int, error) {
 	return fd, nil
 }
 
-// Command is a command that will run in the namespace, for callers that need
-// pipes, signals or a context. It costs one more execve than Run (nsenter, which
-// then becomes the command: the process stays the same).
+// Command returns a command that will run in the namespace, for callers that
+// need pipes, signals or a context. It costs one more execve than Run: nsenter,
+// which then becomes the command in the same process.
 func (ns *Namespace) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + ns.Path(), "--", name}, args...)...)
 }
@@ -158,8 +158,8 @@ func (ns *Namespace) batch(lines string, command ...string) error {
 	return nil
 }
 
-// refusedLine finds the line whose number a message of ip or tc ("Command failed
-// -:12") or of iptables-restore ("line 12 failed", "at line: 12") gives.
+// refusedLine finds the line whose number a message of ip or tc ("Command
+// failed -:12") or of iptables-restore ("line 12 failed", "at line: 12") gives.
 func refusedLine(message, lines string) string {
 	for _, before := range []string{"Command failed -:", "at line: ", "line "} {
 		_, rest, found := strings.Cut(message, before)
@@ -190,8 +190,8 @@ func (ns *Namespace) Sysctl(name, value string) error {
 	})
 }
 
-// awaitAddresses waits until the kernel lets all IPv6 addresses be used, which it
-// does asynchronously, even without duplicate address detection.
+// awaitAddresses waits until the kernel lets all IPv6 addresses be used, which
+// it does asynchronously, even without duplicate address detection.
 func (ns *Namespace) awaitAddresses() error {
 	return ns.Do(func() error {
 		for end := time.Now().Add(SettleTimeout); ; time.Sleep(time.Millisecond) {

@@ -20,13 +20,14 @@
 // left behind, even when the process is killed. Every virtual link is created
 // inside these namespaces; the host's own namespace is never touched.
 //
-// Uplink i reaches the world over its own line i. The line is where a laboratory
-// limits the rate, loses packets and sends traffic into nowhere, so none of that
-// needs anything on the router's devices. The access network drops, and counts
-// for Spoofed, what arrives over uplink i with an address that is not uplink i's.
+// Uplink i reaches the world over its own line i. The line is where a
+// laboratory limits the rate, loses packets and sends traffic into nowhere, so
+// none of that needs anything on the router's devices. The access network
+// drops, and counts for Spoofed, what arrives over uplink i with an address
+// that is not uplink i's.
 //
-// Servers and clients are goroutines of this process; an open connection between
-// them costs two of its file descriptors.
+// Servers and clients are goroutines of this process; an open connection
+// between them costs two of its file descriptors.
 //
 // Required: root, and the programs ip, tc, nsenter and iptables.
 package netlab
@@ -54,6 +55,7 @@ const (
 	P2P
 )
 
+// String returns the name of the topology.
 func (t Topology) String() string {
 	switch t {
 	case Separate:
@@ -80,7 +82,8 @@ const (
 	NoNAT
 )
 
-// MaxUplinks is the highest number of uplinks: what the product's mark mask holds.
+// MaxUplinks is the highest number of uplinks: what the product's mark mask
+// holds.
 const MaxUplinks = 60
 
 // Options describe a laboratory. The zero value of every field but Uplinks is a
@@ -169,7 +172,8 @@ type TB interface {
 	Cleanup(func())
 }
 
-// Start is New for a test: a failure ends the test, and its end the laboratory.
+// Start is New for a test: a failure ends the test, and the end of the test
+// closes the laboratory.
 func Start(t TB, options Options) *Lab {
 	t.Helper()
 	l, err := New(options)
@@ -220,17 +224,17 @@ func (l *Lab) Close() {
 	l.closers = nil
 }
 
-// Uplinks is the number of uplinks.
+// Uplinks returns the number of uplinks.
 func (l *Lab) Uplinks() int { return len(l.uplinks) }
 
-// Uplink describes uplink i, 1 to Uplinks.
+// Uplink returns uplink i, 1 to Uplinks.
 func (l *Lab) Uplink(i int) Uplink { return l.uplinks[i-1] }
 
-// Access is the namespace of the provider's side of uplink i: its gateway, or
-// with Twins its modem.
+// Access returns the namespace of the provider's side of uplink i: its gateway,
+// or, with Twins, its modem.
 func (l *Lab) Access(i int) *Namespace { return l.access[i-1] }
 
-// LANHosts are the IPv4 addresses of Client.
+// LANHosts returns the IPv4 addresses of Client.
 func (l *Lab) LANHosts() []netip.Addr {
 	hosts := make([]netip.Addr, l.options.LANHosts)
 	for k := range hosts {
@@ -239,8 +243,8 @@ func (l *Lab) LANHosts() []netip.Addr {
 	return hosts
 }
 
-// LANHosts6 are the IPv6 addresses of Client in the prefix of uplink i; with
-// i = 0, its ULA addresses.
+// LANHosts6 returns the IPv6 addresses of Client in the prefix of uplink i;
+// with i = 0, its ULA addresses.
 func (l *Lab) LANHosts6(i int) []netip.Addr {
 	prefix := LANPrefix6
 	if i > 0 {

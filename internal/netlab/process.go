@@ -10,14 +10,14 @@ import (
 	"sync"
 )
 
-// Process is a process that goes on while others work.
+// Process is a process that runs in the background.
 type Process struct {
 	*exec.Cmd
-	// Log is what it writes, both streams together.
+	// Log is its output, both streams together.
 	Log *Log
 }
 
-// Background starts cmd in the namespace and keeps what it writes.
+// Background starts cmd in the namespace and keeps its output.
 func (ns *Namespace) Background(cmd *exec.Cmd) (*Process, error) {
 	p := &Process{Cmd: cmd, Log: &Log{}}
 	cmd.Stdout, cmd.Stderr = p.Log, p.Log
@@ -43,25 +43,27 @@ func (p *Process) End(signal os.Signal) error {
 	return nil
 }
 
-// Log is what a process writes, readable meanwhile.
+// Log is the output of a process. It can be read while the process runs.
 type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
+// Write appends to the log.
 func (l *Log) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(b)
 }
 
+// String returns the output so far.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-// Count is how many lines contain all of the words.
+// Count returns the number of lines that contain all of the words.
 func (l *Log) Count(words ...string) int {
 	n := 0
 	for _, line := range strings.Split(l.String(), "\n") {

@@ -37,7 +37,7 @@ func (p *Program) Configure(text string) error {
 	return os.WriteFile(filepath.Join(dir, "loadbalance"), []byte(text), 0o644)
 }
 
-// Command is the command line of a call.
+// Command returns the command line of a call.
 func (p *Program) Command(args ...string) []string {
 	return append([]string{p.binary}, append(args,
 		"--config-dir", filepath.Join(p.dir, "config"),
@@ -55,7 +55,7 @@ func (p *Program) Run(args ...string) (string, error) {
 	return p.lab.Router.Run(command[0], command[1:]...)
 }
 
-// Start calls the program and lets it go on.
+// Start starts the program in the background.
 func (p *Program) Start(args ...string) (*Process, error) {
 	command := p.Command(args...)
 	return p.lab.Router.Background(exec.Command(command[0], command[1:]...))

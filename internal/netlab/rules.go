@@ -7,8 +7,8 @@ import (
 )
 
 // writeAccessRules makes an access network drop, and count, what comes from the
-// router over one uplink with an address of another. The comment "spoof-i" finds
-// the counter again.
+// router over one uplink with an address of another. The comment "spoof-i"
+// finds the counter again.
 func (l *Lab) writeAccessRules(ns *Namespace, s *script) {
 	addLine(&s.rules4, "*raw")
 	for _, u := range l.uplinks {
@@ -44,8 +44,8 @@ func (l *Lab) fromUplink(u Uplink) string {
 	return "-i " + l.accessDevice(u)
 }
 
-// writeModemNAT makes a modem translate to its outer address, and pass on to the
-// router whatever comes from outside.
+// writeModemNAT makes a modem translate to its outer address, and pass on to
+// the router whatever comes from outside.
 func writeModemNAT(s *script) {
 	addLine(&s.rules4, "*nat")
 	addLine(&s.rules4, "-A PREROUTING -i line+ -j DNAT --to-destination 192.168.1.2")
@@ -92,8 +92,9 @@ func (l *Lab) writeRouterRules(s *script) {
 	addLine(&s.rules6, "COMMIT")
 }
 
-// Spoofed is the number of packets that arrived at uplink i's access network with
-// a source address that is not uplink i's. With IPv6 it includes both families.
+// Spoofed returns the number of packets that arrived at uplink i's access
+// network with a source address that is not uplink i's. With IPv6 it includes
+// both families.
 func (l *Lab) Spoofed(i int) (uint64, error) {
 	programs := []string{"iptables-nft-save"}
 	if l.options.IPv6 {
@@ -114,7 +115,7 @@ func (l *Lab) Spoofed(i int) (uint64, error) {
 	return total, nil
 }
 
-// SpoofedTotal is the sum of Spoofed over all uplinks.
+// SpoofedTotal returns the sum of Spoofed over all uplinks.
 func (l *Lab) SpoofedTotal() (uint64, error) {
 	var total uint64
 	for i := 1; i <= l.Uplinks(); i++ {

@@ -24,7 +24,8 @@ type Traffic struct {
 
 	Count    int // default 1
 	Parallel int // flows that wait for an answer or for Recheck at a time; default 1, with Rate unlimited
-	// Rate is the number of flows opened per second; 0: as many as Parallel allows.
+	// Rate is the number of flows opened per second; 0: as many as Parallel
+	// allows.
 	Rate float64
 	// Recheck, if not 0, keeps each flow open for so long and then lets it
 	// exchange again; it fails if the server no longer sees the same source.
@@ -94,7 +95,7 @@ type Tally struct {
 	Elapsed time.Duration
 }
 
-// OK is the number of flows that worked.
+// OK returns the number of flows that worked.
 func (t Tally) OK() int {
 	sum := 0
 	for _, n := range t.ByUplink {
@@ -103,9 +104,10 @@ func (t Tally) OK() int {
 	return sum
 }
 
-// Shares is ByUplink without index 0: Shares()[0] is uplink 1.
+// Shares returns ByUplink without index 0: Shares()[0] is uplink 1.
 func (t Tally) Shares() []int { return t.ByUplink[1:] }
 
+// String returns the result in one line, for messages.
 func (t Tally) String() string {
 	s := fmt.Sprintf("%d flows by uplink %v", t.OK(), t.Shares())
 	if t.ByUplink[0] > 0 {
@@ -135,7 +137,7 @@ func (l *Lab) Inbound(i int, t Traffic) Tally {
 	return l.Connect(t)
 }
 
-// Flows are open flows.
+// Flows are flows that are open.
 type Flows []*Flow
 
 // Open is Connect without the closing. Flows that failed are left out.
@@ -148,8 +150,8 @@ func (fs Flows) Close() {
 	}
 }
 
-// Check lets all flows exchange again at the same time and returns the number of
-// those that failed, and the first error.
+// Check lets all flows exchange again at the same time and returns the number
+// of those that failed, and the first error.
 func (fs Flows) Check(timeout time.Duration) (failed int, err error) {
 	errs := make([]error, len(fs))
 	var wait sync.WaitGroup

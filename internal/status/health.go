@@ -11,18 +11,18 @@ import (
 	"loadbalance/internal/health"
 )
 
-// Monitor is the state of the process that probes the lines.
+// Monitor is the state of the process that probes the paths.
 type Monitor struct {
-	// Wanted says that the configuration has targets to probe.
+	// Wanted is true if the configuration has targets to probe.
 	Wanted  bool `json:"wanted"`
 	Running bool `json:"running"`
-	// Error is why the monitor could not be asked.
+	// Error is why the monitor did not answer.
 	Error string `json:"error,omitempty"`
 	PID   int    `json:"pid,omitempty"`
-	// Started is nil when it does not run.
+	// Started is nil if it does not run.
 	Started *time.Time `json:"started,omitempty"`
-	// Silent says that no target of any line of a family answers, so that no
-	// verdict is passed there: see health.Snapshot.
+	// Silent is true if no target in a family answers, so that no path goes
+	// offline there: see health.Snapshot.
 	Silent  bool `json:"silent"`
 	silence health.Silence
 }
@@ -40,8 +40,7 @@ func (in Input) monitor() Monitor {
 	return m
 }
 
-// report returns the health of a member in one family; nil where it is not
-// probed.
+// report returns the health of a member in one family; nil if it is not probed.
 func (in Input) report(member string, f family.Family) *health.Report {
 	if in.Health == nil {
 		return nil
@@ -54,7 +53,7 @@ func (in Input) report(member string, f family.Family) *health.Report {
 	return nil
 }
 
-// trouble tells what is wrong with the monitor, and what helps, in lines.
+// trouble returns what is wrong with the monitor and what helps, as lines.
 func (m Monitor) trouble() []string {
 	switch {
 	case m.Error != "":
@@ -68,8 +67,8 @@ func (m Monitor) trouble() []string {
 	return nil
 }
 
-// writeHealth prints a row for each line that is probed, and one for each
-// target that stands out.
+// writeHealth prints a row for each path that is probed, and one for each
+// target that differs from the others.
 func (s Status) writeHealth(w io.Writer) error {
 	table := newTable(w)
 	headed := false
@@ -103,8 +102,8 @@ func verdict(online bool) string {
 	return "offline"
 }
 
-// ago writes how long ago something was: to the second within a day, else, or
-// when the clock was set back since, the time itself.
+// ago formats how long ago something was: to the second within a day;
+// otherwise, or if the clock was set back since, the time itself.
 func ago(now, then time.Time) string {
 	passed := now.Sub(then)
 	if passed < 0 || passed >= 24*time.Hour {
@@ -113,7 +112,7 @@ func ago(now, then time.Time) string {
 	return passed.Truncate(time.Second).String() + " ago"
 }
 
-// streak writes the hits or misses in a row.
+// streak formats the hits or misses in a row.
 func streak(r *health.Report) string {
 	switch {
 	case r.Misses == 1:
@@ -128,7 +127,7 @@ func streak(r *health.Report) string {
 	return "-"
 }
 
-// why writes the reason of the verdict and what keeps it.
+// why returns the reason for the verdict, and what keeps a path offline.
 func why(r *health.Report) string {
 	text := dash(r.Reason)
 	if r.Hold > 0 && !r.Online {
@@ -137,15 +136,15 @@ func why(r *health.Report) string {
 	return text
 }
 
-// Targets that differ by less than this are alike: 10 points of loss are what
-// the default of recovery_loss still takes for a good line, and distances of
-// targets on one line differ by a few milliseconds.
+// Targets that differ by less than this count as alike: with 10 % of loss the
+// default of recovery_loss still lets a path come back, and the distances of
+// targets differ by a few milliseconds.
 const (
 	lossApart    = 0.1
 	latencyApart = 10 * time.Millisecond
 )
 
-// standsOut tells how a target differs from the best one; "" when it does not.
+// standsOut returns how a target is worse than the best one; "" if it is not.
 func standsOut(t health.TargetReport, all []health.TargetReport) string {
 	if t.Loss >= 1 {
 		return "is silent"
@@ -171,7 +170,7 @@ func percent(part float64) string {
 	return strconv.FormatFloat(100*part, 'f', 1, 64) + "%"
 }
 
-// milliseconds writes a latency; that of a line that never answered is 0.
+// milliseconds formats a latency; that of a path that never answered is 0.
 func milliseconds(d time.Duration) string {
 	if d == 0 {
 		return "-"

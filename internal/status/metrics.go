@@ -9,8 +9,9 @@ import (
 	"loadbalance/internal/family"
 )
 
-// exposition is a text in the exposition format of Prometheus, version 0.0.4:
-// for each metric a line with its help, one with its type, then its samples.
+// exposition builds a text in the exposition format of Prometheus, version
+// 0.0.4: for each metric a line with its help, one with its type, then its
+// samples.
 type exposition struct{ text strings.Builder }
 
 // begin begins a metric; help has no backslash and no line break.
@@ -18,14 +19,14 @@ func (e *exposition) begin(name, kind, help string) {
 	e.text.WriteString("# HELP " + name + " " + help + "\n# TYPE " + name + " " + kind + "\n")
 }
 
-// escapeLabel does what the format asks for in the value of a label.
+// escapeLabel escapes the value of a label.
 func escapeLabel(value string) string {
 	value = strings.ReplaceAll(value, `\`, `\\`)
 	value = strings.ReplaceAll(value, `"`, `\"`)
 	return strings.ReplaceAll(value, "\n", `\n`)
 }
 
-// sample writes a value; labels are names and values in turn.
+// sample writes a value; labels are pairs of name and value.
 func (e *exposition) sample(name string, value float64, labels ...string) {
 	e.text.WriteString(name)
 	for i := 0; i+1 < len(labels); i += 2 {
@@ -49,8 +50,8 @@ const (
 	counter = "counter"
 )
 
-// WriteMetrics prints the status for Prometheus, as the textfile collector of
-// its node exporter reads it.
+// WriteMetrics prints the status for Prometheus, in the format that the
+// textfile collector of its node exporter reads.
 func (s Status) WriteMetrics(w io.Writer) error {
 	var e exposition
 	s.serviceMetrics(&e)
@@ -85,8 +86,8 @@ func (s Status) serviceMetrics(e *exposition) {
 	}
 }
 
-// memberMetrics are the metrics with the labels member and family, and how they
-// are read from a member's state; those of its health need a report.
+// memberMetrics are the metrics with the labels member and family. value reads
+// one from a member's state; with health it needs a report.
 var memberMetrics = []struct {
 	name, kind, help string
 	health           bool
@@ -161,8 +162,9 @@ func (s Status) policyMetrics(e *exposition) {
 	}
 }
 
-// deviceMetrics have no member: several members may share a device, and a sum
-// over members would count its bytes more than once.
+// deviceMetrics writes the metrics of devices. They have no label member:
+// members may share a device, and a sum over members would count its bytes
+// twice.
 func (s Status) deviceMetrics(e *exposition) {
 	e.begin("loadbalance_device_receive_bytes_total", counter, "Bytes that a member's device has received, of all its traffic.")
 	for _, d := range s.Devices {
@@ -181,5 +183,6 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// unixSeconds has the precision of a millisecond, more than a verdict has.
+// unixSeconds returns Unix time with the precision of a millisecond, more than
+// a verdict has.
 func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -8,20 +8,21 @@ import (
 	"loadbalance/internal/plan"
 )
 
-// Policy tells what a policy has dealt.
+// Policy is a policy with what it has dealt.
 type Policy struct {
 	Name    string         `json:"name"`
 	Members []PolicyMember `json:"members"`
 }
 
-// PolicyMember is a member's part in a policy.
+// PolicyMember is a member of a policy with its shares. IPv6 is nil if the
+// member has no share in it and never had.
 type PolicyMember struct {
 	Name string       `json:"name"`
 	IPv4 *PolicyShare `json:"ipv4,omitempty"`
 	IPv6 *PolicyShare `json:"ipv6,omitempty"`
 }
 
-// share returns the member's part in one family; nil for none.
+// share returns the member's share in one family, or nil.
 func (m PolicyMember) share(f family.Family) *PolicyShare {
 	if f == family.IPv6 {
 		return m.IPv6
@@ -29,15 +30,15 @@ func (m PolicyMember) share(f family.Family) *PolicyShare {
 	return m.IPv4
 }
 
-// PolicyShare is a member's part in a policy in one family. All shares are
+// PolicyShare is a member's share of a policy in one family. All shares are
 // from 0 to 1.
 type PolicyShare struct {
-	// Share is the part of new connections that the member is dealt now.
+	// Share is the share of new connections that the member is dealt now.
 	Share float64 `json:"share"`
-	// Dealt is how many it was dealt since the service was started, by this
-	// policy and by the sticky rules that use it, DealtShare their part of
-	// all, and ExpectedShare what that should be by the shares that were in
-	// force when the connections came.
+	// Dealt counts the connections that it was dealt since the service was
+	// started, by this policy and by the sticky rules that use it. DealtShare
+	// is their share of all that were dealt, and ExpectedShare what that
+	// should be by the shares in force when the connections came.
 	Dealt         uint64  `json:"dealt"`
 	DealtShare    float64 `json:"dealt_share"`
 	ExpectedShare float64 `json:"expected_share"`
@@ -56,8 +57,8 @@ func (in Input) policies() []Policy {
 	return policies
 }
 
-// shares are the members' parts in one family; nil for a member that has none
-// and never had.
+// shares returns the members' shares in one family; for IPv6, nil for a member
+// that has none and never had.
 func (in Input) shares(p plan.Policy, f family.Family) []*PolicyShare {
 	dealt := in.Kernel.Dealt(f, p.Name, in.State)
 	expected := 0.0
@@ -80,7 +81,7 @@ func (in Input) shares(p plan.Policy, f family.Family) []*PolicyShare {
 	return shares
 }
 
-// part returns the part that n is of all; 0 of nothing.
+// part returns n/all, 0 if all is 0.
 func part(n, all float64) float64 {
 	if all == 0 {
 		return 0
@@ -88,7 +89,7 @@ func part(n, all float64) float64 {
 	return n / all
 }
 
-// writePolicies prints a row for each member of a policy and family.
+// writePolicies prints a row for each member and family of each policy.
 func (s Status) writePolicies(w io.Writer) error {
 	if len(s.Policies) == 0 {
 		return nil
@@ -115,7 +116,7 @@ func writeShare(w io.Writer, policy, member string, f family.Family, s *PolicySh
 	fmt.Fprintf(w, "%s\t%s\t%s\t%.1f%%\t%s\t%s\n", policy, member, f, 100*s.Share, countText(s.Dealt, s.DealtShare), expected)
 }
 
-// countText writes a number of connections with their part of all.
+// countText formats a number of connections with their share of all.
 func countText(count uint64, share float64) string {
 	if count == 0 {
 		return "-"

@@ -11,18 +11,18 @@ import (
 	"loadbalance/internal/family"
 )
 
-// Traffic is what a device has carried since it was created, in bytes.
+// Traffic are the bytes that a device has carried since it was created.
 type Traffic struct {
 	Received uint64 `json:"rx_bytes"`
 	Sent     uint64 `json:"tx_bytes"`
 }
 
-// Device is a device that members use, in the order of the members. Its
-// counters are those of all its members and of both families together.
+// Device is a device that members use. Its counters include all its members and
+// both families.
 type Device struct {
 	Name string `json:"name"`
 	Traffic
-	// Rate is nil where there is no earlier status to compare with.
+	// Rate is nil if there is no earlier status to compare with.
 	Rate *Rate `json:"rate,omitempty"`
 }
 
@@ -32,8 +32,8 @@ type Rate struct {
 	Sent     float64 `json:"tx_bytes_per_second"`
 }
 
-// ReadTraffic reads the counters of all devices in the network namespace of
-// the calling thread.
+// ReadTraffic reads the counters of all devices, by name, in the network
+// namespace of the calling thread.
 func ReadTraffic() (map[string]Traffic, error) {
 	text, err := os.ReadFile("/proc/thread-self/net/dev")
 	if err != nil {
@@ -66,7 +66,7 @@ func parseTraffic(text string) map[string]Traffic {
 	return devices
 }
 
-// devices are the members' devices that there are.
+// devices returns the existing devices of the members, in the order of these.
 func (in Input) devices(members []Member) []Device {
 	devices := []Device{}
 	for _, m := range members {
@@ -83,8 +83,8 @@ func (in Input) devices(members []Member) []Device {
 	return devices
 }
 
-// AddRates fills in the rates since an earlier status. A counter that is lower
-// than before was reset in between and gives no rate.
+// AddRates adds the rates since an earlier status. A counter that is lower than
+// before was reset in between and gives no rate.
 func (s *Status) AddRates(before Status) {
 	seconds := s.Time.Sub(before.Time).Seconds()
 	if seconds <= 0 {
@@ -118,7 +118,7 @@ func (s Status) device(name string) *Device {
 	return nil
 }
 
-// dealtTo is how many connections all policies have dealt to a member.
+// dealtTo returns how many connections all policies have dealt to a member.
 func (s Status) dealtTo(member string, f family.Family) uint64 {
 	var dealt uint64
 	for _, p := range s.Policies {
@@ -131,8 +131,8 @@ func (s Status) dealtTo(member string, f family.Family) uint64 {
 	return dealt
 }
 
-// writeRates prints what each member carries, once there is something to
-// compare with. A device's rates stand in the first row that has the device.
+// writeRates prints the rates of each member, if AddRates has added them.
+// Members that share a device have its rates in the first row only.
 func (s Status) writeRates(w io.Writer) error {
 	table := newTable(w)
 	headed := false
@@ -152,7 +152,8 @@ func (s Status) writeRates(w io.Writer) error {
 	return table.Flush()
 }
 
-// rateText writes the rates of a device that was not shown yet.
+// rateText formats the rates of a device, "as above" if they were shown
+// already.
 func (s Status) rateText(name string, shown map[string]bool) (received, sent string) {
 	device := s.device(name)
 	if device == nil || device.Rate == nil {
@@ -165,7 +166,7 @@ func (s Status) rateText(name string, shown map[string]bool) (received, sent str
 	return bytesPerSecond(device.Rate.Received), bytesPerSecond(device.Rate.Sent)
 }
 
-// bytesPerSecond writes a rate with three digits or so and a decimal unit.
+// bytesPerSecond formats a rate with about three digits and a decimal unit.
 func bytesPerSecond(rate float64) string {
 	for _, unit := range []string{"B/s", "kB/s", "MB/s"} {
 		if rate < 1000 {
@@ -176,8 +177,8 @@ func bytesPerSecond(rate float64) string {
 	return strconv.FormatFloat(rate, 'f', 2, 64) + " GB/s"
 }
 
-// decimals is how many digits follow the point: none for whole bytes and for
-// what has three digits before it.
+// decimals returns the number of digits after the point: none for bytes and for
+// numbers from 100 on.
 func decimals(rate float64, unit string) int {
 	if unit == "B/s" || rate >= 100 {
 		return 0

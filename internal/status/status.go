@@ -1,6 +1,5 @@
-// Package status gathers what a user wants to know about the running service
-// into one value and prints it: as text, as JSON and as metrics. It owns
-// nothing.
+// Package status collects what a user wants to know about the running service
+// in one value, Status, and prints it as text, as JSON and as metrics.
 package status
 
 import (
@@ -24,13 +23,14 @@ type Status struct {
 	Version string `json:"version"`
 	// Time is when the status was taken.
 	Time time.Time `json:"time"`
-	// Running says that the kernel holds our rules.
+	// Running is true if the kernel holds our rules.
 	Running bool `json:"running"`
-	// Stopped says that somebody has stopped the service: events do nothing.
+	// Stopped is true if a user has stopped the service: events do nothing
+	// then.
 	Stopped bool   `json:"stopped"`
 	Backend string `json:"backend"`
-	// InSync says that the kernel holds exactly what the configuration asks
-	// for now; otherwise Drift tells what an apply would change.
+	// InSync is true if the kernel holds exactly what the configuration asks
+	// for; otherwise Drift is what an apply would change.
 	InSync   bool         `json:"in_sync"`
 	Drift    []string     `json:"drift,omitempty"`
 	Problems []string     `json:"problems,omitempty"`
@@ -57,34 +57,35 @@ type Member struct {
 // Family is a member's state in one family.
 type Family struct {
 	// State is active (policy 'balanced' deals it connections), standby (works,
-	// but 'balanced' deals it none: a lower tier is in use, or the policy leaves
-	// it out), offline (its health check says so) or down.
+	// but 'balanced' deals it none: a lower tier is in use, or the policy
+	// leaves it out), offline (by its health check) or down (no link, address
+	// or route). Reason says why, where it is not obvious.
 	State   string `json:"state"`
 	Reason  string `json:"reason,omitempty"`
 	Device  string `json:"device,omitempty"`
 	Gateway string `json:"gateway,omitempty"`
-	// Share is the part of new connections that policy 'balanced' deals to
-	// the member, 0 to 1; Dealt is how many it was dealt since the service was
-	// started, DealtShare their part of all.
+	// Share is the share of new connections that policy 'balanced' deals to
+	// the member, 0 to 1. Dealt counts those that it was dealt since the
+	// service was started, and DealtShare is their share of all.
 	Share      float64 `json:"share"`
 	Dealt      uint64  `json:"dealt"`
 	DealtShare float64 `json:"dealt_share"`
-	// Connections are the live ones that carry the member's mark, and
-	// UnansweredConnections those of them to which no answer was seen yet.
-	// Unanswered is their part, 0 to 1: where it is much higher than that of
-	// other members, the line is in trouble.
+	// Connections counts the live connections with the member's mark, and
+	// UnansweredConnections those of them that have seen no answer yet.
+	// Unanswered is the share of these, 0 to 1: a line with a much higher one
+	// than others is in trouble.
 	Connections           int     `json:"connections"`
 	UnansweredConnections int     `json:"unanswered_connections"`
 	Unanswered            float64 `json:"unanswered"`
-	// Health is what the monitor found; nil without a monitor, or where the
-	// member has no track_ip.
+	// Health is what the monitor found; nil without a monitor or track_ip.
 	Health *health.Report `json:"health,omitempty"`
-	// NewRate is how many connections per second all policies together deal
-	// to the member; nil where there is no earlier status to compare with.
+	// NewRate is the number of connections per second that all policies
+	// together deal to the member; nil without an earlier status to compare
+	// with.
 	NewRate *float64 `json:"new_per_second,omitempty"`
 }
 
-// Input is what a status is made from.
+// Input is what New makes a status from.
 type Input struct {
 	Version  string
 	Now      time.Time
@@ -99,17 +100,17 @@ type Input struct {
 	Uplinks uplink.State
 	// Connections counts live connections by masked mark.
 	Connections map[family.Family]map[uint32]conntrack.Count
-	// Traffic is what devices have carried, by name.
+	// Traffic has the counters of devices, by name.
 	Traffic map[string]Traffic
-	// Health is what the monitor tells; nil when none runs, or when it does
-	// not answer, which is what MonitorError then says.
+	// Health is the answer of the monitor; nil if none runs, or if it does not
+	// answer: MonitorError is the reason then.
 	Health       *health.Snapshot
 	MonitorError error
-	// MonitorWanted says that the configuration has targets to probe.
+	// MonitorWanted is true if the configuration has targets to probe.
 	MonitorWanted bool
 }
 
-// New makes a status.
+// New returns the status for an input.
 func New(in Input) Status {
 	s := Status{
 		Version:  in.Version,
@@ -167,8 +168,8 @@ func (in Input) family(m plan.Member, f family.Family) *Family {
 		Unanswered:            part(float64(connections.Unanswered), float64(connections.Total)),
 		Health:                in.report(m.Name, f),
 	}
-	// A verdict may be older than the monitor or the link; the line then has no
-	// reason of its own.
+	// A verdict may be older than the monitor or the link; the report then has
+	// no reason.
 	if h := result.Health; h != nil && !h.Online && result.State == stateOffline {
 		h.Reason = state.Reason
 	}
@@ -199,14 +200,16 @@ func stateName(s plan.MemberState) string {
 	return stateStandby
 }
 
-// dealt counts what policy 'balanced' has dealt to a member.
+// dealt returns how many connections policy 'balanced' has dealt to a member,
+// and their share of all.
 func (in Input) dealt(member string, f family.Family) (count uint64, share float64) {
 	dealt := in.Kernel.Dealt(f, plan.BalancedPolicy, in.State)
 	count = dealt.Count[plan.MemberChain(member)]
 	return count, part(float64(count), float64(dealt.Total()))
 }
 
-// CountConnections counts live connections by masked mark in both families.
+// CountConnections calls count for both families, and returns the live
+// connections by masked mark. The error names the family.
 func CountConnections(count func(family.Family, uint32) (map[uint32]conntrack.Count, error), mask fwmark.Mask) (map[family.Family]map[uint32]conntrack.Count, error) {
 	all := map[family.Family]map[uint32]conntrack.Count{}
 	for _, f := range family.All {
@@ -219,19 +222,19 @@ func CountConnections(count func(family.Family, uint32) (map[uint32]conntrack.Co
 	return all, nil
 }
 
-// WriteJSON prints the status for programs.
+// WriteJSON prints the status as indented JSON.
 func (s Status) WriteJSON(w io.Writer) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(s)
 }
 
-// WriteJSONLine prints the status for programs that read one status per line.
+// WriteJSONLine prints the status as JSON on one line, for status --watch.
 func (s Status) WriteJSONLine(w io.Writer) error {
 	return json.NewEncoder(w).Encode(s)
 }
 
-// family returns the member's state in one family; nil for none.
+// family returns the member's state in one family, or nil.
 func (m *Member) family(f family.Family) *Family {
 	if f == family.IPv6 {
 		return m.IPv6

@@ -9,7 +9,7 @@ import (
 	"loadbalance/internal/family"
 )
 
-// WriteText prints the status for people.
+// WriteText prints the status as text.
 func (s Status) WriteText(w io.Writer) error {
 	var text strings.Builder
 	text.WriteString(s.headline() + "\n")
@@ -33,7 +33,7 @@ func (s Status) WriteText(w io.Writer) error {
 }
 
 // writeMembers prints a row for each member and family, and below them why a
-// family is not in use where neither a notice nor the table HEALTH tells.
+// family is not in use, if neither a notice nor the table HEALTH says it.
 func (s Status) writeMembers(w io.Writer) error {
 	reasons := ""
 	table := newTable(w)

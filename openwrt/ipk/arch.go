@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// architectures are those of OpenWrt 23.05 to 25.12 that Go's code runs on.
+// architectures are those of OpenWrt 23.05 to 25.12 that Go can build for.
 // Missing are powerpc and big-endian arm, which Go does not know, and
 // arm_fa526, an ARMv4 processor: Go needs ARMv5.
 var architectures = []string{
@@ -80,7 +80,7 @@ func newTarget(arch string) (target, error) {
 	return target{arch: arch, env: env}, nil
 }
 
-// floatX86 reports whether the processor has SSE2, which Go uses for floats.
+// floatX86 returns GO386 for a processor: by whether it has SSE2.
 func floatX86(cpu string) string {
 	if cpu == "pentium4" {
 		return "sse2"
@@ -88,7 +88,7 @@ func floatX86(cpu string) string {
 	return "softfloat"
 }
 
-// versionARM derives GOARM from the floating-point unit's name in GCC.
+// versionARM returns GOARM for GCC's name of a floating-point unit.
 func versionARM(fpu string) string {
 	switch fpu {
 	case "":
@@ -99,8 +99,8 @@ func versionARM(fpu string) string {
 	return "7"
 }
 
-// versionARM64 knows the processors that implement ARMv8.2; all others get the
-// version that every 64-bit one has.
+// versionARM64 returns GOARM64 for a processor: v8.2 for those known to
+// implement it, else the version that every 64-bit one has.
 func versionARM64(cpu string) string {
 	switch cpu {
 	case "cortex-a55", "cortex-a65", "cortex-a75", "cortex-a76", "cortex-a77", "cortex-a78":

@@ -1,12 +1,12 @@
 // Command ipk builds OpenWrt packages of loadbalance without OpenWrt's SDK.
 //
-// It owns no knowledge about the package: the feed package's Makefile in
-// openwrt/loadbalance, read with the few stand-ins for OpenWrt's include files
-// in openwrt/ipk/sdk, says what the package is called, needs and contains, and
-// its own instructions install the files. What is written here is the part of
-// OpenWrt's build system behind that: settings of the Go compiler for each
-// architecture, control file, scripts, archives and the feed's index, in the
-// form of OpenWrt's include/package-pack.mk and scripts/ipkg-build.
+// The package is described in one place, the feed package's Makefile in
+// openwrt/loadbalance. It is read with a few stand-ins for OpenWrt's include
+// files, in openwrt/ipk/sdk, and its own instructions install the files. This
+// command does what OpenWrt's build system does after that: settings of the Go
+// compiler for each architecture, control file, scripts, archives and the
+// feed's index, in the form of OpenWrt's include/package-pack.mk and
+// scripts/ipkg-build.
 //
 // Usage, in the top folder of a checkout:
 //
