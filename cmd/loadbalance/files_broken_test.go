@@ -64,7 +64,7 @@ var faults = []struct {
 	// Policies, rules and sets.
 	{"unknown member", "config policy p\n\tlist use_member wan9\n", 2, "there is no member 'wan9'"},
 	{"unknown key of a policy's member", "config policy p\n\tlist use_member 'wan1 wieght=2'\n", 2, "neither weight=N nor metric=N"},
-	{"unknown last resort", "config policy p\n\toption last_resort drop\n", 2, "is none of"},
+	{"unknown last resort", "config policy p\n\toption last_resort drop\n", 2, "is not one of"},
 	{"unknown policy", "config rule r\n\toption use_policy vidoe\n", 2, "there is no policy or member 'vidoe'"},
 	{"port without protocol", "config rule r\n\toption dest_port 80\n", 2, "needs option 'proto'"},
 	{"unknown protocol", "config rule r\n\toption proto tpc\n", 2, "did you mean 'tcp'?"},

@@ -55,7 +55,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 // own: other programs take them, and they would be resolved only once.
 func notAnAddress(text, wanted string) error {
 	if validDomain(text) {
-		return invalid(text, "is a host name, only addresses can stand here")
+		return invalid(text, "is a host name; an address is needed")
 	}
 	return fmt.Errorf("%s is not an %s", quote(text), wanted)
 }
@@ -67,7 +67,7 @@ func parseUnicast(text string) (netip.Addr, error) {
 		return netip.Addr{}, err
 	}
 	if !IsUnicast(address) {
-		return netip.Addr{}, invalid(text, "is not the address of a machine")
+		return netip.Addr{}, invalid(text, "cannot be the address of a host")
 	}
 	return address, nil
 }
@@ -109,11 +109,11 @@ func parsePrefix6(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, err
 	}
 	if !strings.Contains(text, "/") {
-		return netip.Prefix{}, invalid(text, "has no length, such as /56")
+		return netip.Prefix{}, invalid(text, "has no prefix length, such as /56")
 	}
 	network := prefix.Masked().Addr()
 	if !network.Is6() || !IsUnicast(network) || network.IsLinkLocalUnicast() {
-		return netip.Prefix{}, invalid(text, "is not an IPv6 prefix of a network")
+		return netip.Prefix{}, invalid(text, "is not a routable IPv6 prefix")
 	}
 	return prefix, nil
 }
@@ -126,7 +126,7 @@ func parseSetEntry(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, err
 	}
 	if prefix.Bits() == 0 {
-		return netip.Prefix{}, invalid(text, "is every address, which a set cannot hold")
+		return netip.Prefix{}, invalid(text, "matches every address, which a set cannot hold")
 	}
 	return prefix, nil
 }
@@ -137,7 +137,7 @@ func (s *section) addressMatch(name string) AddressMatch {
 	var match AddressMatch
 	for _, v := range s.words(name, "") {
 		if v.Text == "!" {
-			s.errorf(v.Line, "option '%s': '!' must stand directly before its address", name)
+			s.errorf(v.Line, "option '%s': '!' must directly precede an address", name)
 			continue
 		}
 		negated := strings.HasPrefix(v.Text, "!")

@@ -68,7 +68,7 @@ func parseICMPType(text string) (string, error) {
 			return "", fmt.Errorf("%s is not an ICMP type%s", quote(text), didYouMean(text, slices.Sorted(maps.Keys(icmpTypes))))
 		}
 		if i == 0 && number == everyICMPType {
-			return "", invalid(text, "is no type: iptables would match every type, which option 'proto' alone does")
+			return "", invalid(text, "is not an ICMP type: iptables would match every type, as option 'proto' alone does")
 		}
 		parts[i] = strconv.FormatUint(number, 10)
 	}

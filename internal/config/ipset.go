@@ -22,7 +22,7 @@ func readIPSet(s *section) IPSet {
 	set.Entries = s.prefixes("entry", func(text string) (netip.Prefix, error) {
 		prefix, err := parseSetEntry(text)
 		if err == nil && family.Of(prefix.Addr()) != set.Family {
-			return netip.Prefix{}, fmt.Errorf("%s does not fit the set's family %s", quote(text), set.Family)
+			return netip.Prefix{}, fmt.Errorf("%s does not match the set's family %s", quote(text), set.Family)
 		}
 		return prefix, err
 	})
@@ -36,7 +36,7 @@ func parseFamily(text string) (family.Family, error) {
 			return f, nil
 		}
 	}
-	return family.IPv4, invalid(text, "is none of ipv4, ipv6")
+	return family.IPv4, invalid(text, "is neither ipv4 nor ipv6")
 }
 
 // maxPath is the kernel's PATH_MAX (4096) without the final NUL.

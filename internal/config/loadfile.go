@@ -87,7 +87,7 @@ func (set *IPSet) entry(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, err
 	}
 	if family.Of(prefix.Addr()) != set.Family {
-		return netip.Prefix{}, fmt.Errorf("%s does not fit the set's family %s", quote(text), set.Family)
+		return netip.Prefix{}, fmt.Errorf("%s does not match the set's family %s", quote(text), set.Family)
 	}
 	return prefix.Masked(), nil
 }

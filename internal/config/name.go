@@ -47,7 +47,7 @@ func parseDevice(text string) (string, error) {
 	if ValidDevice(text) {
 		return text, nil
 	}
-	return "", fmt.Errorf("%s is not a device name (1 to %d characters, no blanks, quotes, slashes or wildcards)",
+	return "", fmt.Errorf("%s is not a device name (1 to %d characters, no spaces, quotes, slashes or wildcards)",
 		quote(text), maxDeviceName)
 }
 

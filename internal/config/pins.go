@@ -84,7 +84,7 @@ func (m *memberSection) checkMark(mask fwmark.Mask) {
 		return
 	}
 	if !mask.IsMember(mask.Value(m.Mark)) {
-		m.errorf(m.line("mark"), "option 'mark': 0x%x is not for members, they have 0x%x to 0x%x",
+		m.errorf(m.line("mark"), "option 'mark': 0x%x is reserved, members can have 0x%x to 0x%x",
 			m.Mark, mask.Mark(1), mask.Mark(mask.Capacity()))
 	}
 }
@@ -97,7 +97,7 @@ func (m *memberSection) checkTable(mask fwmark.Mask) {
 	}
 	// RT_TABLE_DEFAULT, RT_TABLE_MAIN and RT_TABLE_LOCAL of linux/rtnetlink.h.
 	if m.Table >= 253 && m.Table <= 255 {
-		m.errorf(m.line("table"), "option 'table': %d is one of the system's own (default 253, main 254, local 255)", m.Table)
+		m.errorf(m.line("table"), "option 'table': %d is one of the kernel's own tables (default 253, main 254, local 255)", m.Table)
 		return
 	}
 	first, last := fwmark.Table(0), fwmark.Table(mask.Default())
@@ -105,6 +105,6 @@ func (m *memberSection) checkTable(mask fwmark.Mask) {
 		return
 	}
 	if m.Mark == 0 || m.Table != fwmark.Table(mask.Value(m.Mark)) {
-		m.errorf(m.line("table"), "option 'table': %d is among those that members get by themselves, choose one outside %d to %d", m.Table, first, last)
+		m.errorf(m.line("table"), "option 'table': %d is in the range that is assigned automatically, choose one outside %d to %d", m.Table, first, last)
 	}
 }

@@ -36,7 +36,7 @@ func (r *reader) useMembers(s *section) (members []PolicyMember, complete bool) 
 	for _, item := range s.items("use_member") {
 		name, options, err := splitUseMember(item.Text)
 		if line, twice := lines[name]; err == nil && twice {
-			err = fmt.Errorf("member %s is there already (line %d)", quote(name), line)
+			err = fmt.Errorf("member %s is already listed (line %d)", quote(name), line)
 		}
 		if err != nil {
 			s.refuse("use_member", item, err)
@@ -108,7 +108,7 @@ func splitUseMember(text string) (string, useOptions, error) {
 			return "", o, invalid(field, "is neither weight=N nor metric=N (each member needs its own 'list use_member')")
 		}
 		if *target != 0 {
-			return "", o, fmt.Errorf("%s is there twice", key)
+			return "", o, fmt.Errorf("%s is given twice", key)
 		}
 		n, err := integerWithin(1, highest)(value)
 		if err != nil {

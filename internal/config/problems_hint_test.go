@@ -5,17 +5,17 @@ package config
 var hintProblemCases = []problemCase{
 	// Unknown options of rules.
 	{"rule option, near", rule("option dst_ip 192.0.2.1"), []string{
-		`error loadbalance:2: rule 'r': option 'dst_ip' is unknown (did you mean 'dest_ip'?), without it the rule might match more`,
+		`error loadbalance:2: rule 'r': option 'dst_ip' is unknown (did you mean 'dest_ip'?), without it the rule might match too much`,
 	}},
 	{"rule option, nothing near", rule("option colour red"), []string{
-		`error loadbalance:2: rule 'r': option 'colour' is unknown, without it the rule might match more`,
+		`error loadbalance:2: rule 'r': option 'colour' is unknown, without it the rule might match too much`,
 	}},
 	{"rule option, another word", rule("option src_interface guest", "option use_policy unreachable"), []string{
-		`error loadbalance:2: rule 'r': option 'src_interface' is unknown (did you mean 'src_iface'?), without it the rule might match more`,
+		`error loadbalance:2: rule 'r': option 'src_interface' is unknown (did you mean 'src_iface'?), without it the rule might match too much`,
 	}},
 	{"rule options for use_policy", rule("option policy default", "list use_member wan1"), []string{
-		`error loadbalance:2: rule 'r': option 'policy' is unknown (did you mean 'use_policy'?), without it the rule might match more`,
-		`error loadbalance:3: rule 'r': option 'use_member' is unknown (did you mean 'use_policy'?), without it the rule might match more`,
+		`error loadbalance:2: rule 'r': option 'policy' is unknown (did you mean 'use_policy'?), without it the rule might match too much`,
+		`error loadbalance:3: rule 'r': option 'use_member' is unknown (did you mean 'use_policy'?), without it the rule might match too much`,
 	}},
 	{"unknown option elsewhere", globals("option logleevl info") + policy("option last_resrot default"), []string{
 		`warning loadbalance:2: globals 'globals': option 'logleevl' is unknown (did you mean 'loglevel'?)`,
@@ -65,7 +65,7 @@ var hintProblemCases = []problemCase{
 		`warning loadbalance:3: member 'wan1': option 'track_port' has no effect without 'track_ip'`,
 	}},
 	{"port beside a URL", member("list track_ip 1.1.1.1", "option track_method http", "option track_url http://example.org/", "option track_port 80"), []string{
-		`warning loadbalance:5: member 'wan1': option 'track_port' has no effect with track_method 'http', the port stands in track_url`,
+		`warning loadbalance:5: member 'wan1': option 'track_port' has no effect with track_method 'http', the port is part of track_url`,
 	}},
 	{"recovery_latency alone", member("list track_ip 1.1.1.1", "option recovery_latency 100"), []string{
 		`warning loadbalance:3: member 'wan1': option 'recovery_latency' has no effect without 'failure_latency'`,
@@ -79,25 +79,25 @@ var hintProblemCases = []problemCase{
 
 	// Words of other programs.
 	{"boolean in capitals", globals("option enabled Yes"), []string{
-		`error loadbalance:2: globals 'globals': option 'enabled': 'Yes' is neither 1 (on true yes enabled) nor 0 (off false no disabled)`,
+		`error loadbalance:2: globals 'globals': option 'enabled': 'Yes' is neither 1 (on, true, yes, enabled) nor 0 (off, false, no, disabled)`,
 	}},
 	{"track_method arping", member("list track_ip 1.1.1.1", "option track_method arping"), []string{
-		`error loadbalance:3: member 'wan1': option 'track_method': 'arping' is none of ping, arp, tcp, dns, http (did you mean 'arp'?)`,
+		`error loadbalance:3: member 'wan1': option 'track_method': 'arping' is not one of ping, arp, tcp, dns, http (did you mean 'arp'?)`,
 	}},
 	{"track_method icmp", member("list track_ip 1.1.1.1", "option track_method icmp"), []string{
-		`error loadbalance:3: member 'wan1': option 'track_method': 'icmp' is none of ping, arp, tcp, dns, http (did you mean 'ping'?)`,
+		`error loadbalance:3: member 'wan1': option 'track_method': 'icmp' is not one of ping, arp, tcp, dns, http (did you mean 'ping'?)`,
 	}},
 	{"track_method nslookup", member("list track_ip 1.1.1.1", "option track_method nslookup"), []string{
-		`error loadbalance:3: member 'wan1': option 'track_method': 'nslookup' is none of ping, arp, tcp, dns, http (did you mean 'dns'?)`,
+		`error loadbalance:3: member 'wan1': option 'track_method': 'nslookup' is not one of ping, arp, tcp, dns, http (did you mean 'dns'?)`,
 	}},
 	{"track_method httping", member("list track_ip 1.1.1.1", "option track_method httping"), []string{
-		`error loadbalance:3: member 'wan1': option 'track_method': 'httping' is none of ping, arp, tcp, dns, http (did you mean 'http'?)`,
+		`error loadbalance:3: member 'wan1': option 'track_method': 'httping' is not one of ping, arp, tcp, dns, http (did you mean 'http'?)`,
 	}},
 	{"track_method https", member("list track_ip 1.1.1.1", "option track_method https"), []string{
-		`error loadbalance:3: member 'wan1': option 'track_method': 'https' is none of ping, arp, tcp, dns, http (did you mean 'http'?)`,
+		`error loadbalance:3: member 'wan1': option 'track_method': 'https' is not one of ping, arp, tcp, dns, http (did you mean 'http'?)`,
 	}},
 	{"track_ip in capitals", member("list track_ip Gateway"), []string{
-		`error loadbalance:2: member 'wan1': option 'track_ip': 'Gateway' is a host name, only addresses can stand here (did you mean 'gateway'?)`,
+		`error loadbalance:2: member 'wan1': option 'track_ip': 'Gateway' is a host name; an address is needed (did you mean 'gateway'?)`,
 	}},
 	{"proto of the firewall", rule("option proto tcpudp", "option dest_port 80"), []string{
 		`error loadbalance:2: rule 'r': option 'proto': 'tcpudp' is not a protocol (did you mean 'tcp udp'?)`,
@@ -106,7 +106,7 @@ var hintProblemCases = []problemCase{
 		`error loadbalance:2: rule 'r': option 'dest_ip': '10.0.0.0/255.255.255.0' is not an IP prefix with a length, such as /24`,
 	}},
 	{"source name", rule("list src_ip host.example.org"), []string{
-		`error loadbalance:2: rule 'r': option 'src_ip': 'host.example.org' is a host name, only addresses can stand here`,
+		`error loadbalance:2: rule 'r': option 'src_ip': 'host.example.org' is a host name; an address is needed`,
 	}},
 	{"use_member two words", policy("list use_member 'wan1 weight 3'"), []string{
 		`error loadbalance:4: policy 'p': option 'use_member': 'weight' is neither weight=N nor metric=N (each member needs its own 'list use_member')`,

@@ -4,7 +4,7 @@ package config
 var ruleProblemCases = []problemCase{
 	// Rules.
 	{"family", rule("option family ipv5"), []string{
-		`error loadbalance:2: rule 'r': option 'family': 'ipv5' is none of ipv4, ipv6, any (did you mean 'ipv4'?)`,
+		`error loadbalance:2: rule 'r': option 'family': 'ipv5' is not one of ipv4, ipv6, any (did you mean 'ipv4'?)`,
 	}},
 	{"families of addresses", rule("list src_ip 10.0.0.1", "list dest_ip 2001:db8::1"), []string{
 		`error loadbalance:3: rule 'r': option 'dest_ip' is ipv6, but option 'src_ip' is ipv4`,
@@ -34,10 +34,10 @@ var ruleProblemCases = []problemCase{
 		`warning loadbalance:2: rule 'r': option 'src_ip': the ipv6 addresses have no effect, the rule is ipv4`,
 	}},
 	{"host name", rule("list dest_ip bank.example.org"), []string{
-		`error loadbalance:2: rule 'r': option 'dest_ip': 'bank.example.org' is a host name, only addresses can stand here; for names use 'list domain' of a config ipset`,
+		`error loadbalance:2: rule 'r': option 'dest_ip': 'bank.example.org' is a host name; an address is needed; for host names use 'list domain' of a config ipset`,
 	}},
 	{"negation alone", rule("list dest_ip '! 10.0.0.0/8'"), []string{
-		`error loadbalance:2: rule 'r': option 'dest_ip': '!' must stand directly before its address`,
+		`error loadbalance:2: rule 'r': option 'dest_ip': '!' must directly precede an address`,
 	}},
 	{"host bits", rule("list dest_ip 10.0.0.1/24"), []string{
 		`warning loadbalance:2: rule 'r': option 'dest_ip': '10.0.0.1/24' has host bits set, 10.0.0.0/24 is used`,
@@ -88,7 +88,7 @@ var ruleProblemCases = []problemCase{
 		`error loadbalance:3: rule 'r': option 'icmp_type': '256' is not an ICMP type`,
 	}},
 	{"icmp_type of all", rule("option proto icmp", "option icmp_type 255"), []string{
-		`error loadbalance:3: rule 'r': option 'icmp_type': '255' is no type: iptables would match every type, which option 'proto' alone does`,
+		`error loadbalance:3: rule 'r': option 'icmp_type': '255' is not an ICMP type: iptables would match every type, as option 'proto' alone does`,
 	}},
 	{"icmp_type family", rule("option proto icmp", "option icmp_type packet-too-big"), []string{
 		`error loadbalance:3: rule 'r': option 'icmp_type' is ipv6, but option 'proto' is ipv4`,
@@ -97,10 +97,10 @@ var ruleProblemCases = []problemCase{
 		`error loadbalance:2: rule 'r': option 'ipset': 'a b' is not the name of a set (1 to 31 letters, digits, '_', '-', '.' or ':')`,
 	}},
 	{"set near ours", "config ipset streaming\n" + rule("option ipset streeming"), []string{
-		`warning loadbalance:3: rule 'r': option 'ipset': no section has the name 'streeming' (did you mean 'streaming'?), another program has to make that set`,
+		`warning loadbalance:3: rule 'r': option 'ipset': there is no set 'streeming' in this file (did you mean 'streaming'?), another program has to create it`,
 	}},
 	{"set faulty", set("list entry x") + rule("option ipset s"), []string{
-		`error loadbalance:2: ipset 's': option 'entry': 'x' is a host name, only addresses can stand here`,
+		`error loadbalance:2: ipset 's': option 'entry': 'x' is a host name; an address is needed`,
 		`warning loadbalance:4: rule 'r': left out, because ipset 's' is faulty (line 1)`,
 	}},
 	{"dscp", rule("option dscp AF44"), []string{
@@ -131,18 +131,18 @@ var ruleProblemCases = []problemCase{
 		`warning loadbalance:4: rule 'r': left out, because member 'wan1' is disabled (line 1)`,
 	}},
 	{"anonymous rule", "config rule\nconfig rule\n\toption log often\n", []string{
-		`error loadbalance:3: rule '@rule[1]': option 'log': 'often' is neither 1 (on true yes enabled) nor 0 (off false no disabled)`,
+		`error loadbalance:3: rule '@rule[1]': option 'log': 'often' is neither 1 (on, true, yes, enabled) nor 0 (off, false, no, disabled)`,
 	}},
 
 	// Sets.
 	{"set family", set("option family any"), []string{
-		`error loadbalance:2: ipset 's': option 'family': 'any' is none of ipv4, ipv6`,
+		`error loadbalance:2: ipset 's': option 'family': 'any' is neither ipv4 nor ipv6`,
 	}},
 	{"entry family", set("list entry 2001:db8::/32"), []string{
-		`error loadbalance:2: ipset 's': option 'entry': '2001:db8::/32' does not fit the set's family ipv4`,
+		`error loadbalance:2: ipset 's': option 'entry': '2001:db8::/32' does not match the set's family ipv4`,
 	}},
 	{"entry everything", set("option family ipv6", "list entry ::/0"), []string{
-		`error loadbalance:3: ipset 's': option 'entry': '::/0' is every address, which a set cannot hold`,
+		`error loadbalance:3: ipset 's': option 'entry': '::/0' matches every address, which a set cannot hold`,
 	}},
 	{"entry host bits", set("list entry 10.0.0.1/24"), []string{
 		`warning loadbalance:2: ipset 's': option 'entry': '10.0.0.1/24' has host bits set, 10.0.0.0/24 is used`,

@@ -93,10 +93,10 @@ var problemCases = []problemCase{
 		`error loadbalance:1: member 'main': the name 'main' is reserved`,
 	}},
 	{"member balanced", "config member balanced\n", []string{
-		`error loadbalance:1: member 'balanced': the name 'balanced' belongs to the policy of unmatched traffic`,
+		`error loadbalance:1: member 'balanced': the name 'balanced' is reserved for the policy of unmatched traffic`,
 	}},
 	{"two globals", "config globals globals\nconfig globals more\n", []string{
-		`error loadbalance:2: globals 'more': there are globals already (line 1)`,
+		`error loadbalance:2: globals 'more': section 'globals' already exists (line 1)`,
 	}},
 	{"unknown option", member("option wieght 3"), []string{
 		`warning loadbalance:2: member 'wan1': option 'wieght' is unknown (did you mean 'weight'?)`,
@@ -113,7 +113,7 @@ var problemCases = []problemCase{
 
 	// Globals.
 	{"boolean", globals("option enabled maybe"), []string{
-		`error loadbalance:2: globals 'globals': option 'enabled': 'maybe' is neither 1 (on true yes enabled) nor 0 (off false no disabled)`,
+		`error loadbalance:2: globals 'globals': option 'enabled': 'maybe' is neither 1 (on, true, yes, enabled) nor 0 (off, false, no, disabled)`,
 	}},
 	{"mask no number", globals("option mark_mask 0xzz"), []string{
 		`error loadbalance:2: globals 'globals': option 'mark_mask': '0xzz' is not a number, such as 0x3f00`,
@@ -131,19 +131,19 @@ var problemCases = []problemCase{
 		`error loadbalance:2: globals 'globals': option 'mark_mask': '0x1ffffffff' has more than 32 bits`,
 	}},
 	{"balance", globals("option balance randm"), []string{
-		`error loadbalance:2: globals 'globals': option 'balance': 'randm' is none of nth, random, source (did you mean 'random'?)`,
+		`error loadbalance:2: globals 'globals': option 'balance': 'randm' is not one of nth, random, source (did you mean 'random'?)`,
 	}},
 	{"loglevel", globals("option loglevel loud"), []string{
-		`error loadbalance:2: globals 'globals': option 'loglevel': 'loud' is none of error, warning, notice, info, debug`,
+		`error loadbalance:2: globals 'globals': option 'loglevel': 'loud' is not one of error, warning, notice, info, debug`,
 	}},
 	{"bypass host bits", globals("list bypass 10.1.2.3/8"), []string{
 		`warning loadbalance:2: globals 'globals': option 'bypass': '10.1.2.3/8' has host bits set, 10.0.0.0/8 is used`,
 	}},
 	{"bypass everything", globals("list bypass 0.0.0.0/0"), []string{
-		`error loadbalance:2: globals 'globals': option 'bypass': '0.0.0.0/0' is every address, which a set cannot hold`,
+		`error loadbalance:2: globals 'globals': option 'bypass': '0.0.0.0/0' matches every address, which a set cannot hold`,
 	}},
 	{"bypass host name", globals("list bypass example.org"), []string{
-		`error loadbalance:2: globals 'globals': option 'bypass': 'example.org' is a host name, only addresses can stand here`,
+		`error loadbalance:2: globals 'globals': option 'bypass': 'example.org' is a host name; an address is needed`,
 	}},
 	{"bypass mapped", globals("list bypass ::ffff:10.0.0.0/104"), []string{
 		`error loadbalance:2: globals 'globals': option 'bypass': '::ffff:10.0.0.0/104' is an IPv4 prefix, write it as IPv4`,
@@ -157,25 +157,25 @@ var problemCases = []problemCase{
 		`error loadbalance:3: member 'wan1': options 'device' and 'interface6' exclude each other`,
 	}},
 	{"device wildcard", member("option device eth+"), []string{
-		`error loadbalance:2: member 'wan1': option 'device': 'eth+' is not a device name (1 to 15 characters, no blanks, quotes, slashes or wildcards)`,
+		`error loadbalance:2: member 'wan1': option 'device': 'eth+' is not a device name (1 to 15 characters, no spaces, quotes, slashes or wildcards)`,
 	}},
 	{"device option", member("option device -jACCEPT"), []string{
-		`error loadbalance:2: member 'wan1': option 'device': '-jACCEPT' is not a device name (1 to 15 characters, no blanks, quotes, slashes or wildcards)`,
+		`error loadbalance:2: member 'wan1': option 'device': '-jACCEPT' is not a device name (1 to 15 characters, no spaces, quotes, slashes or wildcards)`,
 	}},
 	{"device quotes and newline", "config member wan1\n\toption device 'a\"b\n-j ACCEPT'\n", []string{
-		`error loadbalance:2: member 'wan1': option 'device': 'a"b\n-j ACCEPT' is not a device name (1 to 15 characters, no blanks, quotes, slashes or wildcards)`,
+		`error loadbalance:2: member 'wan1': option 'device': 'a"b\n-j ACCEPT' is not a device name (1 to 15 characters, no spaces, quotes, slashes or wildcards)`,
 	}},
 	{"device long", member("option device abcdefghijklmnop"), []string{
-		`error loadbalance:2: member 'wan1': option 'device': 'abcdefghijklmnop' is not a device name (1 to 15 characters, no blanks, quotes, slashes or wildcards)`,
+		`error loadbalance:2: member 'wan1': option 'device': 'abcdefghijklmnop' is not a device name (1 to 15 characters, no spaces, quotes, slashes or wildcards)`,
 	}},
 	{"device lo", member("option device lo"), []string{
 		`error loadbalance:2: member 'wan1': option 'device': 'lo' is the router itself, not an uplink`,
 	}},
 	{"device all", member("option device all"), []string{
-		`error loadbalance:2: member 'wan1': option 'device': 'all' is not a device name (1 to 15 characters, no blanks, quotes, slashes or wildcards)`,
+		`error loadbalance:2: member 'wan1': option 'device': 'all' is not a device name (1 to 15 characters, no spaces, quotes, slashes or wildcards)`,
 	}},
 	{"device huge", member("option device '" + strings.Repeat("x", 1<<20) + "'"), []string{
-		`error loadbalance:2: member 'wan1': option 'device': 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...' is not a device name (1 to 15 characters, no blanks, quotes, slashes or wildcards)`,
+		`error loadbalance:2: member 'wan1': option 'device': 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...' is not a device name (1 to 15 characters, no spaces, quotes, slashes or wildcards)`,
 	}},
 	{"interface", member("option interface 'wan 1'"), []string{
 		`error loadbalance:2: member 'wan1': option 'interface': 'wan 1' is not an interface name (1 to 32 letters, digits, '_', '-' or '.')`,
@@ -193,10 +193,10 @@ var problemCases = []problemCase{
 		`error loadbalance:2: member 'wan1': option 'gateway6': '10.0.0.1' is not an IPv6 address`,
 	}},
 	{"gateway multicast", member("option gateway 224.0.0.1"), []string{
-		`error loadbalance:2: member 'wan1': option 'gateway': '224.0.0.1' is not the address of a machine`,
+		`error loadbalance:2: member 'wan1': option 'gateway': '224.0.0.1' cannot be the address of a host`,
 	}},
 	{"gateway broadcast", member("option gateway 255.255.255.255"), []string{
-		`error loadbalance:2: member 'wan1': option 'gateway': '255.255.255.255' is not the address of a machine`,
+		`error loadbalance:2: member 'wan1': option 'gateway': '255.255.255.255' cannot be the address of a host`,
 	}},
 	{"gateway6 zone", member("option gateway6 fe80::1%eth1"), []string{
 		`error loadbalance:2: member 'wan1': option 'gateway6': 'fe80::1%eth1': leave out the part after '%', the device is known`,
@@ -205,19 +205,19 @@ var problemCases = []problemCase{
 		`error loadbalance:2: member 'wan1': option 'gateway6': '::ffff:10.0.0.1' is an IPv4 address, write it as 10.0.0.1`,
 	}},
 	{"gateway host name", member("option gateway modem.lan"), []string{
-		`error loadbalance:2: member 'wan1': option 'gateway': 'modem.lan' is a host name, only addresses can stand here`,
+		`error loadbalance:2: member 'wan1': option 'gateway': 'modem.lan' is a host name; an address is needed`,
 	}},
 	{"prefix6 host bits", member("list prefix6 2001:db8::1/56"), []string{
 		`warning loadbalance:2: member 'wan1': option 'prefix6': '2001:db8::1/56' has host bits set, 2001:db8::/56 is used`,
 	}},
 	{"prefix6 length", member("list prefix6 2001:db8::"), []string{
-		`error loadbalance:2: member 'wan1': option 'prefix6': '2001:db8::' has no length, such as /56`,
+		`error loadbalance:2: member 'wan1': option 'prefix6': '2001:db8::' has no prefix length, such as /56`,
 	}},
 	{"prefix6 IPv4", member("list prefix6 10.0.0.0/8"), []string{
-		`error loadbalance:2: member 'wan1': option 'prefix6': '10.0.0.0/8' is not an IPv6 prefix of a network`,
+		`error loadbalance:2: member 'wan1': option 'prefix6': '10.0.0.0/8' is not a routable IPv6 prefix`,
 	}},
 	{"prefix6 link-local", member("list prefix6 fe80::/64"), []string{
-		`error loadbalance:2: member 'wan1': option 'prefix6': 'fe80::/64' is not an IPv6 prefix of a network`,
+		`error loadbalance:2: member 'wan1': option 'prefix6': 'fe80::/64' is not a routable IPv6 prefix`,
 	}},
 	{"weight text", member("option weight heavy"), []string{
 		`error loadbalance:2: member 'wan1': option 'weight': 'heavy' is not a whole number`,
@@ -238,22 +238,22 @@ var problemCases = []problemCase{
 		`error loadbalance:2: member 'wan1': option 'mark': 0x80000 lies outside mark_mask 0x3f00`,
 	}},
 	{"mark reserved", member("option mark 0x3f00"), []string{
-		`error loadbalance:2: member 'wan1': option 'mark': 0x3f00 is not for members, they have 0x100 to 0x3c00`,
+		`error loadbalance:2: member 'wan1': option 'mark': 0x3f00 is reserved, members can have 0x100 to 0x3c00`,
 	}},
 	{"mark wide mask", globals("option mark_mask 0xffff") + member("option mark 200"), []string{
-		`error loadbalance:4: member 'wan1': option 'mark': 0xc8 is not for members, they have 0x1 to 0xc7`,
+		`error loadbalance:4: member 'wan1': option 'mark': 0xc8 is reserved, members can have 0x1 to 0xc7`,
 	}},
 	{"table of the system", member("option table 254"), []string{
-		`error loadbalance:2: member 'wan1': option 'table': 254 is one of the system's own (default 253, main 254, local 255)`,
+		`error loadbalance:2: member 'wan1': option 'table': 254 is one of the kernel's own tables (default 253, main 254, local 255)`,
 	}},
 	{"table zero", member("option table 0"), []string{
 		`error loadbalance:2: member 'wan1': option 'table': '0' is out of range (1 to 2147483647)`,
 	}},
 	{"table of another index", member("option table 305"), []string{
-		`error loadbalance:2: member 'wan1': option 'table': 305 is among those that members get by themselves, choose one outside 300 to 363`,
+		`error loadbalance:2: member 'wan1': option 'table': 305 is in the range that is assigned automatically, choose one outside 300 to 363`,
 	}},
 	{"table of another mark", member("option mark 0x500", "option table 306"), []string{
-		`error loadbalance:3: member 'wan1': option 'table': 306 is among those that members get by themselves, choose one outside 300 to 363`,
+		`error loadbalance:3: member 'wan1': option 'table': 306 is in the range that is assigned automatically, choose one outside 300 to 363`,
 	}},
 	{"table too large", member("option table 2147483648"), []string{
 		`error loadbalance:2: member 'wan1': option 'table': '2147483648' is out of range (1 to 2147483647)`,
@@ -284,19 +284,19 @@ var problemCases = []problemCase{
 
 	// Health.
 	{"track_ip host name", member("list track_ip one.one.one.one"), []string{
-		`error loadbalance:2: member 'wan1': option 'track_ip': 'one.one.one.one' is a host name, only addresses can stand here`,
+		`error loadbalance:2: member 'wan1': option 'track_ip': 'one.one.one.one' is a host name; an address is needed`,
 	}},
 	{"track_ip prefix", member("list track_ip 1.1.1.0/24"), []string{
 		`error loadbalance:2: member 'wan1': option 'track_ip': '1.1.1.0/24' is not an IP address`,
 	}},
 	{"track_ip loopback", member("list track_ip 127.0.0.1"), []string{
-		`error loadbalance:2: member 'wan1': option 'track_ip': '127.0.0.1' is not the address of a machine`,
+		`error loadbalance:2: member 'wan1': option 'track_ip': '127.0.0.1' cannot be the address of a host`,
 	}},
 	{"track_ip twice", member("list track_ip 1.1.1.1", "list track_ip 1.1.1.1"), []string{
-		`warning loadbalance:3: member 'wan1': option 'track_ip': '1.1.1.1' is there twice`,
+		`warning loadbalance:3: member 'wan1': option 'track_ip': '1.1.1.1' is listed twice`,
 	}},
 	{"track_method", member("list track_ip 1.1.1.1", "option track_method png"), []string{
-		`error loadbalance:3: member 'wan1': option 'track_method': 'png' is none of ping, arp, tcp, dns, http (did you mean 'ping'?)`,
+		`error loadbalance:3: member 'wan1': option 'track_method': 'png' is not one of ping, arp, tcp, dns, http (did you mean 'ping'?)`,
 	}},
 	{"track_method alone", member("option track_method ping"), []string{
 		`warning loadbalance:2: member 'wan1': option 'track_method' has no effect without 'track_ip'`,
@@ -314,7 +314,7 @@ var problemCases = []problemCase{
 		`warning loadbalance:3: member 'wan1': option 'track_url' has no effect with track_method 'ping'`,
 	}},
 	{"URL https", member("list track_ip 1.1.1.1", "option track_method http", "option track_url https://example.org/"), []string{
-		`error loadbalance:4: member 'wan1': option 'track_url': 'https://example.org/' does not begin with http:// (for https take track_method 'tcp')`,
+		`error loadbalance:4: member 'wan1': option 'track_url': 'https://example.org/' does not begin with http:// (for https use track_method 'tcp')`,
 	}},
 	{"URL blank", member("list track_ip 1.1.1.1", "option track_method http", "option track_url 'http://example.org/a b'"), []string{
 		`error loadbalance:4: member 'wan1': option 'track_url': 'http://example.org/a b' is not a URL`,
@@ -330,7 +330,7 @@ var problemCases = []problemCase{
 		`warning loadbalance:3: member 'wan1': option 'track_status' has no effect with track_method 'ping'`,
 	}},
 	{"reliability", member("list track_ip 1.1.1.1", "option reliability 2"), []string{
-		`error loadbalance:3: member 'wan1': option 'reliability': 2 must answer, but track_ip has only 1`,
+		`error loadbalance:3: member 'wan1': option 'reliability': 2 must answer, but track_ip lists only 1`,
 	}},
 	{"interval", member("list track_ip 1.1.1.1", "option interval -1"), []string{
 		`error loadbalance:3: member 'wan1': option 'interval': '-1' is not a time, such as 500ms, 2s or 1m`,
@@ -360,13 +360,13 @@ var problemCases = []problemCase{
 		`error loadbalance:4: member 'wan1': option 'recovery_latency': 1s is more than failure_latency 100ms`,
 	}},
 	{"initial_state", member("list track_ip 1.1.1.1", "option initial_state up"), []string{
-		`error loadbalance:3: member 'wan1': option 'initial_state': 'up' is none of online, offline`,
+		`error loadbalance:3: member 'wan1': option 'initial_state': 'up' is not one of online, offline`,
 	}},
 	{"on_dead", member("option on_dead flush"), []string{
-		`error loadbalance:2: member 'wan1': option 'on_dead': 'flush' is none of reset, clear, none`,
+		`error loadbalance:2: member 'wan1': option 'on_dead': 'flush' is not one of reset, clear, none`,
 	}},
 	{"failback", member("option failback nwe"), []string{
-		`error loadbalance:2: member 'wan1': option 'failback': 'nwe' is none of new, all, never (did you mean 'new'?)`,
+		`error loadbalance:2: member 'wan1': option 'failback': 'nwe' is not one of new, all, never (did you mean 'new'?)`,
 	}},
 
 	// Policies.
@@ -377,7 +377,7 @@ var problemCases = []problemCase{
 		`error loadbalance:5: policy 'p': option 'use_member': there is no member 'wan' (did you mean 'wan1'?)`,
 	}},
 	{"member twice", policy("list use_member wan1", "list use_member 'wan1 weight=2'"), []string{
-		`error loadbalance:5: policy 'p': option 'use_member': member 'wan1' is there already (line 4)`,
+		`error loadbalance:5: policy 'p': option 'use_member': member 'wan1' is already listed (line 4)`,
 	}},
 	{"use_member key", policy("list use_member 'wan1 wieght=2'"), []string{
 		`error loadbalance:4: policy 'p': option 'use_member': 'wieght=2' is neither weight=N nor metric=N (each member needs its own 'list use_member')`,
@@ -389,7 +389,7 @@ var problemCases = []problemCase{
 		`error loadbalance:4: policy 'p': option 'use_member': weight: '0' is out of range (1 to 1000)`,
 	}},
 	{"use_member key twice", policy("list use_member 'wan1 metric=1 metric=2'"), []string{
-		`error loadbalance:4: policy 'p': option 'use_member': metric is there twice`,
+		`error loadbalance:4: policy 'p': option 'use_member': metric is given twice`,
 	}},
 	{"use_member blank", policy("list use_member ' '"), []string{
 		`error loadbalance:4: policy 'p': option 'use_member': ' ' names no member`,
@@ -403,9 +403,9 @@ var problemCases = []problemCase{
 		`warning loadbalance:6: rule 'r': left out, because policy 'p' is faulty (line 3)`,
 	}},
 	{"last_resort", policy("option last_resort drop"), []string{
-		`error loadbalance:4: policy 'p': option 'last_resort': 'drop' is none of unreachable, blackhole, default`,
+		`error loadbalance:4: policy 'p': option 'last_resort': 'drop' is not one of unreachable, blackhole, default`,
 	}},
 	{"policy balance", policy("option balance rr"), []string{
-		`error loadbalance:4: policy 'p': option 'balance': 'rr' is none of nth, random, source`,
+		`error loadbalance:4: policy 'p': option 'balance': 'rr' is not one of nth, random, source`,
 	}},
 }

@@ -146,7 +146,7 @@ func (r *reader) readGlobalsSection() (valid bool) {
 	s := sections[0]
 	r.config.Globals = readGlobals(s)
 	for _, further := range sections[1:] {
-		further.errorf(further.pos.Line, "there are globals already (line %d)", s.pos.Line)
+		further.errorf(further.pos.Line, "section 'globals' already exists (line %d)", s.pos.Line)
 	}
 	return !s.faulty
 }
@@ -233,9 +233,9 @@ func (r *reader) declare(s *section, namespace map[string]*declaration) *declara
 	case slices.Contains(reservedNames, s.name):
 		s.errorf(s.pos.Line, "the name %s is reserved", quote(s.name))
 	case s.kind == "member" && s.name == builtinPolicy:
-		s.errorf(s.pos.Line, "the name 'balanced' belongs to the policy of unmatched traffic")
+		s.errorf(s.pos.Line, "the name 'balanced' is reserved for the policy of unmatched traffic")
 	case taken:
-		s.errorf(s.pos.Line, "the name already belongs to %s (line %d)", first.title, first.line)
+		s.errorf(s.pos.Line, "the name is already taken by %s (line %d)", first.title, first.line)
 	default:
 		namespace[s.name] = d
 		r.declared = append(r.declared, d)

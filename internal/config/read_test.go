@@ -357,8 +357,8 @@ func TestValuesByHand(t *testing.T) {
 	}}
 	_, problems := Read(file)
 	want := []string{
-		`loadbalance:2: member 'a': option 'device': 'e\x00th\xff' is not a device name (1 to 15 characters, no blanks, quotes, slashes or wildcards)`,
-		`loadbalance:4: member 'a': the name already belongs to member 'a' (line 1)`,
+		`loadbalance:2: member 'a': option 'device': 'e\x00th\xff' is not a device name (1 to 15 characters, no spaces, quotes, slashes or wildcards)`,
+		`loadbalance:4: member 'a': the name is already taken by member 'a' (line 1)`,
 	}
 	var got []string
 	for _, p := range problems {

@@ -158,7 +158,7 @@ func (r *reader) isUsable(s *section, rule *Rule) bool {
 // misspelt name of one that is.
 func (r *reader) suggestSet(s *section, option, set string) {
 	if suggestion := didYouMean(set, r.namesOf("ipset")); suggestion != "" {
-		s.warnf(s.line(option), "option '%s': no section has the name %s%s, another program has to make that set",
+		s.warnf(s.line(option), "option '%s': there is no set %s in this file%s, another program has to create it",
 			option, quote(set), suggestion)
 	}
 }

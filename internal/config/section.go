@@ -175,7 +175,7 @@ func (s *section) reportUnknown() {
 		}
 		severity, why := Warning, ""
 		if s.kind == "rule" {
-			severity, why = Error, ", without it the rule might match more"
+			severity, why = Error, ", without it the rule might match too much"
 		}
 		s.report(option.Line, severity, "option %s is unknown%s%s",
 			[]any{quote(option.Name), didYouMean(option.Name, s.known), why})
@@ -256,7 +256,7 @@ func (s *section) prefix(name string, v uci.Value, parse func(string) (netip.Pre
 	if err != nil {
 		hint := ""
 		if name == "dest_ip" && validDomain(v.Text) {
-			hint = "; for names use 'list domain' of a config ipset"
+			hint = "; for host names use 'list domain' of a config ipset"
 		}
 		s.errorf(v.Line, "option '%s': %v%s", name, err, hint)
 		return netip.Prefix{}, false

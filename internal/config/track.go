@@ -97,7 +97,7 @@ func readTargets(s *section, t *Track) {
 			}
 		}
 		if seen[key] {
-			s.warnf(v.Line, "option 'track_ip': %s is there twice", quote(v.Text))
+			s.warnf(v.Line, "option 'track_ip': %s is listed twice", quote(v.Text))
 		}
 		seen[key] = true
 	}
@@ -119,7 +119,7 @@ func readReliability(s *section, t *Track) {
 		targets++
 	}
 	if s.given("track_ip") && t.Reliability > targets && t.Reliability > 1 {
-		s.errorf(s.line("reliability"), "option 'reliability': %d must answer, but track_ip has only %d", t.Reliability, targets)
+		s.errorf(s.line("reliability"), "option 'reliability': %d must answer, but track_ip lists only %d", t.Reliability, targets)
 	}
 }
 
@@ -149,7 +149,7 @@ func readEndpoint(s *section, t *Track) {
 func checkEndpoint(s *section, method string) {
 	why := "with track_method '" + method + "'"
 	if method == "http" {
-		s.withoutEffect("track_port", why+", the port stands in track_url")
+		s.withoutEffect("track_port", why+", the port is part of track_url")
 		if !s.given("track_url") {
 			s.errorf(s.line("track_method"), "track_method 'http' needs option 'track_url'")
 		}
@@ -197,7 +197,7 @@ const maxURL = 8000
 func parseProbeURL(text string) (probeURL, error) {
 	rest, isHTTP := strings.CutPrefix(text, "http://")
 	if !isHTTP {
-		return probeURL{}, invalid(text, "does not begin with http:// (for https take track_method 'tcp')")
+		return probeURL{}, invalid(text, "does not begin with http:// (for https use track_method 'tcp')")
 	}
 	if len(text) > maxURL || !isURLText(text) {
 		return probeURL{}, invalid(text, "is not a URL")

@@ -18,7 +18,7 @@ func parseBoolean(text string) (bool, error) {
 	case "0", "off", "false", "no", "disabled":
 		return false, nil
 	}
-	return false, invalid(text, "is neither 1 (on true yes enabled) nor 0 (off false no disabled)")
+	return false, invalid(text, "is neither 1 (on, true, yes, enabled) nor 0 (off, false, no, disabled)")
 }
 
 // integerWithin returns a parser for decimal numbers in a range.
@@ -45,7 +45,7 @@ func oneOf[T ~string](choices ...T) func(string) (T, error) {
 			}
 			names[i] = string(choice)
 		}
-		return "", fmt.Errorf("%s is none of %s%s", quote(text), strings.Join(names, ", "), didYouMean(text, names))
+		return "", fmt.Errorf("%s is not one of %s%s", quote(text), strings.Join(names, ", "), didYouMean(text, names))
 	}
 }
 

@@ -57,7 +57,7 @@ func parse(file string, text []byte) ([]*outline, error) {
 func (p *parser) checkText() error {
 	lineOf := func(pos int) int { return 1 + bytes.Count(p.text[:pos], []byte{'\n'}) }
 	if nul := bytes.IndexByte(p.text, 0); nul >= 0 {
-		return p.fail(lineOf(nul), "there is a NUL byte in this line")
+		return p.fail(lineOf(nul), "this line contains a NUL byte")
 	}
 	if len(p.text) > maxSize {
 		return p.fail(lineOf(maxSize), "the file is larger than %d bytes", maxSize)
@@ -135,7 +135,7 @@ func (p *parser) parseConfig(line int) error {
 		return p.fail(line, "'config' without a section type")
 	}
 	if !validType(typ.text) {
-		return p.fail(typ.line, "section type %s: blanks, control characters and characters beyond ASCII are not allowed", quote(typ.text))
+		return p.fail(typ.line, "section type %s: spaces, control characters and characters beyond ASCII are not allowed", quote(typ.text))
 	}
 	name, err := p.next()
 	if err != nil {
@@ -208,7 +208,7 @@ func (p *parser) expectEnd() error {
 		return err
 	}
 	if extra.text != "" {
-		return p.fail(extra.line, "unexpected %s: a value with blanks needs quotes", quote(extra.text))
+		return p.fail(extra.line, "unexpected %s: a value with spaces needs quotes", quote(extra.text))
 	}
 	return nil
 }
