@@ -130,7 +130,7 @@ func TestHeldLineIsBetterThanNone(t *testing.T) {
 		want    string
 		because string
 	}{
-		{"another works", []Key{wan2}, "+", "wan1 up 2.52s", "7 answers in a row, no outage for 0.6 s after it flapped"},
+		{"another works", []Key{wan2}, "+", "wan1 up 2.52s", "7 answers in a row, no outage for 0.6 s after flapping"},
 		{"none", nil, "", "wan1 up 2.12s", "3 answers in a row"},
 		{"another is dead", []Key{wan2}, "-", "wan1 up 2.12s", "3 answers in a row"},
 		// Its rounds of 2 to 2.2 s are lost.

@@ -15,7 +15,7 @@ func (p *path) silenceReason(now time.Duration) string {
 	}
 	reason := "fewer than " + strconv.Itoa(p.needed) + " of " + strconv.Itoa(p.targets) + " targets answered" + quiet
 	if len(silent) > 0 {
-		reason += ": none from " + strings.Join(silent, ", ")
+		reason += "; no answer from " + strings.Join(silent, ", ")
 	}
 	return reason
 }
@@ -38,17 +38,17 @@ func (p *path) silentTargets() []string {
 
 func (p *path) qualityReason() string {
 	if p.tooLossy() {
-		return strconv.Itoa(p.lost(p.tallies)*100/p.window) + " % of the last " + strconv.Itoa(p.window) +
-			" probes lost, the limit is " + strconv.Itoa(p.rules.FailureLoss) + " %"
+		return "lost " + strconv.Itoa(p.lost(p.tallies)*100/p.window) + " % of the last " + strconv.Itoa(p.window) +
+			" probes (limit " + strconv.Itoa(p.rules.FailureLoss) + " %)"
 	}
 	latency, _ := p.judgedLatency()
-	return "mean latency " + milliseconds(latency) + ", the limit is " + milliseconds(p.rules.FailureLatency)
+	return "mean latency " + milliseconds(latency) + " (limit " + milliseconds(p.rules.FailureLatency) + ")"
 }
 
 func (p *path) recoveryReason(now time.Duration) string {
 	reason := strconv.Itoa(p.run()) + " answers in a row"
 	if p.hold > 0 && !p.held(now) {
-		reason += ", no outage for " + seconds(p.hold) + " after it flapped"
+		reason += ", no outage for " + seconds(p.hold) + " after flapping"
 	}
 	return reason
 }

@@ -320,10 +320,10 @@ func TestReasons(t *testing.T) {
 		want        []string
 	}{
 		{"silence", "+----+ +----+", nil, []string{"no answer from 1.1.1.1, 8.8.8.8 for 0.5 s", "3 answers in a row"}},
-		{"too few", "+ +-", func(r *Rules) { r.Needed = 2 }, []string{"fewer than 2 of 2 targets answered for 0.5 s: none from 8.8.8.8"}},
+		{"too few", "+ +-", func(r *Rules) { r.Needed = 2 }, []string{"fewer than 2 of 2 targets answered for 0.5 s; no answer from 8.8.8.8"}},
 		{"too few by turns", "++-+-+- +-+-+-+", func(r *Rules) { r.Needed = 2 }, []string{"fewer than 2 of 2 targets answered for 0.5 s"}},
-		{"loss", "+-+-+-+-+-+-+-+-", lossy, []string{"40 % of the last 10 probes lost, the limit is 40 %"}},
-		{"latency", "+", slow, []string{"mean latency 20 ms, the limit is 15 ms"}},
+		{"loss", "+-+-+-+-+-+-+-+-", lossy, []string{"lost 40 % of the last 10 probes (limit 40 %)"}},
+		{"latency", "+", slow, []string{"mean latency 20 ms (limit 15 ms)"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSim(trace(map[string]string{"wan1": c.trace, "wan2": "+"}))

@@ -101,7 +101,7 @@ func (r *Runner) Close() {
 	r.mu.Unlock()
 	r.worker.Wait()
 	if left > 0 {
-		r.log("warning", "event scripts: "+strconv.Itoa(left)+" events were dropped at the end")
+		r.log("warning", "hook scripts: "+strconv.Itoa(left)+" events were dropped at the end")
 	}
 }
 
@@ -115,7 +115,7 @@ func (r *Runner) work() {
 		}
 		// Logged here and not in Post, which must not wait for the log.
 		if dropped > 0 {
-			r.log("warning", "event scripts are too slow: the "+strconv.Itoa(dropped)+" oldest events were dropped")
+			r.log("warning", "hook scripts are too slow: the "+strconv.Itoa(dropped)+" oldest events were dropped")
 		}
 		r.run(e)
 	}

@@ -136,7 +136,7 @@ func TestUnreadableFolder(t *testing.T) {
 	g.idle()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.lines) != 1 || !strings.HasPrefix(g.lines[0], "error: event scripts: ") || !strings.Contains(g.lines[0], g.runner.dir) {
+	if len(g.lines) != 1 || !strings.HasPrefix(g.lines[0], "error: hook scripts: ") || !strings.Contains(g.lines[0], g.runner.dir) {
 		t.Errorf("the log has %q", g.lines)
 	}
 }
@@ -179,7 +179,7 @@ func TestOverflow(t *testing.T) {
 	if got := g.read("ran"); got != want {
 		t.Errorf("ran for\n%s\nwant\n%s", got, want)
 	}
-	g.expectLog("warning: event scripts are too slow: the 43 oldest events were dropped")
+	g.expectLog("warning: hook scripts are too slow: the 43 oldest events were dropped")
 }
 
 // TestClose: the running script comes to its end, and nothing runs after it.
@@ -210,9 +210,9 @@ func TestClose(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(g.out, "next")); err == nil {
 		t.Error("another script ran after Close")
 	}
-	g.expectLog("warning: event scripts: 2 events were dropped at the end")
+	g.expectLog("warning: hook scripts: 2 events were dropped at the end")
 	g.runner.Close()
-	g.expectLog("warning: event scripts: 2 events were dropped at the end")
+	g.expectLog("warning: hook scripts: 2 events were dropped at the end")
 }
 
 // TestCloseWhileHanging: Close waits no longer than the limit.
@@ -221,5 +221,5 @@ func TestCloseWhileHanging(t *testing.T) {
 	g.runner.limit, g.runner.grace = 5*time.Second, 100*time.Millisecond
 	g.held() // never released
 	g.runner.Close()
-	g.expectLog("warning: event script 10-held (offline held): not done after 5s, ended")
+	g.expectLog("warning: hook script 10-held (offline held): not done after 5s, killed")
 }

@@ -45,7 +45,7 @@ const outputLimit = 1024
 func (r *Runner) run(e Event) {
 	names, err := scripts(r.dir)
 	if err != nil {
-		r.log("error", "event scripts: "+err.Error())
+		r.log("error", "hook scripts: "+err.Error())
 		return
 	}
 	for _, name := range names {
@@ -53,7 +53,7 @@ func (r *Runner) run(e Event) {
 			return
 		}
 		if problem := r.runScript(name, e); problem != "" {
-			r.log("warning", "event script "+name+" ("+e.Action+" "+e.Member+"): "+problem)
+			r.log("warning", "hook script "+name+" ("+e.Action+" "+e.Member+"): "+problem)
 		}
 	}
 }
@@ -126,7 +126,7 @@ func (r *Runner) runScript(name string, e Event) (problem string) {
 	if limit.Err() != nil {
 		// The shell is gone; the rest of its group may have ignored SIGTERM.
 		endGroup(cmd.Process, end)
-		problem = "not done after " + r.limit.String() + ", ended"
+		problem = "not done after " + r.limit.String() + ", killed"
 	}
 	if line := output.firstLine(); line != "" {
 		problem += ": " + line

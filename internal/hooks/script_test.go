@@ -60,7 +60,7 @@ func TestFailures(t *testing.T) {
 			g.script("20-next", "echo ran > $out/next\n")
 			g.runner.Post(Event{Action: "online", Member: "wan2"})
 			g.idle()
-			g.expectLog("warning: event script 10-failing (online wan2): " + c.want)
+			g.expectLog("warning: hook script 10-failing (online wan2): " + c.want)
 			if g.read("next") == "" {
 				t.Error("the next script did not run")
 			}
@@ -90,7 +90,7 @@ func TestMegabytes(t *testing.T) {
 	if g.read("loud") == "" {
 		t.Error("the script did not come to its end")
 	}
-	g.expectLog("warning: event script 10-loud (online wan1): exit status 1: " + strings.Repeat("x", outputLimit))
+	g.expectLog("warning: hook script 10-loud (online wan1): exit status 1: " + strings.Repeat("x", outputLimit))
 }
 
 // TestLimit: what hangs is ended, with all that it started, whatever it does
@@ -110,7 +110,7 @@ func TestLimit(t *testing.T) {
 			g.script("20-next", "echo ran > $out/next\n")
 			g.runner.Post(Event{Action: "online", Member: "wan1"})
 			g.idle()
-			g.expectLog("warning: event script 10-hanging (online wan1): not done after 5s, ended: tried")
+			g.expectLog("warning: hook script 10-hanging (online wan1): not done after 5s, killed: tried")
 			if g.read("next") == "" {
 				t.Error("the next script did not run")
 			}
