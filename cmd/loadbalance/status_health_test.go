@@ -21,7 +21,7 @@ func TestHealthIsShown(t *testing.T) {
 		r := newRouter(t, backend, netlab.Options{Uplinks: 2},
 			members(netlab.Separate, 2, "list track_ip '203.0.113.1'", "list track_ip '"+silentTarget+"'"))
 		r.must("apply")
-		r.expectShown("status", "  the monitor does not run: track_ip is not checked\n")
+		r.expectShown("status", "  the monitor is not running: nobody probes track_ip\n")
 		r.expectShown("metrics", "loadbalance_monitor_up 0\n", "loadbalance_monitor_wanted 1\n")
 		m := r.startMonitor()
 		expectGood(t, r)
@@ -29,7 +29,7 @@ func TestHealthIsShown(t *testing.T) {
 		r.waitState("wan2", "offline")
 		expectDead(t, r)
 		_ = m.End(syscall.SIGKILL) // which it tells as an error
-		r.expectShown("status", "  the monitor does not run: track_ip is not checked\n")
+		r.expectShown("status", "  the monitor is not running: nobody probes track_ip\n")
 		if s := r.status(); s.Monitor.Running || healthOf(s, "wan1") != nil {
 			t.Errorf("the monitor is gone, yet the status has %+v and %+v", s.Monitor, healthOf(s, "wan1"))
 		}
@@ -68,7 +68,7 @@ func expectGood(t *testing.T, r *router) {
 	if !h.Online || h.Misses != 0 || h.Flaps != 0 || h.Since.IsZero() || h.Targets[1].Address != silentTarget {
 		t.Errorf("the health of a good line is %+v", *h)
 	}
-	r.expectShown("status", "\nHEALTH ", "target "+silentTarget+" is silent\n")
+	r.expectShown("status", "\nHEALTH ", "target "+silentTarget+" does not answer\n")
 	r.expectShown("metrics", "loadbalance_monitor_up 1\n",
 		`loadbalance_health_flaps_total{member="wan1",family="ipv4"} 0`+"\n")
 }

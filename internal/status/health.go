@@ -59,10 +59,10 @@ func (m Monitor) trouble() []string {
 	case m.Error != "":
 		return []string{m.Error}
 	case m.Wanted && !m.Running:
-		return []string{"the monitor does not run: track_ip is not checked",
+		return []string{"the monitor is not running: nobody probes track_ip",
 			"start it: /etc/init.d/loadbalance restart; why it ended: logread -e loadbalance"}
 	case m.Silent:
-		return []string{"no target of any line answers" + m.silence.In() + " although the links are there: no line is taken out of use for it"}
+		return []string{"no target answers" + m.silence.In() + " although the links are up: probably trouble upstream, so no member goes offline for it"}
 	}
 	return nil
 }
@@ -131,7 +131,7 @@ func streak(r *health.Report) string {
 func why(r *health.Report) string {
 	text := dash(r.Reason)
 	if r.Hold > 0 && !r.Online {
-		text += ", must answer for " + r.Hold.String() + " because it flapped"
+		text += ", must answer for " + r.Hold.String() + " first because it flapped"
 	}
 	return text
 }
@@ -147,7 +147,7 @@ const (
 // standsOut returns how a target is worse than the best one; "" if it is not.
 func standsOut(t health.TargetReport, all []health.TargetReport) string {
 	if t.Loss >= 1 {
-		return "is silent"
+		return "does not answer"
 	}
 	best := t
 	for _, other := range all {

@@ -52,7 +52,7 @@ func TestStandsOut(t *testing.T) {
 		want    string // of the first
 	}{
 		{"alone", []health.TargetReport{target(0.5, 300*ms)}, ""},
-		{"alone and silent", []health.TargetReport{target(1, 0)}, "is silent"},
+		{"alone and silent", []health.TargetReport{target(1, 0)}, "does not answer"},
 		{"alike", []health.TargetReport{target(0.09, 19*ms), target(0, 10*ms)}, ""},
 		{"loss", []health.TargetReport{target(0.25, 10*ms), target(0, 10*ms)}, "loses more"},
 		{"latency", []health.TargetReport{target(0, 20*ms), target(0, 10*ms)}, "is slower"},

@@ -70,12 +70,12 @@ func (s Status) serviceMetrics(e *exposition) {
 		value      float64
 	}{
 		{"loadbalance_running", "Whether the kernel holds the rules of the load balancer.", truth(s.Running)},
-		{"loadbalance_stopped", "Whether somebody has stopped the load balancer.", truth(s.Stopped)},
+		{"loadbalance_stopped", "Whether a user has stopped the load balancer.", truth(s.Stopped)},
 		{"loadbalance_in_sync", "Whether the kernel holds exactly what the configuration asks for.", truth(s.InSync)},
 		{"loadbalance_problems", "Errors and warnings in the configuration.", float64(len(s.Problems))},
-		{"loadbalance_monitor_up", "Whether the monitor, which probes the lines, runs and answers.", truth(s.Monitor.Running)},
+		{"loadbalance_monitor_up", "Whether the monitor, which probes the members, runs and answers.", truth(s.Monitor.Running)},
 		{"loadbalance_monitor_wanted", "Whether the configuration has targets to probe.", truth(s.Monitor.Wanted)},
-		{"loadbalance_monitor_silent", "Whether no target of any line of a family answers, so that no verdict is passed there.", truth(s.Monitor.Silent)},
+		{"loadbalance_monitor_silent", "Whether no target answers in a family, so that no member goes offline there.", truth(s.Monitor.Silent)},
 	} {
 		e.begin(m.name, gauge, m.help)
 		e.sample(m.name, m.value)
@@ -93,7 +93,7 @@ var memberMetrics = []struct {
 	health           bool
 	value            func(*Family) float64
 }{
-	{"loadbalance_member_up", gauge, "Whether link, address and route are there.", false,
+	{"loadbalance_member_up", gauge, "Whether the member has a link, an address and a route.", false,
 		func(f *Family) float64 { return truth(f.State != stateDown) }},
 	{"loadbalance_member_online", gauge, "Whether the member is up and its health check, where there is one, agrees.", false,
 		func(f *Family) float64 { return truth(f.State == stateActive || f.State == stateStandby) }},
@@ -101,19 +101,19 @@ var memberMetrics = []struct {
 		func(f *Family) float64 { return truth(f.State == stateActive) }},
 	{"loadbalance_member_connections", gauge, "Live connections over the member.", false,
 		func(f *Family) float64 { return float64(f.Connections) }},
-	{"loadbalance_member_unanswered_connections", gauge, "Live connections to which no answer was seen yet.", false,
+	{"loadbalance_member_unanswered_connections", gauge, "Live connections that have seen no answer yet.", false,
 		func(f *Family) float64 { return float64(f.UnansweredConnections) }},
-	{"loadbalance_health_loss_ratio", gauge, "Part of the probes in the window that went unanswered, of the worst target that is needed.", true,
+	{"loadbalance_health_loss_ratio", gauge, "Share of the probes in the window that went unanswered, for the worst target that is needed.", true,
 		func(f *Family) float64 { return f.Health.Loss }},
-	{"loadbalance_health_latency_seconds", gauge, "Mean time to an answer in the window, of the worst target that is needed; 0 without any answer.", true,
+	{"loadbalance_health_latency_seconds", gauge, "Mean time to an answer in the window, for the worst target that is needed; 0 without any answer.", true,
 		func(f *Family) float64 { return f.Health.Latency.Seconds() }},
 	{"loadbalance_health_hits", gauge, "Rounds in a row in which enough targets answered.", true,
 		func(f *Family) float64 { return float64(f.Health.Hits) }},
 	{"loadbalance_health_misses", gauge, "Rounds in a row in which too few targets answered.", true,
 		func(f *Family) float64 { return float64(f.Health.Misses) }},
-	{"loadbalance_health_flaps_total", counter, "How often the line went offline since the monitor was started.", true,
+	{"loadbalance_health_flaps_total", counter, "How often the member went offline since the monitor was started.", true,
 		func(f *Family) float64 { return float64(f.Health.Flaps) }},
-	{"loadbalance_health_transition_time_seconds", gauge, "When the present verdict was passed, in Unix time.", true,
+	{"loadbalance_health_transition_time_seconds", gauge, "When the verdict last changed, in Unix time.", true,
 		func(f *Family) float64 { return unixSeconds(f.Health.Since) }},
 }
 
@@ -137,11 +137,11 @@ var policyMetrics = []struct {
 	name, kind, help string
 	value            func(*PolicyShare) float64
 }{
-	{"loadbalance_policy_share_ratio", gauge, "Part of the policy's new connections that the member is dealt now.",
+	{"loadbalance_policy_share_ratio", gauge, "Share of the policy's new connections that the member is dealt now.",
 		func(p *PolicyShare) float64 { return p.Share }},
-	{"loadbalance_policy_expected_ratio", gauge, "Part of the dealt connections that the member should have got; 0 while none was dealt.",
+	{"loadbalance_policy_expected_ratio", gauge, "Share of the dealt connections that the member should have got; 0 while none was dealt.",
 		func(p *PolicyShare) float64 { return p.ExpectedShare }},
-	{"loadbalance_policy_dealt_ratio", gauge, "Part of the dealt connections that the member got; 0 while none was dealt.",
+	{"loadbalance_policy_dealt_ratio", gauge, "Share of the dealt connections that the member got; 0 while none was dealt.",
 		func(p *PolicyShare) float64 { return p.DealtShare }},
 	{"loadbalance_policy_dealt_connections_total", counter, "Connections that the policy has dealt to the member since the service was started.",
 		func(p *PolicyShare) float64 { return float64(p.Dealt) }},

@@ -224,7 +224,7 @@ func TestHeadlines(t *testing.T) {
 			in.Changes.Families = map[family.Family]apply.FamilyChanges{family.IPv4: {Mangle: iptables.Change{Delete: []string{"lb_x"}}}}
 		}, "loadbalance is running (nft), but 'loadbalance apply' would change:\n  ipv4: 1 chain deleted\n"},
 		{"no monitor", func(in *Input) { in.Health = nil },
-			"loadbalance is running (nft) as configured\n  the monitor does not run: track_ip is not checked\n" +
+			"loadbalance is running (nft) as configured\n  the monitor is not running: nobody probes track_ip\n" +
 				"  start it: /etc/init.d/loadbalance restart; why it ended: logread -e loadbalance\n"},
 		{"no monitor wanted", func(in *Input) { in.Health, in.MonitorWanted, in.Problems = nil, false, nil },
 			"loadbalance is running (nft) as configured\n  member 'ppp' is left out"},
@@ -234,9 +234,9 @@ func TestHeadlines(t *testing.T) {
 			in.Health, in.MonitorError = nil, errors.New("the monitor does not answer: EOF")
 		}, "loadbalance is running (nft) as configured\n  the monitor does not answer: EOF\n"},
 		{"silence", func(in *Input) { in.Health.Silent = true },
-			"loadbalance is running (nft) as configured\n  no target of any line answers although the links are there"},
+			"loadbalance is running (nft) as configured\n  no target answers although the links are up: probably trouble upstream, so no member goes offline for it"},
 		{"silence in one family", func(in *Input) { in.Health.Silent, in.Health.Silence = true, 1 },
-			"loadbalance is running (nft) as configured\n  no target of any line answers in ipv4 although the links are there"},
+			"loadbalance is running (nft) as configured\n  no target answers in ipv4 although the links are up: probably trouble upstream, so no member goes offline for it"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
