@@ -148,7 +148,7 @@ func Explain(in Input, packet Packet) (*Explanation, error) {
 	w.plan = in.Plan.Family(w.family)
 	w.main = in.Uplinks.Main(w.family)
 	w.complete(&packet)
-	w.note("what other programs' ip rules and mangle rules do is not known here")
+	w.note("ip rules and mangle rules of other programs are not considered here")
 	e := &Explanation{Packet: packet, Notes: w.notes}
 	for _, p := range w.mangle(w.start(packet)) {
 		e.Outcomes = append(e.Outcomes, w.outcome(p))
@@ -160,17 +160,17 @@ func Explain(in Input, packet Packet) (*Explanation, error) {
 func (w *walker) complete(p *Packet) {
 	if !p.Own && p.InDevice == "" && (!p.Source.IsValid() || w.isOwnAddress(p.Source)) {
 		p.Own = true
-		w.note("the packet is the router's own")
+		w.note("the router itself sends the packet")
 	}
 	if p.Own && !p.Source.IsValid() {
 		p.Source = w.sourceFor(*p)
 		if p.Source.IsValid() {
-			w.note("the kernel gives the packet the source %s, by the route that it finds before anything is marked", p.Source)
+			w.note("the kernel chooses the source %s, by the route that it finds before the packet is marked", p.Source)
 		}
 	}
 	if !p.Own && p.InDevice == "" {
 		if p.InDevice = w.deviceTowards(p.Source); p.InDevice != "" {
-			w.note("the packet comes in by '%s': main's route to %s leads there", p.InDevice, p.Source)
+			w.note("the packet comes in on '%s', since main's route to %s leads there", p.InDevice, p.Source)
 		}
 	}
 	if w.Connection == nil && p.Protocol == icmpOf[w.family] && p.ICMPType == Unknown {

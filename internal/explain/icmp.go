@@ -90,7 +90,7 @@ func ParseICMPType(f family.Family, text string) (number, code int, err error) {
 		code = int(c)
 	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("'%s' is no ICMP type of %s", text, f)
+		return 0, 0, fmt.Errorf("'%s' is not an ICMP type of %s", text, f)
 	}
 	return int(value), code, nil
 }

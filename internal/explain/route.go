@@ -76,13 +76,13 @@ func (w *walker) route(p Packet, mark uint32, destination netip.Addr) Route {
 		text := fmt.Sprintf("%d: %s", rule.Priority, w.ruleText(rule))
 		switch {
 		case found == nil:
-			passed = append(passed, text+": has no route")
+			passed = append(passed, text+": no route")
 			continue
 		case found.Type == typeThrow:
-			passed = append(passed, text+": leaves "+found.Destination.String()+" to others")
+			passed = append(passed, text+": throw "+found.Destination.String())
 			continue
 		case found.Destination.Bits() <= rule.Suppress && found.isUsable():
-			passed = append(passed, text+": knows nothing better than "+prefixText(found.Destination))
+			passed = append(passed, text+": only "+prefixText(found.Destination)+", suppressed")
 			continue
 		}
 		found.Priority, found.Rule, found.Table = rule.Priority, w.ruleText(rule), rule.Table

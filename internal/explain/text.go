@@ -58,12 +58,12 @@ func (p Packet) String() string {
 			protocol = name
 		}
 	}
-	from := "coming in by an unknown device"
+	from := "coming in on an unknown device"
 	switch {
 	case p.Own:
 		from = "from the router itself"
 	case p.InDevice != "":
-		from = "coming in by '" + p.InDevice + "'"
+		from = "coming in on '" + p.InDevice + "'"
 	}
 	return fmt.Sprintf("%s: %s, %s → %s, %s", p.Family(), protocol, source,
 		end(p.Destination.String(), p.DestinationPort), from)
@@ -93,7 +93,7 @@ func writeGroup(text *strings.Builder, group []Outcome) {
 	if len(group) > 1 {
 		fmt.Fprintf(text, "%3d. %s, to one of:\n\n", shared+1, drawText(group[0]))
 		table := tabwriter.NewWriter(text, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "     SHARE\tMEMBER\tMARK\tIP RULE\tTABLE\tWAY")
+		fmt.Fprintln(table, "     SHARE\tMEMBER\tMARK\tIP RULE\tTABLE\tROUTE")
 		for _, o := range group {
 			fmt.Fprintf(table, "     %s\t%s\t%#x\t%d\t%s\t%s\n", percent(o.Share), orDash(o.Member), o.Mark,
 				o.Route.Priority, tableText(o.Route.Table, o.Route.TableName), o.Route.way())
@@ -108,7 +108,7 @@ func writeGroup(text *strings.Builder, group []Outcome) {
 		fmt.Fprintf(text, "%3d. %s\n", number, line)
 	}
 	if o.Reply != nil {
-		fmt.Fprintf(text, "%3d. answers carry the mark %#x: ip rule %d: %s: %s\n", number+1, o.ConnectionMark,
+		fmt.Fprintf(text, "%3d. replies carry the mark %#x: ip rule %d: %s: %s\n", number+1, o.ConnectionMark,
 			o.Reply.Priority, o.Reply.Rule, o.Reply.way())
 	}
 }
@@ -151,7 +151,7 @@ func (r Route) way() string {
 	case typeNone:
 		return "refused, network unreachable"
 	case typeLocal:
-		return "to the router itself, unless a port forward sends it on"
+		return "to the router itself, unless a port forward applies"
 	case typeBroadcast:
 		return "broadcast"
 	case typeMulticast:
@@ -159,7 +159,7 @@ func (r Route) way() string {
 	case typeUnreachable:
 		return "refused with an ICMP error"
 	case typeBlackhole:
-		return "dropped without a word"
+		return "dropped silently"
 	case typeUnicast:
 	default:
 		return r.Type

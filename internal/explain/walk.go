@@ -233,7 +233,7 @@ func (w *walker) act(p path, chain plan.Chain, i int) []path {
 	case plan.AddSource:
 		p.step(chain.Name, w.entered(p, t))
 	case plan.Log:
-		p.step(chain.Name, "is written to the kernel's log, as \""+string(t)+"…\"")
+		p.step(chain.Name, "is logged by the kernel, as \""+string(t)+"…\"")
 	}
 	return w.follow(p, chain, i+1)
 }

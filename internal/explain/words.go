@@ -24,7 +24,7 @@ const (
 func (w *walker) firstPacket(p Packet) string {
 	switch {
 	case !w.tracked(p):
-		return "the packet belongs to no known connection and can begin none"
+		return "the packet belongs to no known connection and cannot begin one"
 	case p.Mark&uint32(w.mask) != 0:
 		return fmt.Sprintf("the packet already has the mark %#x", p.Mark)
 	}
@@ -34,12 +34,12 @@ func (w *walker) firstPacket(p Packet) string {
 func (w *walker) knownConnection() string {
 	direction := ""
 	if w.Connection.Reply {
-		direction = ", as an answer"
+		direction = " (as a reply)"
 	}
 	if member := w.memberOfMark(w.Connection.Mark); member != "" {
-		return fmt.Sprintf("the packet belongs to a known connection%s, which has the mark of '%s'", direction, member)
+		return fmt.Sprintf("the packet belongs to a known connection%s with the mark of '%s'", direction, member)
 	}
-	return fmt.Sprintf("the packet belongs to a known connection%s, which has no mark of ours", direction)
+	return fmt.Sprintf("the packet belongs to a known connection%s without a mark of ours", direction)
 }
 
 // tell adds the step that a rule sends the packet to a chain, or, with "",
@@ -58,7 +58,7 @@ func (w *walker) tell(p *path, chain plan.Chain, rule plan.Rule, target string) 
 		text = fmt.Sprintf("%s has a sticky entry: it keeps '%s'", p.packet.Source, w.memberOfChain(target))
 	case w.hashes(chain):
 		p.draw = ByHash
-		text = fmt.Sprintf("%s: %s falls into slot %d of %d, which is '%s'", w.dealer(p, chain),
+		text = fmt.Sprintf("%s: %s hashes to slot %d of %d: '%s'", w.dealer(p, chain),
 			w.originalSource(p), slotOf(w.originalSource(p), slots(chain), plan.ClusterSeed), slots(chain), w.memberOfChain(target))
 	case w.chances(chain):
 		p.draw = ByChance
@@ -81,22 +81,22 @@ func (w *walker) hookText(p *path, rule plan.Rule, target string) string {
 		switch m := m.(type) {
 		case plan.InDevice:
 			p.draw = ByArrival
-			return fmt.Sprintf("comes in by '%s': the connection belongs to '%s', answers leave by it", string(m), member)
+			return fmt.Sprintf("comes in on '%s': the connection belongs to '%s', replies leave by it", string(m), member)
 		case plan.InSet:
-			return fmt.Sprintf("the destination is local: it is in set %s (main's own routes, the router's addresses, option bypass)", m.Name)
+			return fmt.Sprintf("the destination is local: it is in set %s (routes of main, addresses of the router, option bypass)", m.Name)
 		case plan.Destination:
 			if m.Prefix.IsSingleIP() {
-				return fmt.Sprintf("the destination %s is reached by '%s' only (its resolver, or in its own network)", m.Prefix.Addr(), member)
+				return fmt.Sprintf("the destination %s belongs to '%s' (a DNS server of it, or in its network)", m.Prefix.Addr(), member)
 			}
-			return fmt.Sprintf("the destination is in %s, the own network of '%s'", m.Prefix, member)
+			return fmt.Sprintf("the destination is in %s, the network of '%s'", m.Prefix, member)
 		case plan.Source:
-			return fmt.Sprintf("the source %s belongs to one uplink: '%s'", prefixText(m.Prefix), member)
+			return fmt.Sprintf("the source %s belongs to '%s'", prefixText(m.Prefix), member)
 		case plan.ICMPv6Type:
-			return "neighbour discovery is left alone"
+			return "neighbour discovery is not balanced"
 		case plan.CtState:
-			return "a packet without a connection keeps no mark and is left alone"
+			return "a packet without a connection is not balanced"
 		case plan.MarkIs:
-			return fmt.Sprintf("the mark %#x stands: '%s'", p.mark, w.memberOfMark(p.mark))
+			return fmt.Sprintf("keeps the mark %#x ('%s')", p.mark, w.memberOfMark(p.mark))
 		}
 	}
 	return "goes to '" + member + "'"
@@ -119,7 +119,7 @@ func (w *walker) ruleStep(p *path, rule plan.Rule, target string) string {
 		p.policy = used.Name
 		return rule.Origin + " matches: policy '" + used.Name + "'"
 	case configured != nil && target == plan.MemberChain("unreachable") && configured.Use != "unreachable":
-		return fmt.Sprintf("%s matches: member '%s', which is not alive: refused", rule.Origin, configured.Use)
+		return fmt.Sprintf("%s matches: member '%s' is not online: refused", rule.Origin, configured.Use)
 	case configured != nil:
 		return rule.Origin + " matches: '" + configured.Use + "'"
 	}
@@ -144,7 +144,7 @@ func (w *walker) onlyText(p *path, chain plan.Chain, target string) string {
 	member := w.memberOfChain(target)
 	if w.isMember(member) {
 		p.draw = ByOnlyOneAlive
-		return fmt.Sprintf("policy '%s' has only one live member now: '%s'", policy.Name, member)
+		return fmt.Sprintf("policy '%s' has only one live member: '%s'", policy.Name, member)
 	}
 	p.draw = ByLastResort
 	return fmt.Sprintf("policy '%s' has no live member: last resort '%s'", policy.Name, member)
@@ -157,7 +157,7 @@ func (w *walker) tellDeal(p *path, chain plan.Chain, target string, share float6
 	}
 	member := w.memberOfChain(target)
 	if p.draw == ByOnlyOneAlive {
-		p.step(chain.Name, fmt.Sprintf("%s has only one live member now: '%s'", w.dealer(p, chain), member))
+		p.step(chain.Name, fmt.Sprintf("%s has only one live member: '%s'", w.dealer(p, chain), member))
 		return
 	}
 	p.step(chain.Name, fmt.Sprintf("%s deals in turn: '%s' gets %s", w.dealer(p, chain), member, percent(share)))
@@ -179,7 +179,7 @@ func (w *walker) tellMark(p *path, chain plan.Chain, t plan.SetMark) {
 }
 
 func (w *walker) entered(p path, t plan.AddSource) string {
-	return fmt.Sprintf("%s is entered into set %s for %d s: its next connections stay", p.packet.Source, t.Set, t.Seconds)
+	return fmt.Sprintf("%s is added to set %s for %d s: its next connections use the same member", p.packet.Source, t.Set, t.Seconds)
 }
 
 // dealer returns what deals in a chain, in words: a policy, itself or for a
@@ -279,7 +279,7 @@ func conditionText(open []plan.Match) string {
 func matchText(m plan.Match) string {
 	switch m := m.(type) {
 	case plan.InDevice:
-		return "it comes in by '" + string(m) + "'"
+		return "it comes in on '" + string(m) + "'"
 	case plan.SourceMAC:
 		return "the source MAC address is " + string(m)
 	case plan.Protocol:
