@@ -82,10 +82,10 @@ func TestAdvice(t *testing.T) {
 		}
 		status := r.must("status")
 		for _, want := range []string{
-			"ip rule 7500 (ipv4) lies among ours",
-			"table 301 (ipv4) of member 'wan1' holds a route of another program",
-			"mangle (ipv4): chain 'FORWARD' writes the mark bits 0xf000, which overlap ours (0x3f00)",
-			"member 'wan2': device 'wan2' lies in no firewall zone that masquerades",
+			"ip rule 7500 (ipv4) is in our range",
+			"table 301 (ipv4) of member 'wan1' has a route of another program",
+			"mangle (ipv4): chain 'FORWARD' sets the mark bits 0xf000, which overlap ours (0x3f00)",
+			"member 'wan2': device 'wan2' is in no firewall zone that masquerades",
 			"option flow_offloading is set in /etc/config/firewall",
 		} {
 			if strings.Count(messages, want) != 1 || strings.Count(status, want) != 1 {

@@ -71,8 +71,8 @@ func defaultRoute(device string, metric int) uplink.Route {
 }
 
 func TestFind(t *testing.T) {
-	const vpn = "the main table's best default route (ipv4) leaves by 'tun0', which is no member (a VPN for all traffic?): " +
-		"balanced connections do not take it; make it a member, or except what must take it by list bypass or a rule with use_policy 'default'"
+	const vpn = "the main table's best default route (ipv4) leaves by 'tun0', which is not a member (a VPN for all traffic?): " +
+		"balanced connections do not use it; make it a member, or exempt what must use it by list bypass or a rule with use_policy 'default'"
 	markers := func(list ...iptables.Marker) func(*testing.T, *Facts) {
 		return func(_ *testing.T, f *Facts) { f.Mangle[family.IPv4].Markers = list }
 	}
@@ -107,26 +107,26 @@ func TestFind(t *testing.T) {
 		},
 		"mwan3 is only enabled": {
 			change: func(_ *testing.T, f *Facts) { f.MWAN3Link = "/etc/rc.d/S19mwan3" },
-			want: Advice{Errors: []string{"mwan3 starts at boot (/etc/rc.d/S19mwan3), and both would deal out the same connections: " +
+			want: Advice{Errors: []string{"mwan3 starts at boot (/etc/rc.d/S19mwan3), and both would balance the same connections: " +
 				"run `/etc/init.d/mwan3 disable`"}},
 		},
 		"chains that write marks": {
 			change: markers(iptables.Marker{Chain: "qos_Default", Bits: 0xff00}, iptables.Marker{Chain: "PBR_PREROUTING", Bits: 0xff0000},
 				iptables.Marker{Chain: "FORWARD", Bits: 0xffffffff}),
 			want: Advice{Warnings: []string{
-				"mangle (ipv4): chain 'qos_Default' (probably of qos-scripts) writes the mark bits 0xff00, which overlap ours (0x3f00): " +
-					"connections change their uplink; give one of the two another mask (here: option mark_mask)",
-				"mangle (ipv4): chain 'FORWARD' writes the mark bits 0xffffffff, which overlap ours (0x3f00): " +
-					"connections change their uplink; give one of the two another mask (here: option mark_mask)",
+				"mangle (ipv4): chain 'qos_Default' (probably qos-scripts) sets the mark bits 0xff00, which overlap ours (0x3f00): " +
+					"connections would change their uplink; give one of the two another mask (here: option mark_mask)",
+				"mangle (ipv4): chain 'FORWARD' sets the mark bits 0xffffffff, which overlap ours (0x3f00): " +
+					"connections would change their uplink; give one of the two another mask (here: option mark_mask)",
 			}},
 		},
 		"our mask lies in that of pbr and Tailscale": {
 			change: func(_ *testing.T, f *Facts) { f.Config.Globals.MarkMask = 0x3f0000 },
 			want: Advice{Warnings: []string{
-				"ip rule 5210 (ipv4) (probably of Tailscale) looks at the mark bits 0xff0000, which overlap ours (0x3f0000): " +
-					"it misses marked packets or catches balanced ones; give one of the two another mask (here: option mark_mask)",
-				"ip rule 30000 (ipv4) (probably of pbr) looks at the mark bits 0xff0000, which overlap ours (0x3f0000): " +
-					"it misses marked packets or catches balanced ones; give one of the two another mask (here: option mark_mask)",
+				"ip rule 5210 (ipv4) (probably Tailscale) matches the mark bits 0xff0000, which overlap ours (0x3f0000): " +
+					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask)",
+				"ip rule 30000 (ipv4) (probably pbr) matches the mark bits 0xff0000, which overlap ours (0x3f0000): " +
+					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask)",
 			}},
 		},
 		"marks without a mask": {
@@ -135,10 +135,10 @@ func TestFind(t *testing.T) {
 					Rule{Family: family.IPv6, Priority: 100, Mark: 1, Mask: 0xffffffff, Table: 100})
 			},
 			want: Advice{Warnings: []string{
-				"ip rule 32765 (ipv4) (probably of wg-quick) looks at the mark bits 0xffffffff, which overlap ours (0x3f00): " +
-					"it misses marked packets or catches balanced ones; give one of the two another mask (here: option mark_mask)",
-				"ip rule 100 (ipv6) (probably of a transparent proxy) looks at the mark bits 0xffffffff, which overlap ours (0x3f00): " +
-					"it misses marked packets or catches balanced ones; give one of the two another mask (here: option mark_mask)",
+				"ip rule 32765 (ipv4) (probably wg-quick) matches the mark bits 0xffffffff, which overlap ours (0x3f00): " +
+					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask)",
+				"ip rule 100 (ipv6) (probably a transparent proxy) matches the mark bits 0xffffffff, which overlap ours (0x3f00): " +
+					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask)",
 			}},
 		},
 		"ip rules among ours": {
@@ -147,8 +147,8 @@ func TestFind(t *testing.T) {
 					Rule{Family: family.IPv6, Priority: 9999, Table: 9}, Rule{Priority: 10000, Table: 9})
 			},
 			want: Advice{Warnings: []string{
-				"ip rule 6000 (ipv4) lies among ours (6000 to 9999) and can take packets away from their uplink: give it another priority",
-				"ip rule 9999 (ipv6) lies among ours (6000 to 9999) and can take packets away from their uplink: give it another priority",
+				"ip rule 6000 (ipv4) is in our range (6000 to 9999) and can take packets away from their uplink: give it another priority",
+				"ip rule 9999 (ipv6) is in our range (6000 to 9999) and can take packets away from their uplink: give it another priority",
 			}},
 		},
 		"routes in our tables, each table once": {
@@ -156,8 +156,8 @@ func TestFind(t *testing.T) {
 				f.Routes = append(f.Routes, Route{Table: 252}, Route{Table: 252}, Route{Table: 302}, Route{Family: family.IPv6, Table: 362})
 			},
 			want: Advice{Warnings: []string{
-				"table 252 (ipv4) of member 'wan2' holds a route of another program: give that program another table, or the member by option table",
-				"table 362 (ipv6) of our unreachable route holds a route of another program: give that program another table, or the member by option table",
+				"table 252 (ipv4) of member 'wan2' has a route of another program: give that program another table, or the member (option table)",
+				"table 362 (ipv6) of our unreachable route has a route of another program: give that program another table, or the member (option table)",
 			}},
 		},
 		"no firewall": {change: func(_ *testing.T, f *Facts) { f.Firewall = nil }},
@@ -166,9 +166,9 @@ func TestFind(t *testing.T) {
 				f.Firewall = parse(t, "config zone\n option name lan\n list network lan\nconfig zone\n option name wan\n list network wan\n option masq 1\n")
 			},
 			want: Advice{Warnings: []string{
-				"member 'wan1': interface 'wan1' lies in no firewall zone that masquerades, so LAN hosts get no answers by it: " +
+				"member 'wan1': interface 'wan1' is in no firewall zone that masquerades, so LAN hosts get no replies over it: " +
 					"add list network 'wan1' to the zone 'wan' in /etc/config/firewall",
-				"member 'wan2': device 'eth2' lies in no firewall zone that masquerades, so LAN hosts get no answers by it: " +
+				"member 'wan2': device 'eth2' is in no firewall zone that masquerades, so LAN hosts get no replies over it: " +
 					"add list device 'eth2' to the zone 'wan' in /etc/config/firewall",
 			}},
 		},
@@ -179,10 +179,10 @@ func TestFind(t *testing.T) {
 					"config zone\n option name old\n option device eth2\n option masq 1\n option enabled 0\n")
 			},
 			want: Advice{Warnings: []string{
-				"member 'wan1': interface 'wan1' lies in the firewall zone 'wan', which does not masquerade, so LAN hosts get no answers by it: " +
-					"set option masq '1' there in /etc/config/firewall",
-				"member 'wan2': device 'eth2' lies in the firewall zone 'six', which does not masquerade, so LAN hosts get no answers by it: " +
-					"set option masq '1' there in /etc/config/firewall",
+				"member 'wan1': interface 'wan1' is in the firewall zone 'wan', which does not masquerade, so LAN hosts get no replies over it: " +
+					"set option masq '1' in that zone in /etc/config/firewall",
+				"member 'wan2': device 'eth2' is in the firewall zone 'six', which does not masquerade, so LAN hosts get no replies over it: " +
+					"set option masq '1' in that zone in /etc/config/firewall",
 			}},
 		},
 		"no zones at all": {
@@ -191,7 +191,7 @@ func TestFind(t *testing.T) {
 				f.Firewall = parse(t, "config defaults\n")
 			},
 			want: Advice{Warnings: []string{
-				"member 'wan1': interface 'wan1' lies in no firewall zone that masquerades, so LAN hosts get no answers by it: " +
+				"member 'wan1': interface 'wan1' is in no firewall zone that masquerades, so LAN hosts get no replies over it: " +
 					"add list network 'wan1' to a zone with option masq '1' in /etc/config/firewall"}},
 		},
 		"words, a wildcard and a section nat": {change: func(t *testing.T, f *Facts) {
@@ -249,7 +249,7 @@ func TestFind(t *testing.T) {
 				f.Config.Members[0].Track = config.Track{OnDead: "reset"}
 				f.Config.Members[1].Track = config.Track{OnDead: "reset"}
 			},
-			want: Advice{Warnings: []string{"net.netfilter.nf_conntrack_tcp_loose is 0: TCP clients of a line that died wait for their own timeout, " +
+			want: Advice{Warnings: []string{"net.netfilter.nf_conntrack_tcp_loose is 0: TCP connections of a dead line hang until they time out " +
 				"instead of being reset at once; leave it at 1, the default, in /etc/sysctl.conf"}},
 		},
 		"clients are not to be told": {change: func(_ *testing.T, f *Facts) {
@@ -267,8 +267,8 @@ func TestFind(t *testing.T) {
 				f.Config.Members[1].Track = config.Track{IPs: addresses("2001:db8::1")}
 			},
 			want: Advice{Warnings: []string{
-				"member 'wan1': nobody is asked over this line: track_ip has no address of a family that is up, and no gateway is known; add one, such as 1.1.1.1",
-				"member 'wan2': nobody is asked over this line: track_ip has no address of a family that is up, and no gateway is known; add one, such as 1.1.1.1",
+				"member 'wan1' has no probe target: track_ip has no address of a family that is up, and no gateway is known; add an address, such as 1.1.1.1",
+				"member 'wan2' has no probe target: track_ip has no address of a family that is up, and no gateway is known; add an address, such as 1.1.1.1",
 			}},
 		},
 		"somebody to ask, in one family or when the line is up": {change: func(_ *testing.T, f *Facts) {
@@ -290,10 +290,10 @@ func TestFind(t *testing.T) {
 				f.Uplinks.Members[1].IPv4.Networks = wan1.IPv4.Networks[1:] // point-to-point
 			},
 			want: Advice{Warnings: []string{
-				"member 'wan1': track_ip 192.0.2.9 lies in no network of 'eth1', and track_method 'arp' asks neighbours only: " +
-					"with Ethernet it will never answer; use 'gateway', or another track_method",
-				"member 'wan1': track_ip 2001:db8:9::1 lies in no network of 'eth1', and track_method 'arp' asks neighbours only: " +
-					"with Ethernet it will never answer; use 'gateway', or another track_method",
+				"member 'wan1': track_ip 192.0.2.9 is in no network of 'eth1', and track_method 'arp' reaches only neighbours: " +
+					"on Ethernet it will never answer; use 'gateway' or another track_method",
+				"member 'wan1': track_ip 2001:db8:9::1 is in no network of 'eth1', and track_method 'arp' reaches only neighbours: " +
+					"on Ethernet it will never answer; use 'gateway' or another track_method",
 			}},
 		},
 		"targets that are asked otherwise, or not now": {change: func(_ *testing.T, f *Facts) {
@@ -307,8 +307,8 @@ func TestFind(t *testing.T) {
 			change: func(t *testing.T, f *Facts) {
 				f.Firewall = parse(t, strings.Replace(quietFirewall, "flow_offloading 0", "flow_offloading_hw 1", 1))
 			},
-			want: Advice{Notes: []string{"option flow_offloading_hw is set in /etc/config/firewall: balancing is right, since a connection has its uplink " +
-				"before it is offloaded, but packet and byte counters stand still for offloaded connections"}},
+			want: Advice{Notes: []string{"option flow_offloading_hw is set in /etc/config/firewall: balancing works, since a connection gets its uplink " +
+				"before it is offloaded, but packet and byte counters miss offloaded traffic"}},
 		},
 	}
 	for name, tt := range tests {

@@ -26,7 +26,7 @@ func probably(owner string) string {
 	if owner == "" {
 		return ""
 	}
-	return " (probably of " + owner + ")"
+	return " (probably " + owner + ")"
 }
 
 func ownerOfChain(name string) string {
@@ -73,8 +73,8 @@ func (f Facts) markClashes() []string {
 				continue
 			}
 			found = append(found, fmt.Sprintf(
-				"mangle (%s): chain '%s'%s writes the mark bits %#x, which overlap ours (%#x): "+
-					"connections change their uplink; give one of the two another mask (here: option mark_mask)",
+				"mangle (%s): chain '%s'%s sets the mark bits %#x, which overlap ours (%#x): "+
+					"connections would change their uplink; give one of the two another mask (here: option mark_mask)",
 				fam, m.Chain, probably(owner), m.Bits, ours))
 		}
 	}
@@ -83,8 +83,8 @@ func (f Facts) markClashes() []string {
 			continue
 		}
 		found = append(found, fmt.Sprintf(
-			"ip rule %d (%s)%s looks at the mark bits %#x, which overlap ours (%#x): "+
-				"it misses marked packets or catches balanced ones; give one of the two another mask (here: option mark_mask)",
+			"ip rule %d (%s)%s matches the mark bits %#x, which overlap ours (%#x): "+
+				"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask)",
 			r.Priority, r.Family, probably(r.owner()), r.Mask, ours))
 	}
 	return found
@@ -98,7 +98,7 @@ func (f Facts) ruleClashes() []string {
 			continue
 		}
 		found = append(found, fmt.Sprintf(
-			"ip rule %d (%s)%s lies among ours (%d to %d) and can take packets away from their uplink: give it another priority",
+			"ip rule %d (%s)%s is in our range (%d to %d) and can take packets away from their uplink: give it another priority",
 			r.Priority, r.Family, probably(r.owner()), routing.FirstPriority, routing.LastPriority))
 	}
 	return found
@@ -119,7 +119,7 @@ func (f Facts) tableClashes() []string {
 		if !ours {
 			continue
 		}
-		text := fmt.Sprintf("table %d (%s) %s holds a route of another program: give that program another table, or the member by option table",
+		text := fmt.Sprintf("table %d (%s) %s has a route of another program: give that program another table, or the member (option table)",
 			r.Table, r.Family, name)
 		if !slices.Contains(found, text) {
 			found = append(found, text)

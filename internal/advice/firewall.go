@@ -132,14 +132,14 @@ func explainZone(m config.Member, in, all []zone) string {
 		what, option = "device '"+m.Device+"'", "device '"+m.Device+"'"
 	}
 	if len(in) > 0 {
-		return fmt.Sprintf("member '%s': %s lies in the firewall zone '%s', which does not masquerade, so LAN hosts get no answers by it: "+
-			"set option masq '1' there in /etc/config/firewall", m.Name, what, in[0].name)
+		return fmt.Sprintf("member '%s': %s is in the firewall zone '%s', which does not masquerade, so LAN hosts get no replies over it: "+
+			"set option masq '1' in that zone in /etc/config/firewall", m.Name, what, in[0].name)
 	}
 	target := "a zone with option masq '1'"
 	if z := masquerading(all); z != nil {
 		target = "the zone '" + z.name + "'"
 	}
-	return fmt.Sprintf("member '%s': %s lies in no firewall zone that masquerades, so LAN hosts get no answers by it: "+
+	return fmt.Sprintf("member '%s': %s is in no firewall zone that masquerades, so LAN hosts get no replies over it: "+
 		"add list %s to %s in /etc/config/firewall", m.Name, what, option, target)
 }
 
@@ -183,8 +183,8 @@ func (f Facts) offloading() []string {
 		}
 		for _, option := range []string{"flow_offloading", "flow_offloading_hw"} {
 			if isTrue(value(s, option)) {
-				return []string{fmt.Sprintf("option %s is set in /etc/config/firewall: balancing is right, since a connection has its uplink "+
-					"before it is offloaded, but packet and byte counters stand still for offloaded connections", option)}
+				return []string{fmt.Sprintf("option %s is set in /etc/config/firewall: balancing works, since a connection gets its uplink "+
+					"before it is offloaded, but packet and byte counters miss offloaded traffic", option)}
 			}
 		}
 	}

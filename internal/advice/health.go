@@ -18,7 +18,7 @@ func (f Facts) strictTCP() []string {
 	}
 	for _, m := range enabled(f.Config) {
 		if m.Track.OnDead == "reset" {
-			return []string{"net.netfilter.nf_conntrack_tcp_loose is 0: TCP clients of a line that died wait for their own timeout, " +
+			return []string{"net.netfilter.nf_conntrack_tcp_loose is 0: TCP connections of a dead line hang until they time out " +
 				"instead of being reset at once; leave it at 1, the default, in /etc/sysctl.conf"}
 		}
 	}
@@ -39,8 +39,8 @@ func (f Facts) unreachableNeighbours() []string {
 			}
 			for _, target := range m.Track.IPs {
 				if family.Of(target) == fam && !mayAnswer(target, path) {
-					found = append(found, fmt.Sprintf("member '%s': track_ip %s lies in no network of '%s', and track_method 'arp' asks neighbours only: "+
-						"with Ethernet it will never answer; use 'gateway', or another track_method", m.Name, target, path.Device))
+					found = append(found, fmt.Sprintf("member '%s': track_ip %s is in no network of '%s', and track_method 'arp' reaches only neighbours: "+
+						"on Ethernet it will never answer; use 'gateway' or another track_method", m.Name, target, path.Device))
 				}
 			}
 		}
@@ -61,8 +61,8 @@ func (f Facts) unasked() []string {
 			}
 		}
 		if up && targets == 0 && (m.Track.Gateway || len(m.Track.IPs) > 0) {
-			found = append(found, fmt.Sprintf("member '%s': nobody is asked over this line: track_ip has no address of a family that is up, "+
-				"and no gateway is known; add one, such as 1.1.1.1", m.Name))
+			found = append(found, fmt.Sprintf("member '%s' has no probe target: track_ip has no address of a family that is up, "+
+				"and no gateway is known; add an address, such as 1.1.1.1", m.Name))
 		}
 	}
 	return found

@@ -34,7 +34,7 @@ func (r Rule) isMWAN3() bool {
 }
 
 // MWAN3Running is the message to the user if mwan3 runs.
-const MWAN3Running = "mwan3 is running, and both would deal out the same connections: " +
+const MWAN3Running = "mwan3 is running, and both would balance the same connections: " +
 	"run `/etc/init.d/mwan3 stop; /etc/init.d/mwan3 disable`, then `/etc/init.d/loadbalance restart`"
 
 func mwan3Problem(f Facts) string {
@@ -42,7 +42,7 @@ func mwan3Problem(f Facts) string {
 	case MWAN3Runs(f.Mangle, f.Rules):
 		return MWAN3Running
 	case f.MWAN3Link != "":
-		return "mwan3 starts at boot (" + f.MWAN3Link + "), and both would deal out the same connections: " +
+		return "mwan3 starts at boot (" + f.MWAN3Link + "), and both would balance the same connections: " +
 			"run `/etc/init.d/mwan3 disable`"
 	}
 	return ""

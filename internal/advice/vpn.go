@@ -19,8 +19,8 @@ func (f Facts) foreignDefaults() []string {
 			continue
 		}
 		found = append(found, fmt.Sprintf(
-			"the main table's best default route (%s) leaves by '%s', which is no member (a VPN for all traffic?): "+
-				"balanced connections do not take it; make it a member, or except what must take it by list bypass or a rule with use_policy 'default'",
+			"the main table's best default route (%s) leaves by '%s', which is not a member (a VPN for all traffic?): "+
+				"balanced connections do not use it; make it a member, or exempt what must use it by list bypass or a rule with use_policy 'default'",
 			fam, device))
 	}
 	return found
