@@ -163,7 +163,7 @@ func (d *document) takeOutEntry(s *section, e *entry, reason string) {
 	}
 	e.leftOut = reason
 	if e.name == "use_member" && !s.inForce("use_member") {
-		d.takeOutSection(s, "no member is left of it")
+		d.takeOutSection(s, "it has no members left")
 	}
 }
 

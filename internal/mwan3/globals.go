@@ -21,10 +21,10 @@ func (c *converter) readGlobalsSection(s *source, out *section) {
 	}
 	c.logging = s.is1("logging")
 	if level := s.value("loglevel"); level != "" && c.logging {
-		out.note("loglevel %s is left out: in mwan3 it is the level of what rules log, here that is always 'warning'", quote(level))
+		out.note("loglevel %s is left out: in mwan3 it is the level of messages from rules; here that is always 'warning'", quote(level))
 	}
 	if s.is1("source_routing") {
-		out.note("source_routing is left out: each uplink's table knows its own addresses anyway")
+		out.note("source_routing is left out: here packets with an uplink's address always leave by that uplink")
 	}
 	for _, table := range s.words("rt_table_lookup") {
 		out.note("rt_table_lookup %s is left out: put the networks that are reached by that table into `list bypass`, "+

@@ -54,9 +54,9 @@ func trackIPs(s *source, out *section, family string) int {
 		address, err := netip.ParseAddr(target)
 		switch {
 		case slices.Contains(kept, target):
-			out.note("a second track_ip %s is left out", quote(target))
+			out.note("track_ip %s is listed twice and kept once", quote(target))
 		case err != nil:
-			out.note("track_ip %s is left out: only addresses can be asked", quote(target))
+			out.note("track_ip %s is left out: only addresses can be probed", quote(target))
 		case address.Is4() != (family == "ipv4"):
 			out.note("track_ip %s is left out: it never answered, since the interface is %s", quote(target), family)
 		default:
@@ -85,7 +85,7 @@ func readMethod(s *source, out *section, family string) {
 		if ssl {
 			port = "443"
 		}
-		out.note("track_method 'httping' is here a TCP connection to port %s; for a web page see track_method 'http' and track_url", port)
+		out.note("track_method 'httping' becomes a TCP connection to port %s; to request a web page, use track_method 'http' with track_url", port)
 		out.option("track_method", "tcp")
 		out.option("track_port", port)
 	case "nping-tcp":
@@ -107,7 +107,7 @@ func readReliability(s *source, out *section, targets int) {
 	n, ok := s.number("reliability", 1)
 	switch {
 	case !ok || n < 1:
-		out.note("reliability %s is left out: it is no number from 1 on", quote(s.value("reliability")))
+		out.note("reliability %s is left out: it is not a number from 1 up", quote(s.value("reliability")))
 	case n > targets:
 		out.note("reliability %d is more than there are targets, so mwan3 never found the interface online; here all %d must answer", n, targets)
 		out.option("reliability", strconv.Itoa(targets))
@@ -135,7 +135,7 @@ func readTiming(s *source, out *section) {
 			out.option(o.name, withUnit(o.name, orDefault(s.value(o.name), o.otherwise)))
 		}
 	} else {
-		out.remark("Asked every 0.5 s (mwan3: every 10 s), so that a dead line is found in 3 s.")
+		out.remark("Probed every 0.5 s (mwan3: every 10 s), so that a dead line is found in 3 s.")
 	}
 	normal := orDefault(s.value("interval"), defaultInterval)
 	for _, name := range []string{"failure_interval", "recovery_interval"} {
@@ -183,7 +183,7 @@ func readQuality(s *source, out *section) {
 func readPacket(s *source, out *section) {
 	for _, o := range []struct{ name, usual string }{{"size", defaultSize}, {"max_ttl", defaultMaxTTL}} {
 		if text := s.value(o.name); text != "" && text != o.usual {
-			out.note("%s %s is left out: it cannot be chosen", o.name, quote(text))
+			out.note("%s %s is left out: it is fixed here", o.name, quote(text))
 		}
 	}
 }

@@ -14,33 +14,33 @@ const maxInterface = 13
 // readInterface converts a section `interface`.
 func (c *converter) readInterface(s *source) {
 	if s.Anonymous {
-		c.out.note("interface %s is left out: it has no name, so it is no interface of netifd", quote(s.Label()))
+		c.out.note("interface %s is left out: it has no name, so it cannot be an interface of netifd", quote(s.Label()))
 		return
 	}
 	m := member{name: c.newName("member", s.Name), family: "ipv4", enabled: s.is1("enabled")}
 	out := c.out.add("member", m.name)
 	if m.name != s.Name {
-		out.note("its name in mwan3 was %s, which cannot be that of a member", quote(s.Name))
+		out.note("its name in mwan3 was %s, which is not allowed here", quote(s.Name))
 	}
 	switch family := s.value("family"); family {
 	case "", "ipv4":
 	case "ipv6":
 		m.family = family
 	default:
-		out.note("family %s is none that mwan3 knows; it takes the interface for no uplink", quote(family))
+		out.note("mwan3 does not know family %s and ignores the interface", quote(family))
 		m.enabled = false
 	}
 	if !m.enabled {
-		out.remark("Disabled, as in mwan3, where an interface is unless it has `option enabled '1'`.")
+		out.remark("Disabled, as in mwan3, which needs `option enabled '1'` for an interface.")
 		out.option("enabled", "0")
 	}
 	if len(s.Name) > maxInterface {
-		out.note("mwan3 could not follow connections that came in by it, since its name has more than %d characters; here replies leave by it", maxInterface)
+		out.note("mwan3 could not track connections that came in by it, since its name has more than %d characters; here replies leave by it", maxInterface)
 	}
 	out.option("interface", s.Name)
 	c.readHealth(s, out, m.family)
 	for _, event := range s.words("flush_conntrack") {
-		out.note("flush_conntrack %s is left out: mwan3 cut all connections then; here only those of a dead line are (option on_dead)", quote(event))
+		out.note("flush_conntrack %s is left out: mwan3 then cut all connections; here only those of a dead line are cut (option on_dead)", quote(event))
 	}
 	s.mentionRest(out)
 	c.members[s.Name] = m

@@ -65,7 +65,7 @@ func Convert(file *uci.File) (Result, error) {
 	}
 	c.out.header = []string{
 		"Converted from the configuration '" + file.Name + "' of mwan3. Lines with " + noteMark,
-		"tell what is different here, or was left out, and why.",
+		"say what is different here or left out, and why.",
 	}
 	c.readGlobals(file)
 	each(file, "interface", c.readInterface)
@@ -108,14 +108,14 @@ func (c *converter) reportOthers(file *uci.File) {
 func (c *converter) noteFamilies() {
 	for _, m := range c.members {
 		if m.family == "ipv6" && m.enabled {
-			c.out.note("IPv6 from a provider's own prefix leaves by that provider's line, before any rule is asked; " +
-				"the router's own IPv6 connections take the main table")
+			c.out.note("IPv6 with a source in a provider's prefix leaves by that provider's line, whatever the rules say; " +
+				"the router's own IPv6 connections use the main table")
 			break
 		}
 	}
 	if len(c.moreIPv4) > 0 {
-		c.out.note("fewer IPv6 than IPv4 uplinks are enabled in: %s. mwan3 gives IPv6 to its IPv6 uplinks alone, and refuses it (last_resort) where there is none; "+
-			"here a member takes the IPv6 of its line, too, unless that is a member of its own; where no member has IPv6, only rules for ipv6 alone and those that refuse apply to it",
+		c.out.note("policies with fewer IPv6 than IPv4 uplinks: %s. mwan3 sends IPv6 only by IPv6 uplinks, and applies last_resort where there is none; "+
+			"here a member also carries the IPv6 of its line, unless that is a member of its own; where no member has IPv6, only rules with family 'ipv6' and rules that refuse traffic apply to it",
 			strings.Join(c.moreIPv4, ", "))
 	}
 }

@@ -33,7 +33,7 @@ func (c *converter) readPolicy(s *source) {
 	p := policy{name: c.newName("policy", s.Name), tooLong: len(s.Name) > maxChainName}
 	out := c.out.add("policy", p.name)
 	if p.name != s.Name {
-		out.note("its name in mwan3 was %s, which cannot be that of a policy", quote(s.Name))
+		out.note("its name in mwan3 was %s, which is not allowed here", quote(s.Name))
 	}
 	if p.tooLong {
 		out.note("mwan3 never applied it, since its name has more than %d characters; here it works", maxChainName)
@@ -59,7 +59,7 @@ func (c *converter) readPolicy(s *source) {
 func lastResort(s *source, out *section) string {
 	resort := orDefault(s.value("last_resort"), "unreachable")
 	if !slices.Contains([]string{"unreachable", "blackhole", "default"}, resort) {
-		out.note("last_resort %s is none that mwan3 knows; it takes 'unreachable'", quote(resort))
+		out.note("mwan3 does not know last_resort %s and uses 'unreachable'", quote(resort))
 		resort = "unreachable"
 	}
 	out.option("last_resort", resort)
@@ -123,9 +123,9 @@ func (c *converter) share(name string, out *section) (s share, problem string) {
 	weight, weightOK := use.number("weight", 1)
 	switch {
 	case !metricOK || metric > maxMetric:
-		return share{}, fmt.Sprintf("metric %s is no number up to %d; mwan3 ignored it", quote(use.value("metric")), maxMetric)
+		return share{}, fmt.Sprintf("metric %s is not a number up to %d; mwan3 ignored it", quote(use.value("metric")), maxMetric)
 	case !weightOK:
-		return share{}, fmt.Sprintf("weight %s is no whole number", quote(use.value("weight")))
+		return share{}, fmt.Sprintf("weight %s is not a number from 0 up", quote(use.value("weight")))
 	}
 	use.mentionRest(out)
 	return share{m, weight, metric}, ""
@@ -138,7 +138,7 @@ func join(shares []share, next share, out *section) []share {
 	if i < 0 {
 		return append(shares, next)
 	}
-	out.note("member '%s' was there twice, which counts once: with the lower metric, or with the sum of the weights", next.member.name)
+	out.note("member '%s' was listed twice; it is kept once, with the lower metric or with the sum of the weights", next.member.name)
 	switch first := &shares[i]; {
 	case next.metric < first.metric:
 		*first = next
@@ -162,7 +162,7 @@ func withoutZeroWeights(shares []share, out *section) []share {
 		case alone:
 			s.weight = 1
 		default:
-			out.note("use_member of '%s' is left out: its weight is 0, with which mwan3 never chose it or did not even start", s.member.name)
+			out.note("use_member of '%s' is left out: its weight is 0, so mwan3 never chose it or did not start at all", s.member.name)
 			continue
 		}
 		kept = append(kept, s)
@@ -204,7 +204,7 @@ func fitWeights(shares []share, out *section) {
 		}
 		shares[i].weight = w
 	}
-	out.note("weights up to %d are scaled to %d at most", largest, maxWeight)
+	out.note("weights up to %d are scaled down to at most %d", largest, maxWeight)
 }
 
 func greatestCommonDivisor(a, b int) int {

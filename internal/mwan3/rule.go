@@ -17,7 +17,7 @@ func (c *converter) readRule(s *source) {
 	}
 	out := c.out.add("rule", name)
 	if name != s.Name {
-		out.note("its name in mwan3 was %s, which cannot be that of a rule", quote(s.Name))
+		out.note("its name in mwan3 was %s, which is not allowed here", quote(s.Name))
 	}
 	if len(s.Name) > maxChainName {
 		out.leaveOut("mwan3 never applied it, since its name has more than %d characters", maxChainName)
@@ -28,7 +28,7 @@ func (c *converter) readRule(s *source) {
 	readTransport(s, out)
 	copyOption(s, out, "ipset", "ipset")
 	if out.value("ipset") != "" {
-		out.remark("The set must be made by another program, as for mwan3; or see `config ipset`.")
+		out.remark("Another program must create the set, as for mwan3; or see `config ipset`.")
 	}
 	c.readTarget(s, out)
 	c.readLogging(s, out)
@@ -49,7 +49,7 @@ func readFamily(s *source, out *section) {
 	case "ipv4", "ipv6":
 		out.option("family", family)
 	default:
-		out.note("family %s is none that mwan3 knows; it takes 'any'", quote(family))
+		out.note("mwan3 does not know family %s and uses 'any'", quote(family))
 	}
 }
 
@@ -64,7 +64,7 @@ func readAddresses(s *source, out *section) {
 			out.list(name, withLength(a))
 		}
 		if len(addresses) > 1 {
-			out.note("mwan3 lost all rules of the family because of several addresses in %s; here they are alternatives", name)
+			out.note("with several addresses in %s, mwan3 lost all rules of the family; here any of them matches", name)
 		}
 	}
 }
@@ -98,7 +98,7 @@ func readTransport(s *source, out *section) {
 		}
 		out.option(name, ports)
 		if !slices.Contains([]string{"tcp", "udp"}, proto) {
-			out.leaveOut("mwan3 knows ports only with proto 'tcp' or 'udp'; it ignored %s and sent by this rule all traffic that matches the rest", name)
+			out.leaveOut("mwan3 knows ports only with proto 'tcp' or 'udp'; it ignored %s and applied the rule to all traffic that matches the rest", name)
 		}
 	}
 }
@@ -122,11 +122,11 @@ func (c *converter) readTarget(s *source, out *section) {
 		out.leaveOut("mwan3 ignored it, since there is no policy %s", quote(use))
 		return
 	case p.insteadOf != "":
-		out.note("policy %s has no member, so its last_resort stands here", quote(use))
+		out.note("policy %s has no member, so its last_resort is used", quote(use))
 		out.option("use_policy", p.insteadOf)
 		return
 	case p.tooLong:
-		out.note("mwan3 lost all rules of the family because of the long name of the policy; here it works")
+		out.note("the name of the policy is too long for mwan3, which lost all rules of the family; here it works")
 	}
 	out.option("use_policy", p.name)
 	if !sticky {
@@ -136,7 +136,7 @@ func (c *converter) readTarget(s *source, out *section) {
 	switch timeout {
 	case "":
 	case "0":
-		out.note("timeout 0, with which mwan3 never forgets a source, is here the longest that there is")
+		out.note("timeout 0, with which mwan3 never forgets a source, becomes the longest timeout")
 		out.option("timeout", longestTimeout)
 	default:
 		out.option("timeout", timeout)
@@ -154,7 +154,7 @@ func (c *converter) readLogging(s *source, out *section) {
 	case c.logging:
 		out.option("log", "1")
 	default:
-		out.note("logging is left out: without option logging of the globals mwan3 logged nothing")
+		out.note("logging is left out: without option logging in the globals mwan3 logged nothing")
 	}
 }
 
@@ -174,7 +174,7 @@ func (c *converter) leaveTheRest() {
 	}
 	out := c.out.add("rule", c.newName("rule", "unmatched"))
 	out.remark("mwan3 leaves what no rule matches to the main table. Without this rule it would be")
-	out.remark("dealt out by policy 'balanced' (all members, where the file has none of that name).")
+	out.remark("dealt out by policy 'balanced' (all members, if the file has no policy of that name).")
 	switch {
 	case covered["ipv4"]:
 		out.option("family", "ipv6")

@@ -54,7 +54,7 @@ func newTarget(arch string) (target, error) {
 	family, processor, _ := strings.Cut(arch, "_")
 	cpu, fpu, _ := strings.Cut(processor, "_")
 	if processor == "" {
-		return target{}, fmt.Errorf("'%s' is no architecture of OpenWrt: those are called mipsel_24kc, x86_64 and the like", arch)
+		return target{}, fmt.Errorf("'%s' is not an architecture of OpenWrt, such as mipsel_24kc or x86_64", arch)
 	}
 	var env []string
 	switch family {
