@@ -208,7 +208,7 @@ func (w *walker) act(p path, chain plan.Chain, i int) []path {
 	rule := chain.Rules[i]
 	switch t := rule.Target.(type) {
 	case plan.Goto:
-		w.tell(&p, chain, rule, string(t))
+		w.addJump(&p, chain, rule, string(t))
 		return w.follow(p, w.chain(string(t)), 0)
 	case plan.JumpTo:
 		var ways []path
@@ -217,11 +217,11 @@ func (w *walker) act(p path, chain plan.Chain, i int) []path {
 		}
 		return ways
 	case plan.Return:
-		w.tell(&p, chain, rule, "")
+		w.addJump(&p, chain, rule, "")
 		return []path{p}
 	case plan.SetMark:
 		p.mark = p.mark&^t.Mask ^ t.Value
-		w.tellMark(&p, chain, t)
+		w.addMark(&p, chain, t)
 	case plan.SaveMark:
 		if w.tracked(p.packet) {
 			p.connectionMark = p.connectionMark&^uint32(t) ^ p.mark&uint32(t)
@@ -260,7 +260,7 @@ func (w *walker) deal(p path, chain plan.Chain) []path {
 		if len(targets) == 1 {
 			way.draw = ByOnlyOneAlive
 		}
-		w.tellDeal(&way, chain, target, float64(slots[target])/float64(len(chain.Cascade)))
+		w.addDeal(&way, chain, target, float64(slots[target])/float64(len(chain.Cascade)))
 		ways = append(ways, w.follow(way, w.chain(target), 0)...)
 	}
 	return ways

@@ -42,9 +42,9 @@ func (w *walker) knownConnection() string {
 	return fmt.Sprintf("the packet belongs to a known connection%s without a mark of ours", direction)
 }
 
-// tell adds the step that a rule sends the packet to a chain, or, with "",
+// addJump adds the step that a rule sends the packet to a chain, or, with "",
 // returns.
-func (w *walker) tell(p *path, chain plan.Chain, rule plan.Rule, target string) {
+func (w *walker) addJump(p *path, chain plan.Chain, rule plan.Rule, target string) {
 	var text string
 	switch {
 	case slices.Contains([]string{hookChain, hookOutChain, rulesChain, rulesOutChain}, target):
@@ -150,8 +150,8 @@ func (w *walker) onlyText(p *path, chain plan.Chain, target string) string {
 	return fmt.Sprintf("policy '%s' has no live member: last resort '%s'", policy.Name, member)
 }
 
-// tellDeal adds the step for a slot of a cascade.
-func (w *walker) tellDeal(p *path, chain plan.Chain, target string, share float64) {
+// addDeal adds the step for a slot of a cascade.
+func (w *walker) addDeal(p *path, chain plan.Chain, target string, share float64) {
 	if policy := w.policyOf(chain.Name); policy != nil {
 		p.policy = policy.Name
 	}
@@ -163,9 +163,9 @@ func (w *walker) tellDeal(p *path, chain plan.Chain, target string, share float6
 	p.step(chain.Name, fmt.Sprintf("%s deals in turn: '%s' gets %s", w.dealer(p, chain), member, percent(share)))
 }
 
-// tellMark adds the step for a mark. If a policy's own chain sets it, the
+// addMark adds the step for a mark. If a policy's own chain sets it, the
 // policy had no live member.
-func (w *walker) tellMark(p *path, chain plan.Chain, t plan.SetMark) {
+func (w *walker) addMark(p *path, chain plan.Chain, t plan.SetMark) {
 	member := w.memberOfMark(t.Value)
 	if !slices.ContainsFunc(chain.Rules, func(r plan.Rule) bool { _, saves := r.Target.(plan.SaveMark); return saves }) {
 		if w.policyOf(chain.Name) != nil || member == "default" {
