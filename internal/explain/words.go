@@ -69,7 +69,7 @@ func (w *walker) addJump(p *path, chain plan.Chain, rule plan.Rule, target strin
 		p.policy = w.policyOf(target).Name
 		text = "goes to policy '" + p.policy + "'"
 	default:
-		return // on the way to a member's chain, which tells of the mark
+		return // to a member's chain, which adds the step for the mark
 	}
 	p.step(chain.Name, text)
 }
