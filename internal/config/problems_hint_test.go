@@ -45,6 +45,9 @@ var hintProblemCases = []problemCase{
 		`error loadbalance:3: member 'wan1': option 'timeout': '300' is out of range (10ms to 1m)`,
 	}},
 	{"interval of whole minutes", member("list track_ip 1.1.1.1", "option interval 300"), nil},
+	{"interval of a hundred", member("list track_ip 1.1.1.1", "option interval 100"), []string{
+		`warning loadbalance:3: member 'wan1': option 'interval': '100' is in seconds, for milliseconds write '100ms'`,
+	}},
 	{"interval of few seconds", member("list track_ip 1.1.1.1", "option interval 99"), nil},
 	{"interval with a unit", member("list track_ip 1.1.1.1", "option interval 500s"), nil},
 

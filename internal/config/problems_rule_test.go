@@ -33,6 +33,9 @@ var ruleProblemCases = []problemCase{
 	{"useless addresses", rule("list src_ip '10.0.0.1 2001:db8::1'", "list dest_ip 10.0.0.2"), []string{
 		`warning loadbalance:2: rule 'r': option 'src_ip': the ipv6 addresses have no effect, the rule is ipv4`,
 	}},
+	{"useless destinations", rule("list dest_ip '10.0.0.1 2001:db8::1'", "option proto icmp"), []string{
+		`warning loadbalance:2: rule 'r': option 'dest_ip': the ipv6 addresses have no effect, the rule is ipv4`,
+	}},
 	{"host name", rule("list dest_ip bank.example.org"), []string{
 		`error loadbalance:2: rule 'r': option 'dest_ip': 'bank.example.org' is a host name; an address is needed; for host names use 'list domain' of a config ipset`,
 	}},
@@ -45,6 +48,9 @@ var ruleProblemCases = []problemCase{
 	{"MAC", rule("list src_mac 02:00:5e:00:53"), []string{
 		`error loadbalance:2: rule 'r': option 'src_mac': '02:00:5e:00:53' is not a MAC address, such as 02:00:5e:00:53:01`,
 	}},
+	{"MAC of eight bytes", rule("list src_mac 02:00:5e:10:00:00:00:01"), []string{
+		`error loadbalance:2: rule 'r': option 'src_mac': '02:00:5e:10:00:00:00:01' is not a MAC address, such as 02:00:5e:00:53:01`,
+	}},
 	{"src_iface and src_device", rule("option src_iface lan", "option src_device br-lan"), []string{
 		`error loadbalance:3: rule 'r': options 'src_iface' and 'src_device' exclude each other`,
 	}},
@@ -55,6 +61,9 @@ var ruleProblemCases = []problemCase{
 		`error loadbalance:2: rule 'r': option 'proto': '256' is not a protocol`,
 	}},
 	{"all and tcp", rule("option proto 'all tcp'"), []string{
+		`error loadbalance:2: rule 'r': option 'proto': 'all' cannot stand beside other protocols`,
+	}},
+	{"all and tcp, with a port", rule("option proto 'all tcp icmp'", "option dest_port 80"), []string{
 		`error loadbalance:2: rule 'r': option 'proto': 'all' cannot stand beside other protocols`,
 	}},
 	{"port without proto", rule("option dest_port 80"), []string{
@@ -72,6 +81,9 @@ var ruleProblemCases = []problemCase{
 	{"port range", rule("option proto tcp", "option dest_port 1-70000"), []string{
 		`error loadbalance:3: rule 'r': option 'dest_port': '1-70000' is not a range of ports (1 to 65535)`,
 	}},
+	{"port range, first is none", rule("option proto tcp", "option dest_port http-80"), []string{
+		`error loadbalance:3: rule 'r': option 'dest_port': 'http-80' is not a range of ports (1 to 65535)`,
+	}},
 	{"port range reversed", rule("option proto tcp", "option dest_port 90:80"), []string{
 		`error loadbalance:3: rule 'r': option 'dest_port': range '90:80' ends before it begins`,
 	}},
@@ -80,6 +92,15 @@ var ruleProblemCases = []problemCase{
 	}},
 	{"icmp_type without icmp", rule("option icmp_type echo-request"), []string{
 		`error loadbalance:2: rule 'r': option 'icmp_type' needs option 'proto' with 'icmp' or 'icmpv6' and nothing else`,
+	}},
+	{"icmp_type with tcp", rule("option proto tcp", "option icmp_type echo-request"), []string{
+		`error loadbalance:3: rule 'r': option 'icmp_type' needs option 'proto' with 'icmp' or 'icmpv6' and nothing else`,
+	}},
+	{"icmp_type with icmp and tcp", rule("option proto 'tcp icmp'", "option icmp_type echo-request"), []string{
+		`error loadbalance:3: rule 'r': option 'icmp_type' needs option 'proto' with 'icmp' or 'icmpv6' and nothing else`,
+	}},
+	{"icmp_type with a second code", rule("option proto icmp", "option icmp_type 3/1/1"), []string{
+		`error loadbalance:3: rule 'r': option 'icmp_type': '3/1/1' is not an ICMP type`,
 	}},
 	{"icmp_type unknown", rule("option proto icmp", "option icmp_type echo-requets"), []string{
 		`error loadbalance:3: rule 'r': option 'icmp_type': 'echo-requets' is not an ICMP type (did you mean 'echo-request'?)`,
@@ -99,6 +120,7 @@ var ruleProblemCases = []problemCase{
 	{"set near ours", "config ipset streaming\n" + rule("option ipset streeming"), []string{
 		`warning loadbalance:3: rule 'r': option 'ipset': there is no set 'streeming' in this file (did you mean 'streaming'?), another program has to create it`,
 	}},
+	{"two sets of ours with names alike", "config ipset films1\nconfig ipset films2\n" + rule("option ipset films1", "option ipset_src films2"), nil},
 	{"set faulty", set("list entry x") + rule("option ipset s"), []string{
 		`error loadbalance:2: ipset 's': option 'entry': 'x' is a host name; an address is needed`,
 		`warning loadbalance:4: rule 'r': left out, because ipset 's' is faulty (line 1)`,

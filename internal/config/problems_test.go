@@ -216,6 +216,12 @@ var problemCases = []problemCase{
 	{"prefix6 IPv4", member("list prefix6 10.0.0.0/8"), []string{
 		`error loadbalance:2: member 'wan1': option 'prefix6': '10.0.0.0/8' is not a routable IPv6 prefix`,
 	}},
+	{"prefix6 multicast", member("list prefix6 ff02::/16"), []string{
+		`error loadbalance:2: member 'wan1': option 'prefix6': 'ff02::/16' is not an IPv6 prefix of a network`,
+	}},
+	{"prefix6 everything", member("list prefix6 ::/0"), []string{
+		`error loadbalance:2: member 'wan1': option 'prefix6': '::/0' is not an IPv6 prefix of a network`,
+	}},
 	{"prefix6 link-local", member("list prefix6 fe80::/64"), []string{
 		`error loadbalance:2: member 'wan1': option 'prefix6': 'fe80::/64' is not a routable IPv6 prefix`,
 	}},
@@ -230,6 +236,9 @@ var problemCases = []problemCase{
 	}},
 	{"metric", member("option metric 257"), []string{
 		`error loadbalance:2: member 'wan1': option 'metric': '257' is out of range (1 to 256)`,
+	}},
+	{"mark text", member("option mark five"), []string{
+		`error loadbalance:2: member 'wan1': option 'mark': 'five' is not a number, such as 0x3f00`,
 	}},
 	{"mark zero", member("option mark 0"), []string{
 		`error loadbalance:2: member 'wan1': option 'mark': '0' is the mark of unmarked packets`,
@@ -329,6 +338,12 @@ var problemCases = []problemCase{
 		`error loadbalance:3: member 'wan1': option 'track_status': '600' is out of range (100 to 599)`,
 		`warning loadbalance:3: member 'wan1': option 'track_status' has no effect with track_method 'ping'`,
 	}},
+	{"reliability without targets", member("option reliability 2"), []string{
+		`warning loadbalance:2: member 'wan1': option 'reliability' has no effect without 'track_ip'`,
+	}},
+	{"recovery_latency without targets", member("option recovery_latency 100"), []string{
+		`warning loadbalance:2: member 'wan1': option 'recovery_latency' has no effect without 'track_ip'`,
+	}},
 	{"reliability", member("list track_ip 1.1.1.1", "option reliability 2"), []string{
 		`error loadbalance:3: member 'wan1': option 'reliability': 2 must answer, but track_ip lists only 1`,
 	}},
@@ -359,6 +374,9 @@ var problemCases = []problemCase{
 	{"latency upside down", member("list track_ip 1.1.1.1", "option failure_latency 100", "option recovery_latency 1s"), []string{
 		`error loadbalance:4: member 'wan1': option 'recovery_latency': 1s is more than failure_latency 100ms`,
 	}},
+	{"latency range", member("list track_ip 1.1.1.1", "option failure_latency 2m"), []string{
+		`error loadbalance:3: member 'wan1': option 'failure_latency': '2m' is out of range (0s to 1m)`,
+	}},
 	{"initial_state", member("list track_ip 1.1.1.1", "option initial_state up"), []string{
 		`error loadbalance:3: member 'wan1': option 'initial_state': 'up' is not one of online, offline`,
 	}},
@@ -372,6 +390,9 @@ var problemCases = []problemCase{
 	// Policies.
 	{"unknown member", policy("list use_member wan3"), []string{
 		`error loadbalance:4: policy 'p': option 'use_member': there is no member 'wan3' (did you mean 'wan1'?)`,
+	}},
+	{"suggestion of a policy", twoMembers + "config policy video\nconfig policy p\n\tlist use_member vidoe\n", []string{
+		`error loadbalance:5: policy 'p': option 'use_member': there is no member 'vidoe'`,
 	}},
 	{"policy is no member", twoMembers + "config policy wan\nconfig policy p\n\tlist use_member wan\n", []string{
 		`error loadbalance:5: policy 'p': option 'use_member': there is no member 'wan' (did you mean 'wan1'?)`,
