@@ -55,3 +55,41 @@ func TestLoadSets(t *testing.T) {
 		})
 	}
 }
+
+// TestLoadSetsKeepsItsFamily: an entry of the other family would have the kernel
+// refuse the whole set. What the section has already is not there twice.
+func TestLoadSetsKeepsItsFamily(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "list.txt")
+	if err := os.WriteFile(path, []byte("2001:db8::1\n192.0.2.1\n198.51.100.9/24\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := read(t, "config ipset s\n\tlist entry 192.0.2.1\n\toption loadfile "+path+"\nconfig ipset none\n")
+	problems := config.LoadSets()
+	want := []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("198.51.100.0/24")}
+	if got := config.IPSets[0].Entries; !reflect.DeepEqual(got, want) {
+		t.Errorf("entries %v, want %v", got, want)
+	}
+	const message = "list.txt:1: ipset 's': '2001:db8::1' does not fit the set's family ipv4"
+	if len(problems) != 1 || problems[0].String() != message {
+		t.Errorf("problems %v, want %s", problems, message)
+	}
+}
+
+// TestLoadFileThatCannotBeRead is a warning with the reason.
+func TestLoadFileThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		dir + "/none":   "loadbalance:1: ipset 's': option 'loadfile': '" + dir + "/none' does not exist",
+		dir + "/file/x": "loadbalance:1: ipset 's': option 'loadfile': open " + dir + "/file/x: not a directory",
+		dir:             "loadbalance:1: ipset 's': option 'loadfile': read " + dir + ": is a directory",
+	} {
+		config := read(t, "config ipset s\n\toption loadfile "+path+"\n")
+		problems := config.LoadSets()
+		if len(problems) != 1 || problems[0].String() != want || problems.HasErrors() {
+			t.Errorf("%s: %v, want %s", path, problems, want)
+		}
+	}
+}
