@@ -69,7 +69,7 @@ func TestLoadSetsKeepsItsFamily(t *testing.T) {
 	if got := config.IPSets[0].Entries; !reflect.DeepEqual(got, want) {
 		t.Errorf("entries %v, want %v", got, want)
 	}
-	const message = "list.txt:1: ipset 's': '2001:db8::1' does not fit the set's family ipv4"
+	const message = "list.txt:1: ipset 's': '2001:db8::1' does not match the set's family ipv4"
 	if len(problems) != 1 || problems[0].String() != message {
 		t.Errorf("problems %v, want %s", problems, message)
 	}

@@ -217,10 +217,10 @@ var problemCases = []problemCase{
 		`error loadbalance:2: member 'wan1': option 'prefix6': '10.0.0.0/8' is not a routable IPv6 prefix`,
 	}},
 	{"prefix6 multicast", member("list prefix6 ff02::/16"), []string{
-		`error loadbalance:2: member 'wan1': option 'prefix6': 'ff02::/16' is not an IPv6 prefix of a network`,
+		`error loadbalance:2: member 'wan1': option 'prefix6': 'ff02::/16' is not a routable IPv6 prefix`,
 	}},
 	{"prefix6 everything", member("list prefix6 ::/0"), []string{
-		`error loadbalance:2: member 'wan1': option 'prefix6': '::/0' is not an IPv6 prefix of a network`,
+		`error loadbalance:2: member 'wan1': option 'prefix6': '::/0' is not a routable IPv6 prefix`,
 	}},
 	{"prefix6 link-local", member("list prefix6 fe80::/64"), []string{
 		`error loadbalance:2: member 'wan1': option 'prefix6': 'fe80::/64' is not a routable IPv6 prefix`,
