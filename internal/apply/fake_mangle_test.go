@@ -174,7 +174,7 @@ func (m *fakeMangle) check(table *fakeTable) error {
 	return nil
 }
 
-// uses says whether a rule of any family matches a set.
+// uses reports whether a rule of any family matches a set.
 func (m *fakeMangle) uses(set string) bool {
 	for _, table := range m.tables {
 		for _, rules := range table.chains {

@@ -39,7 +39,7 @@ func stopCommand(in *invocation) int {
 // locked runs work under the lock and shares its result.
 func (in *invocation) locked(name string, work func() int) int {
 	request := strings.Join([]string{name, in.configDir, in.iptables, in.rtTables, in.dnsmasqDir}, " ")
-	lock, shared, err := in.run().Wait(request)
+	lock, shared, err := in.rundir().Wait(request)
 	if err != nil {
 		return in.fail(fmt.Errorf("run directory: %w", err))
 	}
@@ -103,7 +103,7 @@ func (in *invocation) apply(cfg *pipeline.Configuration, verdicts plan.Verdicts)
 		done.code = exitUsage
 		return done
 	}
-	if err := in.run().Accept(cfg.Text); err != nil {
+	if err := in.rundir().Accept(cfg.Text); err != nil {
 		done.code, done.err = exitFailed, fmt.Errorf("run directory: %w", err)
 	}
 	return done
@@ -121,7 +121,7 @@ func (in *invocation) make(p *pipeline.Pipeline, cfg *pipeline.Configuration, ob
 
 // running reports whether there is a state that a faulty file must not touch.
 func (in *invocation) running(observed *pipeline.Observed) bool {
-	_, err := in.run().Accepted()
+	_, err := in.rundir().Accepted()
 	return err == nil || observed.Kernel.Ours()
 }
 
@@ -170,7 +170,7 @@ func (in *invocation) stop() int {
 		return in.fail(err)
 	}
 	defer p.Close()
-	stopped := in.run().Stopped()
+	stopped := in.rundir().Stopped()
 	if err := p.Stop(); err != nil {
 		defer in.logRefused(err)
 		return in.fail(err)

@@ -192,7 +192,7 @@ func (o options) check() error {
 	return nil
 }
 
-func (o options) run() rundir.Dir { return rundir.Dir(o.runDir) }
+func (o options) rundir() rundir.Dir { return rundir.Dir(o.runDir) }
 
 func versionCommand(in *invocation) int {
 	fmt.Fprintf(in.out, "loadbalance %s\n", Version)

@@ -44,7 +44,7 @@ func hotplugCommand(in *invocation) int {
 	if in.wakeMonitor(e) {
 		return exitDone
 	}
-	lock, err := in.run().TryWait()
+	lock, err := in.rundir().TryWait()
 	if err != nil {
 		return in.fail(fmt.Errorf("run directory: %w", err))
 	}
@@ -61,20 +61,20 @@ func hotplugCommand(in *invocation) int {
 // wakeMonitor tells the monitor of an event, and reports whether there is one
 // that took it in: it then makes the apply.
 func (in *invocation) wakeMonitor(e netifdEvent) bool {
-	runs, err := in.run().MonitorRuns()
+	runs, err := in.rundir().MonitorRuns()
 	if err != nil || !runs {
 		return false
 	}
-	if err := monitor.Tell(in.runDir, e.String()); err != nil {
+	if err := monitor.Notify(in.runDir, e.String()); err != nil {
 		in.log.Warning(fmt.Sprintf("%s: %v: applying without it", e, err))
 		return false
 	}
 	return true
 }
 
-// wanted says whether the service runs and the event concerns it.
+// wanted reports whether the service runs and the event concerns it.
 func (in *invocation) wanted(e netifdEvent) (bool, error) {
-	if in.run().Stopped() {
+	if in.rundir().Stopped() {
 		return false, nil
 	}
 	started, err := in.started()
@@ -88,23 +88,23 @@ func (in *invocation) wanted(e netifdEvent) (bool, error) {
 	return e.concerns(cfg.Config, ruleDevices)
 }
 
-// started says whether the service was started since boot: a service that is
+// started reports whether the service was started since boot: a service that is
 // disabled must not come up with the first interface.
 func (in *invocation) started() (bool, error) {
-	if in.run().Exists() {
+	if in.rundir().Exists() {
 		return true, nil
 	}
 	devices, err := ruleDevices()
 	return len(devices) > 0, err
 }
 
-// isOf says whether the event is about an interface, or one that its protocol
+// isOf reports whether the event is about an interface, or one that its protocol
 // made for it (wwan_4 brings wwan's addresses).
 func (e netifdEvent) isOf(name string) bool {
 	return e.netInterface == name || strings.HasPrefix(e.netInterface, name+"_")
 }
 
-// concerns says whether an event can concern a member or a rule. upDevices returns the
+// concerns reports whether an event can concern a member or a rule. upDevices returns the
 // devices of the members that are up.
 func (e netifdEvent) concerns(cfg *config.Config, upDevices func() ([]string, error)) (bool, error) {
 	members := cfg.EnabledMembers()

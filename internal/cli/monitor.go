@@ -24,7 +24,7 @@ import (
 
 // monitorGarbage is the garbage, in percent of what is in use, at which the
 // monitor collects it. It leaves 1 MB (a quarter of Go's 4 MB) before the first
-// collection, so that the whole process stays below 10 MB (DESIGN section 8).
+// collection, so that the whole process stays below 12 MB: a router may have 64 MB.
 const monitorGarbage = 25
 
 // monitorNice is the priority of the monitor and of the iptables programs that
@@ -49,7 +49,7 @@ func monitorCommand(in *invocation) int {
 	if in.wantedOnly {
 		return in.monitorWanted()
 	}
-	lock, err := in.run().BecomeMonitor()
+	lock, err := in.rundir().BecomeMonitor()
 	if err != nil {
 		return in.fail(fmt.Errorf("monitor: %w", err))
 	}
@@ -126,7 +126,7 @@ func (in *invocation) monitor() error {
 		return err
 	}
 	defer prober.Close()
-	accepted, err := in.run().Notify()
+	accepted, err := in.rundir().Notify()
 	if err != nil {
 		return err
 	}
@@ -139,9 +139,9 @@ func (in *invocation) monitor() error {
 	runner := hooks.NewRunner(in.eventsDir, log.Log)
 	defer runner.Close()
 	m := &monitor.Monitor{
-		Applier: &monitorApplier{invocation: in, monitorLog: log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.run(),
+		Applier: &monitorApplier{invocation: in, monitorLog: log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.rundir(),
 		Connections: evidence{table}, Log: log.Log,
-		Answers: answers, Reload: reload, Accepted: accepted.Changes(), Asked: socket.Questions(), Gone: accepted.Gone(),
+		Answers: answers, Reload: reload, Accepted: accepted.Changes(), Questions: socket.Questions(), Gone: accepted.Gone(),
 	}
 	return m.Run(quit)
 }
@@ -183,7 +183,7 @@ func (a *monitorApplier) Follow(reason string, verdicts plan.Verdicts) (monitor.
 // reload that failed before is tried again.
 func (a *monitorApplier) Reload(verdicts plan.Verdicts) (monitor.Outcome, error) {
 	return a.underLock(func() *run {
-		if a.run().Stopped() {
+		if a.rundir().Stopped() {
 			return &run{}
 		}
 		cfg, err := a.readConfig()
@@ -202,7 +202,7 @@ func (a *monitorApplier) Reload(verdicts plan.Verdicts) (monitor.Outcome, error)
 func (a *monitorApplier) underLock(work func() *run) (monitor.Outcome, error) {
 	a.log.kept.Reset()
 	const request = "monitor"
-	lock, _, err := a.run().Wait(request) // nobody else asks for the same, so it is never shared
+	lock, _, err := a.rundir().Wait(request) // nobody else asks for the same, so it is never shared
 	if err != nil {
 		return monitor.Outcome{}, fmt.Errorf("run directory: %w", err)
 	}
@@ -262,11 +262,11 @@ func (e evidence) Unanswered(cfg *config.Config, members []plan.Member) (map[hea
 
 // health asks the monitor how it goes; nil where none runs.
 func (in *invocation) health() (*health.Snapshot, error) {
-	runs, err := in.run().MonitorRuns()
+	runs, err := in.rundir().MonitorRuns()
 	if err != nil || !runs {
 		return nil, err
 	}
-	snapshot, err := monitor.Ask(in.runDir)
+	snapshot, err := monitor.Query(in.runDir)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 // open opens the kernel of the calling thread's network namespace.
 func (in *invocation) open() (*pipeline.Pipeline, error) {
 	return pipeline.Open(pipeline.Options{
-		RunDir: in.run(), NamesDir: in.rtTables, DNSMasqDir: in.dnsmasqDir,
+		RunDir: in.rundir(), NamesDir: in.rtTables, DNSMasqDir: in.dnsmasqDir,
 		Backend: iptables.Backend(in.iptables), Notice: in.log.Notice,
 	})
 }
@@ -21,7 +21,7 @@ func (in *invocation) open() (*pipeline.Pipeline, error) {
 func (in *invocation) observe(cfg *pipeline.Configuration, verdicts plan.Verdicts) (*pipeline.Pipeline, *pipeline.Observed, error) {
 	if verdicts == nil {
 		var err error
-		if verdicts, err = pipeline.Verdicts(in.run(), cfg.Config); err != nil {
+		if verdicts, err = pipeline.Verdicts(in.rundir(), cfg.Config); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -44,7 +44,7 @@ func (in *invocation) readConfig() (*pipeline.Configuration, error) {
 
 // currentConfig is the configuration that events go by.
 func (in *invocation) currentConfig() (*pipeline.Configuration, error) {
-	return pipeline.CurrentConfiguration(in.run(), in.configDir)
+	return pipeline.CurrentConfiguration(in.rundir(), in.configDir)
 }
 
 // report writes the problems of a configuration to the log.

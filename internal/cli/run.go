@@ -34,7 +34,7 @@ func (in *invocation) follow(reason string) int {
 // followed is follow without a message of what failed. verdicts are those of the
 // calling monitor; nil: those of the one that lives.
 func (in *invocation) followed(reason string, verdicts plan.Verdicts) *run {
-	if in.run().Stopped() { // meanwhile, by the run that we waited for
+	if in.rundir().Stopped() { // meanwhile, by the run that we waited for
 		return &run{}
 	}
 	cfg, err := in.currentConfig()

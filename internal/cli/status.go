@@ -61,7 +61,7 @@ func (in *invocation) statusConfig() (cfg *pipeline.Configuration, problems []st
 	cfg, err = in.readConfig()
 	if err != nil {
 		problems = append(problems, err.Error()+" (this is the state under the configuration that was accepted last)")
-		accepted, acceptedErr := pipeline.AcceptedConfiguration(in.run())
+		accepted, acceptedErr := pipeline.AcceptedConfiguration(in.rundir())
 		if acceptedErr != nil {
 			return nil, nil, noConfigError{errors.Join(err, acceptedErr)}
 		}
@@ -103,7 +103,7 @@ func (in *invocation) status() (status.Status, error) {
 	}
 	snapshot, monitorErr := in.health()
 	return status.New(status.Input{
-		Version: Version, Now: time.Now(), Stopped: in.run().Stopped(), Problems: problems,
+		Version: Version, Now: time.Now(), Stopped: in.rundir().Stopped(), Problems: problems,
 		Notices: slices.Concat(wanted.Notices, notices, found.Errors, found.Warnings, found.Notes),
 		Kernel:  observed.Kernel, State: observed.LastState(), Plan: wanted, Changes: changes, Uplinks: observed.Uplinks,
 		Connections: connections, Traffic: traffic,
@@ -121,7 +121,7 @@ func countConnections(p *pipeline.Pipeline, cfg *pipeline.Configuration) (counts
 	return counts, nil, err
 }
 
-// wantsMonitor says whether there is something to probe, and somebody to do it.
+// wantsMonitor reports whether there is something to probe, and somebody to do it.
 func wantsMonitor(cfg *config.Config) bool {
 	if !cfg.Globals.Enabled || !cfg.Globals.Monitor {
 		return false

@@ -126,7 +126,7 @@ func source(target netip.Addr, path *uplink.Path, main *uplink.Main) netip.Addr 
 	return netip.Addr{}
 }
 
-// hasTargets says whether a member's family has targets of its own, be it up
+// hasTargets reports whether a member's family has targets of its own, be it up
 // or not.
 func (m *Monitor) hasTargets(key health.Key) bool {
 	member := m.member(key.Member)

@@ -26,12 +26,12 @@ import (
 const (
 	// debounce is how long changes in the kernel are collected before one
 	// look at them. An interface that comes up causes some ten messages
-	// within a few milliseconds; DESIGN section 6 wants the apply within
-	// 100 ms.
+	// within a few milliseconds, and until the apply, which is to follow within
+	// 100 ms, packets go the old way.
 	debounce = 50 * time.Millisecond
 	// lookEvery is the time between two looks at what the kernel does not
-	// report: chains and sets. With the apply it keeps well below the 5 s of
-	// DESIGN section 6.
+	// report: chains and sets. A firewall that was reloaded, with our chains gone,
+	// is to be mended within 5 s, apply included.
 	lookEvery = 2 * time.Second
 	// fullEvery is the time between two complete comparisons. They find what
 	// the cheap look cannot see, such as a rule that was exchanged for another.
@@ -100,7 +100,7 @@ type store interface {
 	SaveVerdicts(plan.Verdicts) error
 	LastVerdicts() (plan.Verdicts, error)
 	ForgetVerdicts() error
-	// Stopped says whether somebody has stopped the service.
+	// Stopped reports whether somebody has stopped the service.
 	Stopped() bool
 }
 
@@ -123,10 +123,10 @@ type Monitor struct {
 	// What the monitor hears of: answers to its probes, SIGHUP, a change of
 	// the accepted configuration by another process, events that hooks tell of,
 	// and those who want to know how it goes.
-	Answers  <-chan probe.Answer
-	Reload   <-chan struct{}
-	Accepted <-chan struct{}
-	Asked    <-chan Question
+	Answers   <-chan probe.Answer
+	Reload    <-chan struct{}
+	Accepted  <-chan struct{}
+	Questions <-chan Question
 	// Gone is closed when the run directory is removed, and with it everything
 	// by which other processes know of this one.
 	Gone <-chan struct{}
@@ -216,7 +216,7 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 			m.want(request{at: time.Now(), reasons: []string{"new configuration"}})
 		case e := <-m.evidence:
 			m.hurry(e, time.Now())
-		case q := <-m.Asked:
+		case q := <-m.Questions:
 			m.answer(q, time.Now())
 		case <-timer.C:
 		}

@@ -122,12 +122,12 @@ func (s *Socket) answer(caller *net.UnixConn) {
 	}
 }
 
-// Ask asks the monitor that runs in a run directory how it goes.
-func Ask(dir string) (health.Snapshot, error) { return exchange(dir, message{}) }
+// Query asks the monitor that runs in a run directory how it goes.
+func Query(dir string) (health.Snapshot, error) { return exchange(dir, message{}) }
 
-// Tell tells the monitor that runs in a run directory of an event. Without an
+// Notify tells the monitor that runs in a run directory of an event. Without an
 // error, the monitor makes the apply that it calls for.
-func Tell(dir, event string) error {
+func Notify(dir, event string) error {
 	_, err := exchange(dir, message{Event: event})
 	return err
 }

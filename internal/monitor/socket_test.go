@@ -54,7 +54,7 @@ func large() health.Snapshot {
 	return s
 }
 
-func TestAsk(t *testing.T) {
+func TestQuery(t *testing.T) {
 	tests := []struct{ name, dir string }{
 		{"a usual folder", "run"},
 		{"a path longer than a socket's may be", strings.Repeat("a-long-name/", 20) + "run"},
@@ -68,7 +68,7 @@ func TestAsk(t *testing.T) {
 			want := large()
 			answerAll(t, open(t, dir), want)
 			for range 3 {
-				got, err := Ask(dir)
+				got, err := Query(dir)
 				if err != nil || got.PID != want.PID || !got.Silent || len(got.Paths) != len(want.Paths) {
 					t.Errorf("got %d paths of process %d, %v", len(got.Paths), got.PID, err)
 				}
@@ -85,7 +85,7 @@ func TestManyAsk(t *testing.T) {
 		asking.Add(1)
 		go func() {
 			defer asking.Done()
-			if s, err := Ask(dir); err != nil || s.PID != 7 {
+			if s, err := Query(dir); err != nil || s.PID != 7 {
 				t.Errorf("process %d, %v", s.PID, err)
 			}
 		}()
@@ -104,18 +104,18 @@ func TestSocketLeftOver(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(dir, socketName)); err != nil {
 		t.Fatalf("the socket is gone: %v", err)
 	}
-	if _, err := Ask(dir); err == nil {
+	if _, err := Query(dir); err == nil {
 		t.Error("an answer from nobody")
 	}
 	answerAll(t, open(t, dir), health.Snapshot{PID: 8})
-	if s, err := Ask(dir); err != nil || s.PID != 8 {
+	if s, err := Query(dir); err != nil || s.PID != 8 {
 		t.Errorf("process %d, %v", s.PID, err)
 	}
 }
 
 func TestNobodyToAsk(t *testing.T) {
 	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "missing")} {
-		if _, err := Ask(dir); err == nil {
+		if _, err := Query(dir); err == nil {
 			t.Errorf("%s: an answer from nobody", dir)
 		}
 	}
@@ -135,7 +135,7 @@ func TestMonitorHangs(t *testing.T) {
 		asking.Add(1)
 		go func() {
 			defer asking.Done()
-			if _, err := Ask(dir); err == nil {
+			if _, err := Query(dir); err == nil {
 				t.Error("an answer from nobody")
 			}
 		}()
@@ -151,7 +151,7 @@ func TestMonitorHangs(t *testing.T) {
 		t.Fatal("some wait for ever")
 	}
 	answerAll(t, d, health.Snapshot{PID: 9})
-	if s, err := Ask(dir); err != nil || s.PID != 9 {
+	if s, err := Query(dir); err != nil || s.PID != 9 {
 		t.Errorf("when it goes on: process %d, %v", s.PID, err)
 	}
 }
@@ -174,7 +174,7 @@ func TestCallerDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(time.Minute); ; {
-		if s, err := Ask(dir); err == nil && s.PID == 7 {
+		if s, err := Query(dir); err == nil && s.PID == 7 {
 			break
 		}
 		if time.Now().After(end) {
@@ -183,8 +183,8 @@ func TestCallerDoesNotRead(t *testing.T) {
 	}
 }
 
-// TestTell: the monitor hears of an event, and whoever tells knows that it did.
-func TestTell(t *testing.T) {
+// TestNotify: the monitor hears of an event, and whoever tells knows that it did.
+func TestNotify(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Listen(dir)
 	if err != nil {
@@ -196,14 +196,14 @@ func TestTell(t *testing.T) {
 		heard <- q.Event
 		q.Answer <- health.Snapshot{}
 	}()
-	if err := Tell(dir, "ifup wan1"); err != nil {
+	if err := Notify(dir, "ifup wan1"); err != nil {
 		t.Fatal(err)
 	}
 	if event := <-heard; event != "ifup wan1" {
 		t.Errorf("the monitor heard of %q", event)
 	}
 	s.Close()
-	if err := Tell(dir, "ifup wan1"); err == nil {
+	if err := Notify(dir, "ifup wan1"); err == nil {
 		t.Error("nobody has heard of the event, and there is no error")
 	}
 }

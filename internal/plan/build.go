@@ -159,7 +159,7 @@ func (b *familyBuilder) wanted() bool {
 // noIP6Tables is why nothing can be done in IPv6.
 const noIP6Tables = "ip6tables is not installed"
 
-// wantsIPv6 says whether a rule has a meaning for IPv6 where no member has it:
+// wantsIPv6 reports whether a rule has a meaning for IPv6 where no member has it:
 // it is about IPv6 alone, or it is to keep traffic from leaving.
 func wantsIPv6(r config.Rule) bool {
 	if !r.Enabled || !slices.Contains(r.Families, family.IPv6) {

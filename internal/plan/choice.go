@@ -65,7 +65,7 @@ func (b *builder) stillHeld(candidates map[string]bool, f family.Family) map[str
 	}
 }
 
-// heldBack says whether some policy would deal connections to a live member if
+// heldBack reports whether some policy would deal connections to a live member if
 // it alone were not held. A member of a tier that is not in use is not held
 // back: nobody had to take over from it.
 func (b *builder) heldBack(m *member, f family.Family) bool {

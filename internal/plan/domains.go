@@ -56,7 +56,7 @@ func (b *builder) askedDomains() map[string][]string {
 	return asked
 }
 
-// planned says whether the set's family is balanced, so that there is a set.
+// planned reports whether the set's family is balanced, so that there is a set.
 func (b *builder) planned(s config.IPSet) bool {
 	return slices.ContainsFunc(b.plan.Family(s.Family).Sets, func(set Set) bool { return set.Name == UserSet(s) })
 }

@@ -71,7 +71,7 @@ func withoutCovered(prefixes []netip.Prefix) []netip.Prefix {
 	return kept
 }
 
-// isMemberNetwork says whether a route of main is a member's own on-link
+// isMemberNetwork reports whether a route of main is a member's own on-link
 // network. Those have rules of their own, and are dealt out where several
 // members share them.
 func (b *familyBuilder) isMemberNetwork(r uplink.Route) bool {

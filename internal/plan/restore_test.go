@@ -190,7 +190,7 @@ func rehearse(t *testing.T, backend iptables.Backend, changes *apply.Changes, ba
 	return readBack(tool, changes)
 }
 
-// readBack says whether the kernel's chains count as the planned ones.
+// readBack reports whether the kernel's chains count as the planned ones.
 func readBack(tool iptables.Tool, changes *apply.Changes) error {
 	for _, f := range family.All {
 		table, err := tool.Read(f)

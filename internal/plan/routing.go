@@ -115,7 +115,7 @@ func (b *familyBuilder) firstLive() *member {
 	return nil
 }
 
-// mainHasDefault says whether main sends anything out by a default route.
+// mainHasDefault reports whether main sends anything out by a default route.
 func (b *familyBuilder) mainHasDefault() bool {
 	for _, r := range b.main.Routes {
 		if r.IsDefault() && r.Type == uplink.Unicast {

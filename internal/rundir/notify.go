@@ -65,7 +65,7 @@ func (n *Notifier) read() {
 	}
 }
 
-// readEvents says whether events in the kernel's format name one of the files
+// readEvents reports whether events in the kernel's format name one of the files
 // that matter, and whether the directory is gone: its watch ends then. Without
 // the monitor's file it is as good as gone, since nobody finds the monitor any
 // more; so far comes who removes everything while a run creates new files.

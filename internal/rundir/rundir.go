@@ -66,7 +66,7 @@ func (d Dir) path(name string) string { return filepath.Join(string(d), name) }
 // Create makes the directory.
 func (d Dir) Create() error { return os.MkdirAll(string(d), 0o755) }
 
-// Exists says whether any run that changes the kernel has been started since
+// Exists reports whether any run that changes the kernel has been started since
 // boot.
 func (d Dir) Exists() bool {
 	_, err := os.Stat(string(d))
@@ -105,7 +105,7 @@ func (d Dir) Accepted() ([]byte, error) { return os.ReadFile(d.path(configFile))
 // Accept keeps the text of a configuration that was applied.
 func (d Dir) Accept(text []byte) error { return d.write(configFile, text) }
 
-// Stopped says whether somebody has stopped the service: events then do
+// Stopped reports whether somebody has stopped the service: events then do
 // nothing.
 func (d Dir) Stopped() bool {
 	_, err := os.Stat(d.path(stoppedFile))

@@ -64,7 +64,7 @@ func writeAt(file *os.File, text []byte) error {
 	return err
 }
 
-// MonitorRuns says whether a monitor lives.
+// MonitorRuns reports whether a monitor lives.
 func (d Dir) MonitorRuns() (bool, error) {
 	file, err := os.OpenFile(d.path(monitorFile), os.O_RDONLY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, fs.ErrNotExist) {
