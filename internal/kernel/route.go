@@ -1,0 +1,215 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/family"
+)
+
+// Route is a route of any table.
+type Route struct {
+	Family      family.Family
+	Table       int
+	Type        uint8 // RTN_…
+	Protocol    uint8 // RTPROT_…
+	Scope       uint8 // RT_SCOPE_…, in IPv6 always 0
+	TOS         uint8
+	OnLink      bool
+	Destination netip.Prefix // 0.0.0.0/0 or ::/0 for a default route
+	From        netip.Prefix // of an IPv6 route that is for some sources only
+	Gateway     netip.Addr   // of IPv4 routes also an IPv6 address
+	Device      string       // "" for all types but unicast and local
+	Source      netip.Addr
+	Metric      int
+	Nexthops    []Nexthop // of a multipath route, instead of Gateway and Device
+	// Special says that the route has properties that are not among these,
+	// such as an MTU or an encapsulation.
+	Special bool
+}
+
+// Nexthop is one way of a multipath route.
+type Nexthop struct {
+	Gateway netip.Addr
+	Device  string
+}
+
+// nexthopID is RTA_NH_ID of linux/rtnetlink.h, which golang.org/x/sys does not
+// have: the route uses a nexthop object.
+const nexthopID = 30
+
+// errUnreadable says that a message is shorter than what it claims to hold.
+var errUnreadable = errors.New("unreadable answer of the kernel")
+
+// Routes returns the routes of a family in all tables.
+func (h *Handle) Routes(f family.Family) ([]Route, error) {
+	all, err := h.routes.get("routes", h.dumpRoutes)
+	var routes []Route
+	for _, r := range all {
+		if r.Family == f {
+			routes = append(routes, r)
+		}
+	}
+	return routes, err
+}
+
+func (h *Handle) dumpRoutes() ([]Route, error) {
+	names, err := h.DeviceNames()
+	if err != nil {
+		return nil, err
+	}
+	req := h.Request(unix.RTM_GETROUTE, unix.NLM_F_DUMP)
+	req.AddData(&nl.RtMsg{}) // of all families
+	var routes []Route
+	var unreadable error
+	err = req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE, func(m []byte) bool {
+		var r Route
+		var ok bool
+		if r, ok, unreadable = parseRoute(m, names); ok {
+			routes = append(routes, r)
+		}
+		return unreadable == nil
+	})
+	return routes, errors.Join(err, unreadable)
+}
+
+// parseRoute reads a route. ok is false for what is no entry of a table of
+// IPv4 or IPv6: copies that the kernel made of routes, multicast, MPLS.
+func parseRoute(m []byte, names map[int]string) (r Route, ok bool, err error) {
+	if len(m) < unix.SizeofRtMsg {
+		return r, false, errUnreadable
+	}
+	header := nl.DeserializeRtMsg(m)
+	f := family.IPv4
+	if header.Family == unix.AF_INET6 {
+		f = family.IPv6
+	}
+	if header.Family != kernelFamily(f) || header.Flags&unix.RTM_F_CLONED != 0 {
+		return r, false, nil
+	}
+	attributes, err := nl.ParseRouteAttr(m[unix.SizeofRtMsg:])
+	if err != nil {
+		return r, false, fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	r = Route{
+		Family: f, Table: int(header.Table), Type: header.Type, Protocol: header.Protocol, Scope: header.Scope,
+		TOS: header.Tos, OnLink: header.Flags&unix.RTNH_F_ONLINK != 0, Destination: f.Default(),
+	}
+	for _, a := range attributes {
+		switch a.Attr.Type {
+		case unix.RTA_TABLE:
+			r.Table = number(a.Value)
+		case unix.RTA_DST:
+			r.Destination = netip.PrefixFrom(Addr(a.Value), int(header.Dst_len))
+		case unix.RTA_SRC:
+			r.From = netip.PrefixFrom(Addr(a.Value), int(header.Src_len))
+		case unix.RTA_GATEWAY:
+			r.Gateway = Addr(a.Value)
+		case unix.RTA_VIA:
+			r.Gateway = viaAddress(a.Value)
+		case unix.RTA_OIF:
+			r.Device = names[number(a.Value)]
+		case unix.RTA_PREFSRC:
+			r.Source = Addr(a.Value)
+		case unix.RTA_PRIORITY:
+			r.Metric = number(a.Value)
+		case unix.RTA_MULTIPATH:
+			if r.Nexthops, err = parseNexthops(a.Value, names); err != nil {
+				return r, false, err
+			}
+		case unix.RTA_METRICS, unix.RTA_FLOW, unix.RTA_ENCAP_TYPE, nexthopID:
+			r.Special = true
+		}
+	}
+	if r.Type != unix.RTN_UNICAST && r.Type != unix.RTN_LOCAL {
+		r.Device = "" // IPv6 names lo for them
+	}
+	return r, true, nil
+}
+
+func parseNexthops(b []byte, names map[int]string) ([]Nexthop, error) {
+	var nexthops []Nexthop
+	for len(b) >= unix.SizeofRtNexthop {
+		header := nl.DeserializeRtNexthop(b)
+		length := int(header.RtNexthop.Len)
+		if length < unix.SizeofRtNexthop || length > len(b) {
+			return nil, errUnreadable
+		}
+		attributes, err := nl.ParseRouteAttr(b[unix.SizeofRtNexthop:length])
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errUnreadable, err)
+		}
+		n := Nexthop{Device: names[int(header.Ifindex)]}
+		for _, a := range attributes {
+			switch a.Attr.Type {
+			case unix.RTA_GATEWAY:
+				n.Gateway = Addr(a.Value)
+			case unix.RTA_VIA:
+				n.Gateway = viaAddress(a.Value)
+			}
+		}
+		nexthops = append(nexthops, n)
+		b = b[min((length+3)&^3, len(b)):] // they lie at multiples of 4 bytes
+	}
+	return nexthops, nil
+}
+
+// viaAddress returns the gateway of an IPv4 route that is an IPv6 address: its
+// family in two bytes comes first (struct rtvia in linux/rtnetlink.h).
+func viaAddress(b []byte) netip.Addr {
+	if len(b) < 2 {
+		return netip.Addr{}
+	}
+	return Addr(b[2:])
+}
+
+// number reads an attribute of four bytes; a shorter one is 0.
+func number(b []byte) int {
+	if len(b) < 4 {
+		return 0
+	}
+	return int(binary.NativeEndian.Uint32(b))
+}
+
+// AddRoute adds a route. The error is EEXIST if there is one to the same
+// destination with the same metric in the table, and ENODEV if the device does
+// not exist.
+func (h *Handle) AddRoute(r Route) error { return h.writeRoute(h.Netlink.RouteAdd, r) }
+
+// ReplaceRoute puts a route in the place of the one to the same destination
+// with the same metric, or adds it if there is none.
+func (h *Handle) ReplaceRoute(r Route) error { return h.writeRoute(h.Netlink.RouteReplace, r) }
+
+// DeleteRoute deletes the first route that has the given properties. From,
+// Nexthops and what Special speaks of are not compared. The error is ESRCH if
+// there is none, and ENODEV if the device does not exist.
+func (h *Handle) DeleteRoute(r Route) error {
+	r.OnLink = false // a flag selects nothing
+	return h.writeRoute(h.Netlink.RouteDel, r)
+}
+
+func (h *Handle) writeRoute(write func(*netlink.Route) error, r Route) error {
+	index, err := h.index(r.Device)
+	if err != nil {
+		return err
+	}
+	h.routes = list[Route]{}
+	route := netlink.Route{
+		Table: r.Table, Type: int(r.Type), Protocol: netlink.RouteProtocol(r.Protocol), Scope: netlink.Scope(r.Scope),
+		Tos: int(r.TOS), Dst: IPNet(r.Destination), LinkIndex: index, Src: r.Source.AsSlice(), Priority: r.Metric,
+	}
+	if r.OnLink {
+		route.Flags = int(netlink.FLAG_ONLINK)
+	}
+	if r.Gateway.IsValid() && family.Of(r.Gateway) == r.Family {
+		route.Gw = net.IP(r.Gateway.AsSlice())
+	}
+	return write(&route)
+}
