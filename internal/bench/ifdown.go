@@ -9,6 +9,7 @@ import (
 
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/netlab"
 )
 
@@ -165,17 +166,17 @@ func (r *rig) awaitRulesGone() error {
 func (r *rig) rulesLeft() (int, error) {
 	uplink, left := r.Uplink(r.Uplinks()), 0
 	err := r.Router.Do(func() error {
-		kernel, err := routing.Open()
+		handle, err := kernel.Open()
 		if err != nil {
 			return err
 		}
-		defer kernel.Close()
+		defer handle.Close()
 		for _, f := range family.All {
-			state, err := kernel.Read(f)
+			rules, err := routing.Netlink{Handle: handle}.Rules(f)
 			if err != nil {
 				return err
 			}
-			for _, rule := range state.Rules {
+			for _, rule := range rules {
 				if from := rule.From.Addr(); from == uplink.Address.Addr() || from == uplink.Address6.Addr() {
 					left++
 				}

@@ -8,6 +8,7 @@ import (
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/monitor"
 )
 
@@ -136,18 +137,18 @@ func (e netifdEvent) concerns(cfg *config.Config, upDevices func() ([]string, er
 // ruleDevices are the devices of the members that are up, as our ip rules name
 // them. Reading these costs no process.
 func ruleDevices() ([]string, error) {
-	kernel, err := routing.Open()
+	handle, err := kernel.Open()
 	if err != nil {
 		return nil, err
 	}
-	defer kernel.Close()
+	defer handle.Close()
 	var devices []string
 	for _, f := range family.All {
-		state, err := kernel.Read(f)
+		rules, err := routing.Netlink{Handle: handle}.Rules(f)
 		if err != nil {
 			return nil, err
 		}
-		for _, rule := range state.Rules {
+		for _, rule := range rules {
 			if rule.OIF != "" && !slices.Contains(devices, rule.OIF) {
 				devices = append(devices, rule.OIF)
 			}

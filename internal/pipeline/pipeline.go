@@ -21,6 +21,7 @@ import (
 	"loadbalance/internal/apply/reset"
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/apply/sysctl"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/rundir"
 )
 
@@ -40,16 +41,16 @@ type Pipeline struct {
 	Sets        *ipset.Netlink
 	Connections *conntrack.Netlink
 
-	run     rundir.Dir
-	routing *routing.Netlink
-	engine  *apply.Engine
+	run    rundir.Dir
+	kernel *kernel.Handle
+	engine *apply.Engine
 }
 
 // Open opens the kernel of the calling thread's network namespace.
 func Open(o Options) (*Pipeline, error) {
 	p := &Pipeline{run: o.RunDir}
 	var err error
-	if p.routing, err = routing.Open(); err != nil {
+	if p.kernel, err = kernel.Open(); err != nil {
 		return nil, err
 	}
 	if p.Sets, err = ipset.Open(); err != nil {
@@ -64,7 +65,7 @@ func Open(o Options) (*Pipeline, error) {
 		Mangle:      iptables.Tool{Backend: o.Backend},
 		Other:       otherBackend,
 		NFTables:    iptables.NFTables{},
-		Routing:     p.routing,
+		Routing:     routing.Netlink{Handle: p.kernel},
 		Sets:        p.Sets,
 		Sysctls:     sysctl.Proc{},
 		Connections: p.Connections,
@@ -82,8 +83,8 @@ func (p *Pipeline) Close() {
 	if p == nil {
 		return
 	}
-	if p.routing != nil {
-		p.routing.Close()
+	if p.kernel != nil {
+		p.kernel.Close()
 	}
 	if p.Sets != nil {
 		p.Sets.Close()

@@ -7,26 +7,28 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/netlab"
 	"loadbalance/internal/plan"
 )
 
 // freshNamespace moves the test into a network namespace of its own and opens
-// a socket to its kernel.
-func freshNamespace(t *testing.T) *Netlink {
+// a handle to its kernel.
+func freshNamespace(t *testing.T) Netlink {
 	t.Helper()
 	netlab.FreshNamespace(t)
-	k, err := Open()
+	h, err := kernel.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(k.Close)
-	return k
+	t.Cleanup(h.Close)
+	return Netlink{h}
 }
 
 func run(t *testing.T, command string) string {
@@ -40,7 +42,7 @@ func run(t *testing.T, command string) string {
 }
 
 // campus makes three devices in one network, as five leases on one cable.
-func campus(t *testing.T) *Netlink {
+func campus(t *testing.T) Netlink {
 	t.Helper()
 	k := freshNamespace(t)
 	run(t, "ip link set lo up")
@@ -54,11 +56,20 @@ func campus(t *testing.T) *Netlink {
 		run(t, "ip addr add 10.0.0."+n+"/8 dev "+device)
 		run(t, "ip addr add 2001:db8::"+n+"/64 dev "+device+" nodad")
 	}
+	// The kernel adds the local routes some time after it saw the carrier.
+	for range 1000 {
+		if strings.Count(run(t, "ip -6 route show table local"), "local 2001:db8::") == 3 {
+			return k
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatal("the devices have no carrier")
 	return k
 }
 
-func read(t *testing.T, k *Netlink, f family.Family) State {
+func read(t *testing.T, k Netlink, f family.Family) State {
 	t.Helper()
+	k.Handle.Forget() // the test's commands have changed something
 	s, err := k.Read(f)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +77,7 @@ func read(t *testing.T, k *Netlink, f family.Family) State {
 	return s
 }
 
-func apply(t *testing.T, k *Netlink, f family.Family, rules []plan.IPRule, routes []plan.Route) Changes {
+func apply(t *testing.T, k Netlink, f family.Family, rules []plan.IPRule, routes []plan.Route) Changes {
 	t.Helper()
 	c := Diff(f, rules, routes, read(t, k, f))
 	for _, op := range slices.Concat(c.AddRoutes, c.AddRules, c.DeleteRules, c.DeleteRoutes) {

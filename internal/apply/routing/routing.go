@@ -10,7 +10,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vishvananda/netlink"
+
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/plan"
 )
 
@@ -42,8 +45,8 @@ type Rule struct {
 	plan.IPRule
 	// Odd says that the rule has a selector or an action which we never
 	// write, so it equals no planned rule.
-	Odd bool
-	raw []byte
+	Odd    bool
+	kernel netlink.Rule // as it was read
 }
 
 // Route is a route of ours as the kernel holds it.
@@ -53,9 +56,9 @@ type Route struct {
 	// property which we never write, so it equals no planned route.
 	Odd bool
 	// apart says that the kernel keeps the route beside a planned one to the
-	// same destination, because its metric (or TOS, or source) is another.
-	apart bool
-	raw   []byte
+	// same destination, because its metric (or TOS) is another.
+	apart  bool
+	kernel kernel.Route // as it was read
 }
 
 // Kernel is the access that operations need. Errors name the object.
