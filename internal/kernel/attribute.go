@@ -1,0 +1,27 @@
+package kernel
+
+import (
+	"encoding/binary"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// EachAttribute calls visit with the kind and value of each netlink attribute
+// in b, in their order. The kind is without the flags in its upper two bits. A
+// damaged attribute ends the walk.
+//
+// The library's parsers collect attributes in slices (ParseRouteAttr) or start
+// a goroutine for each list (ParseAttributes); for sets and connections, which
+// come by the ten thousand, that costs more than everything else.
+func EachAttribute(b []byte, visit func(kind uint16, value []byte)) {
+	for len(b) >= unix.SizeofRtAttr {
+		length := int(binary.NativeEndian.Uint16(b))
+		if length < unix.SizeofRtAttr || length > len(b) {
+			return
+		}
+		visit(binary.NativeEndian.Uint16(b[2:])&nl.NLA_TYPE_MASK, b[unix.SizeofRtAttr:length])
+		padded := (length + unix.RTA_ALIGNTO - 1) &^ (unix.RTA_ALIGNTO - 1)
+		b = b[min(padded, len(b)):]
+	}
+}
