@@ -20,6 +20,7 @@ import (
 	"loadbalance/internal/config"
 	"loadbalance/internal/explain"
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/netlab"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
@@ -68,6 +69,7 @@ type proof struct {
 	lookout     *lookout
 	injectors   map[*netlab.Namespace]*injector
 	routers     map[*netlab.Namespace]net.HardwareAddr // the router's address on that side
+	kernel      *kernel.Handle
 	sets        *ipset.Netlink
 	connections *conntrack.Netlink
 	routes      *netlink.Handle
@@ -116,9 +118,10 @@ func newProof(t *testing.T, topology netlab.Topology, backend string, seed int64
 	}
 	p.sh("ipset create other hash:ip && ipset add other 203.0.113.7 && ipset add other 203.0.113.9")
 	err := p.lab.Router.Do(func() (err error) {
-		if p.sets, err = ipset.Open(); err != nil {
+		if p.kernel, err = kernel.Open(); err != nil {
 			return err
 		}
+		p.sets = ipset.New(p.kernel)
 		if p.connections, err = conntrack.Open(); err != nil {
 			return err
 		}
@@ -128,7 +131,7 @@ func newProof(t *testing.T, topology netlab.Topology, backend string, seed int64
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.sets.Close(); p.connections.Close(); p.routes.Close() })
+	t.Cleanup(func() { p.kernel.Close(); p.connections.Close(); p.routes.Close() })
 	return p
 }
 

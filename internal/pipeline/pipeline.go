@@ -53,10 +53,7 @@ func Open(o Options) (*Pipeline, error) {
 	if p.kernel, err = kernel.Open(); err != nil {
 		return nil, err
 	}
-	if p.Sets, err = ipset.Open(); err != nil {
-		p.Close()
-		return nil, err
-	}
+	p.Sets = ipset.New(p.kernel)
 	if p.Connections, err = conntrack.Open(); err != nil {
 		p.Close()
 		return nil, err
@@ -85,9 +82,6 @@ func (p *Pipeline) Close() {
 	}
 	if p.kernel != nil {
 		p.kernel.Close()
-	}
-	if p.Sets != nil {
-		p.Sets.Close()
 	}
 	if p.Connections != nil {
 		p.Connections.Close()

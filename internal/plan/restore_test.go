@@ -14,6 +14,7 @@ import (
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/netlab"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/uci"
@@ -177,13 +178,13 @@ func TestKernelTakesEveryPlan(t *testing.T) {
 func rehearse(t *testing.T, backend iptables.Backend, changes *apply.Changes, back bool) error {
 	t.Helper()
 	netlab.FreshNamespace(t)
-	sets, err := ipset.Open()
+	k, err := kernel.Open()
 	if err != nil {
 		return err
 	}
-	defer sets.Close()
+	defer k.Close()
 	tool := iptables.Tool{Backend: backend}
-	engine := &apply.Engine{Mangle: tool, Sets: sets}
+	engine := &apply.Engine{Mangle: tool, Sets: ipset.New(k)}
 	if err := engine.Rehearse(changes); err != nil || !back {
 		return err
 	}

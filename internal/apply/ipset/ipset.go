@@ -1,6 +1,19 @@
 // Package ipset owns the kernel's sets whose names begin with "lb_": it reads
 // them, compares them with a plan, and fills, swaps and destroys them through
 // netlink. No ipset program is needed. Sets of anybody else are not read.
+//
+// Sets are changed and tested by github.com/vishvananda/netlink, an entry per
+// request: 10,000 entries take 0.1 to 0.17 s on a PC. Reading is done here with
+// its subpackage nl, since v1.3.1 of the library
+//
+//   - cannot list names only, nor a set without its entries: IpsetListAll reads
+//     everything of all programs, a million entries of a blocklist included;
+//   - drops an entry's nomatch, so that the set looks as it should;
+//   - prints two lines to standard error for each set that a current ipset
+//     program has made (bucketsize and initval);
+//   - starts two goroutines for each entry. Sets are read at every event: one of
+//     10,000 entries took 46 ms and 12 MB (here 17 ms and 8 MB), one of 65,000
+//     took 53 MB (here 18 MB), which a router with 64 MB does not have.
 package ipset
 
 import (
@@ -43,10 +56,6 @@ const defaultMaxElements = 65536
 // set is filled anew and swapped, so that it changes in one instant.
 const fewChanges = 16
 
-// batch is how many entries go into one request. An entry takes up to 36 bytes
-// and an attribute that holds them all up to 65535.
-const batch = 1000
-
 // Set is a set of ours as the kernel holds it.
 type Set struct {
 	Name        string
@@ -68,7 +77,6 @@ type Kernel interface {
 	// Create makes an empty set for at most maxElements entries: of type
 	// hash:net, or with a time limit in seconds of type hash:ip.
 	Create(name string, f family.Family, maxElements, timeout int) error
-	// Add and Delete take up to batch entries in one request.
 	Add(name string, entries []netip.Prefix) error
 	Delete(name string, entries []netip.Prefix) error
 	// Swap exchanges the contents of two sets in one instant.
@@ -86,7 +94,7 @@ const (
 	destroy
 )
 
-// Op is one request that changes one set.
+// Op is a change of one set.
 type Op struct {
 	verb        verb
 	set         string
@@ -166,7 +174,7 @@ type Changes struct {
 	Destroy []Op
 }
 
-// Empty says that the kernel holds what the plan wants.
+// Empty reports whether the kernel holds what the plan wants.
 func (c Changes) Empty() bool { return len(c.Update)+len(c.Destroy) == 0 }
 
 // Diff returns what turns have into the wanted sets of both families.
@@ -221,22 +229,22 @@ func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
 	// before and after.
 	fits := len(have.Entries)+len(added) <= have.MaxElements
 	if !have.Odd && have.Timeout == 0 && fits && len(added)+len(gone) <= fewChanges {
-		return append(inBatches(add, want.Name, added), inBatches(del, want.Name, gone)...)
+		return append(entriesOp(add, want.Name, added), entriesOp(del, want.Name, gone)...)
 	}
 	created.set = temporary
 	return append(fill(created, entries), Op{verb: swap, set: want.Name}, Op{verb: destroy, set: temporary})
 }
 
 func fill(created Op, entries []netip.Prefix) []Op {
-	return append([]Op{created}, inBatches(add, created.set, entries)...)
+	return append([]Op{created}, entriesOp(add, created.set, entries)...)
 }
 
-func inBatches(v verb, name string, entries []netip.Prefix) []Op {
-	var ops []Op
-	for chunk := range slices.Chunk(entries, batch) {
-		ops = append(ops, Op{verb: v, set: name, entries: chunk})
+// entriesOp adds or deletes entries, if there are any.
+func entriesOp(v verb, name string, entries []netip.Prefix) []Op {
+	if len(entries) == 0 {
+		return nil
 	}
-	return ops
+	return []Op{{verb: v, set: name, entries: entries}}
 }
 
 // missingFrom returns the prefixes of list that are not in set.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/netlab"
 	"loadbalance/internal/plan"
 )
@@ -16,12 +17,12 @@ import (
 func freshNamespace(t *testing.T) *Netlink {
 	t.Helper()
 	netlab.FreshNamespace(t)
-	k, err := Open()
+	k, err := kernel.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.Close)
-	return k
+	return New(k)
 }
 
 func run(t *testing.T, command string) string {

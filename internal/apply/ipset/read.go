@@ -1,0 +1,139 @@
+package ipset
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
+)
+
+// listNames is IPSET_FLAG_LIST_SETNAME of linux/netfilter/ipset/ip_set.h: a
+// list has names only.
+const listNames = 1 << 1
+
+// Read returns our sets, sorted by name, or ErrUnavailable.
+func (n *Netlink) Read() ([]Set, error) {
+	names, err := n.names()
+	if err != nil {
+		return nil, fmt.Errorf("ipset list: %w", err)
+	}
+	var sets []Set
+	for _, name := range names {
+		s, err := n.set(nl.IPSET_CMD_LIST, name)
+		if errors.Is(err, unix.ENOENT) {
+			continue // destroyed in between
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ipset list %s: %w", name, err)
+		}
+		slices.SortStableFunc(s.Entries, comparePrefixes)
+		sets = append(sets, s)
+	}
+	return sets, nil
+}
+
+// Family returns the family of any program's set; known is false when there is
+// no such set.
+func (n *Netlink) Family(name string) (f family.Family, known bool, err error) {
+	s, err := n.set(nl.IPSET_CMD_HEADER, name)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, ErrUnavailable) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("ipset header %s: %w", name, err)
+	}
+	return s.Family, true, nil
+}
+
+// names returns the names of our sets, sorted.
+func (n *Netlink) names() ([]string, error) {
+	var names []string
+	flags := &nl.Uint32Attribute{Type: nl.IPSET_ATTR_FLAGS | nl.NLA_F_NET_BYTEORDER, Value: listNames}
+	err := n.ask(nl.IPSET_CMD_LIST, flags, func(kind uint16, value []byte) {
+		if name := unix.ByteSliceToString(value); kind == nl.IPSET_ATTR_SETNAME && isOurs(name) {
+			names = append(names, name)
+		}
+	})
+	slices.Sort(names)
+	return slices.Compact(names), err
+}
+
+// set reads one set. The kernel splits a large one into many messages, of
+// which only the first has the header.
+func (n *Netlink) set(command int, name string) (Set, error) {
+	s := Set{Name: name}
+	err := n.ask(command, nl.NewRtAttr(nl.IPSET_ATTR_SETNAME, nl.ZeroTerminated(name)), s.parse)
+	return s, err
+}
+
+// ask sends a request and visits the attributes of all answers.
+func (n *Netlink) ask(command int, argument nl.NetlinkRequestData, visit func(kind uint16, value []byte)) error {
+	req := n.kernel.Request(unix.NFNL_SUBSYS_IPSET<<8|command, nl.GetIpsetFlags(command))
+	req.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_INET, Version: nl.NFNETLINK_V0})
+	req.AddData(nl.NewRtAttr(nl.IPSET_ATTR_PROTOCOL, []byte{nl.IPSET_PROTOCOL}))
+	req.AddData(argument)
+	err := req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(m []byte) bool {
+		if len(m) > nl.SizeofNfgenmsg {
+			kernel.EachAttribute(m[nl.SizeofNfgenmsg:], visit)
+		}
+		return true
+	})
+	for _, none := range []error{unix.EINVAL, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT} {
+		if errors.Is(err, none) {
+			return ErrUnavailable // nfnetlink knows no such subsystem, or is not there
+		}
+	}
+	return err
+}
+
+func (s *Set) parse(kind uint16, value []byte) {
+	switch kind {
+	case nl.IPSET_ATTR_TYPENAME:
+		s.Type = unix.ByteSliceToString(value)
+	case nl.IPSET_ATTR_FAMILY:
+		if len(value) == 1 && value[0] == unix.AF_INET6 {
+			s.Family = family.IPv6
+		}
+	case nl.IPSET_ATTR_DATA:
+		kernel.EachAttribute(value, s.parseOption)
+	case nl.IPSET_ATTR_ADT:
+		kernel.EachAttribute(value, s.parseEntry)
+	}
+}
+
+func (s *Set) parseOption(kind uint16, value []byte) {
+	switch {
+	case len(value) != 4:
+	case kind == nl.IPSET_ATTR_MAXELEM:
+		s.MaxElements = int(binary.BigEndian.Uint32(value))
+	case kind == nl.IPSET_ATTR_TIMEOUT:
+		s.Timeout = int(binary.BigEndian.Uint32(value))
+	}
+}
+
+func (s *Set) parseEntry(_ uint16, entry []byte) {
+	var address netip.Addr
+	bits := s.Family.Bits() // what a missing length means
+	kernel.EachAttribute(entry, func(kind uint16, value []byte) {
+		switch {
+		case kind == nl.IPSET_ATTR_IP:
+			kernel.EachAttribute(value, func(_ uint16, a []byte) { address, _ = netip.AddrFromSlice(a) })
+		case kind == nl.IPSET_ATTR_CIDR && len(value) == 1:
+			bits = int(value[0])
+		default:
+			s.Odd = true
+		}
+	})
+	if !address.IsValid() {
+		s.Odd = true // an entry of another type of set
+		return
+	}
+	s.Entries = append(s.Entries, netip.PrefixFrom(address, bits))
+}
