@@ -31,7 +31,7 @@ var faults = []struct {
 	{"bad section type", "config 'mem ber' wan3\n", 1, "syntax error: section type 'mem ber'"},
 	{"bad package name", "package load/balance\n", 1, "syntax error: package name"},
 	{"section of two types", "config policy wan1\n", 1, "syntax error: section 'wan1' has type"},
-	{"NUL byte", "config member wan3\n\toption device 'wan\x003'\n", 2, "syntax error: there is a NUL byte"},
+	{"NUL byte", "config member wan3\n\toption device 'wan\x003'\n", 2, "syntax error: this line contains a NUL byte"},
 	{"semicolon at the end of a line", "config member 'wan3' ;\n", 1, "syntax error"},
 	{"text after the last section", "config rule r\n\tuse_policy balanced\n", 2, "syntax error: unknown command 'use_policy'"},
 
@@ -44,22 +44,22 @@ var faults = []struct {
 	{"bad device", "config member wan3\n\toption device eth+\n", 2, "is not a device name"},
 	{"weight out of range", "config member wan3\n\toption weight 1001\n", 2, "out of range (1 to 1000)"},
 	{"weight no number", "config member wan3\n\toption weight three\n", 2, "is not a whole number"},
-	{"not a boolean", "config member wan3\n\toption enabled maybe\n", 2, "is neither 1 (on true yes enabled) nor 0"},
+	{"not a boolean", "config member wan3\n\toption enabled maybe\n", 2, "is neither 1 (on, true, yes, enabled) nor 0"},
 	{"list for one value", "config member wan3\n\tlist metric 1\n\tlist metric 2\n", 3, "takes one value"},
 	{"device of another member", "config member wan3\n\toption device wan1\n", 2, "already belongs to member 'wan1'"},
 	{"device and interface", "config member wan3\n\toption device wan3\n\toption interface wan3\n", 3, "exclude each other"},
 	{"pinned mark outside the mask", "config member wan3\n\toption mark 0x80000\n", 2, "lies outside mark_mask"},
-	{"pinned table of the system", "config member wan3\n\toption table 254\n", 2, "the system's own"},
+	{"pinned table of the kernel", "config member wan3\n\toption table 254\n", 2, "the kernel's own"},
 	{"pins overlap", "config member wan3\n\toption mark 0x500\nconfig member wan4\n\toption mark 0x500\n", 4, "already belongs to member 'wan3'"},
 	{"target of the health check", "config member wan3\n\tlist track_ip one.one.one.one\n", 2, "is a host name"},
-	{"health check that can never succeed", "config member wan3\n\tlist track_ip 1.1.1.1\n\toption reliability 2\n", 3, "2 must answer, but track_ip has only 1"},
+	{"health check that can never succeed", "config member wan3\n\tlist track_ip 1.1.1.1\n\toption reliability 2\n", 3, "2 must answer, but track_ip lists only 1"},
 
 	// Globals.
 	{"mask too small", "config globals g\n\toption mark_mask 0x3\n", 2, "mark_mask"},
 	{"mask no number", "config globals g\n\toption mark_mask 0xzz\n", 2, "is not a number"},
 	{"too many members for the mask", "config globals g\n\toption mark_mask 0x700\nconfig member a\nconfig member b\nconfig member c\n", 5, "has room for 4"},
-	{"bypass of everything", "config globals g\n\tlist bypass 0.0.0.0/0\n", 2, "is every address"},
-	{"two globals", "config globals g\nconfig globals h\n", 2, "there are globals already"},
+	{"bypass of everything", "config globals g\n\tlist bypass 0.0.0.0/0\n", 2, "matches every address"},
+	{"two globals", "config globals g\nconfig globals h\n", 2, "section 'globals' already exists"},
 
 	// Policies, rules and sets.
 	{"unknown member", "config policy p\n\tlist use_member wan9\n", 2, "there is no member 'wan9'"},
