@@ -186,8 +186,13 @@ func (p *proof) read() {
 		p.t.Fatal(err)
 	}
 	w := explainedWorld{config: cfg}
-	err = p.lab.Router.Do(func() (err error) {
-		w.uplinks, err = uplink.KernelSource{}.Read(cfg.Members)
+	err = p.lab.Router.Do(func() error {
+		handle, err := kernel.Open()
+		if err != nil {
+			return err
+		}
+		defer handle.Close()
+		w.uplinks, err = uplink.KernelSource{Kernel: handle}.Read(cfg.Members)
 		return err
 	})
 	if err != nil {

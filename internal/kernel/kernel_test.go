@@ -88,7 +88,7 @@ func TestRoutesOfOthers(t *testing.T) {
 			r.Destination, r.Device, r.Scope, r.Special = prefix("10.9.0.0/16"), "wan1", unix.RT_SCOPE_LINK, true
 		}},
 		{"-4 route add default nexthop via 10.1.0.9 dev wan1 nexthop via 10.2.0.9 dev wan2", func(r *Route) {
-			r.Nexthops = []Nexthop{{addr("10.1.0.9"), "wan1"}, {addr("10.2.0.9"), "wan2"}}
+			r.Nexthops = []Nexthop{{"wan1", addr("10.1.0.9")}, {"wan2", addr("10.2.0.9")}}
 		}},
 		{"-4 route add 10.9.0.0/16 tos 0x10 dev wan1", func(r *Route) {
 			r.Destination, r.Device, r.Scope, r.TOS = prefix("10.9.0.0/16"), "wan1", unix.RT_SCOPE_LINK, 0x10

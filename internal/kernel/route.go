@@ -37,8 +37,8 @@ type Route struct {
 
 // Nexthop is one way of a multipath route.
 type Nexthop struct {
-	Gateway netip.Addr
 	Device  string
+	Gateway netip.Addr
 }
 
 // nexthopID is RTA_NH_ID of linux/rtnetlink.h, which golang.org/x/sys does not

@@ -149,7 +149,7 @@ func (p *Pipeline) state() *rundir.State {
 // uplinks is where the members stand, with which other programs' sets there are
 // and whether dnsmasq can fill ours.
 func (p *Pipeline) uplinks(cfg *config.Config) (uplink.State, error) {
-	state, err := uplink.NetifdSource{RuleInterfaces: cfg.RuleInterfaces()}.Read(cfg.Members)
+	state, err := uplink.NetifdSource{Kernel: p.kernel, RuleInterfaces: cfg.RuleInterfaces()}.Read(cfg.Members)
 	if err != nil {
 		return uplink.State{}, fmt.Errorf("uplinks: %w", err)
 	}

@@ -9,18 +9,18 @@ import (
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 )
 
 // KernelSource reads where the members stand from the kernel alone: devices,
 // addresses and the main table. A member without option device is looked up by
-// its interface's name, as if that were a device. It reads the network
-// namespace of the calling thread.
-type KernelSource struct{}
+// its interface's name, as if that were a device.
+type KernelSource struct{ Kernel *kernel.Handle }
 
-// Read reads the kernel's state with a few dumps and judges every member by
-// it. An error means that the kernel could not be read.
-func (KernelSource) Read(members []config.Member) (State, error) {
-	s, err := takeSnapshot()
+// Read reads the kernel's state and judges every member by it. An error means
+// that the kernel could not be read.
+func (source KernelSource) Read(members []config.Member) (State, error) {
+	s, err := takeSnapshot(source.Kernel)
 	if err != nil {
 		return State{}, err
 	}
@@ -35,16 +35,11 @@ type snapshot struct {
 	ipv6      bool         // the kernel has IPv6 and it is not switched off
 }
 
-func takeSnapshot() (*snapshot, error) {
-	r, err := openReader()
-	if err != nil {
+func takeSnapshot(h *kernel.Handle) (*snapshot, error) {
+	s := &snapshot{}
+	var err error
+	if s.links, err = readLinks(h); err != nil {
 		return nil, err
-	}
-	defer r.close()
-	s := &snapshot{links: map[string]link{}}
-	names, err := r.readLinks(s.links)
-	if err != nil {
-		return nil, fmt.Errorf("devices: %w", err)
 	}
 	if s.ipv6, err = ipv6Enabled(); err != nil {
 		return nil, err
@@ -53,11 +48,11 @@ func takeSnapshot() (*snapshot, error) {
 		if f == family.IPv6 && !s.ipv6 {
 			continue
 		}
-		if s.addresses[f], err = r.readAddresses(f, names); err != nil {
-			return nil, fmt.Errorf("addresses (%s): %w", f, err)
+		if s.addresses[f], err = readAddresses(h, f); err != nil {
+			return nil, err
 		}
-		if s.routes[f], err = r.readMainTable(f, names); err != nil {
-			return nil, fmt.Errorf("main table (%s): %w", f, err)
+		if s.routes[f], err = readMainTable(h, f); err != nil {
+			return nil, err
 		}
 	}
 	return s, nil

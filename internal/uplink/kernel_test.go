@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/config"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/netlab"
 )
 
@@ -47,8 +48,10 @@ func cable(t *testing.T, name string) {
 func settled(t *testing.T, name string) {
 	t.Helper()
 	deadline := time.Now().Add(netlab.SettleTimeout)
+	h := open(t)
 	for {
-		s, err := takeSnapshot()
+		h.Forget()
+		s, err := takeSnapshot(h)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,9 +64,20 @@ func settled(t *testing.T, name string) {
 	}
 }
 
+// open opens the kernel of the test's namespace.
+func open(t *testing.T) *kernel.Handle {
+	t.Helper()
+	h, err := kernel.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Close)
+	return h
+}
+
 func read(t *testing.T, members ...config.Member) State {
 	t.Helper()
-	s, err := KernelSource{}.Read(members)
+	s, err := KernelSource{open(t)}.Read(members)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 )
 
 // NetifdSource reads the kernel's state as KernelSource does, and asks netifd
@@ -17,6 +18,7 @@ import (
 // member or a rule names an interface. Where there is no netifd, the kernel
 // alone is read, with an interface's name taken for a device's.
 type NetifdSource struct {
+	Kernel *kernel.Handle
 	// RuleInterfaces are the interfaces that rules name.
 	RuleInterfaces []string
 }
@@ -25,11 +27,11 @@ type NetifdSource struct {
 // An error means that one of them could not be read.
 func (source NetifdSource) Read(members []config.Member) (State, error) {
 	if len(source.RuleInterfaces) == 0 && !nameInterfaces(members) {
-		return KernelSource{}.Read(members)
+		return KernelSource{source.Kernel}.Read(members)
 	}
 	dump, err := dumpInterfaces()
 	if errors.Is(err, errNoNetifd) {
-		return KernelSource{}.Read(members)
+		return KernelSource{source.Kernel}.Read(members)
 	}
 	if err != nil {
 		return State{}, err
@@ -38,7 +40,7 @@ func (source NetifdSource) Read(members []config.Member) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	s, err := takeSnapshot()
+	s, err := takeSnapshot(source.Kernel)
 	if err != nil {
 		return State{}, err
 	}

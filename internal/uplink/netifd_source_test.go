@@ -62,7 +62,7 @@ func TestNetifdSource(t *testing.T) {
 			cable(t, "wan")
 			run(t, "ip addr add 192.0.2.7/24 dev eth1")
 			calls := standInForUbus(t, tt.ubus)
-			s, err := NetifdSource{}.Read(tt.members)
+			s, err := NetifdSource{Kernel: open(t)}.Read(tt.members)
 			if got := calls(); got != tt.calls {
 				t.Errorf("ubus was called with %q, want %q", got, tt.calls)
 			}
@@ -89,7 +89,7 @@ func TestNetifdSourceWithoutUbus(t *testing.T) {
 	freshNamespace(t)
 	cable(t, "wan")
 	t.Setenv("PATH", t.TempDir())
-	s, err := NetifdSource{}.Read([]config.Member{{Name: "a", Interface: "wan"}})
+	s, err := NetifdSource{Kernel: open(t)}.Read([]config.Member{{Name: "a", Interface: "wan"}})
 	if err != nil {
 		t.Fatal(err)
 	}

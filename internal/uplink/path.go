@@ -161,7 +161,7 @@ func (s *snapshot) ownAddresses(f family.Family, device string) []netip.Addr {
 		if a.Device != device || !a.usable(f) {
 			continue
 		}
-		if f == family.IPv6 && a.flags&(flagDeprecated|flagTemporary) != 0 {
+		if f == family.IPv6 && a.flags&(unix.IFA_F_DEPRECATED|unix.IFA_F_TEMPORARY) != 0 {
 			others = append(others, a.Prefix.Addr())
 			continue
 		}
@@ -178,8 +178,8 @@ func (a *address) usable(f family.Family) bool {
 	if f == family.IPv4 {
 		return true
 	}
-	tentative := a.flags&flagTentative != 0 && a.flags&flagOptimistic == 0
-	return !tentative && a.flags&flagDADFailed == 0
+	tentative := a.flags&unix.IFA_F_TENTATIVE != 0 && a.flags&unix.IFA_F_OPTIMISTIC == 0
+	return !tentative && a.flags&unix.IFA_F_DADFAILED == 0
 }
 
 // networks returns a device's on-link networks, sorted: those that the kernel

@@ -33,7 +33,7 @@ func TestRuleInterfaces(t *testing.T) {
 			freshNamespace(t)
 			cable(t, "eth1")
 			standInForUbus(t, test.ubus)
-			s, err := NetifdSource{RuleInterfaces: test.rules}.Read(device)
+			s, err := NetifdSource{Kernel: open(t), RuleInterfaces: test.rules}.Read(device)
 			if err != nil {
 				t.Fatal(err)
 			}
