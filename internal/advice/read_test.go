@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/netlab"
 )
 
@@ -37,7 +38,12 @@ func TestReadKernel(t *testing.T) {
 	if loose, err := ReadTCPLoose(); loose != "0" || err != nil {
 		t.Errorf("nf_conntrack_tcp_loose %q, %v", loose, err)
 	}
-	rules, err := ReadRules()
+	h, err := kernel.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Close)
+	rules, err := ReadRules(h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +60,7 @@ func TestReadKernel(t *testing.T) {
 	if !reflect.DeepEqual(rules, wantRules) {
 		t.Errorf("rules:\n got %+v\nwant %+v", rules, wantRules)
 	}
-	routes, err := ReadRoutes()
+	routes, err := ReadRoutes(h)
 	if err != nil {
 		t.Fatal(err)
 	}

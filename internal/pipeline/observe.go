@@ -21,8 +21,9 @@ type Observed struct {
 	// State is what the last run left; nil if there was none, or if it was lost.
 	State    *rundir.State
 	Verdicts plan.Verdicts
-	// foreignRules are other programs' ip rules.
-	foreignRules []advice.Rule
+	// foreignRules and foreignRoutes are other programs'.
+	foreignRules  []advice.Rule
+	foreignRoutes []advice.Route
 }
 
 // Observe reads what the kernel, netifd and the run directory say. verdicts are
@@ -36,7 +37,10 @@ func (p *Pipeline) Observe(cfg *config.Config, verdicts plan.Verdicts) (*Observe
 	if o.Uplinks, err = p.uplinks(cfg); err != nil {
 		return nil, err
 	}
-	o.foreignRules, err = advice.ReadRules()
+	if o.foreignRules, err = advice.ReadRules(p.kernel); err != nil {
+		return nil, err
+	}
+	o.foreignRoutes, err = advice.ReadRoutes(p.kernel)
 	return o, err
 }
 
@@ -108,10 +112,8 @@ func (o *Observed) Advise(members []plan.Member, configDir string) advice.Advice
 		}
 	}
 	facts := advice.Facts{Config: o.Config, Uplinks: o.Uplinks, Members: members,
-		Mangle: o.Kernel.Tables, Rules: o.foreignRules}
+		Mangle: o.Kernel.Tables, Rules: o.foreignRules, Routes: o.foreignRoutes}
 	var err error
-	facts.Routes, err = advice.ReadRoutes()
-	note(err)
 	facts.Files, err = advice.ReadFiles(configDir)
 	note(err)
 	facts.TCPLoose, err = advice.ReadTCPLoose()
