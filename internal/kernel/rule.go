@@ -48,14 +48,11 @@ func isDropped(r netlink.Rule) bool {
 	return r.Table > 255 && (r.SuppressPrefixlen >= 0 || r.SuppressIfgroup >= 0)
 }
 
-// lookupAction is FR_ACT_TO_TBL of linux/fib_rules.h: go on in a table.
-const lookupAction = 1
-
 // sendRule sends a rule with the selectors that rules of ours with a
 // suppression have: priority, mark and protocol.
 func (h *Handle) sendRule(kind, flags int, r netlink.Rule) error {
 	req := h.Request(kind, unix.NLM_F_ACK|flags)
-	req.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(r.Family), Type: lookupAction}})
+	req.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(r.Family), Type: unix.FR_ACT_TO_TBL}})
 	number := func(attribute int, value uint32) {
 		req.AddData(nl.NewRtAttr(attribute, nl.Uint32Attr(value)))
 	}
