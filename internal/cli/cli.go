@@ -6,6 +6,7 @@ package cli
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"slices"
@@ -125,7 +126,7 @@ var errUsage = errors.New("usage")
 // Run runs the program and returns its exit code.
 func Run(args []string, out, errOut io.Writer) int {
 	opts, name, err := parse(args)
-	if errors.Is(err, errHelp) || name == "help" {
+	if errors.Is(err, flag.ErrHelp) || name == "help" {
 		fmt.Fprint(out, usage)
 		return exitDone
 	}
@@ -152,7 +153,7 @@ func Run(args []string, out, errOut io.Writer) int {
 func parse(args []string) (o options, name string, err error) {
 	o = options{configDir: "/etc/config", runDir: "/var/run/loadbalance", rtTables: "/etc/iproute2/rt_tables.d",
 		iptables: string(iptables.Auto), log: logStderr, eventsDir: hooks.DefaultDir}
-	words, err := o.flags().parse(args)
+	words, err := o.parseFlags(args)
 	if err != nil {
 		return o, "", err
 	}
@@ -164,21 +165,6 @@ func parse(args []string) (o options, name string, err error) {
 		return o, name, fmt.Errorf("%w: unexpected argument '%s'", errUsage, o.words[most])
 	}
 	return o, name, o.check()
-}
-
-func (o *options) flags() flagSet {
-	p := &o.packet
-	return flagSet{
-		values: map[string]*string{
-			"config-dir": &o.configDir, "run-dir": &o.runDir, "rt-tables": &o.rtTables, "dnsmasq-dir": &o.dnsmasqDir,
-			"iptables": &o.iptables, "log": &o.log, "uplinks": &o.uplinks, "events-dir": &o.eventsDir,
-			"src": &p.src, "dst": &p.dst, "proto": &p.proto, "sport": &p.sport, "dport": &p.dport,
-			"icmp-type": &p.icmpType, "in": &p.in, "mac": &p.mac, "dscp": &p.dscp, "without": &p.without,
-		},
-		switches: map[string]*bool{
-			"wanted": &o.wantedOnly, "config-only": &o.configOnly, "json": &o.json, "watch": &o.watch, "version": &o.version,
-		},
-	}
 }
 
 func (o options) check() error {

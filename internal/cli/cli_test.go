@@ -2,7 +2,7 @@ package cli
 
 import (
 	"bytes"
-	"maps"
+	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,15 +66,15 @@ func TestUsageErrors(t *testing.T) {
 		{"aply", "unknown command 'aply'"},
 		{"apply now", "unexpected argument 'now'"},
 		{"apply stop", "unexpected argument 'stop'"},
-		{"apply --frobnicate", "unknown flag --frobnicate"},
-		{"apply --frobnicate=1", "unknown flag --frobnicate"},
-		{"--config-dir", "a value is missing behind --config-dir"},
+		{"apply --frobnicate", "flag provided but not defined: -frobnicate"},
+		{"apply --frobnicate=1", "flag provided but not defined: -frobnicate"},
+		{"--config-dir", "flag needs an argument: -config-dir"},
 		{"apply -- --json", "unexpected argument '--json'"},
 		{"apply -", "unexpected argument '-'"},
 		{"apply --iptables nftables", "--iptables takes auto, nft or legacy, not 'nftables'"},
 		{"apply --log file", "--log takes stderr or syslog, not 'file'"},
 		{"--iptables x", "--iptables"},
-		{"--json=perhaps status", "--json takes no value"},
+		{"--json=perhaps status", `invalid boolean value "perhaps" for -json`},
 	}
 	for _, tt := range tests {
 		var out, messages bytes.Buffer
@@ -122,13 +122,11 @@ func TestUsageNamesAll(t *testing.T) {
 			t.Errorf("command %s is missing in the usage", name)
 		}
 	}
-	flags := (&options{}).flags()
-	names := append(slices.Collect(maps.Keys(flags.values)), slices.Collect(maps.Keys(flags.switches))...)
-	for _, name := range names {
-		if name != "version" && !strings.Contains(usage, " --"+name+" ") {
-			t.Errorf("flag %s is missing in the usage", name)
+	(&options{}).flags().VisitAll(func(f *flag.Flag) {
+		if f.Name != "version" && !strings.Contains(usage, " --"+f.Name+" ") {
+			t.Errorf("flag %s is missing in the usage", f.Name)
 		}
-	}
+	})
 }
 
 func TestCheckConfigOnly(t *testing.T) {

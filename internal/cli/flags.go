@@ -2,66 +2,50 @@ package cli
 
 import (
 	"errors"
+	"flag"
 	"fmt"
-	"strings"
+	"io"
 )
 
-// flagSet finds flags among the words of a command line. Package flag does
-// more than that (usage texts, typed values), and is 25 KB of the program on a
-// router.
-type flagSet struct {
-	values   map[string]*string // flags with a value, by name
-	switches map[string]*bool   // flags without
+// flags are the flags of all commands.
+func (o *options) flags() *flag.FlagSet {
+	flags := flag.NewFlagSet("loadbalance", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // errors and the usage are written by Run
+	p := &o.packet
+	for name, value := range map[string]*string{
+		"config-dir": &o.configDir, "run-dir": &o.runDir, "rt-tables": &o.rtTables, "dnsmasq-dir": &o.dnsmasqDir,
+		"iptables": &o.iptables, "log": &o.log, "uplinks": &o.uplinks, "events-dir": &o.eventsDir,
+		"src": &p.src, "dst": &p.dst, "proto": &p.proto, "sport": &p.sport, "dport": &p.dport,
+		"icmp-type": &p.icmpType, "in": &p.in, "mac": &p.mac, "dscp": &p.dscp, "without": &p.without,
+	} {
+		flags.StringVar(value, name, *value, "")
+	}
+	for name, value := range map[string]*bool{
+		"wanted": &o.wantedOnly, "config-only": &o.configOnly, "json": &o.json, "watch": &o.watch, "version": &o.version,
+	} {
+		flags.BoolVar(value, name, false, "")
+	}
+	return flags
 }
 
-// errHelp says that the usage text is asked for.
-var errHelp = errors.New("help")
-
-// parse takes in the flags and returns the other words. A flag has one dash or
-// two; its value is the next word, or stands behind '='. Behind a word "--"
-// there are no flags.
-func (f flagSet) parse(args []string) (words []string, err error) {
-	for len(args) > 0 {
-		word := args[0]
-		args = args[1:]
-		if word == "--" {
-			return append(words, args...), nil
+// parseFlags takes in the flags before, between and behind the words of a
+// command line, and returns the words. Behind a word "--" there are no flags.
+func (o *options) parseFlags(args []string) (words []string, err error) {
+	flags := o.flags()
+	for {
+		if err := flags.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return words, err
+			}
+			return words, fmt.Errorf("%w: %w", errUsage, err)
 		}
-		name := strings.TrimPrefix(strings.TrimPrefix(word, "-"), "-")
-		if name == word || name == "" {
-			words = append(words, word)
-			continue
+		rest := flags.Args()
+		if read := len(args) - len(rest); read > 0 && args[read-1] == "--" {
+			return append(words, rest...), nil
 		}
-		if args, err = f.take(name, args); err != nil {
-			return words, err
+		if len(rest) == 0 {
+			return words, nil
 		}
+		words, args = append(words, rest[0]), rest[1:]
 	}
-	return words, nil
-}
-
-// take takes in one flag, which may need the first of the words behind it, and
-// returns those that are left.
-func (f flagSet) take(flag string, rest []string) ([]string, error) {
-	name, value, hasValue := strings.Cut(flag, "=")
-	if on := f.switches[name]; on != nil {
-		if hasValue {
-			return nil, fmt.Errorf("%w: --%s takes no value", errUsage, name)
-		}
-		*on = true
-		return rest, nil
-	}
-	text := f.values[name]
-	switch {
-	case text == nil && (flag == "h" || flag == "help"):
-		return nil, errHelp
-	case text == nil:
-		return nil, fmt.Errorf("%w: unknown flag --%s", errUsage, name)
-	case hasValue:
-		*text = value
-		return rest, nil
-	case len(rest) == 0:
-		return nil, fmt.Errorf("%w: a value is missing behind --%s", errUsage, name)
-	}
-	*text = rest[0]
-	return rest[1:], nil
 }
