@@ -45,6 +45,7 @@ func TestParse(t *testing.T) {
 		{"one-letter commands", "p any\nc rule x\no a b\nl e f\nl e g\n", "rule x[0] a=b e=[f|g]\n"},
 		{"quoted type and names", "config 'ru'\"le\" \"x\"\noption 'a' b\n", "rule x[0] a=b\n"},
 		{"any printable character in a type", "config @r[0]!~ x\n", "@r[0]!~ x[0]\n"},
+		{"every letter and digit in names", "c r azAZ09_\no azAZ09_ b\nl a09 c\n", "r azAZ09_[0] azAZ09_=b a09=[c]\n"},
 		{"package is ignored", "package 'other-one'\nconfig rule x\npackage third\noption a b\n", "rule x[0] a=b\n"},
 
 		{"single quotes", `c r x` + "\n" + `o a 'b \ " # ; c'`, `r x[0] a=b \ " # ; c` + "\n"},
@@ -61,6 +62,7 @@ func TestParse(t *testing.T) {
 		{"continuation in front of a value", "c r x\no a \\\nb\n", "r x[0] a=b\n"},
 		{"continuation behind the value", "c r x\no a b \\\n o c d\n", "r x[0] a=b c=d\n"},
 		{"backslash at the end of the file", "c r x\no a b\\", "r x[0] a=b\n"},
+		{"other control characters are no white space", "c r x\no a \x08b\x0ec\x1fd\n", "r x[0] a=\x08b\x0ec\x1fd\n"},
 		{"UTF-8", "c r x\no a 'é→'\n", "r x[0] a=é→\n"},
 
 		{"comment behind a bare value", "c r x#c\no a b#'c\n", "r x[0] a=b\n"},
@@ -86,6 +88,7 @@ func TestParse(t *testing.T) {
 		{"last option wins and moves to the end", "c r x\no a 1\no b 2\no a 3\n", "r x[0] b=2 a=3\n"},
 		{"same value again stays", "c r x\no a 1\no b 2\no a '1'\n", "r x[0] a=1 b=2\n"},
 		{"list behind option", "c r x\no a 1\no b 2\nl a 3\nl a 4\n", "r x[0] b=2 a=[1|3|4]\n"},
+		{"list goes on in its place", "c r x\nl a 1\no b 2\nl a 3\n", "r x[0] a=[1|3] b=2\n"},
 		{"empty item behind option", "c r x\no a 1\nl a ''\n", "r x[0] a=[1|]\n"},
 		{"option behind list", "c r x\nl a 1\nl a 2\no b 3\no a 2\n", "r x[0] b=3 a=2\n"},
 		{"option like the only list item", "c r x\nl a 1\no b 3\no a 1\n", "r x[0] b=3 a=1\n"},
@@ -156,6 +159,11 @@ func TestParseRefused(t *testing.T) {
 		{"two semicolons", ok + "option a 'b';;option c d\n", "2: syntax error: unknown command ';option'"},
 
 		{"single quote never closed", ok + "option a 'b\n\noption c d\n", "2: syntax error: the quote ' that is opened here is never closed"},
+		{"package name never closed", "package 'a\n", "1: syntax error: the quote ' that is opened here is never closed"},
+		{"section type never closed", "config 'r\n", "1: syntax error: the quote ' that is opened here is never closed"},
+		{"section name never closed", "config r 'x\n", "1: syntax error: the quote ' that is opened here is never closed"},
+		{"option name never closed", ok + "option 'a b\n", "2: syntax error: the quote ' that is opened here is never closed"},
+		{"argument behind the value never closed", ok + "option a b 'c\n", "2: syntax error: the quote ' that is opened here is never closed"},
 		{"double quote never closed", ok + "option a \"b\\\"\n", "2: syntax error: the quote \" that is opened here is never closed"},
 		{"quote opened on a continued line", ok + "option a b\\\n'c", "3: syntax error: the quote ' that is opened here is never closed"},
 		{"quote behind the value", ok + "option a 'it's'\n", "2: syntax error: the quote ' that is opened here is never closed"},
@@ -166,6 +174,7 @@ func TestParseRefused(t *testing.T) {
 		{"another type", ok + "option a b\nconfig s y\nconfig s x\n", "4: syntax error: section 'x' has type 's' here and type 'r' in line 1"},
 
 		{"NUL in a value", ok + "option a 'b\x00c'\n", "2: syntax error: this line contains a NUL byte"},
+		{"NUL first", "\x00config r x\n", "1: syntax error: this line contains a NUL byte"},
 		{"NUL in a comment", ok + "\n#\x00\n", "3: syntax error: this line contains a NUL byte"},
 		{"too large", ok + "#" + strings.Repeat("a", maxSize) + "\n", "2: syntax error: the file is larger than 4194304 bytes"},
 		{"too many commands", strings.Repeat("c r\n", maxCommands+1), "100001: syntax error: the file has more than 100000 commands"},
@@ -182,6 +191,25 @@ func TestParseRefused(t *testing.T) {
 				t.Errorf("Parse\n got %s\nwant %s", err, want)
 			}
 		})
+	}
+}
+
+// TestNeighboursOfLetters: what stands beside letters and digits in ASCII is in
+// no name.
+func TestNeighboursOfLetters(t *testing.T) {
+	for _, c := range "`{@[/:" {
+		if f, err := Parse("loadbalance", []byte("config r 'a"+string(c)+"'\n")); err == nil {
+			t.Errorf("section name a%c is taken: %s", c, dump(f))
+		}
+	}
+}
+
+// TestLargestFile: the limit itself is still read.
+func TestLargestFile(t *testing.T) {
+	const section = "config r x\n"
+	f, err := Parse("loadbalance", []byte(section+strings.Repeat("#", maxSize-len(section))))
+	if err != nil || dump(f) != "r x[0]\n" {
+		t.Errorf("%v, %v", f, err)
 	}
 }
 
