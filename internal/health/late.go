@@ -26,35 +26,3 @@ func (ps *Paths) AnyWaiting() bool {
 	}
 	return false
 }
-
-// doubtBefore is how long before it would fall silent a path is doubtful. It is
-// what a slow router takes to read the tables.
-const doubtBefore = 250 * time.Millisecond
-
-// Doubtful returns the paths that are online and will soon be silent unless
-// they answer: within doubtBefore, or half their time limit if that is less.
-// next is when another one will be, the zero time if that cannot be told.
-func (ps *Paths) Doubtful(now time.Time) (doubtful []Key, next time.Time) {
-	t := ps.at(now)
-	for _, p := range ps.paths {
-		from, known := p.doubtfulFrom()
-		switch at := ps.start.Add(from); {
-		case !known:
-		case from <= t:
-			doubtful = append(doubtful, p.key)
-		case next.IsZero() || at.Before(next):
-			next = at
-		}
-	}
-	return doubtful, next
-}
-
-// doubtfulFrom returns from when on the path is doubtful, which is known once
-// the round was sent that is the last one it may miss.
-func (p *path) doubtfulFrom() (time.Duration, bool) {
-	last := p.missesAfter + uint32(p.down)
-	if !p.online || p.targets == 0 || p.silent() || !p.holds(last) {
-		return 0, false
-	}
-	return p.round(last).sent + p.timeout - min(doubtBefore, p.timeout/2), true
-}

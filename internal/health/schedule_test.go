@@ -96,59 +96,6 @@ func TestWakesUpRarely(t *testing.T) {
 	}
 }
 
-// TestDoubtful: a path is, from when on only one round may still be answered in
-// time, shortly before that one's time limit.
-func TestDoubtful(t *testing.T) {
-	rules := quick("1.1.1.1")
-	rules.Interval, rules.Timeout, rules.Down = 500*ms, 800*ms, 2
-	hasty := rules
-	hasty.Timeout = 300 * ms
-	a, b, off, none := Key{Member: "a"}, Key{Member: "b"}, Key{Member: "off"}, Key{Member: "none"}
-	ps := NewPaths()
-	ps.Set(a, rules, true, epoch)
-	ps.Set(b, hasty, true, epoch)
-	ps.Set(off, rules, false, epoch)
-	ps.Set(none, quick(), true, epoch)
-	paths := []Key{a, b, off}
-	for _, c := range []struct {
-		at   time.Duration
-		do   func(now time.Time)
-		want []Key
-		next time.Duration // 0: unknown
-	}{
-		{0, nil, nil, 0},
-		{0, func(now time.Time) { // round 1
-			for _, key := range paths {
-				ps.Sent(key, now)
-			}
-		}, nil, 0},
-		{500 * ms, func(now time.Time) { // round 2, the last that a and b may miss
-			for _, key := range paths {
-				ps.Sent(key, now)
-			}
-		}, nil, 650 * ms},
-		{649 * ms, nil, nil, 650 * ms},
-		{650 * ms, nil, []Key{b}, 1050 * ms},
-		{700 * ms, func(now time.Time) { ps.Answered(b, 1, 0, now) }, nil, 1050 * ms}, // late
-		{1050 * ms, nil, []Key{a}, 0},
-		{1299 * ms, nil, []Key{a}, 0},
-		{1300 * ms, nil, nil, 0}, // silent
-	} {
-		now := epoch.Add(c.at)
-		if c.do != nil {
-			c.do(now)
-		}
-		ps.Check(now)
-		got, next := ps.Doubtful(now)
-		if len(got)+len(c.want) > 0 && !reflect.DeepEqual(got, c.want) {
-			t.Errorf("at %s: doubtful %v, want %v", c.at, got, c.want)
-		}
-		if c.next == 0 && !next.IsZero() || c.next != 0 && next.Sub(epoch) != c.next {
-			t.Errorf("at %s: the next one at %s, want %s", c.at, next.Sub(epoch), c.next)
-		}
-	}
-}
-
 func TestKeys(t *testing.T) {
 	ps := NewPaths()
 	want := []Key{{Member: "a"}, {Member: "a", Family: family.IPv6}, {Member: "b"}, {Member: "c"}}
