@@ -31,7 +31,7 @@ const stickyHosts = 50
 // leave a dead uplink with the next connection.
 func TestStickySources(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
-		r := newRouter(t, backend, netlab.Options{Uplinks: 5, IPv6: true, NAT66: true, LANHosts: stickyHosts}, stickyConfig(600))
+		r := newRouter(t, backend, netlab.Options{Uplinks: 5, IPv6: true, NAT66: true, LANHosts: stickyHosts + 1}, stickyConfig(600))
 		r.must("apply")
 		first := map[family.Family][]int{}
 		for _, f := range family.All {
@@ -55,6 +55,9 @@ func TestStickySources(t *testing.T) {
 		r.configure(stickyConfig(600)) // a pause of the machine must not end it again
 		r.must("apply")
 		for _, f := range family.All {
+			// Fifty hosts are dealt the 25 turns of five members twice. Without
+			// another one in between, they would be dealt the same again.
+			expectAll(t, r.lab.Connect(netlab.Traffic{Sources: r.sourcesOf(f)[stickyHosts:], Server: netip.AddrPortFrom(serverOf(f), 80)}))
 			again := r.stickyRound(f, 2)
 			if slices.Equal(first[f], again) {
 				t.Errorf("%s: after the time limit every host has its uplink of before", f)
@@ -115,11 +118,20 @@ func serverOf(f family.Family) netip.Addr {
 	return netlab.Server(1)
 }
 
+// sourcesOf are the addresses of the LAN's hosts.
+func (r *router) sourcesOf(f family.Family) []netip.Addr {
+	if f == family.IPv6 {
+		return r.lab.LANHosts6(0)
+	}
+	return r.lab.LANHosts()
+}
+
 // stickyRound lets each host connect so many times in turn and returns its
 // uplink, which must be the same each time.
 func (r *router) stickyRound(f family.Family, connections int) []int {
 	r.t.Helper()
-	tally := r.lab.Connect(netlab.Traffic{Count: connections * stickyHosts, Parallel: 10, Server: netip.AddrPortFrom(serverOf(f), 80)})
+	tally := r.lab.Connect(netlab.Traffic{Count: connections * stickyHosts, Parallel: 10, Sources: r.sourcesOf(f)[:stickyHosts],
+		Server: netip.AddrPortFrom(serverOf(f), 80)})
 	if tally.Failed > 0 || tally.ByUplink[0] > 0 {
 		r.t.Fatalf("%s: %v", f, tally)
 	}

@@ -2,18 +2,25 @@ package plan
 
 import "math/bits"
 
-// maxSlots bounds a cascade: the rules that a new connection may have to walk
-// and the text that a restore has to load. 256 slots hold every small set of
-// weights many times over (DESIGN: order of turns).
+// maxSlots bounds a cascade: the rules that a router has to load, print and
+// compare for each policy. 256 slots hold every small set of weights many
+// times over.
 const maxSlots = 256
 
-// dealSeeds start the generator that shuffles the blocks, by the number of
-// members; more members than the table knows use its first entry. They are
-// part of the order of turns and were found by trial: with them, connections
-// that arrive in a rhythm of 2 to 8 kinds are dealt to 2 to 5 equal members
-// with every kind within 10 % of its exact share over 400 of that kind, from
-// any point of the rotation (TestDealRhythms).
-var dealSeeds = [...]splitMix{606, 606, 1795, 4958, 1644, 2571}
+// maxKinds is how many kinds of connections may arrive in turn, as a query
+// before each page does, and each is still dealt in exact shares. Households have
+// a handful; the rhythm tests have up to 8. The sequence grows little up to 15
+// (three members: 27 slots, not the 9 that would do for 8 kinds and send every
+// 9th connection to the same member for ever), but with a 16th kind those of 2,
+// 4 and 8 members would be twice as long.
+const maxKinds = 15
+
+// startsSeed starts the generator that permutes the places at which blocks
+// begin. It is part of the order of turns and was found by trial among the first
+// 400: with it, kinds of connections that arrive in turn are off their shares by
+// fewer than 7 turns over any stretch, and by 7 % over 400 connections of a kind,
+// for 2 to 9 equal members and small weights (TestDealRhythms, TestDealStretches).
+const startsSeed splitMix = 326
 
 // Deal returns the order in which members get their turns: a sequence of
 // positions in weights (each at least 1) in which every member occurs in
@@ -21,10 +28,9 @@ var dealSeeds = [...]splitMix{606, 606, 1795, 4958, 1644, 2571}
 //
 // The sequence consists of blocks, each of which gives every member its
 // weight once (weights divided by their greatest common divisor). Each block
-// has another order, because a strict rotation aliases with the rhythm of the
-// traffic: with two members and one DNS query before each connection, all
-// queries would take one line and all connections the other. The number of
-// blocks is prime, so that no short rhythm divides it.
+// begins at another place of the same order, because a strict rotation aliases
+// with the rhythm of the traffic: with two members and one DNS query before each
+// connection, all queries would take one line and all connections the other.
 //
 // rounded is true where the weights do not fit into 256 slots; then the
 // shares are the closest possible ones and every member keeps a slot.
@@ -33,66 +39,84 @@ func Deal(weights []int) (order []int, rounded bool) {
 		return make([]int, len(weights)), false
 	}
 	weights, rounded = slotCounts(weights)
-	smooth := smoothOrder(weights)
-	size := len(smooth)
-	random := dealSeed(len(weights))
-	var base, rotations []int
-	for block := range largestPrime(maxSlots / size) {
-		turn := block % size
-		if turn == 0 {
-			base, rotations = smooth, random.permutation(size)
-			if size == len(weights) {
-				base = random.permutation(size)
-			}
-		}
-		order = append(order, shuffledBlock(base, rotations[turn], len(weights), &random)...)
+	block := evenBlock(weights)
+	for _, start := range blockStarts(len(block)) {
+		order = append(append(order, block[start:]...), block[:start]...)
 	}
 	return order, rounded
 }
 
-func dealSeed(members int) splitMix {
-	if members < len(dealSeeds) {
-		return dealSeeds[members]
-	}
-	return dealSeeds[0]
-}
-
-// shuffledBlock returns one block. As many consecutive blocks as a block has
-// slots use the same base, each with another rotation, so that over them every
-// member stands equally often in every place. A base of equal weights is
-// already a permutation; a smooth order of unequal ones is also shuffled in
-// small windows, which keeps it smooth but hides its own period.
-func shuffledBlock(base []int, rotation, members int, random *splitMix) []int {
-	block := append(append([]int(nil), base[rotation:]...), base[:rotation]...)
-	if len(block) == members {
-		return block
-	}
-	for start := 0; start < len(block); start += members {
-		window := block[start:min(start+members, len(block))]
-		old := append([]int(nil), window...)
-		for i, j := range random.permutation(len(window)) {
-			window[i] = old[j]
+// blockStarts returns the place of the block at which each block of a sequence
+// begins, so that the slots of one kind of connections have every place equally
+// often. If the kinds divide a block, it takes blocks that begin at as many places
+// as there are kinds; if they do not, a kind has its slots in every other block
+// only, or every third and so on, and it takes as much in each such group.
+func blockStarts(size int) []int {
+	blocks := blockCount(size)
+	places := gcd(blocks, size)
+	groups := blocks / places
+	random := startsSeed
+	starts := make([]int, blocks)
+	for group := range groups {
+		for i, start := range random.permutation(places) {
+			starts[group+i*groups] = start
 		}
 	}
-	return block
+	return starts
+}
+
+// blockCount returns the length in blocks of the shortest sequence that can
+// deal exact shares to each kind of up to maxKinds; or of up to as many as fit
+// into maxSlots (blocks of 6 slots: 8 kinds; of 10 or 12: 7; of 60: 2).
+func blockCount(size int) int {
+	for kinds := maxKinds; ; kinds-- {
+		for blocks := 1; blocks*size <= maxSlots; blocks++ {
+			if dealsEvenly(blocks, size, kinds) {
+				return blocks
+			}
+		}
+	}
+}
+
+// dealsEvenly reports whether every kind can get exact shares. If a number
+// divides the sequence, each of so many kinds always gets the same slots, one of
+// that many of the sequence. These have every place of the block equally often
+// only if the number divides the blocks, too. In any other rhythm a kind meets
+// all slots, or those of a smaller number of kinds.
+func dealsEvenly(blocks, size, kinds int) bool {
+	for n := 2; n <= kinds; n++ {
+		if blocks*size%n == 0 && blocks%n != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // slotCounts reduces weights by their greatest common divisor and, where they
 // still need more than maxSlots slots, scales them down.
 func slotCounts(weights []int) (slots []int, rounded bool) {
-	divisor, sum := 0, 0
-	for _, w := range weights {
-		divisor = gcd(divisor, w)
-		sum += w
+	slots = reduced(weights)
+	sum := 0
+	for _, n := range slots {
+		sum += n
 	}
-	if sum/divisor > maxSlots {
-		return scaledDown(weights), true
-	}
-	slots = make([]int, len(weights))
-	for i, w := range weights {
-		slots[i] = w / divisor
+	if sum > maxSlots {
+		return reduced(scaledDown(weights)), true
 	}
 	return slots, false
+}
+
+// reduced divides numbers by their greatest common divisor.
+func reduced(numbers []int) []int {
+	divisor := 0
+	for _, n := range numbers {
+		divisor = gcd(divisor, n)
+	}
+	result := make([]int, len(numbers))
+	for i, n := range numbers {
+		result[i] = n / divisor
+	}
+	return result
 }
 
 // scaledDown shares maxSlots slots out by the method of largest remainders.
@@ -141,27 +165,71 @@ func giveRest(slots, remainders []int, left int) {
 	}
 }
 
-// smoothOrder spreads every member's turns evenly over one block, as nginx's
-// smooth weighted round robin does.
-func smoothOrder(weights []int) []int {
+// evenBlock spreads every member's turns over one block: each slot goes to the
+// member that lacks most of its share. To look at all connections only would be
+// nginx's smooth weighted round robin, in which weights that are almost equal
+// alternate for a long time, or take turns in threes. So the shares of each kind
+// count, too, in all rhythms of up to maxKinds kinds; and those of all connections
+// twice as much as all of these together, since with less, weights of 3:1:1 are
+// dealt as 1 1 2 3 1 and not as 1 2 1 3 1.
+func evenBlock(weights []int) []int {
 	total := 0
 	for _, w := range weights {
 		total += w
 	}
-	credit := make([]int, len(weights))
-	order := make([]int, 0, total)
-	for range total {
-		best := 0
+	given := newGiven(len(weights))
+	left := append([]int(nil), weights...)
+	block := make([]int, 0, total)
+	for slot := range total {
+		arrived, had := given.at(slot)
+		best, most := -1, 0
 		for i, w := range weights {
-			credit[i] += w
-			if credit[i] > credit[best] {
-				best = i
+			if lacks := arrived*w - had[i]*total; left[i] > 0 && (best < 0 || lacks > most) {
+				best, most = i, lacks
 			}
 		}
-		credit[best] -= total
-		order = append(order, best)
+		given.add(slot, best)
+		left[best]--
+		block = append(block, best)
 	}
-	return order
+	return block
+}
+
+// given counts the slots that members were given, by the number of kinds that
+// arrive in turn (1: all connections), the kind and the member.
+type given [maxKinds + 1][maxKinds][]int
+
+func newGiven(members int) *given {
+	g := &given{}
+	for kinds := 1; kinds <= maxKinds; kinds++ {
+		for kind := range kinds {
+			g[kinds][kind] = make([]int, members)
+		}
+	}
+	return g
+}
+
+// at returns, added up over the kinds whose turn a slot is, how many connections
+// have arrived with it, and how many slots before it each member was given.
+func (g *given) at(slot int) (arrived int, had []int) {
+	had = make([]int, len(g[1][0]))
+	for kinds := 1; kinds <= maxKinds; kinds++ {
+		weight := 1
+		if kinds == 1 {
+			weight = 2 * maxKinds
+		}
+		arrived += weight * (slot/kinds + 1)
+		for i, n := range g[kinds][slot%kinds] {
+			had[i] += weight * n
+		}
+	}
+	return arrived, had
+}
+
+func (g *given) add(slot, member int) {
+	for kinds := 1; kinds <= maxKinds; kinds++ {
+		g[kinds][slot%kinds][member]++
+	}
 }
 
 // Rotate returns the cascade as it continues after so many turns.
@@ -178,25 +246,6 @@ func gcd(a, b int) int {
 		a, b = b, a%b
 	}
 	return a
-}
-
-// largestPrime returns the largest prime up to n, or 1.
-func largestPrime(n int) int {
-	for ; n > 1; n-- {
-		if isPrime(n) {
-			return n
-		}
-	}
-	return 1
-}
-
-func isPrime(n int) bool {
-	for d := 2; d*d <= n; d++ {
-		if n%d == 0 {
-			return false
-		}
-	}
-	return n > 1
 }
 
 // splitMix is the generator SplitMix64 (Steele, Lea, Flood 2014). The order

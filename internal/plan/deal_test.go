@@ -9,29 +9,135 @@ import (
 	"testing"
 )
 
+// fewWeights are equal and small weights, each with the number of kinds of
+// connections that may arrive in turn, each kind dealt in exact shares.
+var fewWeights = []struct {
+	weights []int
+	kinds   int
+}{
+	{[]int{1, 1}, 15},
+	{[]int{1, 1, 1}, 15},
+	{[]int{1, 1, 1, 1}, 15},
+	{[]int{1, 1, 1, 1, 1}, 15},
+	{[]int{1, 1, 1, 1, 1, 1}, 8},
+	{[]int{1, 1, 1, 1, 1, 1, 1}, 15},
+	{[]int{1, 1, 1, 1, 1, 1, 1, 1}, 15},
+	{[]int{1, 1, 1, 1, 1, 1, 1, 1, 1}, 15},
+	{[]int{2, 1}, 15},
+	{[]int{3, 1}, 15},
+	{[]int{4, 1}, 15},
+	{[]int{5, 1}, 8},
+	{[]int{3, 1, 1}, 15},
+	{[]int{4, 2, 1}, 15},
+}
+
 // TestDealRhythms lets connections of several kinds arrive in turn, as a DNS
 // query before each connection does, and counts where each kind goes. A strict
 // rotation would send every kind to one member.
 func TestDealRhythms(t *testing.T) {
 	const perKind = 400
-	for members := 2; members <= 5; members++ {
-		order, _ := Deal(slices.Repeat([]int{1}, members))
-		exact := float64(perKind) / float64(members)
-		for kinds := 2; kinds <= 8; kinds++ {
+	for _, tt := range fewWeights {
+		order, _ := Deal(tt.weights)
+		for kinds := 2; kinds <= tt.kinds; kinds++ {
 			for start := range order {
-				counts := make([]int, kinds*members)
-				for i := range perKind * kinds {
-					counts[i%kinds*members+order[(start+i)%len(order)]]++
+				counts := make([]int, len(tt.weights))
+				for i := range perKind {
+					counts[order[(start+i*kinds)%len(order)]]++
 				}
 				for i, n := range counts {
+					exact := float64(perKind*tt.weights[i]) / float64(sum(tt.weights))
 					if off := float64(n) - exact; off > exact/10 || off < -exact/10 {
-						t.Fatalf("%d members, kind %d of %d, start %d: member %d gets %d of %d, not %.0f ±10 %%",
-							members, i/members, kinds, start, i%members, n, perKind, exact)
+						t.Fatalf("%v, one of %d kinds, start %d: member %d gets %d of %d, not %.0f ±10 %%",
+							tt.weights, kinds, start, i, n, perKind, exact)
 					}
 				}
 			}
 		}
 	}
+}
+
+// TestDealStretches: however few connections of a kind are looked at, and from
+// whichever on, each member got its share of them within 7.
+func TestDealStretches(t *testing.T) {
+	for _, tt := range fewWeights {
+		order, _ := Deal(tt.weights)
+		for kinds := 1; kinds <= tt.kinds; kinds++ {
+			if off := worstStretch(order, tt.weights, kinds); off >= 7 {
+				t.Errorf("%v, %d kinds: off by %.1f", tt.weights, kinds, off)
+			}
+		}
+	}
+}
+
+// TestDealAlmostEqual: weights that almost alternate, or almost take turns in
+// threes, let no kind of connections stay with one member for long.
+func TestDealAlmostEqual(t *testing.T) {
+	for _, weights := range [][]int{{9, 8}, {20, 19}, {50, 49}, {100, 99}, {128, 127}, {1000, 999}, {20, 20, 19}, {86, 85, 85}} {
+		order, _ := Deal(weights)
+		for kinds := 2; kinds <= 4; kinds++ {
+			if off := worstStretch(order, count(order, len(weights)), kinds); off > 12 {
+				t.Errorf("%v, %d kinds: off by %.1f", weights, kinds, off)
+			}
+		}
+	}
+}
+
+// worstStretch returns by how many connections of one of several kinds that
+// arrive in turn a member is off its share, over the worst stretch of them.
+func worstStretch(order, weights []int, kinds int) float64 {
+	total, worst := sum(weights), 0
+	for start := range order {
+		// What each member has more than its share, times total.
+		more := make([]int, len(weights))
+		for i := range len(order) {
+			more[order[(start+i*kinds)%len(order)]] += total
+			for m, w := range weights {
+				more[m] -= w
+				worst = max(worst, more[m], -more[m])
+			}
+		}
+	}
+	return float64(worst) / float64(total)
+}
+
+// TestDealIsExact: the slots that one of several kinds of connections gets
+// have every member equally often, for as many kinds as the sequence is made for.
+func TestDealIsExact(t *testing.T) {
+	made := map[int]int{2: 15, 3: 15, 4: 15, 5: 15, 6: 8, 7: 15, 8: 15, 9: 15, 10: 7, 12: 7, 14: 6, 15: 8, 16: 15, 20: 4, 22: 10, 30: 3, 32: 15, 60: 2, 64: 7, 128: 3}
+	for members := 2; members <= maxSlots; members++ {
+		order, _ := Deal(slices.Repeat([]int{1}, members))
+		kinds := 1
+		for kinds < maxKinds && dealsEvenly(len(order)/members, members, kinds+1) {
+			kinds++
+			if !exactFor(order, members, kinds) {
+				t.Errorf("%d members: not exact for %d kinds", members, kinds)
+			}
+		}
+		if want, listed := made[members]; listed && kinds != want {
+			t.Errorf("%d members: exact for up to %d kinds, want %d", members, kinds, want)
+		}
+		for blocks := 1; blocks < len(order)/members; blocks++ {
+			if dealsEvenly(blocks, members, kinds) {
+				t.Errorf("%d members: %d blocks would do for %d kinds, there are %d", members, blocks, kinds, len(order)/members)
+			}
+		}
+	}
+}
+
+// exactFor reports whether each of so many kinds that arrive in turn is dealt
+// to all members alike.
+func exactFor(order []int, members, kinds int) bool {
+	for kind := range kinds {
+		var dealt []int
+		for i := range len(order) {
+			dealt = append(dealt, order[(kind+i*kinds)%len(order)])
+		}
+		counts := count(dealt, members)
+		if slices.Min(counts) != slices.Max(counts) {
+			return false
+		}
+	}
+	return true
 }
 
 // TestDealPrefixes: with equal weights every stretch of the sequence, from any
@@ -175,7 +281,7 @@ func TestDealStaysTheSame(t *testing.T) {
 		}
 		fmt.Fprintln(hash, must(Deal(weights)))
 	}
-	const want = "4a4726793ff91e9e"
+	const want = "a74191a391cd452a"
 	if got := hex.EncodeToString(hash.Sum(nil)[:8]); got != want {
 		t.Errorf("the order of turns has changed: %s, was %s", got, want)
 	}
