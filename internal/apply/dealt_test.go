@@ -130,3 +130,44 @@ func TestDealtWithoutMemory(t *testing.T) {
 		t.Errorf("without what was remembered: %+v", dealt)
 	}
 }
+
+// TestDealtInParts: weights of 5:1 make a cascade of 12 parts. What they have
+// dealt counts once, is not lost when it becomes short again, and each cascade
+// begins where the last one stood.
+func TestDealtInParts(t *testing.T) {
+	const equal = "config member 'wan1'\nconfig member 'wan2'\n"
+	weighted := strings.Replace(equal, "'wan1'", "'wan1'\n\toption weight '5'", 1)
+	s := newService(t)
+	start := func() uint64 {
+		state, _, err := s.Run.State()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state.Families["ipv4"].Starts["lb_policy_balanced"]
+	}
+	s.must(equal)
+	s.deal(2, 1)
+	s.must(weighted)
+	s.expectDealt("in parts", "balanced", 2, 1, 1.5, 1.5)
+	if start() != 3 {
+		t.Errorf("the cascade in parts begins at %d, want 3", start())
+	}
+	for _, part := range []string{"lb_policy_balanced.1", "lb_policy_balanced.12"} {
+		s.kernel.count("lb_policy_balanced", part, 6)
+		s.kernel.count(part, "lb_member_wan1", 5)
+		s.kernel.count(part, "lb_member_wan2", 1)
+	}
+	s.expectDealt("12 more", "balanced", 12, 3, 11.5, 3.5)
+	s.must(weighted)
+	s.expectDealt("nothing to change", "balanced", 12, 3, 11.5, 3.5)
+	s.must(equal)
+	s.expectDealt("short again", "balanced", 12, 3, 11.5, 3.5)
+	if start() != 15 {
+		t.Errorf("the short cascade begins at %d, want 15", start())
+	}
+	for name := range s.kernel.mangle.tables[family.IPv4].chains {
+		if strings.HasPrefix(name, "lb_policy_balanced.") {
+			t.Errorf("%s is still there", name)
+		}
+	}
+}

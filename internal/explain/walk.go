@@ -110,16 +110,7 @@ func (w *walker) follow(p path, chain plan.Chain, i int) []path {
 // does not; nil if that is impossible.
 func (w *walker) test(p path, rule plan.Rule) (hit, miss *path) {
 	var open []plan.Match
-	chance := 1.0
 	for _, m := range rule.Matches {
-		switch m := m.(type) {
-		case plan.EveryNth:
-			chance /= float64(m)
-			continue
-		case plan.Chance:
-			chance *= float64(m)
-			continue
-		}
 		switch w.judge(&p, m) {
 		case no:
 			return nil, &p
@@ -130,15 +121,10 @@ func (w *walker) test(p path, rule plan.Rule) (hit, miss *path) {
 	if p.refutes(open) {
 		return nil, &p
 	}
-	taken := p.assume(open)
-	taken.share *= chance
-	if len(open) == 0 && chance >= 1 {
-		return &taken, nil
-	}
-	left := p.refute(open)
 	if len(open) == 0 {
-		left.share *= 1 - chance
+		return &p, nil
 	}
+	taken, left := p.assume(open), p.refute(open)
 	return &taken, &left
 }
 
@@ -238,29 +224,32 @@ func (w *walker) act(p path, chain plan.Chain, i int) []path {
 	return w.follow(p, chain, i+1)
 }
 
-// deal carries out the end of a chain: its cascade, if it has one.
+// deal carries out the end of a chain: its draw, if it has one.
 func (w *walker) deal(p path, chain plan.Chain) []path {
-	slots := map[string]int{}
-	var targets []string
+	draw, weights := ByTurn, map[string]int{}
 	for _, target := range chain.Cascade {
-		if slots[target] == 0 {
-			targets = append(targets, target)
-		}
-		slots[target]++
+		weights[target]++
 	}
-	if len(targets) == 0 {
+	for _, lot := range chain.Lots {
+		draw = ByChance
+		weights[lot.Target] += lot.Weight
+	}
+	if len(weights) == 0 {
 		return []path{p}
 	}
-	slices.Sort(targets)
+	if len(weights) == 1 {
+		draw = ByOnlyOneAlive
+	}
+	total := 0
+	for _, weight := range weights {
+		total += weight
+	}
 	var ways []path
-	for _, target := range targets {
-		way := p
-		way.share *= float64(slots[target]) / float64(len(chain.Cascade))
-		way.draw = ByTurn
-		if len(targets) == 1 {
-			way.draw = ByOnlyOneAlive
-		}
-		w.addDeal(&way, chain, target, float64(slots[target])/float64(len(chain.Cascade)))
+	for _, target := range slices.Sorted(maps.Keys(weights)) {
+		way, share := p, float64(weights[target])/float64(total)
+		way.share *= share
+		way.draw = draw
+		w.addDeal(&way, chain, target, share)
 		ways = append(ways, w.follow(way, w.chain(target), 0)...)
 	}
 	return ways

@@ -60,11 +60,8 @@ func (w *walker) addJump(p *path, chain plan.Chain, rule plan.Rule, target strin
 		p.draw = ByHash
 		text = fmt.Sprintf("%s: %s hashes to slot %d of %d: '%s'", w.dealer(p, chain),
 			w.originalSource(p), slotOf(w.originalSource(p), slots(chain), plan.ClusterSeed), slots(chain), w.memberOfChain(target))
-	case w.chances(chain):
-		p.draw = ByChance
-		text = fmt.Sprintf("%s deals by chance: '%s'", w.dealer(p, chain), w.memberOfChain(target))
 	case w.policyOf(chain.Name) != nil:
-		text = w.onlyText(p, chain, target)
+		text = w.lastResortText(p, chain, target)
 	case w.policyOf(target) != nil:
 		p.policy = w.policyOf(target).Name
 		text = "goes to policy '" + p.policy + "'"
@@ -137,30 +134,27 @@ func (w *walker) configured(origin string) *config.Rule {
 	return &w.Config.Rules[i]
 }
 
-// onlyText returns the step for a policy that has no choice.
-func (w *walker) onlyText(p *path, chain plan.Chain, target string) string {
-	policy := w.policyOf(chain.Name)
-	p.policy = policy.Name
-	member := w.memberOfChain(target)
-	if w.isMember(member) {
-		p.draw = ByOnlyOneAlive
-		return fmt.Sprintf("policy '%s' has only one live member: '%s'", policy.Name, member)
-	}
+// lastResortText returns the step for a policy without a live member.
+func (w *walker) lastResortText(p *path, chain plan.Chain, target string) string {
+	p.policy = w.policyOf(chain.Name).Name
 	p.draw = ByLastResort
-	return fmt.Sprintf("policy '%s' has no live member: last resort '%s'", policy.Name, member)
+	return fmt.Sprintf("%s has no live member: last resort '%s'", w.dealer(p, chain), w.memberOfChain(target))
 }
 
-// addDeal adds the step for a slot of a cascade.
+// addDeal adds the step for what a chain draws.
 func (w *walker) addDeal(p *path, chain plan.Chain, target string, share float64) {
 	if policy := w.policyOf(chain.Name); policy != nil {
 		p.policy = policy.Name
 	}
-	member := w.memberOfChain(target)
-	if p.draw == ByOnlyOneAlive {
-		p.step(chain.Name, fmt.Sprintf("%s has only one live member: '%s'", w.dealer(p, chain), member))
-		return
+	dealer, member := w.dealer(p, chain), w.memberOfChain(target)
+	switch p.draw {
+	case ByOnlyOneAlive:
+		p.step(chain.Name, fmt.Sprintf("%s has only one live member: '%s'", dealer, member))
+	case ByChance:
+		p.step(chain.Name, fmt.Sprintf("%s deals by chance: '%s' gets %s", dealer, member, percent(share)))
+	default:
+		p.step(chain.Name, fmt.Sprintf("%s deals in turn: '%s' gets %s", dealer, member, percent(share)))
 	}
-	p.step(chain.Name, fmt.Sprintf("%s deals in turn: '%s' gets %s", w.dealer(p, chain), member, percent(share)))
 }
 
 // addMark adds the step for a mark. If a policy's own chain sets it, the
@@ -225,15 +219,6 @@ func (w *walker) memberOfChain(name string) string {
 	return name
 }
 
-func (w *walker) isMember(name string) bool {
-	for _, m := range w.Plan.Members {
-		if m.Name == name {
-			return true
-		}
-	}
-	return false
-}
-
 func (w *walker) isSticky(m plan.Match) bool {
 	in, ok := m.(plan.InSet)
 	if !ok {
@@ -259,12 +244,6 @@ func slots(c plan.Chain) int {
 		}
 	}
 	return 0
-}
-
-func (w *walker) chances(c plan.Chain) bool {
-	return slices.ContainsFunc(c.Rules, func(r plan.Rule) bool {
-		return slices.ContainsFunc(r.Matches, func(m plan.Match) bool { _, ok := m.(plan.Chance); return ok })
-	})
 }
 
 // conditionText returns assumed conditions in words.

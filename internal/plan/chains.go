@@ -50,13 +50,16 @@ func IsMemberChain(chain string) bool {
 }
 
 // PolicyChain is the chain in which a policy deals out connections.
-func PolicyChain(name string) string { return chainName(policyPrefix, name) }
+func PolicyChain(name string) string { return drawName(policyPrefix, name) }
 
 // maxChainName is what the kernel takes: XT_EXTENSION_MAXNAMELEN is 29 with
 // the terminating zero (linux/netfilter/x_tables.h).
 const maxChainName = 28
 
 func chainName(prefix, name string) string { return fitName(prefix, name, maxChainName) }
+
+// drawName is the name of a chain that may have parts.
+func drawName(prefix, name string) string { return fitName(prefix, name, maxChainName-partRoom) }
 
 // fitName keeps names that fit, so that people recognise them. Longer ones are
 // cut and made unique again by 8 digits of a hash.
@@ -310,7 +313,9 @@ func (b *familyBuilder) draw(p config.Policy, members []config.PolicyMember, cha
 	}
 	switch p.Balance {
 	case config.Random:
-		chain.Rules = append(chain.Rules, randomDraw(targets, weights)...)
+		for i, target := range targets {
+			chain.Lots = append(chain.Lots, Lot{target, weights[i]})
+		}
 		return
 	case config.Source:
 		chain.Rules = append(chain.Rules, sourceDraw(b.family, tierOf(p.Members, members[0].Metric), members, chainOf)...)
@@ -323,25 +328,6 @@ func (b *familyBuilder) draw(p config.Policy, members []config.PolicyMember, cha
 	for _, position := range order {
 		chain.Cascade = append(chain.Cascade, targets[position])
 	}
-}
-
-// randomDraw deals by chance: each rule takes its share of what the rules
-// before it have left.
-func randomDraw(targets []string, weights []int) []Rule {
-	left := 0
-	for _, w := range weights {
-		left += w
-	}
-	var rules []Rule
-	for i, target := range targets {
-		if i == len(targets)-1 {
-			rules = append(rules, on(Goto(target)))
-			break
-		}
-		rules = append(rules, on(Goto(target), Chance(float64(weights[i])/float64(left))))
-		left -= weights[i]
-	}
-	return rules
 }
 
 // lastResort is what a policy without a live member does. Taking the main

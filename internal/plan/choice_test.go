@@ -2,7 +2,6 @@ package plan
 
 import (
 	"maps"
-	"slices"
 	"strings"
 	"testing"
 
@@ -131,9 +130,11 @@ func TestHeldIsLeftOutEverywhere(t *testing.T) {
 		for _, f := range family.All {
 			for _, name := range []string{PolicyChain(BalancedPolicy), "lb_rule_bank"} {
 				c := chain(t, p.Family(f), name)
-				targets := slices.Clone(c.Cascade)
-				for _, r := range c.Rules {
-					targets = append(targets, r.Args(""))
+				var targets []string
+				for _, written := range c.Written(0) {
+					for _, r := range written.Rules {
+						targets = append(targets, r.Args(""))
+					}
 				}
 				all := strings.Join(targets, "\n")
 				if strings.Contains(all, "lb_member_b") || strings.Contains(all, "lb_sticky_bank_2") || !strings.Contains(all, "_") {

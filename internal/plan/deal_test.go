@@ -317,45 +317,6 @@ func TestRotate(t *testing.T) {
 	}
 }
 
-// TestCascadeDealsInOrder plays packets through the written rules as the
-// kernel's nth match counts them.
-func TestCascadeDealsInOrder(t *testing.T) {
-	order, _ := Deal([]int{3, 1, 2})
-	chain := Chain{Name: "lb_policy_test"}
-	for _, m := range order {
-		chain.Cascade = append(chain.Cascade, string(rune('a'+m)))
-	}
-	for _, start := range []uint64{0, 1, 17, uint64(len(order)) + 5} {
-		rules := chain.Written(start)
-		if len(rules) != chain.Len() {
-			t.Fatalf("%d rules, want %d", len(rules), chain.Len())
-		}
-		seen := make([]int, len(rules))
-		for packet := range 2 * len(order) {
-			want := chain.Cascade[(start+uint64(packet))%uint64(len(order))]
-			if got := walk(rules, seen); got != want {
-				t.Fatalf("start %d, packet %d goes to %s, want %s", start, packet, got, want)
-			}
-		}
-	}
-}
-
-// walk sends one packet through a cascade; seen are the packets that each rule
-// has met.
-func walk(rules []Rule, seen []int) string {
-	for i, rule := range rules {
-		if len(rule.Matches) == 0 {
-			return string(rule.Target.(Goto))
-		}
-		n := int(rule.Matches[0].(EveryNth))
-		seen[i]++
-		if (seen[i]-1)%n == 0 {
-			return string(rule.Target.(Goto))
-		}
-	}
-	return ""
-}
-
 func must(order []int, _ bool) []int { return order }
 
 func sum(numbers []int) int {

@@ -51,7 +51,9 @@ config rule 'other'
 			if c.Name != name {
 				continue
 			}
-			reached[name] = c.Written(0)
+			for _, written := range c.Written(0) {
+				reached[name] = append(reached[name], written.Rules...)
+			}
 			for _, r := range reached[name] {
 				if target, ok := r.Target.(Goto); ok {
 					follow(string(target))

@@ -99,7 +99,7 @@ func worldOf(cfg *config.Config) uplink.State {
 
 // The forms of lines, written apart from the code that they check.
 var (
-	chainName  = `lb_[A-Za-z0-9_]{1,25}`
+	chainName  = `lb_[A-Za-z0-9_]{1,25}(?:\.[0-9]{1,2})?`
 	prefix     = `[0-9a-f.:]+/[0-9]+`
 	mark       = `0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8}`
 	chainLine  = regexp.MustCompile(`^:(` + chainName + `) - \[0:0\]$`)

@@ -234,27 +234,6 @@ func (r Rule) Args(comment string) string {
 	return strings.Join(append(parts, r.Target.Args()), " ")
 }
 
-// Written returns all rules of the chain with the cascade's rotation turned
-// forward by so many turns. A cascade of N slots is N rules: the first takes
-// every Nth packet, the second every (N-1)th of the rest, and so on; the last
-// takes what is left. This is exact also when packets arrive in parallel.
-func (c Chain) Written(turns uint64) []Rule {
-	rules := append([]Rule(nil), c.Rules...)
-	slots := Rotate(c.Cascade, turns)
-	for i, target := range slots {
-		left := len(slots) - i
-		if left == 1 {
-			rules = append(rules, on(Goto(target)))
-			break
-		}
-		rules = append(rules, on(Goto(target), EveryNth(left)))
-	}
-	return rules
-}
-
-// Len returns the number of rules that the chain has when written.
-func (c Chain) Len() int { return len(c.Rules) + len(c.Cascade) }
-
 // Mark is the comment that every rule of the chain carries in the kernel. It
 // names the chain's whole content, so that a chain need not be compared rule
 // by rule: iptables prints rules in other words than it was given, and a
@@ -269,6 +248,9 @@ func (c Chain) Mark() string {
 	}
 	for _, target := range c.Cascade {
 		fmt.Fprintln(hash, target)
+	}
+	for _, lot := range c.Lots {
+		fmt.Fprintln(hash, lot.Target, lot.Weight)
 	}
 	return fmt.Sprintf("%s%016x", MarkPrefix, hash.Sum64())
 }

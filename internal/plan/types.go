@@ -66,7 +66,8 @@ type Jump struct {
 	Rule  Rule
 }
 
-// Chain is one of our chains in the mangle table.
+// Chain is one of our chains in the mangle table. A long draw lies in several
+// chains there, see Written.
 type Chain struct {
 	Name  string
 	Rules []Rule
@@ -74,9 +75,18 @@ type Chain struct {
 	// new connections are dealt in turn, one slot each. The cascade may be
 	// written with any rotation: it is the same cascade.
 	Cascade []string
+	// Lots, where there are some, follow the rules: the chains to which new
+	// connections are dealt by chance.
+	Lots []Lot
 	// Policy names the policy whose connections the chain sends to members;
 	// empty for a chain that decides by something else.
 	Policy string
+}
+
+// Lot is a chain's part of what is dealt by chance.
+type Lot struct {
+	Target string
+	Weight int // at least 1
 }
 
 // Set is an ipset: of type hash:net, or with a time limit of type hash:ip.

@@ -289,7 +289,7 @@ func (b *ruleBuilder) target() string {
 	if !b.rule.Log && !sticky {
 		return target
 	}
-	chain := Chain{Name: chainName(b.prefix.chain, b.id)}
+	chain := Chain{Name: drawName(b.prefix.chain, b.id)}
 	if b.rule.Log {
 		chain.Rules = append(chain.Rules, on(Log(logPrefix(b.rule.Label))))
 	}

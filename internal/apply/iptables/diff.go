@@ -12,8 +12,8 @@ import (
 // Change is what brings one family's mangle table to the plan, in one
 // transaction.
 type Change struct {
-	// Write are chains whose content changes; Delete are chains of ours that
-	// the plan no longer has.
+	// Write are chains whose content changes; Delete are chains and parts of
+	// ours that the plan no longer has.
 	Write  []plan.Chain
 	Delete []string
 	// AddJumps and DeleteJumps are rules of built-in chains.
@@ -37,14 +37,18 @@ func Diff(want plan.Family, have *Table, starts map[string]uint64) Change {
 	change := Change{Starts: map[string]uint64{}, Legacy: have.Legacy}
 	planned := map[string]bool{}
 	for _, chain := range want.Chains {
-		planned[chain.Name] = true
+		for _, written := range chain.Written(0) {
+			planned[written.Name] = true
+		}
 		if old := have.Chains[chain.Name]; old == nil || !old.holds(chain) {
 			change.Write = append(change.Write, chain)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(have.Chains)) {
-		if !planned[name] {
-			change.Delete = append(change.Delete, name)
+		for _, there := range append([]string{name}, have.Chains[name].Parts...) {
+			if !planned[there] {
+				change.Delete = append(change.Delete, there)
+			}
 		}
 	}
 	if !sameJumps(want.Jumps, have.Jumps) {
@@ -115,15 +119,19 @@ func (c Change) Input() string {
 	var text strings.Builder
 	text.WriteString("*mangle\n")
 	for _, chain := range c.Write {
-		fmt.Fprintf(&text, ":%s - [0:0]\n", chain.Name)
+		for _, written := range chain.Written(c.Starts[chain.Name]) {
+			fmt.Fprintf(&text, ":%s - [0:0]\n", written.Name)
+		}
 	}
 	for _, name := range c.Delete {
 		fmt.Fprintf(&text, ":%s - [0:0]\n", name)
 	}
 	for _, chain := range c.Write {
 		mark := chain.Mark()
-		for _, rule := range chain.Written(c.Starts[chain.Name]) {
-			fmt.Fprintf(&text, "-A %s %s\n", chain.Name, rule.Args(mark))
+		for _, written := range chain.Written(c.Starts[chain.Name]) {
+			for _, rule := range written.Rules {
+				fmt.Fprintf(&text, "-A %s %s\n", written.Name, rule.Args(mark))
+			}
 		}
 	}
 	for _, jump := range c.DeleteJumps {

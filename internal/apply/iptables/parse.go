@@ -23,6 +23,7 @@ import (
 type Table struct {
 	// Legacy says that the legacy back end printed it, not nf_tables.
 	Legacy bool
+	// Chains are ours, each with its parts.
 	Chains map[string]*Chain
 	// Jumps are the rules in built-in chains that lead to our chains.
 	Jumps []Jump
@@ -36,8 +37,11 @@ type Table struct {
 	Markers []Marker
 }
 
-// Chain is one of our chains in the kernel.
+// Chain is one of our chains in the kernel, together with its parts (see
+// plan.Chain.Written).
 type Chain struct {
+	// Parts are the names of the parts.
+	Parts []string
 	// Rules is the number of rules.
 	Rules int
 	// Comment is the comment that all rules carry; empty if they differ or
@@ -46,7 +50,7 @@ type Chain struct {
 	// Mark and Mask are those of the first MARK rule.
 	Mark, Mask uint32
 	// Dealt counts the packets that rules of the chain sent on, by the chain
-	// that they were sent to.
+	// that they were sent to. What went on to a part counts where that sent it.
 	Dealt map[string]uint64
 }
 
@@ -104,7 +108,9 @@ func (t *Table) addChain(fields []string) {
 		return
 	}
 	if name := fields[0]; strings.HasPrefix(name, plan.ChainPrefix) {
-		t.chain(name)
+		if c := t.chain(name); name != plan.ChainOf(name) {
+			c.Parts = append(c.Parts, name)
+		}
 		return
 	}
 	if fields[1] != "ACCEPT" {
@@ -113,7 +119,9 @@ func (t *Table) addChain(fields []string) {
 	t.addForeignChain(fields[0])
 }
 
+// chain returns the chain that a chain in the kernel belongs to.
 func (t *Table) chain(name string) *Chain {
+	name = plan.ChainOf(name)
 	c := t.Chains[name]
 	if c == nil {
 		c = &Chain{Dealt: map[string]uint64{}}
@@ -156,7 +164,7 @@ func (c *Chain) addRule(words []string, target string, count uint64) {
 		c.Comment = ""
 	}
 	c.Rules++
-	if strings.HasPrefix(target, plan.ChainPrefix) {
+	if strings.HasPrefix(target, plan.ChainPrefix) && target == plan.ChainOf(target) {
 		c.Dealt[target] += count
 	}
 	if mark, mask, ok := strings.Cut(valueOf(words, "--set-xmark"), "/"); ok && c.Mask == 0 {
