@@ -143,7 +143,7 @@ func TestDealtInParts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return state.Families["ipv4"].Starts["lb_policy_balanced"]
+		return state.Families[family.IPv4].Starts["lb_policy_balanced"]
 	}
 	s.must(equal)
 	s.deal(2, 1)

@@ -104,7 +104,9 @@ func (r *rig) startMonitor() (*running, error) {
 }
 
 // ask asks the monitor how it goes, without starting a process.
-func (m *running) ask() (health.Snapshot, error) { return monitor.Query(filepath.Join(m.rig.dir, "run")) }
+func (m *running) ask() (health.Snapshot, error) {
+	return monitor.Query(filepath.Join(m.rig.dir, "run"))
+}
 
 // report is the health of an uplink's IPv4 line.
 func (m *running) report(i int) (health.Report, error) {
