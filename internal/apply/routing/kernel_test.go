@@ -2,7 +2,9 @@ package routing
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
@@ -102,6 +104,7 @@ func planned(f family.Family) ([]plan.IPRule, []plan.Route) {
 	rules := []plan.IPRule{
 		{Priority: 6001, Mark: 0x100, Mask: 0x3f00, Table: 301, Suppress: 0},
 		{Priority: 7000, Table: 254, Suppress: 0},
+		{Priority: 7001, Table: 254, Suppress: 1},
 		{Priority: 8001, OIF: "wan1", Table: 301, Suppress: -1},
 		{Priority: 9001, Mark: 0x100, Mask: 0x3f00, Table: 301, Suppress: -1},
 		{Priority: 9002, Mark: 0x200, Mask: 0x3f00, Table: 252, Suppress: -1},
@@ -167,6 +170,37 @@ func TestPrintedCommands(t *testing.T) {
 		}
 		if theirs := dump(t, f); theirs != ours {
 			t.Errorf("%s: the printed commands give\n%s\nours give\n%s", f, theirs, ours)
+		}
+	}
+}
+
+// As many members as there can be, with the marks of the default mask.
+func TestSixtyMembers(t *testing.T) {
+	k := campus(t)
+	for _, f := range family.All {
+		before := dump(t, f)
+		_, some := planned(f)
+		network, byGateway := some[0], some[2]
+		var rules []plan.IPRule
+		var routes []plan.Route
+		for i := 1; i <= 60; i++ {
+			marked := plan.IPRule{Mark: uint32(i) << 24, Mask: 0x3f000000, Table: 300 + i, Suppress: -1}
+			own, balanced, gone := marked, marked, marked
+			own.Priority, own.Suppress = 6000+i, 0
+			balanced.Priority = 9000 + i
+			gone.Priority, gone.Table = 9200+i, 361
+			rules = append(rules, own, balanced, gone,
+				plan.IPRule{Priority: 8000 + i, OIF: fmt.Sprintf("wan%d", i), Table: 300 + i, Suppress: -1},
+				plan.IPRule{Priority: 9500 + i, From: netip.PrefixFrom(network.Source, f.Bits()), Table: 300 + i, Suppress: -1})
+			network.Table, byGateway.Table = 300+i, 300+i
+			routes = append(routes, network, byGateway)
+		}
+		if c := apply(t, k, f, rules, routes); len(c.AddRules) != 300 || len(c.AddRoutes) != 120 {
+			t.Errorf("%s: %d rules and %d routes were added, want 300 and 120", f, len(c.AddRules), len(c.AddRoutes))
+		}
+		apply(t, k, f, nil, nil)
+		if after := dump(t, f); after != before {
+			t.Errorf("%s: left behind:\n%s\nbefore:\n%s", f, after, before)
 		}
 	}
 }
