@@ -27,6 +27,14 @@ type Mangle interface {
 	Write(family.Family, iptables.Change) error
 }
 
+// OtherBackend is the back end of iptables that is not in use.
+type OtherBackend interface {
+	// Clear removes what is ours.
+	Clear(family.Family) error
+	// IsEmpty reports whether the mangle table holds nothing of anybody.
+	IsEmpty(family.Family) (bool, error)
+}
+
 // nftables looks after the tables behind iptables-nft.
 type nftables interface {
 	Exists(family.Family) (bool, error)
@@ -49,7 +57,7 @@ type Engine struct {
 	Mangle Mangle
 	// Other is the back end that Mangle is not, given what Mangle said of
 	// itself; leftovers of ours there are removed.
-	Other       func(legacy bool) Mangle
+	Other       func(legacy bool) OtherBackend
 	NFTables    nftables
 	Routing     routing.Kernel
 	Sets        ipset.Kernel

@@ -35,7 +35,7 @@ type fakeKernel struct {
 	sets    map[string]ipset.Set
 	sysctls map[string]string
 	entries []conntrack.Entry
-	// dealtMeanwhile are the connections that the old chains deal out during the
+	// dealtMeanwhile are connections that the old chains deal out during the
 	// next write.
 	dealtMeanwhile []conntrack.Entry
 	resets         []reset.Flow // the connections whose clients were told
@@ -43,7 +43,7 @@ type fakeKernel struct {
 	// 0: they do not.
 	answersOn int
 
-	mu     sync.Mutex // both families are read at the same time
+	mutex  sync.Mutex // both families are read at the same time
 	log    []string   // the operations that were tried
 	failAt int        // the number of the one that fails; 0: none
 }
@@ -71,8 +71,8 @@ func newFakeKernel(t *testing.T) *fakeKernel {
 }
 
 func (k *fakeKernel) step(format string, args ...any) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
 	k.log = append(k.log, fmt.Sprintf(format, args...))
 	if len(k.log) == k.failAt {
 		return fmt.Errorf("%s: %w", k.log[len(k.log)-1], errInjected)
@@ -80,11 +80,17 @@ func (k *fakeKernel) step(format string, args ...any) error {
 	return nil
 }
 
+func (k *fakeKernel) notice(text string) {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	k.log = append(k.log, "notice: "+text)
+}
+
 // engine is an engine over this kernel.
 func (k *fakeKernel) engine(run string) *Engine {
 	return &Engine{
 		Mangle:      k.mangle,
-		Other:       func(bool) Mangle { return k.other },
+		Other:       func(bool) OtherBackend { return k.other },
 		NFTables:    fakeNFTables{k},
 		Routing:     fakeRouting{k},
 		Sets:        fakeSets{k},
@@ -94,7 +100,7 @@ func (k *fakeKernel) engine(run string) *Engine {
 		Run:         rundir.Dir(run),
 		NamesDir:    run + "/rt_tables.d",
 		DNS:         &fakeDNS{kernel: k, dir: run + "/dnsmasq.d"},
-		Notice:      func(text string) { k.log = append(k.log, "notice: "+text) },
+		Notice:      k.notice,
 	}
 }
 

@@ -87,6 +87,8 @@ func (m *fakeMangle) text(f family.Family) string {
 
 // Write runs a transaction.
 func (m *fakeMangle) Write(f family.Family, change iptables.Change) error {
+	m.kernel.entries = append(m.kernel.entries, m.kernel.dealtMeanwhile...)
+	m.kernel.dealtMeanwhile = nil
 	if err := m.kernel.step("mangle restore (%s)", f); err != nil {
 		return err
 	}
@@ -102,6 +104,43 @@ func (m *fakeMangle) Write(f family.Family, change iptables.Change) error {
 	}
 	m.tables[f] = next
 	return nil
+}
+
+// Clear removes our chains and the jumps to them.
+func (m *fakeMangle) Clear(f family.Family) error {
+	if err := m.kernel.step("mangle clear (%s)", f); err != nil {
+		return err
+	}
+	table := m.tables[f]
+	if table == nil {
+		return nil
+	}
+	for name, rules := range table.chains {
+		if strings.HasPrefix(name, "lb_") {
+			delete(table.chains, name)
+			continue
+		}
+		table.chains[name] = slices.DeleteFunc(rules, func(r fakeRule) bool { return strings.Contains(r.text, " lb_") })
+	}
+	return nil
+}
+
+// IsEmpty reports whether the table has no rule and no chain but the built-in
+// ones.
+func (m *fakeMangle) IsEmpty(f family.Family) (bool, error) {
+	if err := m.kernel.step("mangle list (%s)", f); err != nil {
+		return false, err
+	}
+	table := m.tables[f]
+	if table == nil {
+		return true, nil
+	}
+	for name, rules := range table.chains {
+		if len(rules) > 0 || !slices.Contains(builtinChains, name) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 func (m *fakeMangle) run(table *fakeTable, input string) error {

@@ -8,7 +8,6 @@ import (
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
-	"loadbalance/internal/plan"
 )
 
 // clearOthers removes what a run with the other back end has left. It is only
@@ -29,19 +28,11 @@ func (e *Engine) clearOther(f family.Family, legacy bool) error {
 	if !e.otherHolds(f, legacy) {
 		return nil
 	}
-	other := e.Other(legacy)
-	table, err := other.Read(f)
+	err := e.Other(legacy).Clear(f)
 	if errors.Is(err, iptables.ErrMissing) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	change := iptables.Diff(plan.Family{}, table, nil)
-	if change.Empty() {
-		return nil
-	}
-	return other.Write(f, change)
+	return err
 }
 
 // otherHolds says without starting a program whether the other back end has a

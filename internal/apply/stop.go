@@ -54,11 +54,11 @@ func (e *Engine) deleteTables(k *Kernel, state rundir.State) error {
 		if !state.Families[f].CreatedTable || k.Tables[f] == nil {
 			continue
 		}
-		table, err := e.nftMangle(k.Tables[f]).Read(f)
+		empty, err := e.nftIsEmpty(f, k.Tables[f])
 		if errors.Is(err, iptables.ErrMissing) {
 			continue // nobody left who could say whether it is empty
 		}
-		if err == nil && !table.Foreign && len(table.Chains)+len(table.Jumps) == 0 {
+		if err == nil && empty {
 			err = e.NFTables.Delete(f)
 		}
 		failed = append(failed, err)
@@ -66,13 +66,17 @@ func (e *Engine) deleteTables(k *Kernel, state rundir.State) error {
 	return errors.Join(failed...)
 }
 
-// nftMangle is the back end that has nftables tables, given what the one in
-// use has printed.
-func (e *Engine) nftMangle(inUse *iptables.Table) Mangle {
+// nftIsEmpty reports whether the mangle table of iptables-nft holds nothing,
+// given what the back end in use has printed.
+func (e *Engine) nftIsEmpty(f family.Family, inUse *iptables.Table) (bool, error) {
 	if inUse.Legacy {
-		return e.Other(true)
+		return e.Other(true).IsEmpty(f)
 	}
-	return e.Mangle
+	table, err := e.Mangle.Read(f)
+	if err != nil {
+		return false, err
+	}
+	return !table.Foreign && len(table.Chains)+len(table.Jumps) == 0, nil
 }
 
 // adoptLostSysctls makes records of what we must have changed when the run

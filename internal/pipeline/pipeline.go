@@ -61,7 +61,7 @@ func Open(o Options) (*Pipeline, error) {
 	p.engine = &apply.Engine{
 		Mangle:      iptables.Tool{Backend: o.Backend},
 		Other:       otherBackend,
-		NFTables:    iptables.NFTables{},
+		NFTables:    iptables.NFTables{Kernel: p.kernel},
 		Routing:     routing.Netlink{Handle: p.kernel},
 		Sets:        p.Sets,
 		Sysctls:     sysctl.Proc{},
@@ -96,7 +96,7 @@ func dnsServer(o Options) dnsmasq.Server {
 	return dnsmasq.OpenWrt{}
 }
 
-func otherBackend(legacy bool) apply.Mangle {
+func otherBackend(legacy bool) apply.OtherBackend {
 	if legacy {
 		return iptables.Tool{Backend: iptables.NFT}
 	}

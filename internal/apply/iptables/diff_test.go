@@ -27,8 +27,8 @@ func wanted() plan.Family {
 	}
 }
 
-// kernel is a table that holds a plan; the policies have dealt 7 and 4.
-func kernel(legacy bool, holds plan.Family) *Table {
+// tableWith is a table that holds a plan; the policies have dealt 7 and 4.
+func tableWith(legacy bool, holds plan.Family) *Table {
 	table := &Table{Legacy: legacy, Chains: map[string]*Chain{}}
 	for _, chain := range holds.Chains {
 		table.Chains[chain.Name] = &Chain{Rules: chain.Len(), Comment: chain.Mark(), Dealt: map[string]uint64{}}
@@ -75,7 +75,7 @@ func TestDiff(t *testing.T) {
 		for _, legacy := range []bool{false, true} {
 			name := map[bool]string{false: " (nft)", true: " (legacy)"}[legacy]
 			t.Run(tt.name+name, func(t *testing.T) {
-				have := kernel(legacy, wanted())
+				have := tableWith(legacy, wanted())
 				tt.change(have)
 				change := Diff(wanted(), have, nil)
 				var written []string
@@ -112,7 +112,7 @@ func TestDiff(t *testing.T) {
 
 // TestDiffOfNothing: with no plan, everything of ours goes and nothing else.
 func TestDiffOfNothing(t *testing.T) {
-	change := Diff(plan.Family{}, kernel(true, wanted()), nil)
+	change := Diff(plan.Family{}, tableWith(true, wanted()), nil)
 	if len(change.Write) > 0 || len(change.AddJumps) > 0 {
 		t.Errorf("written: %+v", change)
 	}
@@ -154,7 +154,7 @@ func TestCascadesContinue(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			have := kernel(tt.legacy, wanted())
+			have := tableWith(tt.legacy, wanted())
 			tt.change(have)
 			change := Diff(wanted(), have, starts)
 			if !maps.Equal(change.Starts, tt.want) {
@@ -176,7 +176,7 @@ func TestCascadesContinue(t *testing.T) {
 // TestInput: chains are declared before rules lead to them, jumps are deleted
 // before they are added, and chains are deleted last.
 func TestInput(t *testing.T) {
-	have := kernel(false, wanted())
+	have := tableWith(false, wanted())
 	have.Chains["lb_policy_a"].Rules++
 	have.Chains["lb_old"] = &Chain{}
 	have.Jumps = have.Jumps[:1]

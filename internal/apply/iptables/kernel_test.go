@@ -2,14 +2,12 @@ package iptables
 
 import (
 	"errors"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/netlab"
 	"loadbalance/internal/plan"
 )
@@ -35,9 +33,9 @@ func read(t *testing.T, tool Tool, f family.Family) *Table {
 	return table
 }
 
-func exists(t *testing.T, f family.Family) bool {
+func exists(t *testing.T, k *kernel.Handle, f family.Family) bool {
 	t.Helper()
-	found, err := (NFTables{}).Exists(f)
+	found, err := NFTables{k}.Exists(f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,15 +46,20 @@ func exists(t *testing.T, f family.Family) bool {
 // own family only; deleting it twice is no error.
 func TestNFTables(t *testing.T) {
 	netlab.FreshNamespace(t)
+	k, err := kernel.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
 	tool := Tool{NFT}
 	for _, f := range family.All {
-		if exists(t, f) {
+		if exists(t, k, f) {
 			t.Fatalf("%s: a new namespace has a table", f)
 		}
 		if table := read(t, tool, f); len(table.Chains) > 0 || table.Foreign {
 			t.Errorf("%s: %+v", f, table)
 		}
-		if exists(t, f) {
+		if exists(t, k, f) {
 			t.Errorf("%s: reading has made a table", f)
 		}
 	}
@@ -64,20 +67,20 @@ func TestNFTables(t *testing.T) {
 		if err := tool.Write(f, Diff(kernelPlan(), read(t, tool, f), nil)); err != nil {
 			t.Fatal(err)
 		}
-		if !exists(t, f) {
+		if !exists(t, k, f) {
 			t.Errorf("%s: no table after the write", f)
 		}
-		if i == 0 && exists(t, family.IPv6) {
+		if i == 0 && exists(t, k, family.IPv6) {
 			t.Error("ipv4's write has made ipv6's table")
 		}
 	}
 	for _, f := range family.All {
 		for range 2 {
-			if err := (NFTables{}).Delete(f); err != nil {
+			if err := (NFTables{k}).Delete(f); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if exists(t, f) {
+		if exists(t, k, f) {
 			t.Errorf("%s: the table is still there", f)
 		}
 	}
@@ -168,76 +171,6 @@ func TestRefusedTransaction(t *testing.T) {
 	})
 }
 
-// TestInEffect: with nftables the new chains are in effect before the program
-// has ended, and with both back ends when it says so, but never where they were
-// refused.
-func TestInEffect(t *testing.T) {
-	eachBackend(t, func(t *testing.T, tool Tool) {
-		change := Diff(kernelPlan(), read(t, tool, family.IPv4), nil)
-		inEffect, wait := tool.BeginWrite(family.IPv4, change)
-		if !inEffect() {
-			t.Error("not in effect")
-		}
-		if again := Diff(kernelPlan(), read(t, tool, family.IPv4), nil); !again.Empty() {
-			t.Errorf("in effect, but not there:\n%s", again.Input())
-		}
-		if err := wait(); err != nil {
-			t.Error(err)
-		}
-		change.Write = []plan.Chain{{Name: "lb_hook", Rules: []plan.Rule{gotoChain("lb_nowhere")}}}
-		inEffect, wait = tool.BeginWrite(family.IPv4, change)
-		if inEffect() {
-			t.Error("refused, but in effect")
-		}
-		var refusal *InputError
-		if err := wait(); !errors.As(err, &refusal) {
-			t.Errorf("error %v", err)
-		}
-	})
-}
-
-// TestInEffectBeforeTheEnd: a program that has changed nftables and does not end
-// yet. Of iptables-legacy, only the end says that it is done: meanwhile somebody
-// else may have changed nftables.
-func TestInEffectBeforeTheEnd(t *testing.T) {
-	netlab.FreshNamespace(t)
-	for _, legacy := range []bool{false, true} {
-		dir := t.TempDir()
-		changed, end := filepath.Join(dir, "changed"), filepath.Join(dir, "end")
-		script := "#!/bin/sh\niptables-nft -t mangle -N lb_$$\n: > " + changed + "\nwhile ! [ -e " + end + " ]; do sleep 0.1; done\n"
-		if err := os.WriteFile(filepath.Join(dir, "iptables-restore"), []byte(script), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-		mayEnd := func() {
-			if err := os.WriteFile(end, nil, 0o644); err != nil {
-				t.Error(err)
-			}
-		}
-		inEffect, wait := Tool{Auto}.BeginWrite(family.IPv4, Change{Legacy: legacy})
-		if legacy {
-			for ; !isThere(changed); time.Sleep(time.Millisecond) {
-			}
-			time.AfterFunc(300*time.Millisecond, mayEnd)
-		}
-		if !inEffect() {
-			t.Errorf("legacy %v: not in effect", legacy)
-		}
-		if isThere(end) != legacy {
-			t.Errorf("legacy %v: at its end: %v", legacy, isThere(end))
-		}
-		mayEnd()
-		if err := wait(); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-func isThere(file string) bool {
-	_, err := os.Stat(file)
-	return err == nil
-}
-
 // dump is the mangle table without comments and counters.
 func dump(t *testing.T, tool Tool) string {
 	t.Helper()
@@ -284,24 +217,5 @@ func TestProgramNames(t *testing.T) {
 	version, err := (Tool{NFT}).Version(family.IPv4)
 	if err != nil || strings.Count(version, ".") != 2 {
 		t.Errorf("version %q, %v", version, err)
-	}
-}
-
-func TestParseVersion(t *testing.T) {
-	for _, tt := range []struct {
-		output, want string
-		ok           bool
-	}{
-		{"iptables v1.8.9 (nf_tables)\n", "1.8.9", true},
-		{"ip6tables v1.8.10 (legacy)\n", "1.8.10", true},
-		{"iptables v1.4.21\n", "1.4.21", true},
-		{"", "", false},
-		{"iptables\n", "", false},
-		{"iptables: not found\n", "", false},
-	} {
-		got, err := parseVersion(tt.output)
-		if got != tt.want || (err == nil) != tt.ok {
-			t.Errorf("%q: got %q, %v, want %q", tt.output, got, err, tt.want)
-		}
 	}
 }

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/family"
 )
@@ -31,7 +32,7 @@ const (
 const (
 	// lockSeconds is how long iptables waits for others that hold the xtables
 	// lock. fw3 and docker hold it for well under a second each.
-	lockSeconds = "5"
+	lockSeconds = 5
 	// timeout bounds one run of a program, lock included. A full table of 60
 	// members is loaded in well under a second on a PC; a slow router gets
 	// fifty times that.
@@ -59,80 +60,62 @@ func (t Tool) name(f family.Family, suffix string) string {
 }
 
 // Read returns our part of the mangle table.
-func (t Tool) Read(f family.Family) (*Table, error) { return t.BeginRead(f)() }
-
-// BeginRead is Read in two parts, so that both families and the rest of the
-// kernel can be read at the same time. The returned function waits for the
-// result; it must be called once, by the same goroutine.
-func (t Tool) BeginRead(f family.Family) (wait func() (*Table, error)) {
-	save := t.start(t.name(f, "-save"), "", "-c", "-t", "mangle")
-	return func() (*Table, error) {
-		output, err := save.wait()
-		var table *Table
-		if err == nil {
-			table, err = Parse(output)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("mangle save (%s): %w", f, err)
-		}
-		return table, nil
+func (t Tool) Read(f family.Family) (*Table, error) {
+	table, err := t.read(f)
+	if err != nil {
+		return nil, fmt.Errorf("mangle save (%s): %w", f, err)
 	}
+	return table, nil
 }
+
+func (t Tool) read(f family.Family) (*Table, error) {
+	output, err := runProgram(t.name(f, "-save"), "", "-c", "-t", "mangle")
+	if err != nil {
+		return nil, err
+	}
+	table, err := Parse(output)
+	if err == nil && table.unnamed {
+		table.Legacy, err = t.isLegacy(f)
+	}
+	return table, err
+}
+
+// isLegacy reports whether the programs are of the back end iptables-legacy. It
+// asks them, each program file once: a file keeps its back end, while the
+// names that lead to it are the system's alternatives.
+func (t Tool) isLegacy(f family.Family) (bool, error) {
+	name := t.name(f, "")
+	file, err := exec.LookPath(name)
+	if err != nil {
+		return false, fmt.Errorf("%s %w", name, ErrMissing)
+	}
+	if file, err = filepath.EvalSymlinks(file); err != nil {
+		return false, err
+	}
+	asked.Lock()
+	defer asked.Unlock()
+	if legacy, known := asked.legacy[file]; known {
+		return legacy, nil
+	}
+	output, err := runProgram(name, "", "--version")
+	if err != nil {
+		return false, err
+	}
+	asked.legacy[file] = !bytes.Contains(output, []byte(nftMode))
+	return asked.legacy[file], nil
+}
+
+// asked has the program files that were asked for their back end.
+var asked = struct {
+	sync.Mutex
+	legacy map[string]bool
+}{legacy: map[string]bool{}}
 
 // Write runs a transaction. If it is refused, nothing has changed, and the
 // error is an *InputError.
 func (t Tool) Write(f family.Family, change Change) error {
-	_, wait := t.BeginWrite(f, change)
-	return wait()
-}
-
-// A transaction under way is looked at every inEffectEvery, since Go does not
-// sleep for less, and less often the longer it takes, lest a slow processor be
-// kept from it.
-const (
-	inEffectEvery = time.Millisecond
-	inEffectPart  = 16 // of the time that it has taken
-)
-
-// BeginWrite is Write in two parts, as BeginRead is Read. inEffect may be called
-// before wait: it returns true as soon as packets go by the new chains, false if
-// the transaction was refused.
-//
-// With nftables that is long before the program ends: when it closes its socket,
-// the kernel has it wait until no packet can use the old rules any more, some
-// 10 ms (nft_rcv_nl_event in net/netfilter/nf_tables_api.c). The generation tells
-// only that there was a transaction, so another program's may be taken for ours:
-// inEffect is for what does no harm when it is done too early.
-func (t Tool) BeginWrite(f family.Family, change Change) (inEffect func() bool, wait func() error) {
 	input := change.Input()
-	kernel := openGenerations()
-	before := kernel.current()
-	began := time.Now()
-	restore := t.start(t.name(f, "-restore"), input, "--noflush", "-w", lockSeconds)
-	var result error
-	waited := false
-	wait = func() error {
-		if !waited {
-			waited, result = true, restore.result(f, input)
-			kernel.close()
-		}
-		return result
-	}
-	inEffect = func() bool {
-		for !change.Legacy && before != 0 && !restore.ended() {
-			if now := kernel.current(); now != 0 && now != before {
-				return true
-			}
-			time.Sleep(max(inEffectEvery, time.Since(began)/inEffectPart))
-		}
-		return wait() == nil
-	}
-	return inEffect, wait
-}
-
-// result waits for the end of iptables-restore.
-func (p *program) result(f family.Family, input string) error {
-	_, err := p.wait()
+	_, err := runProgram(t.name(f, "-restore"), input, "--noflush", "-w", strconv.Itoa(lockSeconds))
 	var refused *exec.ExitError
 	if errors.As(err, &refused) {
 		return &InputError{Family: f, Input: input, Err: err}
@@ -143,90 +126,30 @@ func (p *program) result(f family.Family, input string) error {
 	return nil
 }
 
-// Version tells which iptables answers, such as "1.8.9".
-func (t Tool) Version(f family.Family) (string, error) {
-	name := t.name(f, "")
-	output, err := t.run(name, "", "--version")
-	if err != nil {
-		return "", err
-	}
-	version, err := parseVersion(string(output))
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", name, err)
-	}
-	return version, nil
-}
-
-// parseVersion reads "iptables v1.8.9 (nf_tables)". Before 1.8 nothing follows
-// the number.
-func parseVersion(output string) (string, error) {
-	fields := strings.Fields(output)
-	if len(fields) < 2 || !strings.HasPrefix(fields[1], "v") {
-		return "", fmt.Errorf("version: unexpected answer %q", output)
-	}
-	return fields[1][1:], nil
-}
-
-func (t Tool) run(name, input string, args ...string) ([]byte, error) {
-	return t.start(name, input, args...).wait()
-}
-
-// program is a program that runs.
-type program struct {
-	name             string
-	cmd              *exec.Cmd
-	limit            context.Context
-	cancel           func()
-	err              error // why it did not start
-	output, messages bytes.Buffer
-}
-
-// start starts a program on the calling thread, and so in its network
-// namespace. wait must be called once, by the same goroutine.
-func (t Tool) start(name, input string, args ...string) *program {
-	p := &program{name: name}
-	p.limit, p.cancel = context.WithTimeout(context.Background(), timeout)
-	p.cmd = exec.CommandContext(p.limit, name, args...)
-	p.cmd.Stdin = strings.NewReader(input)
+// runProgram runs a program on the calling thread, and so in its network namespace,
+// and returns what it prints.
+func runProgram(name, input string, args ...string) ([]byte, error) {
+	limit, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	cmd := exec.CommandContext(limit, name, args...)
+	cmd.Stdin = strings.NewReader(input)
+	var messages bytes.Buffer
+	cmd.Stderr = &messages
 	// If we are killed, the program must not go on and write behind the back
 	// of the next apply. The kernel watches the thread, so it is kept.
 	runtime.LockOSThread()
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.messages
-	p.err = p.cmd.Start()
-	if input != "" {
-		runtime.Gosched() // to the goroutine that writes the input
-	}
-	return p
-}
-
-// ended says, before wait, whether the program has ended.
-func (p *program) ended() bool {
-	if p.err != nil {
-		return true
-	}
-	var info unix.Siginfo
-	err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-	return err != nil && err != unix.EINTR || info.Signo != 0
-}
-
-// wait waits for the end and returns the output.
-func (p *program) wait() ([]byte, error) {
-	defer p.cancel()
 	defer runtime.UnlockOSThread()
-	err := p.err
-	if err == nil {
-		err = p.cmd.Wait()
-	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	output, err := cmd.Output()
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
-		return nil, fmt.Errorf("%s %w", p.name, ErrMissing)
-	case p.limit.Err() != nil:
-		return nil, fmt.Errorf("%s did not end within %s", p.name, timeout)
+		return nil, fmt.Errorf("%s %w", name, ErrMissing)
+	case limit.Err() != nil:
+		return nil, fmt.Errorf("%s did not end within %s", name, timeout)
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w: %s", p.name, err, strings.TrimSpace(p.messages.String()))
+		return nil, fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(messages.String()))
 	}
-	return p.output.Bytes(), nil
+	return output, nil
 }
 
 // InputError says that iptables-restore refused a transaction. The message is

@@ -1,0 +1,137 @@
+package iptables
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+
+	goiptables "github.com/coreos/go-iptables/iptables"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
+)
+
+// What happens once in a router's life is done with go-iptables, which starts a
+// process for each step: to tell the version, and to remove what a run with
+// the other back end has left. It has no iptables-restore, and so cannot write
+// our chains in one transaction, and it does not tell a program's back end.
+
+// open finds a family's program, which costs a process.
+func (t Tool) open(f family.Family) (*goiptables.IPTables, error) {
+	name := t.name(f, "")
+	protocol := goiptables.ProtocolIPv4
+	if f == family.IPv6 {
+		protocol = goiptables.ProtocolIPv6
+	}
+	// Without a time limit it would wait for the xtables lock for ever.
+	program, err := goiptables.New(goiptables.IPFamily(protocol), goiptables.Path(name), goiptables.Timeout(lockSeconds))
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, fmt.Errorf("%s %w", name, ErrMissing)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return program, nil
+}
+
+// Version returns the version of the family's iptables, such as "1.8.9".
+func (t Tool) Version(f family.Family) (string, error) {
+	program, err := t.open(f)
+	if err != nil {
+		return "", err
+	}
+	major, minor, patch := program.GetIptablesVersion()
+	return fmt.Sprintf("%d.%d.%d", major, minor, patch), nil
+}
+
+// Clear removes what is ours from the mangle table: first the jumps, so that no
+// packet meets a part of it. It is no transaction. A table that other programs
+// have filled with nftables rules that iptables cannot read has nothing of ours.
+func (t Tool) Clear(f family.Family) error {
+	program, err := t.open(f)
+	if err == nil {
+		err = clearMangle(program)
+	}
+	if err != nil && !isUnreadable(err) {
+		return fmt.Errorf("clear mangle (%s): %w", f, err)
+	}
+	return nil
+}
+
+func clearMangle(program *goiptables.IPTables) error {
+	for _, chain := range builtins {
+		if err := deleteJumps(program, chain); err != nil {
+			return err
+		}
+	}
+	chains, err := program.ListChains("mangle")
+	if err != nil {
+		return err
+	}
+	// Only a chain to which no other leads can be deleted, so all are emptied
+	// first.
+	for _, step := range []func(table, chain string) error{program.ClearChain, program.DeleteChain} {
+		for _, chain := range chains {
+			if !strings.HasPrefix(chain, plan.ChainPrefix) {
+				continue
+			}
+			if err := step("mangle", chain); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// deleteJumps deletes the rules of a built-in chain that lead to our chains.
+func deleteJumps(program *goiptables.IPTables, chain string) error {
+	rules, err := program.List("mangle", chain)
+	if err != nil {
+		return err
+	}
+	for _, rule := range rules {
+		words := splitWords(rule)
+		if len(words) < 2 || words[0] != "-A" || !strings.HasPrefix(valueOf(words, "-g", "-j"), plan.ChainPrefix) {
+			continue
+		}
+		if err := program.Delete("mangle", chain, words[2:]...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// IsEmpty reports whether the mangle table holds nothing of anybody: no chain
+// but the built-in ones, no rule, and no policy but ACCEPT.
+func (t Tool) IsEmpty(f family.Family) (bool, error) {
+	program, err := t.open(f)
+	if err != nil {
+		return false, err
+	}
+	chains, err := program.ListChains("mangle")
+	if isUnreadable(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("list mangle (%s): %w", f, err)
+	}
+	for _, chain := range chains {
+		rules, err := program.List("mangle", chain)
+		if err != nil {
+			return false, fmt.Errorf("list mangle (%s): %w", f, err)
+		}
+		if !isBuiltin(chain) || len(rules) != 1 || rules[0] != "-P "+chain+" ACCEPT" {
+			return false, nil
+		}
+	}
+	// It lists none where it stumbles over the remark that some rules of
+	// nftables are not shown.
+	return len(chains) > 0, nil
+}
+
+// isUnreadable reports whether iptables-nft has refused a table because of
+// nftables rules that it does not know. Its exit code is that of other errors.
+func isUnreadable(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "is incompatible, use 'nft' tool")
+}
