@@ -18,13 +18,13 @@ test: PROGRAMS += qemu-arm-static:qemu-user-static busybox:busybox
 .PHONY: ipk ipk-all apk clean-dist
 
 ipk: go
-	@$(GO) run ./openwrt/ipk -go '$(GO)' $(ARCH)
+	@$(GO) run ./openwrt/pkg -go '$(GO)' $(ARCH)
 
 ipk-all: go
-	@$(GO) run ./openwrt/ipk -go '$(GO)' all
+	@$(GO) run ./openwrt/pkg -go '$(GO)' all
 
 apk: go
-	@$(GO) run ./openwrt/ipk -format apk -go '$(GO)' $(ARCH)
+	@$(GO) run ./openwrt/pkg -format apk -go '$(GO)' $(ARCH)
 
 clean: clean-dist
 clean-dist:

@@ -13,7 +13,7 @@ const (
 	packageBudget = 1_500_000
 )
 
-// The package's Go and flags: see openwrt/ipk/build.go, which says why.
+// The package's Go and flags: see openwrt/pkg/build.go, which says why.
 const packageGo = "GOTOOLCHAIN=go1.23.12"
 
 var packageFlags = []string{"-gcflags=all=-l", "-gcflags=runtime/...=", "-gcflags=internal/runtime/...="}

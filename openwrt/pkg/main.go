@@ -1,16 +1,16 @@
-// Command ipk builds OpenWrt packages of loadbalance without OpenWrt's SDK.
+// Command pkg builds OpenWrt packages of loadbalance without OpenWrt's SDK.
 //
-// The package is described in one place, the feed package's Makefile in
-// openwrt/loadbalance. It is read with a few stand-ins for OpenWrt's include
-// files, in openwrt/ipk/sdk, and its own instructions install the files. This
-// command does what OpenWrt's build system does after that: settings of the Go
-// compiler for each architecture, control file, scripts, archives and the
-// feed's index, in the form of OpenWrt's include/package-pack.mk and
-// scripts/ipkg-build.
+// It owns no knowledge about the package: the feed package's Makefile in
+// openwrt/loadbalance, read with the few stand-ins for OpenWrt's include files
+// in openwrt/pkg/sdk, says what the package is called, needs and contains, and
+// its own instructions install the files. What is written here is the part of
+// OpenWrt's build system behind that: settings of the Go compiler for each
+// architecture, control file, scripts, archives and the feed's index, in the
+// form of OpenWrt's include/package-pack.mk and scripts/ipkg-build.
 //
 // Usage, in the top folder of a checkout:
 //
-//	ipk [-format ipk|apk] [-go PROGRAM] [-out DIR] all|ARCHITECTURE...
+//	pkg [-format ipk|apk] [-go PROGRAM] [-out DIR] all|ARCHITECTURE...
 //
 // ARCHITECTURE is OpenWrt's name, as in mipsel_24kc; the packages of each, and
 // for ipk the index, come into a folder of its name below DIR. The same sources
@@ -36,13 +36,13 @@ func main() {
 	// Folders that `install -d` makes on the way get what the umask leaves.
 	syscall.Umask(0o022)
 	if err := run(os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "ipk:", err)
+		fmt.Fprintln(os.Stderr, "pkg:", err)
 		os.Exit(1)
 	}
 }
 
 func run(args []string, out io.Writer) error {
-	flags := flag.NewFlagSet("ipk", flag.ContinueOnError)
+	flags := flag.NewFlagSet("pkg", flag.ContinueOnError)
 	format := flags.String("format", "ipk", "ipk (OpenWrt up to 24.10) or apk (from 25.12)")
 	goProgram := flags.String("go", "go", "the go command to build with")
 	outDir := flags.String("out", "dist", "folder for the packages")
@@ -60,7 +60,7 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	work, err := os.MkdirTemp("", "loadbalance-ipk-")
+	work, err := os.MkdirTemp("", "loadbalance-pkg-")
 	if err != nil {
 		return err
 	}

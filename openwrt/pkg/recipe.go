@@ -13,7 +13,7 @@ import (
 // The folders of the feed package and of the stand-ins, below the top folder.
 const (
 	feedDir = "openwrt/loadbalance"
-	sdkDir  = "openwrt/ipk/sdk"
+	sdkDir  = "openwrt/pkg/sdk"
 )
 
 // recipe is what the feed package's Makefile says about the package.
