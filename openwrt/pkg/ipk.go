@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -26,26 +24,18 @@ default_prerm $0 $@
 `
 )
 
-// packIPK writes the package for opkg and renews the index of its folder.
-func packIPK(p *recipe, t target, tree, dir, _ string, date time.Time) (string, error) {
-	entries, err := treeEntries(tree)
-	if err != nil {
-		return "", err
-	}
-	ipk, err := makeIPK(p, t.arch, entries, date)
-	if err != nil {
-		return "", err
-	}
-	file := filepath.Join(dir, fmt.Sprintf("%s_%s_%s.ipk", p.name, p.version, t.arch))
-	if err := os.WriteFile(file, ipk, 0o644); err != nil {
-		return "", err
-	}
-	return file, writeIndex(dir)
+// ipk is a package for opkg.
+type ipk struct {
+	file    file
+	control string // its control file
 }
 
 // makeIPK makes the package's file: a compressed archive of three members, of
 // which two are compressed archives.
-func makeIPK(p *recipe, arch string, tree []entry, date time.Time) ([]byte, error) {
+func makeIPK(p *recipe, arch string, tree []entry, date time.Time) (*ipk, error) {
+	if p.allArch {
+		arch = "all"
+	}
 	archive, err := makeTar(tree, date)
 	if err != nil {
 		return nil, err
@@ -54,22 +44,28 @@ func makeIPK(p *recipe, arch string, tree []entry, date time.Time) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	control, err := makeTarGz(p.controlEntries(arch, len(archive), date), date)
+	control := p.control(arch, len(archive), date)
+	members, err := makeTarGz(p.controlEntries(control), date)
 	if err != nil {
 		return nil, err
 	}
-	return makeTarGz([]entry{
+	outer, err := makeTarGz([]entry{
 		{name: "./debian-binary", mode: 0o644, body: []byte("2.0\n")},
 		{name: "./data.tar.gz", mode: 0o644, body: data},
-		{name: "./control.tar.gz", mode: 0o644, body: control},
+		{name: "./control.tar.gz", mode: 0o644, body: members},
 	}, date)
+	if err != nil {
+		return nil, err
+	}
+	name := fmt.Sprintf("%s_%s_%s.ipk", p.name, p.version, arch)
+	return &ipk{file: file{name, outer}, control: control}, nil
 }
 
 // controlEntries returns the control archive's content in the order of names.
-func (p *recipe) controlEntries(arch string, installedSize int, date time.Time) []entry {
+func (p *recipe) controlEntries(control string) []entry {
 	entries := []entry{
 		{name: "./", mode: 0o755},
-		{name: "./control", mode: 0o644, body: []byte(p.control(arch, installedSize, date))},
+		{name: "./control", mode: 0o644, body: []byte(control)},
 		{name: "./postinst", mode: 0o755, body: []byte(defaultPostinst)},
 		{name: "./prerm", mode: 0o755, body: []byte(defaultPrerm)},
 	}
@@ -89,16 +85,23 @@ func (p *recipe) controlEntries(arch string, installedSize int, date time.Time) 
 
 // control returns the control file. Empty fields are left out.
 func (p *recipe) control(arch string, installedSize int, date time.Time) string {
+	var provides []string
+	for _, name := range p.provides {
+		provides = append(provides, strings.TrimPrefix(name, "@"))
+	}
 	var b strings.Builder
 	for _, field := range []struct{ name, value string }{
 		{"Package", p.name},
 		{"Version", p.version},
 		{"Depends", strings.Join(p.depends, ", ")},
-		{"Source", feedDir},
-		{"SourceName", p.name},
+		{"Provides", strings.Join(provides, ", ")},
+		{"Alternatives", strings.Join(p.alternatives, ", ")},
+		{"Source", p.dir},
+		{"SourceName", p.source},
 		{"License", p.license},
 		{"LicenseFiles", p.licenseFile},
 		{"Section", p.section},
+		{"Require-User", p.userID},
 		{"SourceDateEpoch", fmt.Sprint(date.Unix())},
 		{"URL", p.url},
 		{"Maintainer", p.maintainer},

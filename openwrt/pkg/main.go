@@ -1,21 +1,28 @@
 // Command pkg builds OpenWrt packages of loadbalance without OpenWrt's SDK.
 //
-// It owns no knowledge about the package: the feed package's Makefile in
-// openwrt/loadbalance, read with the few stand-ins for OpenWrt's include files
-// in openwrt/pkg/sdk, says what the package is called, needs and contains, and
-// its own instructions install the files. What is written here is the part of
-// OpenWrt's build system behind that: settings of the Go compiler for each
-// architecture, control file, scripts, archives and the feed's index, in the
-// form of OpenWrt's include/package-pack.mk and scripts/ipkg-build.
+// It owns no knowledge about a package: its Makefile in a folder of openwrt/,
+// read with the few stand-ins for OpenWrt's include files in openwrt/pkg/sdk,
+// says what the package is called, needs and contains, and its own instructions
+// install the files. Every such folder is built; the next package is added by
+// adding its folder. What is written here is the part of OpenWrt's build system
+// behind that: settings of the Go compiler for each architecture, control files,
+// scripts, archives, indices and signatures, in the form of OpenWrt's
+// include/package-pack.mk and scripts/ipkg-build, and of apk-tools' manual page
+// apk-v3(5).
 //
-// Usage, in the top folder of a checkout:
+// Usage, in the top folder of a checkout or of an unpacked source tarball:
 //
-//	pkg [-format ipk|apk] [-go PROGRAM] [-out DIR] all|ARCHITECTURE...
+//	pkg [-go PROGRAM] [-keys DIR] [-out DIR] ipk|apk all|ARCHITECTURE...
+//	pkg keys DIR
 //
-// ARCHITECTURE is OpenWrt's name, as in mipsel_24kc; the packages of each, and
-// for ipk the index, come into a folder of its name below DIR. The same sources
-// give the same bytes: the Go for ipk is fixed, and every time is
-// SOURCE_DATE_EPOCH, or the last commit's where that is not set.
+// ARCHITECTURE is OpenWrt's name, as in mipsel_24kc. The packages of each come
+// into a folder of its name below DIR, with the index that makes it a feed. The
+// keys, which `pkg keys` makes, sign indices and apk packages; without them
+// nothing is signed.
+//
+// The same sources and keys give the same bytes: the Go that builds the program
+// is fixed, and every time is SOURCE_DATE_EPOCH, or the last commit's, or where
+// there is no repository the newest file's.
 package main
 
 import (
@@ -24,12 +31,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
-	"time"
 )
 
 func main() {
@@ -43,20 +45,24 @@ func main() {
 
 func run(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("pkg", flag.ContinueOnError)
-	format := flags.String("format", "ipk", "ipk (OpenWrt up to 24.10) or apk (from 25.12)")
 	goProgram := flags.String("go", "go", "the go command to build with")
+	keyDir := flags.String("keys", "", "folder of the keys to sign with")
 	outDir := flags.String("out", "dist", "folder for the packages")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() == 0 {
-		return errors.New("no architecture given: name one as OpenWrt does, such as mipsel_24kc, or 'all'")
+	if flags.NArg() < 2 {
+		return errors.New("what to make, and for which architecture? ipk or apk, then names as OpenWrt has them, such as mipsel_24kc, or 'all'")
 	}
-	targets, err := parseTargets(flags.Args())
+	command, names := flags.Arg(0), flags.Args()[1:]
+	if command == "keys" {
+		return makeKeys(names[0], out)
+	}
+	targets, err := parseTargets(names)
 	if err != nil {
 		return err
 	}
-	pack, err := packer(*format)
+	keys, err := readKeys(*keyDir)
 	if err != nil {
 		return err
 	}
@@ -65,57 +71,13 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	b := builder{root: ".", goProgram: *goProgram, work: work}
-	if *format == "ipk" {
-		b.toolchain = opkgToolchain
-	}
-	if b.date, err = sourceDate(b.root); err != nil {
-		return err
-	}
+	b := builder{root: ".", goProgram: *goProgram, work: work, keys: keys, out: out}
 	if err := b.prepare(); err != nil {
 		return err
 	}
-	for _, t := range targets {
-		file, err := b.makePackage(t, pack, filepath.Join(*outDir, t.arch))
-		if err != nil {
-			return fmt.Errorf("%s: %w", t.arch, err)
-		}
-		info, err := os.Stat(file)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "%s: %d bytes\n", file, info.Size())
+	switch command {
+	case "ipk", "apk":
+		return b.makeFeeds(targets, *outDir, command)
 	}
-	return nil
-}
-
-// packFunc writes a package of the installed tree into the folder dir and
-// returns its file name. It may use the folder work.
-type packFunc func(p *recipe, t target, tree, dir, work string, date time.Time) (string, error)
-
-func packer(format string) (packFunc, error) {
-	switch format {
-	case "ipk":
-		return packIPK, nil
-	case "apk":
-		return packAPK, findAPK()
-	}
-	return nil, fmt.Errorf("unknown format '%s': ipk and apk are known", format)
-}
-
-// sourceDate returns SOURCE_DATE_EPOCH, or the time of the last commit.
-func sourceDate(root string) (time.Time, error) {
-	text := os.Getenv("SOURCE_DATE_EPOCH")
-	if text == "" {
-		commit, err := exec.Command("git", "-C", root, "log", "-1", "--format=%ct").Output()
-		if err != nil {
-			return time.Time{}, fmt.Errorf("no date for the files: git knows no last commit (%w); set SOURCE_DATE_EPOCH", err)
-		}
-		text = strings.TrimSpace(string(commit))
-	}
-	seconds, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH: '%s' is not a number of seconds", text)
-	}
-	return time.Unix(seconds, 0).UTC(), nil
+	return fmt.Errorf("unknown command '%s': ipk, apk and keys are known", command)
 }

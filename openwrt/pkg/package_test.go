@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -17,42 +18,62 @@ import (
 // date is an arbitrary moment, the one of all files in the tests' packages.
 var date = time.Unix(1700000000, 0).UTC()
 
-// testBuilder is ready to make packages; its intermediate files go with the test.
-func testBuilder(t *testing.T) *builder {
+// testBuilder is ready to make packages of the checkout in the folder root; its
+// intermediate files go with the test.
+func testBuilder(t *testing.T, root string) *builder {
 	t.Helper()
-	b := &builder{root: root, goProgram: "go", toolchain: opkgToolchain, work: t.TempDir(), date: date}
+	t.Setenv("SOURCE_DATE_EPOCH", strconv.FormatInt(date.Unix(), 10))
+	b := &builder{root: root, goProgram: "go", work: t.TempDir(), out: io.Discard}
 	if err := b.prepare(); err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
-// installed returns the package's tree with a stand-in for the program.
-func installed(t *testing.T, b *builder) string {
+// program returns the package of the program itself.
+func program(t *testing.T, b *builder) *recipe {
+	t.Helper()
+	i := slices.IndexFunc(b.recipes, func(p *recipe) bool { return p.dir == programDir })
+	if i < 0 {
+		t.Fatalf("no package in %s", programDir)
+	}
+	return b.recipes[i]
+}
+
+// installed returns the content of the program's package, with a stand-in for
+// the program.
+func installed(t *testing.T, b *builder) []entry {
 	t.Helper()
 	programs := t.TempDir()
 	if err := os.WriteFile(filepath.Join(programs, "loadbalance"), []byte("the program"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	tree := filepath.Join(t.TempDir(), "root")
-	if err := b.recipe.install(b.root, b.sources, programs, tree); err != nil {
+	p := program(t, b)
+	tree, err := p.install(b.root, b.sources(p.dir), programs, filepath.Join(t.TempDir(), "root"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	return tree
 }
 
-// fakeIPK makes a package with a stand-in for the program, and returns its file.
-func fakeIPK(t *testing.T, b *builder, arch, dir string) string {
+// writeFile writes a file of a feed into a folder, and returns its name.
+func writeFile(t *testing.T, dir string, f file) string {
 	t.Helper()
-	target, err := newTarget(arch)
+	name := filepath.Join(dir, f.name)
+	if err := os.WriteFile(name, f.body, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// fakeIPK makes a package with a stand-in for the program, and returns its file.
+func fakeIPK(t *testing.T, b *builder, arch string) string {
+	t.Helper()
+	pkg, err := makeIPK(program(t, b), arch, installed(t, b), b.date)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := packIPK(b.recipe, target, installed(t, b), dir, t.TempDir(), b.date)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file
+	return writeFile(t, t.TempDir(), pkg.file)
 }
 
 // output runs a program and returns its standard output.
@@ -99,9 +120,9 @@ func list(t *testing.T, archive string) []string {
 const stamp = "0/0 2023-11-14 22:13:20"
 
 func TestOuterArchive(t *testing.T) {
-	b := testBuilder(t)
-	ipk := fakeIPK(t, b, "mipsel_24kc", t.TempDir())
-	if want := "loadbalance_" + b.recipe.version + "_mipsel_24kc.ipk"; filepath.Base(ipk) != want {
+	b := testBuilder(t, root)
+	ipk := fakeIPK(t, b, "mipsel_24kc")
+	if want := "loadbalance_" + program(t, b).version + "_mipsel_24kc.ipk"; filepath.Base(ipk) != want {
 		t.Errorf("the package is called %s, want %s", filepath.Base(ipk), want)
 	}
 	want := []string{
@@ -167,8 +188,8 @@ func expectedData(t *testing.T) []string {
 }
 
 func TestData(t *testing.T) {
-	b := testBuilder(t)
-	ipk := fakeIPK(t, b, "mipsel_24kc", t.TempDir())
+	b := testBuilder(t, root)
+	ipk := fakeIPK(t, b, "mipsel_24kc")
 	outer := t.TempDir()
 	output(t, "tar", "-xzf", ipk, "-C", outer)
 	got, want := list(t, filepath.Join(outer, "data.tar.gz")), expectedData(t)
@@ -205,8 +226,8 @@ func TestData(t *testing.T) {
 // The SDK packs with GNU tar; its archive of the same files has the same
 // members in the same order, and the size that the control file must name.
 func TestDataAsGNUTar(t *testing.T) {
-	b := testBuilder(t)
-	ipk := fakeIPK(t, b, "mipsel_24kc", t.TempDir())
+	b := testBuilder(t, root)
+	ipk := fakeIPK(t, b, "mipsel_24kc")
 	data, control := unpack(t, ipk)
 	theirs := filepath.Join(t.TempDir(), "data.tar")
 	output(t, "tar", "--format=gnu", "--numeric-owner", "--owner=0", "--group=0", "--sort=name",
@@ -231,11 +252,12 @@ func TestDataAsGNUTar(t *testing.T) {
 }
 
 func TestControl(t *testing.T) {
-	b := testBuilder(t)
-	b.recipe.maintainer = "A Person <person@example.org>"
-	b.recipe.url = "https://example.org/"
+	b := testBuilder(t, root)
+	p := program(t, b)
+	p.maintainer = "A Person <person@example.org>"
+	p.url = "https://example.org/"
 	want := `Package: loadbalance
-Version: ` + b.recipe.version + `
+Version: ` + p.version + `
 Depends: libc, iptables, ip6tables, iptables-mod-conntrack-extra, iptables-mod-ipopt, iptables-mod-cluster, kmod-ipt-conntrack, kmod-ipt-ipset, kmod-nf-conntrack-netlink
 Source: openwrt/loadbalance
 SourceName: loadbalance
@@ -248,7 +270,7 @@ Maintainer: A Person <person@example.org>
 Architecture: mipsel_24kc
 Installed-Size: 4711
 Description:  Deals`
-	got := b.recipe.control("mipsel_24kc", 4711, date)
+	got := p.control("mipsel_24kc", 4711, date)
 	fields, description, _ := strings.Cut(got, " new connections")
 	if fields != want {
 		t.Errorf("got\n%s\nwant\n%s", fields, want)
@@ -258,15 +280,15 @@ Description:  Deals`
 			t.Errorf("the description's line %q must start with one blank", line)
 		}
 	}
-	b.recipe.maintainer, b.recipe.url = "", ""
-	if got := b.recipe.control("x86_64", 1, date); strings.Contains(got, "Maintainer") || strings.Contains(got, "URL") {
+	p.maintainer, p.url = "", ""
+	if got := p.control("x86_64", 1, date); strings.Contains(got, "Maintainer") || strings.Contains(got, "URL") {
 		t.Errorf("fields without a value must be left out:\n%s", got)
 	}
 }
 
 func TestControlArchive(t *testing.T) {
-	b := testBuilder(t)
-	ipk := fakeIPK(t, b, "aarch64_cortex-a53", t.TempDir())
+	b := testBuilder(t, root)
+	ipk := fakeIPK(t, b, "aarch64_cortex-a53")
 	outer := t.TempDir()
 	output(t, "tar", "-xzf", ipk, "-C", outer)
 	want := []string{
@@ -296,8 +318,8 @@ func TestControlArchive(t *testing.T) {
 // prerm-pkg deletes the firewall's include when the package is removed, not
 // when it is upgraded, and not in an image under construction.
 func TestPrerm(t *testing.T) {
-	b := testBuilder(t)
-	_, control := unpack(t, fakeIPK(t, b, "x86_64", t.TempDir()))
+	b := testBuilder(t, root)
+	_, control := unpack(t, fakeIPK(t, b, "x86_64"))
 	script := filepath.Join(control, "prerm-pkg")
 	for _, c := range []struct {
 		name string
@@ -326,7 +348,7 @@ func TestPrerm(t *testing.T) {
 
 // The uci-defaults script and prerm speak of the same section of the firewall.
 func TestFirewallSection(t *testing.T) {
-	b := testBuilder(t)
+	b := testBuilder(t, root)
 	scripts, err := filepath.Glob(filepath.Join(root, "files/etc/uci-defaults/*"))
 	if err != nil {
 		t.Fatal(err)
@@ -342,22 +364,22 @@ func TestFirewallSection(t *testing.T) {
 	if !strings.Contains(added, "uci set firewall.loadbalance='include'") {
 		t.Errorf("no script in files/etc/uci-defaults adds firewall.loadbalance:\n%s", added)
 	}
-	if !strings.Contains(b.recipe.prerm, "uci -q delete firewall.loadbalance") {
-		t.Errorf("prerm does not delete firewall.loadbalance:\n%s", b.recipe.prerm)
+	if !strings.Contains(program(t, b).prerm, "uci -q delete firewall.loadbalance") {
+		t.Errorf("prerm does not delete firewall.loadbalance:\n%s", program(t, b).prerm)
 	}
 }
 
 // Two packages of the same files are equal, whatever times and modes the files
 // have in the checkout and whatever the time zone is.
 func TestReproducible(t *testing.T) {
-	first, err := os.ReadFile(fakeIPK(t, testBuilder(t), "mipsel_24kc", t.TempDir()))
+	first, err := os.ReadFile(fakeIPK(t, testBuilder(t, root), "mipsel_24kc"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("TZ", "Asia/Tokyo")
-	b := testBuilder(t)
+	b := testBuilder(t, root)
 	old := time.Now().Add(-24 * time.Hour)
-	err = filepath.WalkDir(b.sources, func(path string, _ fs.DirEntry, err error) error {
+	err = filepath.WalkDir(b.sources(programDir), func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -367,11 +389,11 @@ func TestReproducible(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"files/etc/config/loadbalance", "files/etc/init.d/loadbalance"} {
-		if err := os.Chmod(filepath.Join(b.sources, name), 0o640); err != nil {
+		if err := os.Chmod(filepath.Join(b.sources(programDir), name), 0o640); err != nil {
 			t.Fatal(err)
 		}
 	}
-	second, err := os.ReadFile(fakeIPK(t, b, "mipsel_24kc", t.TempDir()))
+	second, err := os.ReadFile(fakeIPK(t, b, "mipsel_24kc"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -381,15 +403,16 @@ func TestReproducible(t *testing.T) {
 }
 
 func TestConffileMissing(t *testing.T) {
-	b := testBuilder(t)
-	if err := os.Remove(filepath.Join(b.sources, "files/etc/config/loadbalance")); err != nil {
+	b := testBuilder(t, root)
+	if err := os.Remove(filepath.Join(b.sources(programDir), "files/etc/config/loadbalance")); err != nil {
 		t.Fatal(err)
 	}
 	programs := t.TempDir()
 	if err := os.WriteFile(filepath.Join(programs, "loadbalance"), nil, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	err := b.recipe.install(b.root, b.sources, programs, filepath.Join(t.TempDir(), "root"))
+	p := program(t, b)
+	_, err := p.install(b.root, b.sources(p.dir), programs, filepath.Join(t.TempDir(), "root"))
 	if err == nil || !strings.Contains(err.Error(), "/etc/config/loadbalance") {
 		t.Errorf("got %v, want an error that names the missing conffile", err)
 	}

@@ -15,16 +15,22 @@ import (
 const maxPackage = 1800000
 
 // build makes a package with the real program and returns both files.
-func build(t *testing.T, b *builder, arch string) (ipk, program string) {
+func build(t *testing.T, b *builder, arch string) (ipk, binary string) {
 	t.Helper()
 	target, err := newTarget(arch)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ipk, err = b.makePackage(target, packIPK, t.TempDir())
+	p := program(t, b)
+	tree, err := b.install(p, target)
 	if err != nil {
 		t.Fatal(err)
 	}
+	pkg, err := makeIPK(p, arch, tree, b.date)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ipk = writeFile(t, t.TempDir(), pkg.file)
 	data, _ := unpack(t, ipk)
 	return ipk, filepath.Join(data, "usr/sbin/loadbalance")
 }
@@ -33,7 +39,7 @@ func build(t *testing.T, b *builder, arch string) (ipk, program string) {
 func TestProgramReproducible(t *testing.T) {
 	var packages [2][]byte
 	for i := range packages {
-		ipk, _ := build(t, testBuilder(t), "mipsel_24kc")
+		ipk, _ := build(t, testBuilder(t, root), "mipsel_24kc")
 		content, err := os.ReadFile(ipk)
 		if err != nil {
 			t.Fatal(err)
@@ -91,7 +97,7 @@ func start(t *testing.T, emulator, program string, args []string) result {
 
 // The programs for other processors do what the one for this processor does.
 func TestProgramEmulated(t *testing.T) {
-	b := testBuilder(t)
+	b := testBuilder(t, root)
 	_, reference := build(t, b, "x86_64")
 	want := make([]result, len(runs))
 	for i, run := range runs {
@@ -110,9 +116,9 @@ func TestProgramEmulated(t *testing.T) {
 		{"riscv64_generic", "qemu-riscv64-static"},
 	} {
 		t.Run(c.arch, func(t *testing.T) {
-			_, program := build(t, b, c.arch)
+			_, binary := build(t, b, c.arch)
 			for i, run := range runs {
-				if got := start(t, c.emulator, program, run.args); got != want[i] {
+				if got := start(t, c.emulator, binary, run.args); got != want[i] {
 					t.Errorf("%q: got\n%+v\nwant, as on x86_64,\n%+v", run.args, got, want[i])
 				}
 			}
@@ -122,9 +128,9 @@ func TestProgramEmulated(t *testing.T) {
 
 // test.sh is what the packages feed's CI runs; it takes the program from PATH.
 func TestFeedTest(t *testing.T) {
-	b := testBuilder(t)
-	_, program := build(t, b, "x86_64")
-	version, _, _ := strings.Cut(b.recipe.version, "-")
+	b := testBuilder(t, root)
+	_, binary := build(t, b, "x86_64")
+	version, _, _ := strings.Cut(program(t, b).version, "-")
 	for _, c := range []struct {
 		name, pkg, version string
 		ok                 bool
@@ -134,8 +140,8 @@ func TestFeedTest(t *testing.T) {
 		{"other package", "luci-app-loadbalance", "9.9.9", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cmd := exec.Command("busybox", "ash", filepath.Join(root, feedDir, "test.sh"), c.pkg, c.version)
-			cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))
+			cmd := exec.Command("busybox", "ash", filepath.Join(root, programDir, "test.sh"), c.pkg, c.version)
+			cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
 			out, err := cmd.CombinedOutput()
 			if (err == nil) != c.ok {
 				t.Errorf("got %v, want success %v:\n%s", err, c.ok, out)
