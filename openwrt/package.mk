@@ -3,11 +3,13 @@
 #   make ipk ARCH=mipsel_24kc   the packages for opkg (OpenWrt up to 24.10)
 #   make ipk-all                the same for every architecture that Go builds for
 #   make apk ARCH=mipsel_24kc   the packages for apk (OpenWrt from 25.12)
+#   make release                both for every architecture, with the source
+#                               tarball and the sums of all files
 #   make keys KEYS=FOLDER       new keys to sign with
 #
-# Packages come into dist/ARCH, with the index that makes this folder a feed. ARCH
-# may be several, or `all`; the router tells its own by `opkg print-architecture`
-# or `cat /etc/apk/arch`. With KEYS=FOLDER, the
+# Packages come into dist/ARCH, with the index that makes this folder a feed; a
+# release into dist/release. ARCH may be several, or `all`; the router tells its
+# own by `opkg print-architecture` or `cat /etc/apk/arch`. With KEYS=FOLDER, the
 # one that `make keys` made or that of an OpenWrt build, the indices are signed,
 # and the packages for apk.
 #
@@ -22,7 +24,7 @@ PKG = $(GO) run ./openwrt/pkg -go '$(GO)' -keys '$(KEYS)'
 # router's shell.
 test: PROGRAMS += qemu-arm-static:qemu-user-static busybox:busybox
 
-.PHONY: ipk ipk-all apk keys clean-dist
+.PHONY: ipk ipk-all apk release keys clean-dist
 
 ipk: go
 	@$(PKG) ipk $(or $(ARCH),mipsel_24kc)
@@ -32,6 +34,9 @@ ipk-all: go
 
 apk: go
 	@$(PKG) apk $(or $(ARCH),mipsel_24kc)
+
+release: go
+	@$(PKG) release $(or $(ARCH),all)
 
 keys: go
 	@test -n '$(KEYS)' || { echo 'which folder? make keys KEYS=FOLDER' >&2; exit 1; }

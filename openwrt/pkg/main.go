@@ -12,13 +12,14 @@
 //
 // Usage, in the top folder of a checkout or of an unpacked source tarball:
 //
-//	pkg [-go PROGRAM] [-keys DIR] [-out DIR] ipk|apk all|ARCHITECTURE...
+//	pkg [-go PROGRAM] [-keys DIR] [-out DIR] ipk|apk|release all|ARCHITECTURE...
 //	pkg keys DIR
 //
 // ARCHITECTURE is OpenWrt's name, as in mipsel_24kc. The packages of each come
-// into a folder of its name below DIR, with the index that makes it a feed. The
-// keys, which `pkg keys` makes, sign indices and apk packages; without them
-// nothing is signed.
+// into a folder of its name below DIR, with the index that makes it a feed. A
+// release is all of that in the folder release, with the source tarball, the
+// public keys and the sums of all files. The keys, which `pkg keys` makes, sign
+// indices and apk packages; without them nothing is signed.
 //
 // The same sources and keys give the same bytes: the Go that builds the program
 // is fixed, and every time is SOURCE_DATE_EPOCH, or the last commit's, or where
@@ -31,6 +32,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -52,7 +54,7 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	if flags.NArg() < 2 {
-		return errors.New("what to make, and for which architecture? ipk or apk, then names as OpenWrt has them, such as mipsel_24kc, or 'all'")
+		return errors.New("what to make, and for which architecture? ipk, apk or release, then names as OpenWrt has them, such as mipsel_24kc, or 'all'")
 	}
 	command, names := flags.Arg(0), flags.Args()[1:]
 	if command == "keys" {
@@ -78,6 +80,8 @@ func run(args []string, out io.Writer) error {
 	switch command {
 	case "ipk", "apk":
 		return b.makeFeeds(targets, *outDir, command)
+	case "release":
+		return b.release(targets, filepath.Join(*outDir, "release"))
 	}
-	return fmt.Errorf("unknown command '%s': ipk, apk and keys are known", command)
+	return fmt.Errorf("unknown command '%s': ipk, apk, release and keys are known", command)
 }

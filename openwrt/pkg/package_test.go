@@ -33,11 +33,11 @@ func testBuilder(t *testing.T, root string) *builder {
 // program returns the package of the program itself.
 func program(t *testing.T, b *builder) *recipe {
 	t.Helper()
-	i := slices.IndexFunc(b.recipes, func(p *recipe) bool { return p.dir == programDir })
-	if i < 0 {
-		t.Fatalf("no package in %s", programDir)
+	p, err := b.programPackage()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return b.recipes[i]
+	return p
 }
 
 // installed returns the content of the program's package, with a stand-in for
@@ -64,6 +64,15 @@ func writeFile(t *testing.T, dir string, f file) string {
 		t.Fatal(err)
 	}
 	return name
+}
+
+func read(t *testing.T, path ...string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }
 
 // fakeIPK makes a package with a stand-in for the program, and returns its file.

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -95,4 +96,45 @@ func walkSources(root string, visit func(name string, info fs.FileInfo) error) e
 		}
 		return visit(filepath.ToSlash(name), info)
 	})
+}
+
+// sourceTarball archives the sources in the folder top. A file's mode says only
+// whether it can be executed, as in git.
+func sourceTarball(root, top string, date time.Time) ([]byte, error) {
+	var entries []entry
+	err := walkSources(root, func(name string, info fs.FileInfo) error {
+		if !info.Mode().IsRegular() {
+			return fmt.Errorf("%s: no regular file", name)
+		}
+		body, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			return err
+		}
+		e := entry{name: path.Join(top, name), mode: 0o644, body: body}
+		if info.Mode()&0o100 != 0 {
+			e.mode = 0o755
+		}
+		entries = append(entries, e)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return makeTarGz(entries, date)
+}
+
+// checkClean refuses changes that were not committed: the tarball would contain
+// them, and no commit could be named that gives these bytes.
+func checkClean(root string) error {
+	if !hasRepository(root) {
+		return nil
+	}
+	changes, err := git(root, "status", "--porcelain")
+	if err != nil {
+		return err
+	}
+	if changes != "" {
+		return fmt.Errorf("a release is made of committed sources; commit first:\n%s", changes)
+	}
+	return nil
 }

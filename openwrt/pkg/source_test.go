@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,5 +78,51 @@ func TestSourceDateRefused(t *testing.T) {
 	write(t, filepath.Join(dir, ".git"), "gitdir: nowhere\n", 0o644, date)
 	if got, err := sourceDate(dir); err == nil || !strings.Contains(err.Error(), "git log") || !strings.Contains(err.Error(), "set SOURCE_DATE_EPOCH") {
 		t.Errorf("a broken repository: got %v, %v, want an error", got, err)
+	}
+}
+
+func TestSourceTarball(t *testing.T) {
+	dir := t.TempDir()
+	for name, mode := range map[string]fs.FileMode{
+		"go.mod": 0o600, "files/etc/init.d/loadbalance": 0o700, ".ci/run": 0o775, "cmd/bin/x.go": 0o664,
+		"bin/loadbalance": 0o755, "dist/x.ipk": 0o644, ".git/config": 0o644,
+	} {
+		write(t, filepath.Join(dir, name), name, mode, date.Add(time.Hour))
+	}
+	tarball, err := sourceTarball(dir, "loadbalance-0.1.0", date)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := list(t, writeFile(t, t.TempDir(), file{"x.tar.gz", tarball}))
+	want := []string{
+		"-rwxr-xr-x " + stamp + " loadbalance-0.1.0/.ci/run",
+		"-rw-r--r-- " + stamp + " loadbalance-0.1.0/cmd/bin/x.go",
+		"-rwxr-xr-x " + stamp + " loadbalance-0.1.0/files/etc/init.d/loadbalance",
+		"-rw-r--r-- " + stamp + " loadbalance-0.1.0/go.mod",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if err := os.Symlink("go.mod", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sourceTarball(dir, "x", date); err == nil || !strings.Contains(err.Error(), "link: no regular file") {
+		t.Errorf("a link: got %v, want an error", err)
+	}
+}
+
+func TestCheckClean(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "go.mod"), "x", 0o644, date)
+	if err := checkClean(dir); err != nil {
+		t.Errorf("no repository: %v", err)
+	}
+	commit(t, dir, date)
+	if err := checkClean(dir); err != nil {
+		t.Errorf("everything is committed: %v", err)
+	}
+	write(t, filepath.Join(dir, "new"), "x", 0o644, date)
+	if err := checkClean(dir); err == nil || !strings.Contains(err.Error(), "?? new") {
+		t.Errorf("got %v, want an error that names the new file", err)
 	}
 }
