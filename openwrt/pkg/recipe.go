@@ -168,7 +168,11 @@ func (p *recipe) install(root, sources, programs, tree string) ([]entry, error) 
 			return nil, fmt.Errorf("conffiles: the package contains no file %s", name)
 		}
 	}
-	return treeEntries(tree)
+	entries, err := treeEntries(tree)
+	if err != nil {
+		return nil, err
+	}
+	return entries, translate(entries)
 }
 
 // callMake runs a target of the Makefile in the folder dir below root with the
