@@ -126,26 +126,41 @@ func TestProgramEmulated(t *testing.T) {
 	}
 }
 
-// test.sh is what the packages feed's CI runs; it takes the program from PATH.
-func TestFeedTest(t *testing.T) {
+// test.sh and test-version.sh are what the packages feed's CI runs; they take the
+// program from PATH.
+func TestFeedTests(t *testing.T) {
 	b := testBuilder(t, root)
 	_, binary := build(t, b, "x86_64")
 	version, _, _ := strings.Cut(program(t, b).version, "-")
 	for _, c := range []struct {
-		name, pkg, version string
-		ok                 bool
+		script, pkg, version string
+		ok                   bool
 	}{
-		{"right", "loadbalance", version, true},
-		{"other version", "loadbalance", "9.9.9", false},
-		{"other package", "luci-app-loadbalance", "9.9.9", true},
+		{"test.sh", "loadbalance", version, true},
+		{"test.sh", "luci-app-loadbalance", version, true},
+		{"test-version.sh", "loadbalance", version, true},
+		{"test-version.sh", "loadbalance", "9.9.9", false},
+		{"test-version.sh", "luci-app-loadbalance", version, false},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			cmd := exec.Command("busybox", "ash", filepath.Join(root, programDir, "test.sh"), c.pkg, c.version)
-			cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
+		t.Run(c.script+" "+c.pkg+" "+c.version, func(t *testing.T) {
+			cmd := exec.Command("busybox", "ash", filepath.Join(root, programDir, c.script), c.pkg, c.version)
+			cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"),
+				"PKG_NAME="+c.pkg, "PKG_VERSION="+c.version)
 			out, err := cmd.CombinedOutput()
 			if (err == nil) != c.ok {
 				t.Errorf("got %v, want success %v:\n%s", err, c.ok, out)
 			}
 		})
+	}
+}
+
+// A program that plans nothing does not pass test.sh.
+func TestFeedTestFails(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "loadbalance"), "#!/bin/sh\nexit 0\n", 0o755, date)
+	cmd := exec.Command("busybox", "ash", filepath.Join(root, programDir, "test.sh"), "loadbalance", "1")
+	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "PKG_NAME=loadbalance")
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "does not contain") {
+		t.Errorf("got %v:\n%s", err, out)
 	}
 }

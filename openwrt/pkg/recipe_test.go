@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -281,5 +282,23 @@ func TestInstallLeavesNothing(t *testing.T) {
 		if _, err := os.Stat(name); err == nil {
 			t.Errorf("%s was made", name)
 		}
+	}
+}
+
+// OpenWrt's scan of a feed takes any file called Makefile for a package, some
+// folders deep.
+func TestNoOtherMakefiles(t *testing.T) {
+	packages, err := findMakefiles(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = walkSources(root, func(name string, _ fs.FileInfo) error {
+		if dir := path.Dir(name); path.Base(name) == "Makefile" && dir != "." && !slices.Contains(packages, dir) {
+			t.Errorf("%s is no package", name)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
