@@ -49,7 +49,8 @@ func (b *builder) prepare() error {
 // sources is the folder with the prepared sources of a Makefile.
 func (b *builder) sources(dir string) string { return filepath.Join(b.work, "sources", dir) }
 
-// file is what is written into a feed: a package, or part of the index.
+// file is what is written into a feed: a package, or part of the index. Without a
+// body it is one that must not be there.
 type file struct {
 	name string
 	body []byte
@@ -126,6 +127,12 @@ func (b *builder) install(p *recipe, t target) ([]entry, error) {
 func (b *builder) write(dir string, files ...file) error {
 	for _, f := range files {
 		name := filepath.Join(dir, f.name)
+		if f.body == nil {
+			if err := os.RemoveAll(name); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := os.WriteFile(name, f.body, 0o644); err != nil {
 			return err
 		}

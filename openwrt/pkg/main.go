@@ -57,8 +57,12 @@ func run(args []string, out io.Writer) error {
 		return errors.New("what to make, and for which architecture? ipk, apk or release, then names as OpenWrt has them, such as mipsel_24kc, or 'all'")
 	}
 	command, names := flags.Arg(0), flags.Args()[1:]
-	if command == "keys" {
+	switch command {
+	case "keys":
 		return makeKeys(names[0], out)
+	case "ipk", "apk", "release":
+	default:
+		return fmt.Errorf("unknown command '%s': ipk, apk, release and keys are known", command)
 	}
 	targets, err := parseTargets(names)
 	if err != nil {
@@ -77,11 +81,8 @@ func run(args []string, out io.Writer) error {
 	if err := b.prepare(); err != nil {
 		return err
 	}
-	switch command {
-	case "ipk", "apk":
-		return b.makeFeeds(targets, *outDir, command)
-	case "release":
+	if command == "release" {
 		return b.release(targets, filepath.Join(*outDir, "release"))
 	}
-	return fmt.Errorf("unknown command '%s': ipk, apk, release and keys are known", command)
+	return b.makeFeeds(targets, *outDir, command)
 }

@@ -29,16 +29,17 @@ func (f *opkgFeed) add(p *recipe, tree []entry) (file, error) {
 }
 
 // index returns the list of packages, plain and compressed, and its signature.
-// opkg fetches the compressed list, and checks the plain one.
+// opkg fetches the compressed list, and checks the plain one. Without a key, a
+// signature that is still there is one of another list.
 func (f *opkgFeed) index() ([]file, error) {
 	list := []byte(strings.Join(f.paragraphs, ""))
 	packed, err := compress(list)
 	if err != nil {
 		return nil, err
 	}
-	files := []file{{"Packages", list}, {"Packages.gz", packed}}
+	signature := file{name: "Packages.sig"}
 	if f.key != nil {
-		files = append(files, file{"Packages.sig", f.key.sign(list)})
+		signature.body = f.key.sign(list)
 	}
-	return files, nil
+	return []file{{"Packages", list}, {"Packages.gz", packed}, signature}, nil
 }
