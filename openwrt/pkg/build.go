@@ -146,10 +146,10 @@ func (b *builder) write(dir string, files ...file) error {
 // 1.26 does. The go command fetches it where it is another one itself.
 const toolchain = "go1.23.12"
 
-// smaller turns inlining off. For mipsel, that makes the package 7 % smaller,
-// and the program spends its time in the
-// kernel and in iptables. Not so in Go's runtime, which relies on inlining: its
-// netpollinit crashes without on mips64, where a buffer is then not aligned.
+// smaller turns inlining off. For mipsel, that makes the package 7 % smaller, and
+// the program spends its time in the kernel and in iptables. Not so in Go's
+// runtime, which relies on inlining: its netpollinit crashes without on mips64,
+// where a buffer is then not aligned.
 var smaller = []string{"-gcflags=all=-l", "-gcflags=runtime/...=", "-gcflags=internal/runtime/...="}
 
 // compile builds the program and returns the folder that it is in; once for all
