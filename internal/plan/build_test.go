@@ -252,7 +252,7 @@ func TestChainNames(t *testing.T) {
 // place where a cascade stands.
 func TestChainMark(t *testing.T) {
 	base := Chain{Name: "lb_x", Rules: []Rule{on(Return{})}, Cascade: []string{"a", "b"}}
-	if again := (Chain{Name: "lb_x", Rules: []Rule{on(Return{})}, Cascade: []string{"a", "b"}}); again.Mark() != base.Mark() {
+	if again := (Chain{Name: "lb_x", Rules: []Rule{on(Return{})}, Cascade: []string{"a", "b"}}); again.Fingerprint() != base.Fingerprint() {
 		t.Error("equal chains have different marks")
 	}
 	for _, other := range []Chain{
@@ -263,7 +263,7 @@ func TestChainMark(t *testing.T) {
 		{Name: "lb_x", Rules: base.Rules, Cascade: []string{"b", "a"}},
 		{Name: "lb_x", Rules: base.Rules},
 	} {
-		if other.Mark() == base.Mark() {
+		if other.Fingerprint() == base.Fingerprint() {
 			t.Errorf("%+v has the same mark", other)
 		}
 	}

@@ -234,11 +234,11 @@ func (r Rule) Args(comment string) string {
 	return strings.Join(append(parts, r.Target.Args()), " ")
 }
 
-// Mark is the comment that every rule of the chain carries in the kernel. It
+// Fingerprint is the comment that every rule of the chain carries in the kernel. It
 // names the chain's whole content, so that a chain need not be compared rule
 // by rule: iptables prints rules in other words than it was given, and a
 // cascade may stand at any rotation.
-func (c Chain) Mark() string {
+func (c Chain) Fingerprint() string {
 	// FNV, not a cryptographic hash: nobody gains by a collision, and the
 	// standard library's SHA-256 brings 350 KB of other cryptography.
 	hash := fnv.New64a()
@@ -252,8 +252,8 @@ func (c Chain) Mark() string {
 	for _, lot := range c.Lots {
 		fmt.Fprintln(hash, lot.Target, lot.Weight)
 	}
-	return fmt.Sprintf("%s%016x", MarkPrefix, hash.Sum64())
+	return fmt.Sprintf("%s%016x", FingerprintPrefix, hash.Sum64())
 }
 
-// MarkPrefix begins the comment of every rule in our chains.
-const MarkPrefix = "lb:"
+// FingerprintPrefix begins the comment of every rule in our chains.
+const FingerprintPrefix = "lb:"

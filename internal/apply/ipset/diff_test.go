@@ -43,7 +43,7 @@ func set(name string, f family.Family, entries ...string) Set {
 
 func TestDiff(t *testing.T) {
 	odd := set("lb_a", family.IPv4, "10.0.0.0/8")
-	odd.Odd = true
+	odd.Altered = true
 	wrongType := set("lb_a", family.IPv4, "10.0.0.1/32")
 	wrongType.Type = "hash:ip"
 	small := set("lb_a", family.IPv4, "10.0.0.0/8", "172.16.0.0/12")

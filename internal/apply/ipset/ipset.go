@@ -64,9 +64,9 @@ type Set struct {
 	MaxElements int
 	Timeout     int            // default time limit of entries in seconds; 0: none
 	Entries     []netip.Prefix // sorted
-	// Odd says that the set or an entry has an option that we never write,
+	// Altered says that the set or an entry has an option that we never write,
 	// such as a timeout or nomatch.
-	Odd bool
+	Altered bool
 }
 
 // Kernel is the access that operations need. Errors name the set.
@@ -228,7 +228,7 @@ func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
 	// Additions come first, so for a moment there are more entries than
 	// before and after.
 	fits := len(have.Entries)+len(added) <= have.MaxElements
-	if !have.Odd && have.Timeout == 0 && fits && len(added)+len(gone) <= fewChanges {
+	if !have.Altered && have.Timeout == 0 && fits && len(added)+len(gone) <= fewChanges {
 		return append(entriesOp(add, want.Name, added), entriesOp(del, want.Name, gone)...)
 	}
 	created.set = temporary

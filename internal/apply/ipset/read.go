@@ -128,11 +128,11 @@ func (s *Set) parseEntry(_ uint16, entry []byte) {
 		case kind == nl.IPSET_ATTR_CIDR && len(value) == 1:
 			bits = int(value[0])
 		default:
-			s.Odd = true
+			s.Altered = true
 		}
 	})
 	if !address.IsValid() {
-		s.Odd = true // an entry of another type of set
+		s.Altered = true // an entry of another type of set
 		return
 	}
 	s.Entries = append(s.Entries, netip.PrefixFrom(address, bits))

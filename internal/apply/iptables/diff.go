@@ -96,7 +96,7 @@ func (c *Change) addCascades(chains []plan.Chain) {
 }
 
 func (c *Chain) holds(want plan.Chain) bool {
-	return c.Rules == want.Len() && (c.Rules == 0 || c.Comment == want.Mark())
+	return c.Rules == want.Len() && (c.Rules == 0 || c.Comment == want.Fingerprint())
 }
 
 // sameJumps says whether the built-in chains hold each wanted jump exactly
@@ -127,7 +127,7 @@ func (c Change) Input() string {
 		fmt.Fprintf(&text, ":%s - [0:0]\n", name)
 	}
 	for _, chain := range c.Write {
-		mark := chain.Mark()
+		mark := chain.Fingerprint()
 		for _, written := range chain.Written(c.Starts[chain.Name]) {
 			for _, rule := range written.Rules {
 				fmt.Fprintf(&text, "-A %s %s\n", written.Name, rule.Args(mark))

@@ -31,7 +31,7 @@ func wanted() plan.Family {
 func tableWith(legacy bool, holds plan.Family) *Table {
 	table := &Table{Legacy: legacy, Chains: map[string]*Chain{}}
 	for _, chain := range holds.Chains {
-		table.Chains[chain.Name] = &Chain{Rules: chain.Len(), Comment: chain.Mark(), Dealt: map[string]uint64{}}
+		table.Chains[chain.Name] = &Chain{Rules: chain.Len(), Comment: chain.Fingerprint(), Dealt: map[string]uint64{}}
 	}
 	for _, jump := range holds.Jumps {
 		table.Jumps = append(table.Jumps, Jump{jump.Chain, jump.Rule.Args("")})
@@ -180,7 +180,7 @@ func TestInput(t *testing.T) {
 	have.Chains["lb_policy_a"].Rules++
 	have.Chains["lb_old"] = &Chain{}
 	have.Jumps = have.Jumps[:1]
-	mark := wanted().Chains[1].Mark()
+	mark := wanted().Chains[1].Fingerprint()
 	want := strings.ReplaceAll(`*mangle
 :lb_policy_a - [0:0]
 :lb_old - [0:0]

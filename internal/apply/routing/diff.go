@@ -88,7 +88,7 @@ func diffRules(f family.Family, want []plan.IPRule, have []Rule) (add, del []Op)
 	for _, r := range have {
 		op := Op{verb: deleteRule, family: f, rule: r}
 		switch {
-		case r.Odd:
+		case r.Altered:
 			// The kernel takes a rule for the same as one that differs in
 			// "not" only, and would refuse the wanted one.
 			add = append(add, op)
@@ -128,16 +128,16 @@ func diffRoutes(f family.Family, want []plan.Route, have []Route) (add, del []Op
 	for i, r := range have {
 		p := place{r.Table, r.Destination}
 		w, ok := wanted[p]
-		if !ok || r.apart {
+		if !ok || r.beside {
 			continue
 		}
-		right[p] = right[p] || !r.Odd && w == r.Route
+		right[p] = right[p] || !r.Altered && w == r.Route
 		replaced[p] = i
 	}
 	for i, r := range have {
 		p := place{r.Table, r.Destination}
 		w, ok := wanted[p]
-		keep := ok && !r.Odd && w == r.Route
+		keep := ok && !r.Altered && w == r.Route
 		if other, exists := replaced[p]; exists && other == i && !right[p] {
 			keep = true // it is not deleted but replaced
 		}

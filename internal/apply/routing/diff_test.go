@@ -70,7 +70,7 @@ func TestDiffRules(t *testing.T) {
 		},
 		"a rule with a selector that we never write is not the wanted one": {
 			want: []plan.IPRule{balanced},
-			have: []Rule{{IPRule: balanced, Odd: true}},
+			have: []Rule{{IPRule: balanced, Altered: true}},
 			add: []string{
 				"ip -4 rule del fwmark 0x100/0x3f00 lookup 301 priority 9001 protocol 108",
 				"ip -4 rule add fwmark 0x100/0x3f00 lookup 301 priority 9001 protocol 108",
@@ -117,8 +117,8 @@ func TestDiffRoutes(t *testing.T) {
 	masked := network
 	masked.Destination = prefix("10.0.0.0/8")
 	throw := plan.Route{Table: 301, Type: plan.Throw, Destination: prefix("10.20.0.0/16")}
-	odd := Route{Route: first, Odd: true}
-	apart := Route{Route: first, Odd: true, apart: true}
+	odd := Route{Route: first, Altered: true}
+	beside := Route{Route: first, Altered: true, beside: true}
 	tests := map[string]struct {
 		want     []plan.Route
 		have     []Route
@@ -153,7 +153,7 @@ func TestDiffRoutes(t *testing.T) {
 		},
 		"a route of another metric lies beside and goes": {
 			want: []plan.Route{first},
-			have: []Route{apart},
+			have: []Route{beside},
 			add:  []string{"ip -4 route add default via 183.169.79.254 dev vth1 table 301 protocol 108 onlink"},
 			del:  []string{"ip -4 route del default via 183.169.79.254 dev vth1 table 301 protocol 108 onlink"},
 		},

@@ -108,7 +108,7 @@ func (n Netlink) existing(f family.Family, r plan.Route) error {
 		return err
 	}
 	for _, have := range routes {
-		if !have.Odd && have.Route == normalRoute(r) {
+		if !have.Altered && have.Route == normalRoute(r) {
 			return nil
 		}
 	}
@@ -149,7 +149,7 @@ func decodeRule(f family.Family, r netlink.Rule) Rule {
 	if r.Mask != nil {
 		rule.Mask = *r.Mask
 	}
-	return Rule{IPRule: rule, Odd: !reflect.DeepEqual(encodeRule(f, rule), r), kernel: r}
+	return Rule{IPRule: rule, Altered: !reflect.DeepEqual(encodeRule(f, rule), r), kernel: r}
 }
 
 func encodeRoute(f family.Family, r plan.Route) kernel.Route {
@@ -172,10 +172,10 @@ func decodeRoute(f family.Family, r kernel.Route) Route {
 		Device: r.Device, Source: r.Source, OnLink: r.OnLink,
 	}
 	return Route{
-		Route:  route,
-		Odd:    !reflect.DeepEqual(encodeRoute(f, route), r),
-		apart:  r.TOS != 0 || r.Metric != metric(f),
-		kernel: r,
+		Route:   route,
+		Altered: !reflect.DeepEqual(encodeRoute(f, route), r),
+		beside:  r.TOS != 0 || r.Metric != metric(f),
+		kernel:  r,
 	}
 }
 

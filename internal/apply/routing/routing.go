@@ -43,21 +43,21 @@ type State struct {
 // Rule is a rule of ours as the kernel holds it.
 type Rule struct {
 	plan.IPRule
-	// Odd says that the rule has a selector or an action which we never
+	// Altered says that the rule has a selector or an action which we never
 	// write, so it equals no planned rule.
-	Odd    bool
-	kernel netlink.Rule // as it was read
+	Altered bool
+	kernel  netlink.Rule // as it was read
 }
 
 // Route is a route of ours as the kernel holds it.
 type Route struct {
 	plan.Route
-	// Odd says that the route has a metric, several next hops or another
+	// Altered says that the route has a metric, several next hops or another
 	// property which we never write, so it equals no planned route.
-	Odd bool
-	// apart says that the kernel keeps the route beside a planned one to the
+	Altered bool
+	// beside says that the kernel keeps the route beside a planned one to the
 	// same destination, because its metric (or TOS) is another.
-	apart  bool
+	beside bool
 	kernel kernel.Route // as it was read
 }
 
