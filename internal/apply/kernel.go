@@ -157,5 +157,8 @@ func EmptyKernel() *Kernel {
 // unsetFiles are settings that all have another value than the wanted one.
 type unsetFiles struct{}
 
+// Read implements sysctl.Files.
 func (unsetFiles) Read(string) (string, error) { return "", nil }
-func (unsetFiles) Write(path, _ string) error  { return fmt.Errorf("%s: not to be written", path) }
+
+// Write implements sysctl.Files.
+func (unsetFiles) Write(path, _ string) error { return fmt.Errorf("%s: not to be written", path) }

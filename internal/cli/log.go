@@ -75,9 +75,14 @@ func (l *logger) Close() {
 // Log writes a message of a level by its name.
 func (l *logger) Log(level, text string) { l.write(level, text) }
 
-func (l *logger) Error(text string)   { l.write("error", text) }
+// Error writes a message of that level.
+func (l *logger) Error(text string) { l.write("error", text) }
+
+// Warning writes a message of that level.
 func (l *logger) Warning(text string) { l.write("warning", text) }
-func (l *logger) Notice(text string)  { l.write("notice", text) }
+
+// Notice writes a message of that level.
+func (l *logger) Notice(text string) { l.write("notice", text) }
 
 // write writes a message line by line: syslog would join or cut longer ones.
 func (l *logger) write(level, text string) {

@@ -160,7 +160,10 @@ type InputError struct {
 	Err    error
 }
 
+// Error implements error.
 func (e *InputError) Error() string { return fmt.Sprintf("mangle restore (%s): %v", e.Family, e.Err) }
+
+// Unwrap returns what iptables-restore said.
 func (e *InputError) Unwrap() error { return e.Err }
 
 // Numbered returns the input with line numbers.
