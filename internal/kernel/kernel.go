@@ -63,6 +63,18 @@ type Handle struct {
 	routes    list[Route]
 }
 
+// Dump makes a dump, and makes it again as long as the kernel interrupts it, a
+// few times.
+func Dump(dump func() error) error {
+	var err error
+	for range dumpAttempts {
+		if err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return err
+}
+
 // list is what one dump returned.
 type list[T any] struct {
 	known bool
@@ -75,12 +87,10 @@ func (l *list[T]) get(what string, dump func() ([]T, error)) ([]T, error) {
 		return l.all, nil
 	}
 	var all []T
-	var err error
-	for range dumpAttempts {
-		if all, err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
+	err := Dump(func() (err error) {
+		all, err = dump()
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}

@@ -14,9 +14,11 @@ import (
 	"loadbalance/internal/kernel"
 )
 
-// listNames is IPSET_FLAG_LIST_SETNAME of linux/netfilter/ipset/ip_set.h: a
-// list has names only.
-const listNames = 1 << 1
+// Flags of linux/netfilter/ipset/ip_set.h that say what to list of a set.
+const (
+	listNames  = 1 << 1 // IPSET_FLAG_LIST_SETNAME
+	listHeader = 1 << 2 // IPSET_FLAG_LIST_HEADER: everything but the entries
+)
 
 // Read returns our sets, sorted by name, or ErrUnavailable.
 func (n *Netlink) Read() ([]Set, error) {
@@ -39,6 +41,63 @@ func (n *Netlink) Read() ([]Set, error) {
 	return sets, nil
 }
 
+// Header is what the kernel tells of a set without listing its entries.
+type Header struct {
+	Name, Type  string
+	Family      family.Family
+	MaxElements int
+	Timeout     int // default time limit of entries in seconds; 0: there is none
+	Count       int // of entries
+}
+
+// Headers returns the headers of our sets, sorted by name; none where the
+// kernel has no sets. Those of the sets in uncounted have only a name, a type
+// and a family: the kernel takes the longer to count the larger a set is.
+func (n *Netlink) Headers(uncounted []string) ([]Header, error) {
+	names, err := n.names()
+	if errors.Is(err, ErrUnavailable) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ipset list: %w", err)
+	}
+	var headers []Header
+	for _, name := range names {
+		h, err := n.header(name, !slices.Contains(uncounted, name))
+		if errors.Is(err, unix.ENOENT) {
+			continue // destroyed in between
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ipset header %s: %w", name, err)
+		}
+		headers = append(headers, h)
+	}
+	return headers, nil
+}
+
+func (n *Netlink) header(name string, counted bool) (Header, error) {
+	s, count := Set{}, 0
+	visit := func(kind uint16, value []byte) {
+		s.parse(kind, value)
+		if kind != nl.IPSET_ATTR_DATA {
+			return
+		}
+		kernel.EachAttribute(value, func(kind uint16, value []byte) {
+			if kind == nl.IPSET_ATTR_ELEMENTS && len(value) == 4 {
+				count = int(binary.BigEndian.Uint32(value))
+			}
+		})
+	}
+	command, arguments := nl.IPSET_CMD_HEADER, []nl.NetlinkRequestData{nameOf(name)}
+	if counted {
+		command, arguments = nl.IPSET_CMD_LIST, append(arguments, flagsOf(listHeader))
+	}
+	err := n.ask(command, visit, arguments...)
+	return Header{
+		Name: name, Type: s.Type, Family: s.Family, MaxElements: s.MaxElements, Timeout: s.Timeout, Count: count,
+	}, err
+}
+
 // Family returns the family of any program's set; known is false when there is
 // no such set.
 func (n *Netlink) Family(name string) (f family.Family, known bool, err error) {
@@ -55,12 +114,11 @@ func (n *Netlink) Family(name string) (f family.Family, known bool, err error) {
 // names returns the names of our sets, sorted.
 func (n *Netlink) names() ([]string, error) {
 	var names []string
-	flags := &nl.Uint32Attribute{Type: nl.IPSET_ATTR_FLAGS | nl.NLA_F_NET_BYTEORDER, Value: listNames}
-	err := n.ask(nl.IPSET_CMD_LIST, flags, func(kind uint16, value []byte) {
+	err := n.ask(nl.IPSET_CMD_LIST, func(kind uint16, value []byte) {
 		if name := unix.ByteSliceToString(value); kind == nl.IPSET_ATTR_SETNAME && isOurs(name) {
 			names = append(names, name)
 		}
-	})
+	}, flagsOf(listNames))
 	slices.Sort(names)
 	return slices.Compact(names), err
 }
@@ -69,16 +127,26 @@ func (n *Netlink) names() ([]string, error) {
 // which only the first has the header.
 func (n *Netlink) set(command int, name string) (Set, error) {
 	s := Set{Name: name}
-	err := n.ask(command, nl.NewRtAttr(nl.IPSET_ATTR_SETNAME, nl.ZeroTerminated(name)), s.parse)
+	err := n.ask(command, s.parse, nameOf(name))
 	return s, err
 }
 
+func nameOf(set string) *nl.RtAttr {
+	return nl.NewRtAttr(nl.IPSET_ATTR_SETNAME, nl.ZeroTerminated(set))
+}
+
+func flagsOf(list uint32) *nl.Uint32Attribute {
+	return &nl.Uint32Attribute{Type: nl.IPSET_ATTR_FLAGS | nl.NLA_F_NET_BYTEORDER, Value: list}
+}
+
 // ask sends a request and visits the attributes of all answers.
-func (n *Netlink) ask(command int, argument nl.NetlinkRequestData, visit func(kind uint16, value []byte)) error {
+func (n *Netlink) ask(command int, visit func(kind uint16, value []byte), arguments ...nl.NetlinkRequestData) error {
 	req := n.kernel.Request(unix.NFNL_SUBSYS_IPSET<<8|command, nl.GetIpsetFlags(command))
 	req.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_INET, Version: nl.NFNETLINK_V0})
 	req.AddData(nl.NewRtAttr(nl.IPSET_ATTR_PROTOCOL, []byte{nl.IPSET_PROTOCOL}))
-	req.AddData(argument)
+	for _, argument := range arguments {
+		req.AddData(argument)
+	}
 	err := req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(m []byte) bool {
 		if len(m) > nl.SizeofNfgenmsg {
 			kernel.EachAttribute(m[nl.SizeofNfgenmsg:], visit)
