@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"loadbalance/internal/drift"
 	"loadbalance/internal/netlab"
-	"loadbalance/internal/watch"
 )
 
 // Budgets from the blackout to the new state in the kernel.
@@ -183,17 +183,17 @@ func (m *running) comeBack(i int) error {
 
 // kernelWatch looks at the router's kernel without starting processes.
 type kernelWatch struct {
-	*watch.Watcher
+	*drift.Watcher
 	rig   *rig
-	scope watch.Scope
-	last  watch.Fingerprint
+	scope drift.Scope
+	last  drift.Fingerprint
 }
 
 // watchKernel takes what is there now as known.
 func (r *rig) watchKernel() (*kernelWatch, error) {
-	k := &kernelWatch{rig: r, scope: watch.Scope{Legacy: r.backend == "legacy"}}
+	k := &kernelWatch{rig: r, scope: drift.Scope{Legacy: r.backend == "legacy"}}
 	err := r.Router.Do(func() (err error) {
-		k.Watcher, err = watch.Open()
+		k.Watcher, err = drift.Open()
 		return err
 	})
 	if err != nil {
@@ -205,7 +205,7 @@ func (r *rig) watchKernel() (*kernelWatch, error) {
 
 func (k *kernelWatch) changed() (bool, error) {
 	now, err := k.Look(k.scope)
-	changed := now.Own != k.last.Own
+	changed := now.Ours != k.last.Ours
 	k.last = now
 	return changed, err
 }
@@ -217,7 +217,7 @@ func (k *kernelWatch) awaitUndealt(i int) (time.Time, error) {
 	const (
 		tooLong = 30 * time.Second       // ten times as long as it takes
 		calm    = 200 * time.Millisecond // several times what writing takes
-		// A look takes half a millisecond of a processor.
+		// A look takes about a millisecond of a processor.
 		pause = 5 * time.Millisecond
 	)
 	var at time.Time

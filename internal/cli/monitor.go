@@ -13,13 +13,13 @@ import (
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/config"
+	"loadbalance/internal/drift"
 	"loadbalance/internal/family"
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
 	"loadbalance/internal/hooks"
 	"loadbalance/internal/monitor"
 	"loadbalance/internal/plan"
-	"loadbalance/internal/watch"
 )
 
 // monitorGarbage is the garbage, in percent of what is in use, at which the
@@ -106,7 +106,7 @@ func (in *invocation) monitor() error {
 	log.forgetful = true
 	defer log.Close()
 	reload, quit := signals() // first, or a SIGHUP would end the process
-	watcher, err := watch.Open()
+	watcher, err := drift.Open()
 	if err != nil {
 		return err
 	}
@@ -230,8 +230,8 @@ func (a *monitorApplier) outcome(done *run) (monitor.Outcome, error) {
 }
 
 // scope is what the watcher must know to look at the result of an apply.
-func (r *run) scope() watch.Scope {
-	scope := watch.Scope{Legacy: r.legacy}
+func (r *run) scope() drift.Scope {
+	scope := drift.Scope{Legacy: r.legacy}
 	for _, f := range family.All {
 		for _, s := range r.report.Changes.Plan.Family(f).Sets {
 			if s.Open || len(s.Entries) > maxCounted {

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"time"
 
-	"loadbalance/internal/watch"
+	"loadbalance/internal/drift"
 )
 
 // apply starts the wanted apply.
@@ -43,7 +43,7 @@ func (m *Monitor) finish(r result, now time.Time) {
 	m.blind(r.looked)
 	// Also after a failure: only what changes from now on is worth an attempt
 	// before the next one is due.
-	m.baseline = watch.Fingerprint{World: r.before.World, Own: r.after.Own}
+	m.baseline = drift.Fingerprint{Network: r.before.Network, Ours: r.after.Ours}
 	m.fullAt = now.Add(fullEvery)
 	if r.err != nil {
 		m.fail(r, now)
@@ -134,10 +134,10 @@ func (m *Monitor) look(now time.Time) {
 	if err != nil {
 		return // the full comparisons go on
 	}
-	if found.World != m.baseline.World {
+	if found.Network != m.baseline.Network {
 		m.want(request{at: now, reasons: []string{"network changed"}, noticed: true})
 	}
-	if found.Own != m.baseline.Own {
+	if found.Ours != m.baseline.Ours {
 		m.want(request{at: now, reasons: []string{"repair"}, repair: true, noticed: true})
 	}
 }

@@ -19,7 +19,7 @@ func TestFailuresAreSpacedOut(t *testing.T) {
 		cause func(*rig)
 	}{
 		{"the full comparison", func(*rig) {}},
-		{"a change of the network", func(g *rig) { g.kernel.World++ }},
+		{"a change of the network", func(g *rig) { g.kernel.Network++ }},
 		{"damage", (*rig).damage},
 		{"a verdict", func(g *rig) { g.silent["wan2"] = true }},
 	}
@@ -58,9 +58,9 @@ func TestChangeIsTriedAtOnce(t *testing.T) {
 	g.damage()
 	g.pass(40 * time.Second) // the attempt after this one is 24 s away
 	g.failing, g.applies = false, nil
-	g.kernel.World++
+	g.kernel.Network++
 	g.pass(3 * time.Second)
-	if len(g.applies) == 0 || g.kernel.Own%2 == 1 {
+	if len(g.applies) == 0 || g.kernel.Ours%2 == 1 {
 		t.Errorf("applies: %q", g.applies)
 	}
 }

@@ -15,12 +15,12 @@ import (
 	"time"
 
 	"loadbalance/internal/config"
+	"loadbalance/internal/drift"
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
 	"loadbalance/internal/hooks"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/uplink"
-	"loadbalance/internal/watch"
 )
 
 const (
@@ -65,7 +65,7 @@ type Outcome struct {
 	Uplinks uplink.State
 	Members []plan.Member
 	// Scope is what the watcher must know to look at the result.
-	Scope watch.Scope
+	Scope drift.Scope
 	// Changed says that the kernel did not hold the plan before.
 	Changed bool
 }
@@ -88,7 +88,7 @@ type prober interface {
 
 type watcher interface {
 	Events() <-chan struct{}
-	Look(watch.Scope) (watch.Fingerprint, error)
+	Look(drift.Scope) (drift.Fingerprint, error)
 }
 
 type scripts interface {
@@ -152,7 +152,7 @@ type Monitor struct {
 	applied bool
 	// announced is the outcome that was announced last.
 	announced Outcome
-	baseline  watch.Fingerprint
+	baseline  drift.Fingerprint
 	// blindness is why the last look at the kernel failed; empty if it did not.
 	blindness string
 	wanted    request
@@ -180,7 +180,7 @@ type request struct {
 type result struct {
 	request
 	Outcome
-	before, after watch.Fingerprint
+	before, after drift.Fingerprint
 	looked, err   error
 }
 

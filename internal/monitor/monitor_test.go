@@ -64,7 +64,7 @@ func TestLinkThatGoesIsNotProbed(t *testing.T) {
 	g := newMonitorRig(t, three)
 	g.start()
 	g.down["wan2"] = true
-	g.kernel.World++
+	g.kernel.Network++
 	g.pass(3 * time.Second)
 	key := health.Key{Member: "wan2"}
 	if _, probed := g.lines.Online(key); probed {
@@ -72,7 +72,7 @@ func TestLinkThatGoesIsNotProbed(t *testing.T) {
 	}
 	g.expect("events", &g.events, "inactive wan2 ipv4", "offline wan2 ipv4")
 	g.down["wan2"] = false
-	g.kernel.World++
+	g.kernel.Network++
 	g.pass(3 * time.Second)
 	if online, probed := g.lines.Online(key); !online || !probed {
 		t.Errorf("wan2 with its link again: online %v, probed %v", online, probed)
@@ -88,7 +88,7 @@ func TestVerdictOutlivesTheLink(t *testing.T) {
 	g.pass(4 * time.Second)
 	for _, down := range []bool{true, false} {
 		g.down["wan2"] = down
-		g.kernel.World++
+		g.kernel.Network++
 		g.pass(3 * time.Second)
 		if g.applied[family.IPv4]["wan2"] == "" {
 			t.Fatalf("link down %v: the verdict is gone", down)
@@ -137,7 +137,7 @@ func TestInitialStateOfflineAfterLinkLoss(t *testing.T) {
 	g.events = nil
 	for _, down := range []bool{true, false} {
 		g.down["wan4"] = down
-		g.kernel.World++
+		g.kernel.Network++
 		g.pass(2 * time.Second)
 	}
 	g.expect("events", &g.events, "inactive wan4 ipv4", "offline wan4 ipv4")
@@ -254,7 +254,7 @@ func TestRepairsAreSpacedOut(t *testing.T) {
 	}
 	g.undo = false
 	g.pass(5 * time.Second)
-	if g.kernel.Own%2 == 1 {
+	if g.kernel.Ours%2 == 1 {
 		t.Error("not repaired in the end")
 	}
 }
@@ -267,7 +267,7 @@ func TestRestlessNetwork(t *testing.T) {
 	g.pass(5 * time.Second)
 	g.applies = nil
 	change := func() {
-		g.kernel.World++
+		g.kernel.Network++
 		g.lookBy(g.now.Add(debounce)) // as a message does
 		g.pass(100 * time.Millisecond)
 	}

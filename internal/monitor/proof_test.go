@@ -23,7 +23,7 @@ func TestLinkThatComesAfterTheStart(t *testing.T) {
 			g.down["wan1"], g.down["wan4"], g.silent["wan4"] = true, true, true
 			g.start()
 			g.down["wan1"], g.down["wan4"] = false, false
-			g.kernel.World++
+			g.kernel.Network++
 			g.pass(2 * time.Second)
 			g.expect("events", &g.events, "online wan1 ipv4", "active wan1 ipv4")
 			g.silent["wan4"] = false

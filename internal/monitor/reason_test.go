@@ -15,7 +15,7 @@ func TestDeviceOfLostLink(t *testing.T) {
 	g.noDevice = true
 	g.start()
 	g.down["wan2"] = true
-	g.kernel.World++
+	g.kernel.Network++
 	g.pass(3 * time.Second)
 	g.expect("events", &g.events, "inactive wan2 ipv4", "offline wan2 ipv4")
 	if g.event.Device != "wan2" {

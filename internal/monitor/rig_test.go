@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/config"
+	"loadbalance/internal/drift"
 	"loadbalance/internal/family"
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
@@ -19,7 +20,6 @@ import (
 	"loadbalance/internal/plan"
 	"loadbalance/internal/uci"
 	"loadbalance/internal/uplink"
-	"loadbalance/internal/watch"
 )
 
 // rig is a monitor in a world that is made up, with a clock that the test
@@ -34,7 +34,7 @@ type rig struct {
 	down    map[string]bool // links, by member
 	silent  map[string]bool // lines that do not answer, by member
 	blocked map[string]bool // lines over which no probe can be sent, by member
-	kernel  watch.Fingerprint
+	kernel  drift.Fingerprint
 	applied plan.Verdicts // verdicts of the last apply
 	failing bool          // applies fail
 	undo    bool          // somebody undoes each apply at once
@@ -133,10 +133,10 @@ func (g *rig) apply(what string, verdicts plan.Verdicts) (Outcome, error) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	changed := fmt.Sprint(g.applied) != fmt.Sprint(verdicts) || g.kernel.Own%2 == 1
+	changed := fmt.Sprint(g.applied) != fmt.Sprint(verdicts) || g.kernel.Ours%2 == 1
 	g.applied = verdicts
 	if changed && !g.undo {
-		g.kernel.Own += 2 - g.kernel.Own%2 // even: as planned
+		g.kernel.Ours += 2 - g.kernel.Ours%2 // even: as planned
 	}
 	if g.refused {
 		err = errors.New("mangle restore (ipv6): refused")
@@ -145,7 +145,7 @@ func (g *rig) apply(what string, verdicts plan.Verdicts) (Outcome, error) {
 }
 
 // damage has somebody change what is ours.
-func (g *rig) damage() { g.kernel.Own |= 1 }
+func (g *rig) damage() { g.kernel.Ours |= 1 }
 
 // uplinks are those of the configuration's members: wan1 is 198.18.1.2 behind
 // 198.18.1.1, with IPv6 where its name ends in 6.
@@ -186,7 +186,7 @@ func (g *rig) Forget(key health.Key) { delete(g.sent, key) }
 
 func (g *rig) Events() <-chan struct{} { return g.messages }
 
-func (g *rig) Look(watch.Scope) (watch.Fingerprint, error) { return g.kernel, nil }
+func (g *rig) Look(drift.Scope) (drift.Fingerprint, error) { return g.kernel, nil }
 
 func (g *rig) Post(e hooks.Event) {
 	g.event = e

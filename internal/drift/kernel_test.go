@@ -1,4 +1,4 @@
-package watch
+package drift
 
 import (
 	"net"
@@ -129,18 +129,18 @@ func TestChanges(t *testing.T) {
 			t.Errorf("%s: an event", c.name)
 		}
 		if c.want.world { // a cable's state comes some time after the command
-			await(t, c.name+": another world", func() bool { return look(t, w, scope).World != before.World })
+			await(t, c.name+": another world", func() bool { return look(t, w, scope).Network != before.Network })
 		}
 		after := look(t, w, scope)
-		if got := after.World != before.World; got != c.want.world {
-			t.Errorf("%s: World changed: %v", c.name, got)
+		if got := after.Network != before.Network; got != c.want.world {
+			t.Errorf("%s: Network changed: %v", c.name, got)
 		}
-		if got := after.Own != before.Own; got != c.want.own {
-			t.Errorf("%s: Own changed: %v", c.name, got)
+		if got := after.Ours != before.Ours; got != c.want.own {
+			t.Errorf("%s: Ours changed: %v", c.name, got)
 		}
 		restore(t, c.undo)
-		if got := look(t, w, scope); got.Own != before.Own {
-			t.Errorf("%s: Own is another one after it was taken back", c.name)
+		if got := look(t, w, scope); got.Ours != before.Ours {
+			t.Errorf("%s: Ours is another one after it was taken back", c.name)
 		}
 	}
 }
@@ -234,8 +234,8 @@ func TestChains(t *testing.T) {
 			if empty == full || full == flushed || flushed == gone || full == gone {
 				t.Errorf("%s: a change did not show: %v %v %v %v", program, empty, full, flushed, gone)
 			}
-			if empty.World != gone.World {
-				t.Errorf("%s: chains are no part of World", program)
+			if empty.Network != gone.Network {
+				t.Errorf("%s: chains are no part of Network", program)
 			}
 		}
 	}
@@ -262,7 +262,7 @@ iptables-nft -t filter -N other`)
 		t.Error("the generation stayed")
 	}
 	run(t, "iptables-nft -t mangle -R lb_hook 1 -j MARK --set-mark 2")
-	if after := look(t, w, Scope{}); after.Own == before.Own {
+	if after := look(t, w, Scope{}); after.Ours == before.Ours {
 		t.Error("a rule in place of another does not show")
 	}
 }

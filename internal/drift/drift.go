@@ -1,9 +1,9 @@
-// Package watch tells cheaply, without starting processes, that something in
+// Package drift tells cheaply, without starting processes, that something in
 // the kernel may differ from what the last apply left. It has events for what
 // the kernel announces (devices, addresses, routes, rules) and fingerprints for
 // the rest (chains, sets) and for what was missed. It changes nothing and says
 // nothing of what differs: that is for an apply to find out.
-package watch
+package drift
 
 import (
 	"errors"
@@ -26,7 +26,7 @@ type Watcher struct {
 	listed nftRules
 }
 
-// Scope says what a Look is about.
+// Scope is what the last apply left that a Look has to know.
 type Scope struct {
 	// Legacy says that our chains are in iptables-legacy and not in
 	// iptables-nft. To ask for the legacy table creates it, as
@@ -41,17 +41,17 @@ type Scope struct {
 // Fingerprint stands for the kernel's state. Two that differ mean that the
 // state has changed; two that are equal, that it very probably has not.
 type Fingerprint struct {
-	// World is what an apply does not change: devices, addresses and the main
+	// Network is what an apply does not change: devices, addresses and the main
 	// table, of both families, without counters and life times.
-	World uint64
-	// Own is what an apply owns: ip rules and routes of our protocol number,
+	Network uint64
+	// Ours is what an apply owns: ip rules and routes of our protocol number,
 	// the sets and the chains. Of sets only names, types and numbers of
 	// entries count, and no numbers where entries expire. Of iptables-nft
 	// every rule of the mangle tables counts, in its place; a deleted one
 	// that is added again is another one, even with the same text. Of
 	// iptables-legacy only the layout of the mangle tables counts: sizes and
 	// numbers, not contents.
-	Own uint64
+	Ours uint64
 }
 
 // Open opens all sockets in the network namespace of the calling thread, and
@@ -59,7 +59,7 @@ type Fingerprint struct {
 func Open() (*Watcher, error) {
 	w := &Watcher{legacy: noLegacySockets()}
 	if err := w.open(); err != nil {
-		return nil, errors.Join(fmt.Errorf("watch: %w", err), w.Close())
+		return nil, errors.Join(fmt.Errorf("drift: %w", err), w.Close())
 	}
 	return w, nil
 }
@@ -85,7 +85,7 @@ func (w *Watcher) open() (err error) {
 	return err
 }
 
-// Events has a value when something happened that may change a Look's World,
+// Events has a value when something happened that may change a Look's Network,
 // or when rules or routes of ours were deleted or replaced: since the last
 // value was taken, or since Open. Lost messages count as such. It is never
 // closed.
@@ -102,17 +102,17 @@ func (w *Watcher) Look(what Scope) (Fingerprint, error) {
 		return Fingerprint{}, os.ErrClosed
 	}
 	if err := w.listener.failure(); err != nil {
-		return Fingerprint{}, fmt.Errorf("watch: events: %w", err)
+		return Fingerprint{}, fmt.Errorf("drift: events: %w", err)
 	}
 	world, err := w.world()
 	if err != nil {
-		return Fingerprint{}, fmt.Errorf("watch: %w", err)
+		return Fingerprint{}, fmt.Errorf("drift: %w", err)
 	}
 	own, err := w.own(what)
 	if err != nil {
-		return Fingerprint{}, fmt.Errorf("watch: %w", err)
+		return Fingerprint{}, fmt.Errorf("drift: %w", err)
 	}
-	return Fingerprint{World: world, Own: own}, nil
+	return Fingerprint{Network: world, Ours: own}, nil
 }
 
 func (w *Watcher) own(what Scope) (uint64, error) {
