@@ -17,7 +17,7 @@ func BenchmarkLook(b *testing.B) {
 			b.Run(fmt.Sprintf("members=%d/%s", members, kind), func(b *testing.B) {
 				b.ReportAllocs()
 				for range b.N {
-					w.listed.known = kind != "transaction" && w.listed.known
+					w.nftables.known = kind != "transaction" && w.nftables.known
 					look(b, w, Scope{Legacy: kind == "legacy"})
 				}
 			})

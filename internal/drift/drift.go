@@ -1,8 +1,8 @@
-// Package drift tells cheaply, without starting processes, that something in
-// the kernel may differ from what the last apply left. It has events for what
-// the kernel announces (devices, addresses, routes, rules) and fingerprints for
-// the rest (chains, sets) and for what was missed. It changes nothing and says
-// nothing of what differs: that is for an apply to find out.
+// Package drift notices cheaply, without starting processes, that the kernel
+// may differ from what the last apply left. It has events for what the kernel
+// announces (devices, addresses, routes, rules) and fingerprints for the rest
+// (chains, sets) and for announcements that were lost. It changes nothing and
+// does not say what differs: an apply finds that out.
 package drift
 
 import (
@@ -11,46 +11,45 @@ import (
 	"os"
 	"sync"
 
-	"golang.org/x/sys/unix"
+	"loadbalance/internal/kernel"
 )
 
 // Watcher watches the network namespace in which it was opened.
 type Watcher struct {
 	listener *listener
 
-	mutex  sync.Mutex // guards what follows: one Look at a time
-	closed bool
-	route  *socket // rtnetlink
-	filter *socket // nfnetlink: sets and nftables
-	legacy legacySockets
-	listed nftRules
+	mutex    sync.Mutex // guards what follows: one Look at a time
+	closed   bool
+	kernel   *kernel.Handle
+	legacy   legacySockets
+	nftables nftRules
 }
 
 // Scope is what the last apply left that a Look has to know.
 type Scope struct {
-	// Legacy says that our chains are in iptables-legacy and not in
-	// iptables-nft. To ask for the legacy table creates it, as
+	// Legacy is true if our chains are in iptables-legacy and not in
+	// iptables-nft. To look at the legacy table creates it, as
 	// iptables-legacy-save does.
 	Legacy bool
-	// OpenSets names the sets of ours into which others enter something
-	// (dnsmasq does) or that are too large to be counted at every Look: their
-	// number of entries is left out.
+	// OpenSets names the sets of ours whose entries are not counted, because
+	// others enter something (dnsmasq does) or because the set is so large
+	// that counting at every Look would take too long.
 	OpenSets []string
 }
 
 // Fingerprint stands for the kernel's state. Two that differ mean that the
-// state has changed; two that are equal, that it very probably has not.
+// state has changed; two that are equal, that it very probably has not. Only
+// those of one process can be compared.
 type Fingerprint struct {
-	// Network is what an apply does not change: devices, addresses and the main
-	// table, of both families, without counters and life times.
+	// Network is what an apply reads but does not change: devices, addresses
+	// and the main table, of both families, without counters and life times.
 	Network uint64
-	// Ours is what an apply owns: ip rules and routes of our protocol number,
-	// the sets and the chains. Of sets only names, types and numbers of
-	// entries count, and no numbers where entries expire. Of iptables-nft
-	// every rule of the mangle tables counts, in its place; a deleted one
-	// that is added again is another one, even with the same text. Of
-	// iptables-legacy only the layout of the mangle tables counts: sizes and
-	// numbers, not contents.
+	// Ours is what an apply writes: ip rules and routes of our protocol
+	// number, sets and chains. Of sets names, types and numbers of entries
+	// count, and no numbers where entries expire. Of iptables-nft every rule
+	// of the mangle tables counts, in its place; a deleted one that is added
+	// again is another one, even with the same text. Of iptables-legacy only
+	// the layout of the mangle tables counts: sizes and numbers, not contents.
 	Ours uint64
 }
 
@@ -65,29 +64,19 @@ func Open() (*Watcher, error) {
 }
 
 func (w *Watcher) open() (err error) {
-	if w.route, err = openSocket(unix.NETLINK_ROUTE); err != nil {
-		return fmt.Errorf("rtnetlink: %w", err)
-	}
-	// With strict checking the kernel gives out only the table or protocol
-	// that is asked for. One older than 4.20 does not have it and gives out
-	// everything, as readers of both kinds of answer expect.
-	err = unix.SetsockoptInt(w.route.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
-	if err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
-		return fmt.Errorf("rtnetlink: %w", os.NewSyscallError("setsockopt", err))
-	}
-	if w.filter, err = openSocket(unix.NETLINK_NETFILTER); err != nil {
-		return fmt.Errorf("nfnetlink: %w", err)
+	if w.kernel, err = kernel.Open(); err != nil {
+		return err
 	}
 	if w.legacy, err = openLegacySockets(); err != nil {
 		return err
 	}
-	w.listener, err = listen(w.route)
+	w.listener, err = listen()
 	return err
 }
 
 // Events has a value when something happened that may change a Look's Network,
 // or when rules or routes of ours were deleted or replaced: since the last
-// value was taken, or since Open. Lost messages count as such. It is never
+// value was taken, or since Open. Lost announcements count as such. It is never
 // closed.
 func (w *Watcher) Events() <-chan struct{} { return w.listener.events }
 
@@ -95,47 +84,48 @@ func (w *Watcher) Events() <-chan struct{} { return w.listener.events }
 // not be read; a subsystem that the kernel does not have is none. It may be
 // called from any thread; after Close the error is os.ErrClosed. When events
 // can no longer be received, it says why.
-func (w *Watcher) Look(what Scope) (Fingerprint, error) {
+func (w *Watcher) Look(scope Scope) (Fingerprint, error) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	if w.closed {
 		return Fingerprint{}, os.ErrClosed
 	}
-	if err := w.listener.failure(); err != nil {
-		return Fingerprint{}, fmt.Errorf("drift: events: %w", err)
-	}
-	world, err := w.world()
+	f, err := w.look(scope)
 	if err != nil {
 		return Fingerprint{}, fmt.Errorf("drift: %w", err)
 	}
-	own, err := w.own(what)
-	if err != nil {
-		return Fingerprint{}, fmt.Errorf("drift: %w", err)
-	}
-	return Fingerprint{Network: world, Ours: own}, nil
+	return f, nil
 }
 
-func (w *Watcher) own(what Scope) (uint64, error) {
-	total, err := w.ownRouting()
-	if err != nil {
-		return 0, err
+func (w *Watcher) look(scope Scope) (Fingerprint, error) {
+	if err := w.listener.failure(); err != nil {
+		return Fingerprint{}, fmt.Errorf("events: %w", err)
 	}
-	sets, err := w.sets(what.OpenSets)
+	w.kernel.Forget()
+	network, err := w.network()
 	if err != nil {
-		return 0, fmt.Errorf("sets: %w", err)
+		return Fingerprint{}, err
 	}
-	chains, err := w.chains(what.Legacy)
+	ours, err := w.ourRouting()
 	if err != nil {
-		return 0, err
+		return Fingerprint{}, err
 	}
-	return total + sets + chains, nil
+	sets, err := w.sets(scope.OpenSets)
+	if err != nil {
+		return Fingerprint{}, err
+	}
+	chains, err := w.chains(scope.Legacy)
+	if err != nil {
+		return Fingerprint{}, err
+	}
+	return Fingerprint{Network: network, Ours: ours + sets + chains}, nil
 }
 
 func (w *Watcher) chains(legacy bool) (uint64, error) {
 	if legacy {
 		return w.legacy.sum()
 	}
-	return w.nftables()
+	return w.nftables.read(w.kernel)
 }
 
 // Close closes the sockets and waits until nothing listens any more. A second
@@ -147,15 +137,12 @@ func (w *Watcher) Close() error {
 		return nil
 	}
 	w.closed = true
-	var err error
 	if w.listener != nil {
-		err = w.listener.close()
+		w.listener.close()
 	}
-	for _, s := range []*socket{w.route, w.filter} {
-		if s != nil {
-			s.close()
-		}
+	if w.kernel != nil {
+		w.kernel.Close()
 	}
 	w.legacy.close()
-	return err
+	return nil
 }

@@ -1,50 +1,16 @@
 package drift
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"runtime"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
+	"time"
 
 	"loadbalance/internal/family"
 )
-
-// manual is a listener without a goroutine: what the kernel announced up to
-// now is read when the test asks.
-type manual struct {
-	*listener
-	fd int
-}
-
-func listenManually(t *testing.T, w *Watcher) manual {
-	t.Helper()
-	l, err := newListener(w.route)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.file.Close() })
-	m := manual{listener: l}
-	connection, err := l.file.SyscallConn()
-	if err == nil {
-		err = connection.Control(func(fd uintptr) { m.fd = int(fd) })
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-// event says whether there was one since the last call.
-func (m manual) event(t *testing.T) bool {
-	t.Helper()
-	if err := m.drain(m.fd); err != nil {
-		t.Fatal(err)
-	}
-	return taken(m.events)
-}
 
 func taken(events <-chan struct{}) bool {
 	select {
@@ -55,14 +21,16 @@ func taken(events <-chan struct{}) bool {
 	}
 }
 
-// effect is what a change must show as.
-type effect struct{ world, own, event bool }
+// effect is what a change must show as. A change without an event may have one
+// all the same, if it is not silent.
+type effect struct{ network, ours, event, silent bool }
 
 var (
-	nothing     = effect{}
-	worldChange = effect{world: true, event: true}
-	ownLoss     = effect{own: true, event: true}
-	ownSilent   = effect{own: true}
+	nothing       = effect{}
+	noEvent       = effect{silent: true}
+	networkChange = effect{network: true, event: true}
+	ourLoss       = effect{ours: true, event: true}
+	oursAlone     = effect{ours: true, silent: true}
 )
 
 // changes are commands, what they must show as, and the commands that take
@@ -72,70 +40,68 @@ var changes = []struct {
 	do, undo string
 	want     effect
 }{
-	{"address added", "ip addr add 10.9.0.1/24 dev spare", "ip addr del 10.9.0.1/24 dev spare", worldChange},
-	{"address deleted", "ip addr del 192.168.1.1/24 dev spare", "ip addr add 192.168.1.1/24 dev spare", worldChange},
-	{"IPv6 address added", "ip addr add fd00::1/64 dev spare nodad", "ip addr del fd00::1/64 dev spare", worldChange},
-	{"device down", "ip link set spare down", "ip link set spare up", worldChange},
-	{"cable pulled", "ip link set spare2 down", "ip link set spare2 up", worldChange},
-	{"device renamed", "ip link set spare down\nip link set spare name lan", "ip link set lan name spare\nip link set spare up", worldChange},
-	{"device added", "ip link add br0 type bridge", "ip link del br0", worldChange},
-	{"route in main", "ip route add 10.20.0.0/16 via 192.168.1.9", "ip route del 10.20.0.0/16", worldChange},
-	{"IPv6 route in main", "ip -6 route add 2001:db8:ff::/48 dev spare", "ip -6 route del 2001:db8:ff::/48", worldChange},
-	{"default route deleted", "ip route del default metric 1", "ip route add default via 10.0.1.254 dev wan1 metric 1", worldChange},
-	{"route's gateway replaced", "ip route replace default via 10.0.1.253 dev wan1 metric 1", "ip route replace default via 10.0.1.254 dev wan1 metric 1", worldChange},
+	{"address added", "ip addr add 10.9.0.1/24 dev spare", "ip addr del 10.9.0.1/24 dev spare", networkChange},
+	{"address deleted", "ip addr del 192.168.1.1/24 dev spare", "ip addr add 192.168.1.1/24 dev spare", networkChange},
+	{"IPv6 address added", "ip addr add fd00::1/64 dev spare nodad", "ip addr del fd00::1/64 dev spare", networkChange},
+	{"device down", "ip link set spare down", "ip link set spare up", networkChange},
+	{"cable pulled", "ip link set spare2 down", "ip link set spare2 up", networkChange},
+	{"device renamed", "ip link set spare down\nip link set spare name lan", "ip link set lan name spare\nip link set spare up", networkChange},
+	{"device added", "ip link add br0 type bridge", "ip link del br0", networkChange},
+	{"route in main", "ip route add 10.20.0.0/16 via 192.168.1.9", "ip route del 10.20.0.0/16", networkChange},
+	{"IPv6 route in main", "ip -6 route add 2001:db8:ff::/48 dev spare", "ip -6 route del 2001:db8:ff::/48", networkChange},
+	{"default route deleted", "ip route del default metric 1", "ip route add default via 10.0.1.254 dev wan1 metric 1", networkChange},
+	{"route's gateway replaced", "ip route replace default via 10.0.1.253 dev wan1 metric 1", "ip route replace default via 10.0.1.254 dev wan1 metric 1", networkChange},
 
-	{"our rule deleted", "ip rule del priority 9001", "ip rule add fwmark 0x100/0x3f00 lookup 301 priority 9001 protocol 108", ownLoss},
-	{"our IPv6 rule deleted", "ip -6 rule del priority 9001", "ip -6 rule add fwmark 0x100/0x3f00 lookup 301 priority 9001 protocol 108", ownLoss},
-	{"our route deleted", "ip route del default table 301", "ip route add default via 10.0.1.254 dev wan1 onlink table 301 protocol 108", ownLoss},
-	{"our IPv6 route deleted", "ip -6 route del default table 301", "ip -6 route add default via 2001:db8:1::ff dev wan1 onlink table 301 protocol 108", ownLoss},
-	{"our table flushed", "ip route flush table 302", "ip route add 10.0.2.0/24 dev wan2 src 10.0.2.1 table 302 protocol 108\nip route add default via 10.0.2.254 dev wan2 onlink table 302 protocol 108", ownLoss},
-	{"our route replaced by another's", "ip route replace default via 10.0.1.253 dev wan1 onlink table 301", "ip route replace default via 10.0.1.254 dev wan1 onlink table 301 protocol 108", ownLoss},
-	{"our IPv6 route replaced by another's", "ip -6 route replace default via 2001:db8:1::fe dev wan1 onlink table 301", "ip -6 route replace default via 2001:db8:1::ff dev wan1 onlink table 301 protocol 108", ownLoss},
-	{"our rule added", "ip rule add fwmark 0x3f00/0x3f00 lookup 361 priority 9400 protocol 108", "ip rule del priority 9400", ownSilent},
-	{"our route added", "ip route add blackhole default table 361 protocol 108", "ip route del default table 361", ownSilent},
+	{"our rule deleted", "ip rule del priority 9001", "ip rule add fwmark 0x100/0x3f00 lookup 301 priority 9001 protocol 108", ourLoss},
+	{"our IPv6 rule deleted", "ip -6 rule del priority 9001", "ip -6 rule add fwmark 0x100/0x3f00 lookup 301 priority 9001 protocol 108", ourLoss},
+	{"our route deleted", "ip route del default table 301", "ip route add default via 10.0.1.254 dev wan1 onlink table 301 protocol 108", ourLoss},
+	{"our IPv6 route deleted", "ip -6 route del default table 301", "ip -6 route add default via 2001:db8:1::ff dev wan1 onlink table 301 protocol 108", ourLoss},
+	{"our table flushed", "ip route flush table 302", "ip route add 10.0.2.0/24 dev wan2 src 10.0.2.1 table 302 protocol 108\nip route add default via 10.0.2.254 dev wan2 onlink table 302 protocol 108", ourLoss},
+	{"our route replaced by another's", "ip route replace default via 10.0.1.253 dev wan1 onlink table 301", "ip route replace default via 10.0.1.254 dev wan1 onlink table 301 protocol 108", ourLoss},
+	{"our IPv6 route replaced by another's", "ip -6 route replace default via 2001:db8:1::fe dev wan1 onlink table 301", "ip -6 route replace default via 2001:db8:1::ff dev wan1 onlink table 301 protocol 108", ourLoss},
+	{"our rule added", "ip rule add fwmark 0x3f00/0x3f00 lookup 361 priority 9400 protocol 108", "ip rule del priority 9400", oursAlone},
+	{"our route added", "ip route add blackhole default table 361 protocol 108", "ip route del default table 361", oursAlone},
 
-	{"set's entry deleted", "ipset del lb_local 172.16.0.0/12", "ipset add lb_local 172.16.0.0/12", ownSilent},
-	{"IPv6 set's entry added", "ipset add lb_local6 2001:db8::/64", "ipset del lb_local6 2001:db8::/64", ownSilent},
-	{"set destroyed", "ipset destroy lb_films", "ipset create lb_films hash:net", ownSilent},
-	{"set of another type", "ipset destroy lb_films\nipset create lb_films hash:ip", "ipset destroy lb_films\nipset create lb_films hash:net", ownSilent},
+	{"set's entry deleted", "ipset del lb_local 172.16.0.0/12", "ipset add lb_local 172.16.0.0/12", oursAlone},
+	{"IPv6 set's entry added", "ipset add lb_local6 2001:db8::/64", "ipset del lb_local6 2001:db8::/64", oursAlone},
+	{"set destroyed", "ipset destroy lb_films", "ipset create lb_films hash:net", oursAlone},
+	{"set of another type", "ipset destroy lb_films\nipset create lb_films hash:ip", "ipset destroy lb_films\nipset create lb_films hash:net", oursAlone},
 
-	{"entry of a set with a time limit", "ipset add lb_sticky 10.0.0.7", "ipset flush lb_sticky", nothing},
-	{"entry of an open set", "ipset add lb_films 203.0.113.7", "ipset flush lb_films", nothing},
-	{"foreign set", "ipset create other hash:net", "ipset destroy other", nothing},
+	{"entry of a set with a time limit", "ipset add lb_sticky 10.0.0.7", "ipset flush lb_sticky", noEvent},
+	{"entry of an open set", "ipset add lb_films 203.0.113.7", "ipset flush lb_films", noEvent},
+	{"foreign set", "ipset create other hash:net", "ipset destroy other", noEvent},
 	{"life time set", "ip addr change 10.0.1.1/24 dev wan1 valid_lft 5000 preferred_lft 4000", "ip addr change 10.0.1.1/24 dev wan1 valid_lft forever preferred_lft forever", nothing},
 	{"IPv6 life time set", "ip addr change 2001:db8:1::1/64 dev wan1 nodad valid_lft 5000 preferred_lft 4000", "ip addr change 2001:db8:1::1/64 dev wan1 nodad valid_lft forever preferred_lft forever", nothing},
-	{"neighbour", "ip neigh add 10.0.1.9 lladdr 02:00:00:00:00:01 dev wan1", "ip neigh del 10.0.1.9 dev wan1", nothing},
+	{"neighbour", "ip neigh add 10.0.1.9 lladdr 02:00:00:00:00:01 dev wan1", "ip neigh del 10.0.1.9 dev wan1", noEvent},
 	{"promiscuous", "ip link set wan1 promisc on", "ip link set wan1 promisc off", nothing},
 	{"queue length", "ip link set spare txqueuelen 100", "ip link set spare txqueuelen 1000", nothing},
-	{"foreign rule", "ip rule add fwmark 0x10000/0xff0000 lookup 77 priority 100", "ip rule del priority 100", nothing},
-	{"foreign table", "ip route add default via 192.168.1.9 table 77", "ip route flush table 77", nothing},
-	{"local route", "ip route add local 203.0.113.0/24 dev lo table local", "ip route del local 203.0.113.0/24 dev lo table local", nothing},
+	{"foreign rule", "ip rule add fwmark 0x10000/0xff0000 lookup 77 priority 100", "ip rule del priority 100", noEvent},
+	{"foreign table", "ip route add default via 192.168.1.9 table 77", "ip route flush table 77", noEvent},
+	{"local route", "ip route add local 203.0.113.0/24 dev lo table local", "ip route del local 203.0.113.0/24 dev lo table local", noEvent},
 }
 
 func TestChanges(t *testing.T) {
 	router(t, 2)
 	w := open(t)
-	m := listenManually(t, w)
 	scope := Scope{OpenSets: []string{"lb_films"}}
 	for _, c := range changes {
-		m.event(t)
-		taken(w.Events())
+		calm(w)
 		before := look(t, w, scope)
 		run(t, c.do)
 		if c.want.event {
-			await(t, c.name+": an event", func() bool { return m.event(t) })
-			await(t, c.name+": an event of the watcher", func() bool { return taken(w.Events()) })
-		} else if m.event(t) {
+			await(t, c.name+": an event", func() bool { return taken(w.Events()) })
+		}
+		if c.want.silent && calm(w) {
 			t.Errorf("%s: an event", c.name)
 		}
-		if c.want.world { // a cable's state comes some time after the command
-			await(t, c.name+": another world", func() bool { return look(t, w, scope).Network != before.Network })
+		if c.want.network { // a cable's state comes some time after the command
+			await(t, c.name+": another network", func() bool { return look(t, w, scope).Network != before.Network })
 		}
 		after := look(t, w, scope)
-		if got := after.Network != before.Network; got != c.want.world {
+		if got := after.Network != before.Network; got != c.want.network {
 			t.Errorf("%s: Network changed: %v", c.name, got)
 		}
-		if got := after.Ours != before.Ours; got != c.want.own {
+		if got := after.Ours != before.Ours; got != c.want.ours {
 			t.Errorf("%s: Ours changed: %v", c.name, got)
 		}
 		restore(t, c.undo)
@@ -143,6 +109,13 @@ func TestChanges(t *testing.T) {
 			t.Errorf("%s: Ours is another one after it was taken back", c.name)
 		}
 	}
+}
+
+// calm waits until what happened up to now has been heard of, and reports
+// whether it was an event.
+func calm(w *Watcher) bool {
+	time.Sleep(20 * time.Millisecond) // thousands of times what the kernel needs
+	return taken(w.Events())
 }
 
 // restore takes a change back, with the routes of main that go with a device.
@@ -166,17 +139,17 @@ func TestSameStateSameFingerprint(t *testing.T) {
 		run(t, "nft add rule ip mangle OUTPUT "+counts)
 	}
 	w := open(t)
-	m := listenManually(t, w)
 	nft, legacy := look(t, w, Scope{}), look(t, w, Scope{Legacy: true})
 	send(t, "127.0.0.1:9")
-	send(t, "10.0.1.9:9")  // nobody answers: an entry of the neighbour table
-	w.listed.known = false // as after a transaction of anybody
+	send(t, "10.0.1.9:9")    // nobody answers: an entry of the neighbour table
+	w.nftables.known = false // as after a transaction of anybody
 	if got := look(t, w, Scope{}); got != nft {
 		t.Errorf("traffic: %v became %v", nft, got)
 	}
 	if got := look(t, w, Scope{Legacy: true}); got != legacy {
 		t.Errorf("traffic, legacy: %v became %v", legacy, got)
 	}
+	calm(w)
 	run(t, `ip rule del priority 6001
 ip rule del priority 6002
 ip rule add fwmark 0x200/0x3f00 lookup 302 suppress_prefixlength 0 priority 6002 protocol 108
@@ -186,22 +159,7 @@ ip addr del 10.9.0.1/24 dev wan1`)
 	if got := look(t, w, Scope{}); got != nft {
 		t.Errorf("there and back: %v became %v", nft, got)
 	}
-	if !m.event(t) {
-		t.Error("there and back: no event")
-	}
-}
-
-// A kernel without strict checking gives out all tables and protocols.
-func TestLooseKernel(t *testing.T) {
-	router(t, 2)
-	w := open(t)
-	strict := look(t, w, Scope{})
-	if err := unix.SetsockoptInt(w.route.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 0); err != nil {
-		t.Fatal(err)
-	}
-	if loose := look(t, w, Scope{}); loose != strict {
-		t.Errorf("strict %v, loose %v", strict, loose)
-	}
+	await(t, "there and back: an event", func() bool { return taken(w.Events()) })
 }
 
 func send(t *testing.T, to string) {
@@ -250,7 +208,7 @@ iptables-nft -t mangle -A lb_hook -j MARK --set-mark 1
 iptables-nft -t mangle -A lb_hook -j RETURN`)
 	w := open(t)
 	before := look(t, w, Scope{})
-	generation := w.listed.generation
+	generation := w.nftables.generation
 	run(t, `nft add table inet other
 nft add chain inet other input
 nft add rule inet other input counter
@@ -258,7 +216,7 @@ iptables-nft -t filter -N other`)
 	if after := look(t, w, Scope{}); after != before {
 		t.Errorf("other tables: %v became %v", before, after)
 	}
-	if w.listed.generation == generation {
+	if w.nftables.generation == generation {
 		t.Error("the generation stayed")
 	}
 	run(t, "iptables-nft -t mangle -R lb_hook 1 -j MARK --set-mark 2")
@@ -293,37 +251,27 @@ func TestMissingLegacyTable(t *testing.T) {
 	}
 }
 
-// A queue that runs over is an event, and what was known before it is not
-// relied upon afterwards.
-func TestLostMessages(t *testing.T) {
+// A queue that runs over is an event, and what comes after it is heard of.
+func TestLostAnnouncements(t *testing.T) {
 	router(t, 1)
-	w := open(t)
-	m := listenManually(t, w)
-	// Room for a few messages, but not for the hundreds below.
-	if err := unix.SetsockoptInt(m.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<10); err != nil {
+	l, err := subscribe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, "ip link set spare txqueuelen 100")
-	if m.event(t) {
-		t.Fatal("a new queue length is an event")
+	// Room for a few announcements, but not for these, which are no events.
+	if err := l.socket.SetReceiveBufferSize(8<<10, true); err != nil {
+		t.Fatal(err)
 	}
-	// No message of these matters; but too many fit.
 	var lines strings.Builder
-	for range 200 {
-		lines.WriteString("link set spare txqueuelen 101\nlink set spare txqueuelen 100\n")
+	for priority := range 200 {
+		fmt.Fprintf(&lines, "rule add lookup 77 priority %d\n", 100+priority)
 	}
 	batch(t, lines.String(), "ip", "-batch", "-")
-	if !m.event(t) {
-		t.Error("no event of lost messages")
-	}
-	run(t, "ip link set spare txqueuelen 102")
-	if !m.event(t) {
-		t.Error("the device is taken for known, although its changes may have been lost")
-	}
-	run(t, "ip link set spare txqueuelen 103")
-	if m.event(t) {
-		t.Error("the device is still unknown")
-	}
+	go l.run()
+	defer l.close()
+	await(t, "an event of lost announcements", func() bool { return taken(l.events) })
+	run(t, "ip rule del priority 9001")
+	await(t, "an event after the loss", func() bool { return taken(l.events) })
 }
 
 func TestCloseLeavesNothing(t *testing.T) {

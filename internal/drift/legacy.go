@@ -35,7 +35,11 @@ func noLegacySockets() legacySockets { return legacySockets{-1, -1} }
 func openLegacySockets() (legacySockets, error) {
 	sockets := noLegacySockets()
 	for _, f := range family.All {
-		fd, err := unix.Socket(int(kernelFamily(f)), unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		domain := unix.AF_INET
+		if f == family.IPv6 {
+			domain = unix.AF_INET6
+		}
+		fd, err := unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		if errors.Is(err, unix.EAFNOSUPPORT) {
 			continue
 		}
@@ -67,7 +71,7 @@ func (s legacySockets) sum() (uint64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("legacy mangle table (%s): %w", f, err)
 		}
-		total += info.digest(f).addend()
+		total += hash("legacy mangle table", f, info)
 	}
 	return total, nil
 }
@@ -90,12 +94,4 @@ func layout(f family.Family, fd int, table string) (tableInfo, error) {
 		return tableInfo{}, nil
 	}
 	return tableInfo{}, os.NewSyscallError("getsockopt", errno)
-}
-
-func (i tableInfo) digest(f family.Family) digest {
-	d := newDigest(ofChains).number(uint64(f)).number(uint64(i.entries)).number(uint64(i.size))
-	for hook := range i.hookEntry {
-		d = d.number(uint64(i.hookEntry[hook])).number(uint64(i.underflow[hook]))
-	}
-	return d
 }

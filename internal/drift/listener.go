@@ -2,151 +2,79 @@ package drift
 
 import (
 	"errors"
-	"fmt"
-	"os"
 	"sync/atomic"
 	"syscall"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/apply/routing"
 )
 
-const (
-	// eventBuffer holds the largest announcement: the kernel allocates a page
-	// or 8 KiB for one (NLMSG_GOODSIZE in linux/netlink.h), twice that for a
-	// device with many virtual functions.
-	eventBuffer = 16 << 10
-	// eventQueue, in bytes, holds some thousand announcements of about 1 KiB,
-	// as many as a routing daemon or a VPN causes at once. More are lost, which
-	// costs one Look.
-	eventQueue = 1 << 20
-)
+// eventQueue, in bytes, holds some thousand announcements of about 1 KiB, as
+// many as a routing daemon or a VPN causes at once. More are lost, which costs
+// one Look.
+const eventQueue = 1 << 20
 
-// groups are the announcements that are listened to. Neighbours are not among
-// them.
-var groups = []int{
-	unix.RTNLGRP_LINK,
-	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
-	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
-	unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE,
-}
-
-// listener reads announcements in one goroutine.
+// listener reads announcements in one goroutine. The library's LinkSubscribe,
+// AddrSubscribe and RouteSubscribe would be three sockets, each of which ends
+// with the first loss, and there is none for rules: nl takes all groups on one.
 type listener struct {
-	file    *os.File // the socket in Go's poller, so that Close ends a read
+	socket  *nl.NetlinkSocket
 	events  chan struct{}
 	closing atomic.Bool
 	ended   chan struct{}
 	broken  atomic.Pointer[error]
-	buffer  []byte
-	news    news
-	lost    bool // messages were lost, and older ones are still in the queue
 }
 
 // listen subscribes and starts the goroutine.
-func listen(ask *socket) (*listener, error) {
-	l, err := newListener(ask)
-	if err != nil {
-		return nil, fmt.Errorf("events: %w", err)
-	}
-	connection, err := l.file.SyscallConn()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("events: %w", err), l.file.Close())
-	}
-	go l.run(connection)
-	return l, nil
-}
-
-// newListener subscribes. What there is already it asks for through ask, after
-// the subscription, so that nothing falls in between.
-func newListener(ask *socket) (*listener, error) {
-	fd, err := subscribe()
+func listen() (*listener, error) {
+	l, err := subscribe()
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{
-		file:   os.NewFile(uintptr(fd), "rtnetlink events"),
-		events: make(chan struct{}, 1),
-		ended:  make(chan struct{}),
-		buffer: make([]byte, eventBuffer),
-		news:   emptyNews(),
-	}
-	if err := l.news.learn(ask); err != nil {
-		return nil, errors.Join(err, l.file.Close())
-	}
+	go l.run()
 	return l, nil
 }
 
-func subscribe() (int, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+// subscribe opens the socket. Neighbours are not listened to.
+func subscribe() (*listener, error) {
+	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK,
+		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+		unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE)
 	if err != nil {
-		return -1, os.NewSyscallError("socket", err)
+		return nil, err
 	}
 	// Beyond the limit of the system only with CAP_NET_ADMIN. What the system
 	// grants without is enough on a quiet router.
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventQueue) != nil {
-		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, eventQueue)
-	}
-	address := &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
-	for _, group := range groups {
-		address.Groups |= 1 << (group - 1)
-	}
-	if err == nil {
-		err = unix.Bind(fd, address)
+	if socket.SetReceiveBufferSize(eventQueue, true) != nil {
+		err = socket.SetReceiveBufferSize(eventQueue, false)
 	}
 	if err != nil {
-		unix.Close(fd)
-		return -1, os.NewSyscallError("subscribe", err)
+		socket.Close()
+		return nil, err
 	}
-	return fd, nil
+	return &listener{socket: socket, events: make(chan struct{}, 1), ended: make(chan struct{})}, nil
 }
 
-func (l *listener) run(connection syscall.RawConn) {
+func (l *listener) run() {
 	defer close(l.ended)
-	var fatal error
-	err := connection.Read(func(fd uintptr) (done bool) {
-		fatal = l.drain(int(fd))
-		return fatal != nil
-	})
-	if l.closing.Load() {
-		return
-	}
-	if fatal == nil {
-		fatal = err // the poller does not take the socket
-	}
-	l.broken.Store(&fatal)
-	l.notify()
-}
-
-// drain reads until the queue is empty.
-func (l *listener) drain(fd int) error {
 	for {
-		n, from, err := unix.Recvfrom(fd, l.buffer, unix.MSG_TRUNC)
+		messages, from, err := l.socket.Receive()
 		switch {
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN):
-			l.caughtUp()
-			return nil
-		case errors.Is(err, unix.ENOBUFS):
-			l.lost = true
+		case l.closing.Load():
+			return
+		case errors.Is(err, unix.ENOBUFS): // announcements were lost
 			l.notify()
 		case err != nil:
-			return os.NewSyscallError("recvfrom", err)
-		case !fromKernel(from):
-		case n > len(l.buffer) || l.news.in(l.buffer[:n]):
+			l.broken.Store(&err)
+			l.notify()
+			return
+		case from.Pid == nl.PidKernel && anyMatters(messages):
 			l.notify()
 		}
 	}
-}
-
-// caughtUp ends a loss. The kernel loses messages until the queue is empty, so
-// only now is everything in the past, and what is known may be outdated.
-func (l *listener) caughtUp() {
-	if !l.lost {
-		return
-	}
-	l.lost = false
-	l.news = emptyNews()
-	l.notify()
 }
 
 func (l *listener) notify() {
@@ -156,7 +84,7 @@ func (l *listener) notify() {
 	}
 }
 
-// failure says why nothing is received any more.
+// failure returns why nothing is received any more, or nil.
 func (l *listener) failure() error {
 	if err := l.broken.Load(); err != nil {
 		return *err
@@ -164,9 +92,50 @@ func (l *listener) failure() error {
 	return nil
 }
 
-func (l *listener) close() error {
+func (l *listener) close() {
 	l.closing.Store(true)
-	err := l.file.Close()
+	l.socket.Close()
 	<-l.ended
-	return err
+}
+
+func anyMatters(messages []syscall.NetlinkMessage) bool {
+	for _, m := range messages {
+		if matters(m) {
+			return true
+		}
+	}
+	return false
+}
+
+// matters reports whether an announcement may change a fingerprint. New rules
+// are our own, or nothing that an apply looks at. What changed of a device or
+// an address is for a Look to find out.
+func matters(m syscall.NetlinkMessage) bool {
+	switch m.Header.Type {
+	case unix.RTM_NEWRULE:
+		return false
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		return routeMatters(m)
+	}
+	return true
+}
+
+// routeMatters leaves out routes of the kernel's own tables, of other programs
+// in other tables, and those that we add ourselves.
+func routeMatters(m syscall.NetlinkMessage) bool {
+	if len(m.Data) < unix.SizeofRtMsg {
+		return true
+	}
+	header := nl.DeserializeRtMsg(m.Data)
+	switch {
+	case header.Flags&unix.RTM_F_CLONED != 0 || header.Table == unix.RT_TABLE_LOCAL:
+		return false
+	case header.Protocol == routing.Protocol:
+		return m.Header.Type == unix.RTM_DELROUTE
+	case header.Table == unix.RT_TABLE_MAIN:
+		return true
+	}
+	// Of a route that was replaced, or to which another was appended, the
+	// kernel does not say whose it was.
+	return m.Header.Type == unix.RTM_NEWROUTE && m.Header.Flags&(unix.NLM_F_REPLACE|unix.NLM_F_APPEND) != 0
 }

@@ -1,97 +1,90 @@
 package drift
 
 import (
-	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 
 	"golang.org/x/sys/unix"
 
+	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 )
 
-// skipStatistics is RTEXT_FILTER_SKIP_STATS of linux/rtnetlink.h: devices
-// without their counters, which are most of the answer.
-const skipStatistics = 1 << 3
+var seed = maphash.MakeSeed()
 
-// world sums up devices, addresses and main tables.
-func (w *Watcher) world() (uint64, error) {
-	total, err := w.route.sum(unix.RTM_GETLINK, linkRequest(), func(body []byte) (digest, bool, error) {
-		l, ok, err := readLink(body)
-		return l.digest, ok, err
-	})
+// hash returns a number that stands for an object. Those of several objects may
+// be summed up, since the kernel lists them in no certain order.
+func hash(object ...any) uint64 { return maphash.String(seed, fmt.Sprintln(object...)) }
+
+// linkFlags are the flags that decide whether and how a device is used.
+const linkFlags = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP | unix.IFF_POINTOPOINT
+
+// network sums up devices, addresses and main tables.
+func (w *Watcher) network() (uint64, error) {
+	links, err := w.kernel.Links()
 	if err != nil {
-		return 0, fmt.Errorf("devices: %w", err)
+		return 0, err
+	}
+	total := uint64(0)
+	for _, l := range links {
+		a := l.Attrs()
+		total += hash("device", a.Index, a.Name, a.RawFlags&linkFlags, a.OperState)
 	}
 	for _, f := range family.All {
-		addresses, err := w.addresses(f)
+		addresses, err := w.kernel.Addresses(f)
 		if err != nil {
-			return 0, fmt.Errorf("addresses (%s): %w", f, err)
+			return 0, err
 		}
-		routes, err := w.routes(f, unix.RT_TABLE_MAIN, 0, route.inMain)
+		for _, a := range addresses {
+			// Whether it has a life time is no more of interest than how long.
+			flags := a.Flags &^ unix.IFA_F_PERMANENT
+			total += hash("address", a.LinkIndex, kernel.Prefix(a.IPNet), kernel.Prefix(a.Peer), a.Scope, flags)
+		}
+		routes, err := w.kernel.Routes(f)
 		if err != nil {
-			return 0, fmt.Errorf("main table (%s): %w", f, err)
+			return 0, err
 		}
-		total += addresses + routes
+		for _, r := range routes {
+			if r.Table == unix.RT_TABLE_MAIN && r.Protocol != routing.Protocol {
+				total += hash("route", r)
+			}
+		}
 	}
 	return total, nil
 }
 
-// ownRouting sums up our rules and routes.
-func (w *Watcher) ownRouting() (uint64, error) {
+// ourRouting sums up our rules and routes.
+func (w *Watcher) ourRouting() (uint64, error) {
 	total := uint64(0)
 	for _, f := range family.All {
-		rules, err := w.rules(f)
+		state, err := routing.Netlink{Handle: w.kernel}.Read(f)
 		if err != nil {
-			return 0, fmt.Errorf("ip rules (%s): %w", f, err)
+			return 0, err
 		}
-		routes, err := w.routes(f, unix.RT_TABLE_UNSPEC, routing.Protocol, route.isOurs)
-		if err != nil {
-			return 0, fmt.Errorf("routes (%s): %w", f, err)
+		for _, r := range state.Rules {
+			total += hash("our rule", f, r.IPRule, r.Odd)
 		}
-		total += rules + routes
+		for _, r := range state.Routes {
+			total += hash("our route", f, r.Route, r.Odd)
+		}
 	}
 	return total, nil
 }
 
-// linkRequest is a struct ifinfomsg and what to leave out.
-func linkRequest() []byte {
-	header := make([]byte, unix.SizeofIfInfomsg)
-	return appendAttribute(header, unix.IFLA_EXT_MASK, binary.NativeEndian.AppendUint32(nil, skipStatistics))
-}
-
-// A kernel without a family answers with all others, so every reader compares
-// it.
-
-func (w *Watcher) addresses(f family.Family) (uint64, error) {
-	ask := [unix.SizeofIfAddrmsg]byte{kernelFamily(f)}
-	return w.route.sum(unix.RTM_GETADDR, ask[:], func(body []byte) (digest, bool, error) {
-		a, err := readAddress(body)
-		return a.digest, a.family == kernelFamily(f), err
-	})
-}
-
-// routes sums up the wanted routes. Table and protocol, where they are not 0,
-// spare the kernel the others.
-func (w *Watcher) routes(f family.Family, table, protocol uint8, wanted func(route) bool) (uint64, error) {
-	ask := [unix.SizeofRtMsg]byte{0: kernelFamily(f), 4: table, 5: protocol}
-	return w.route.sum(unix.RTM_GETROUTE, ask[:], func(body []byte) (digest, bool, error) {
-		r, err := readRoute(body)
-		return r.digest, r.family == kernelFamily(f) && wanted(r), err
-	})
-}
-
-func (w *Watcher) rules(f family.Family) (uint64, error) {
-	ask := [sizeofRule]byte{kernelFamily(f)}
-	return w.route.sum(unix.RTM_GETRULE, ask[:], func(body []byte) (digest, bool, error) {
-		r, err := readRule(body)
-		return r.digest, r.ours && r.family == kernelFamily(f), err
-	})
-}
-
-func kernelFamily(f family.Family) uint8 {
-	if f == family.IPv6 {
-		return unix.AF_INET6
+// sets sums up our sets.
+func (w *Watcher) sets(open []string) (uint64, error) {
+	headers, err := ipset.New(w.kernel).Headers(open)
+	if err != nil {
+		return 0, err
 	}
-	return unix.AF_INET
+	total := uint64(0)
+	for _, h := range headers {
+		if h.Timeout > 0 {
+			h.Count = 0 // it changes by itself
+		}
+		total += hash("set", h)
+	}
+	return total, nil
 }

@@ -1,13 +1,21 @@
 package drift
 
 import (
-	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
+)
+
+// The netlink library knows no nftables, so both requests are made with nl.
+const (
+	getGeneration = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN
+	getRules      = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE
 )
 
 // nftRules is the sum of the rules behind iptables-nft as of one generation.
@@ -20,89 +28,114 @@ type nftRules struct {
 	sum        uint64
 }
 
-func (w *Watcher) nftables() (uint64, error) {
-	generation, err := w.generation()
-	if isNoSubsystem(err) {
+// read returns the sum, 0 where the kernel has no nftables.
+func (n *nftRules) read(h *kernel.Handle) (uint64, error) {
+	generation, err := generation(h)
+	if isAbsent(err) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("generation of nftables: %w", err)
 	}
-	if w.listed.known && w.listed.generation == generation {
-		return w.listed.sum, nil
+	if n.known && n.generation == generation {
+		return n.sum, nil
 	}
 	// What changes between the two questions has yet another generation.
 	sum := uint64(0)
-	for _, f := range family.All {
-		rules, err := w.mangleRules(f)
-		if err != nil {
-			return 0, fmt.Errorf("nftables rules (%s): %w", f, err)
+	for _, f := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
+		rules, err := mangleRules(h, f)
+		if err != nil && !isAbsent(err) {
+			return 0, fmt.Errorf("nftables rules: %w", err)
 		}
 		sum += rules
 	}
-	w.listed = nftRules{known: true, generation: generation, sum: sum}
+	*n = nftRules{known: true, generation: generation, sum: sum}
 	return sum, nil
 }
 
+// isAbsent reports whether an error means that the kernel lacks the table, the
+// family or nftables altogether, which it calls an invalid request.
+func isAbsent(err error) bool {
+	for _, absent := range []error{unix.ENOENT, unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EINVAL, unix.EPROTONOSUPPORT} {
+		if errors.Is(err, absent) {
+			return true
+		}
+	}
+	return false
+}
+
 // generation returns the number of the last transaction.
-func (w *Watcher) generation() (uint32, error) {
+func generation(h *kernel.Handle) (uint32, error) {
+	req := h.Request(getGeneration, 0)
+	req.AddData(&nl.Nfgenmsg{Version: nl.NFNETLINK_V0})
+	answer, err := req.Execute(unix.NETLINK_NETFILTER, 0)
+	if err != nil || len(answer) == 0 || len(answer[0]) < nl.SizeofNfgenmsg {
+		return 0, err
+	}
 	generation := uint32(0)
-	err := w.filter.exchange(askGeneration, 0, netfilterRequest(unix.AF_UNSPEC), func(m message) error {
-		return eachNetfilterAttribute(m.body, func(kind uint16, value []byte) {
-			if kind == unix.NFTA_GEN_ID {
-				generation = number32(value)
-			}
+	kernel.EachAttribute(answer[0][nl.SizeofNfgenmsg:], func(kind uint16, value []byte) {
+		if kind == unix.NFTA_GEN_ID && len(value) == 4 {
+			generation = binary.BigEndian.Uint32(value)
+		}
+	})
+	return generation, nil
+}
+
+// mangleRules sums up the rules of a family's table "mangle".
+func mangleRules(h *kernel.Handle, f uint8) (uint64, error) {
+	total := uint64(0)
+	err := kernel.Dump(func() error {
+		total = 0
+		req := h.Request(getRules, unix.NLM_F_DUMP)
+		req.AddData(&nl.Nfgenmsg{NfgenFamily: f, Version: nl.NFNETLINK_V0})
+		req.AddData(nl.NewRtAttr(unix.NFTA_RULE_TABLE, nl.ZeroTerminated("mangle")))
+		return req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(m []byte) bool {
+			total += hashRule(m)
+			return true
 		})
 	})
-	return generation, err
+	return total, err
 }
 
-// mangleRules sums up the rules of the family's table "mangle".
-func (w *Watcher) mangleRules(f family.Family) (uint64, error) {
-	request := netfilterRequest(unix.NFPROTO_IPV4)
-	if f == family.IPv6 {
-		request = netfilterRequest(unix.NFPROTO_IPV6)
+// hashRule returns a number for a rule in its place. Its position is the handle
+// of the rule before it. Handles alone would not do: a rule that is put in
+// another's place takes over its handle.
+func hashRule(m []byte) uint64 {
+	if len(m) < nl.SizeofNfgenmsg {
+		return 0
 	}
-	request = appendAttribute(request, unix.NFTA_RULE_TABLE, []byte("mangle\x00"))
-	return w.filter.sum(askRules, request, readNFTRule)
-}
-
-// readNFTRule reads a struct nfgenmsg and a rule's attributes. Its position is
-// the handle of the rule before it. Handles alone would not do: a rule that is
-// put in another's place takes over its handle.
-func readNFTRule(body []byte) (d digest, wanted bool, err error) {
-	var nested error
-	d = newDigest(ofChains)
-	err = eachNetfilterAttribute(body, func(kind uint16, value []byte) {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	add := func(kind uint16, value []byte) {
+		// The length keeps what follows apart.
+		h.Write(binary.NativeEndian.AppendUint32(nil, uint32(kind)<<16|uint32(len(value))))
+		h.Write(value)
+	}
+	add(0, m[:1]) // the family
+	kernel.EachAttribute(m[nl.SizeofNfgenmsg:], func(kind uint16, value []byte) {
 		switch kind {
 		case unix.NFTA_RULE_CHAIN, unix.NFTA_RULE_HANDLE, unix.NFTA_RULE_POSITION, unix.NFTA_RULE_USERDATA:
-			d = d.field(kind, value)
+			add(kind, value)
 		case unix.NFTA_RULE_EXPRESSIONS:
-			nested = eachAttribute(value, func(kind uint16, expression []byte) {
+			kernel.EachAttribute(value, func(kind uint16, expression []byte) {
 				if !isCounting(expression) {
-					d = d.field(kind, expression)
+					add(kind, expression)
 				}
 			})
 		}
 	})
-	if err = errors.Join(err, nested); err != nil {
-		return d, false, err
-	}
-	return d.bytes(body[:1]), true, nil // the family
+	return h.Sum64()
 }
 
-// isCounting says whether an expression tells what passed and not what the
+// isCounting reports whether an expression tells what passed and not what the
 // rule does. Of matches from iptables that count, such as statistic, the kernel
 // keeps the state to itself.
 func isCounting(expression []byte) bool {
 	counting := false
-	// What is unreadable here is not left out, so it still counts.
-	_ = eachAttribute(expression, func(kind uint16, value []byte) {
+	kernel.EachAttribute(expression, func(kind uint16, value []byte) {
 		if kind == unix.NFTA_EXPR_NAME {
-			switch string(bytes.TrimRight(value, "\x00")) {
-			case "counter", "quota":
-				counting = true
-			}
+			name := unix.ByteSliceToString(value)
+			counting = name == "counter" || name == "quota"
 		}
 	})
 	return counting

@@ -1,0 +1,70 @@
+package drift
+
+import (
+	"syscall"
+	"testing"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// announcement returns a message as the listener receives it.
+func announcement(kind, flags uint16, data []byte) syscall.NetlinkMessage {
+	return syscall.NetlinkMessage{Header: syscall.NlMsghdr{Type: kind, Flags: flags}, Data: data}
+}
+
+func routeOf(table, protocol uint8) []byte {
+	message := nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET, Table: table, Protocol: protocol, Type: unix.RTN_UNICAST}}
+	return message.Serialize()
+}
+
+func TestAnnouncementsThatMatter(t *testing.T) {
+	cloned := nl.RtMsg{RtMsg: unix.RtMsg{Table: unix.RT_TABLE_MAIN, Flags: unix.RTM_F_CLONED}}
+	tests := []struct {
+		name    string
+		message syscall.NetlinkMessage
+		want    bool
+	}{
+		{"a device", announcement(unix.RTM_NEWLINK, 0, nil), true},
+		{"a device is gone", announcement(unix.RTM_DELLINK, 0, nil), true},
+		{"an address", announcement(unix.RTM_NEWADDR, 0, nil), true},
+		{"an address is gone", announcement(unix.RTM_DELADDR, 0, nil), true},
+		{"a route in main", announcement(unix.RTM_NEWROUTE, 0, routeOf(254, 4)), true},
+		{"a route in main is gone", announcement(unix.RTM_DELROUTE, 0, routeOf(254, 4)), true},
+		{"a copy of a route", announcement(unix.RTM_NEWROUTE, 0, cloned.Serialize()), false},
+		{"our new route", announcement(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE, routeOf(200, 108)), false},
+		{"our route is gone", announcement(unix.RTM_DELROUTE, 0, routeOf(200, 108)), true},
+		{"a foreign route is gone", announcement(unix.RTM_DELROUTE, 0, routeOf(200, 4)), false},
+		{"a foreign route", announcement(unix.RTM_NEWROUTE, 0, routeOf(200, 4)), false},
+		{"a foreign route in another's place", announcement(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE, routeOf(200, 4)), true},
+		{"a foreign route beside another", announcement(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, routeOf(200, 4)), true},
+		{"a local route", announcement(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE, routeOf(255, 2)), false},
+		{"a new rule", announcement(unix.RTM_NEWRULE, 0, nil), false},
+		{"a rule is gone", announcement(unix.RTM_DELRULE, 0, nil), true},
+		{"half a route", announcement(unix.RTM_NEWROUTE, 0, []byte{2}), true},
+	}
+	for _, test := range tests {
+		if got := matters(test.message); got != test.want {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
+	if !anyMatters([]syscall.NetlinkMessage{tests[14].message, tests[15].message}) {
+		t.Error("of two messages only the first is looked at")
+	}
+}
+
+// FuzzRule: whatever the kernel calls a rule of nftables, it has a number, and
+// the same one each time.
+func FuzzRule(f *testing.F) {
+	expression := nl.NewRtAttr(unix.NFTA_EXPR_NAME, nl.ZeroTerminated("counter")).Serialize()
+	element := nl.NewRtAttr(unix.NFTA_LIST_ELEM, expression).Serialize()
+	f.Add(append([]byte{unix.NFPROTO_IPV4, 0, 0, 0}, nl.NewRtAttr(unix.NFTA_RULE_EXPRESSIONS, element).Serialize()...))
+	f.Add(append([]byte{unix.NFPROTO_IPV6, 0, 0, 0}, nl.NewRtAttr(unix.NFTA_RULE_HANDLE, make([]byte, 8)).Serialize()...))
+	f.Add([]byte{unix.NFPROTO_IPV4, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		first := hashRule(b)
+		if second := hashRule(b); first != second {
+			t.Errorf("%d, then %d for one rule", first, second)
+		}
+	})
+}
