@@ -121,17 +121,14 @@ func newProof(t *testing.T, topology netlab.Topology, backend string, seed int64
 		if p.kernel, err = kernel.Open(); err != nil {
 			return err
 		}
-		p.sets = ipset.New(p.kernel)
-		if p.connections, err = conntrack.Open(); err != nil {
-			return err
-		}
+		p.sets, p.connections = ipset.New(p.kernel), conntrack.New(p.kernel)
 		p.routes, err = netlink.NewHandle(unix.NETLINK_ROUTE)
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.kernel.Close(); p.connections.Close(); p.routes.Close() })
+	t.Cleanup(func() { p.kernel.Close(); p.routes.Close() })
 	return p
 }
 

@@ -12,6 +12,7 @@ import (
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/netlab"
 	"loadbalance/internal/plan"
 )
@@ -84,12 +85,12 @@ func (r *router) entries(f family.Family, match func(conntrack.Entry) bool) []co
 	r.t.Helper()
 	var found []conntrack.Entry
 	err := r.lab.Router.Do(func() error {
-		table, err := conntrack.Open()
+		k, err := kernel.Open()
 		if err != nil {
 			return err
 		}
-		defer table.Close()
-		return table.Each(f, conntrack.Filter{}, func(e conntrack.Entry) bool {
+		defer k.Close()
+		return conntrack.New(k).Each(f, conntrack.Filter{}, func(e conntrack.Entry) bool {
 			if match(e) {
 				found = append(found, e)
 			}

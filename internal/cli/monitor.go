@@ -18,6 +18,7 @@ import (
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
 	"loadbalance/internal/hooks"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/monitor"
 	"loadbalance/internal/plan"
 )
@@ -111,11 +112,12 @@ func (in *invocation) monitor() error {
 		return err
 	}
 	defer watcher.Close()
-	table, err := conntrack.Open()
+	k, err := kernel.Open()
 	if err != nil {
 		return err
 	}
-	defer table.Close()
+	defer k.Close()
+	table := conntrack.New(k)
 	answers := make(chan probe.Answer, maxAnswers)
 	prober, err := probe.Open(answers, func(local, remote netip.AddrPort) {
 		if err := table.DeleteTCP(local, remote); err != nil {

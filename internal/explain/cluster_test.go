@@ -12,6 +12,7 @@ import (
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/netlab"
 	"loadbalance/internal/plan"
 )
@@ -60,11 +61,12 @@ func TestSlotIsTheKernels(t *testing.T) {
 			}
 		}
 	}
-	table, err := conntrack.Open()
+	k, err := kernel.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer table.Close()
+	defer k.Close()
+	table := conntrack.New(k)
 	for _, f := range family.All {
 		err := table.Each(f, conntrack.Filter{}, func(e conntrack.Entry) bool {
 			got[e.Original.Source] = e.Mark

@@ -48,16 +48,11 @@ type Pipeline struct {
 
 // Open opens the kernel of the calling thread's network namespace.
 func Open(o Options) (*Pipeline, error) {
-	p := &Pipeline{run: o.RunDir}
-	var err error
-	if p.kernel, err = kernel.Open(); err != nil {
+	k, err := kernel.Open()
+	if err != nil {
 		return nil, err
 	}
-	p.Sets = ipset.New(p.kernel)
-	if p.Connections, err = conntrack.Open(); err != nil {
-		p.Close()
-		return nil, err
-	}
+	p := &Pipeline{run: o.RunDir, kernel: k, Sets: ipset.New(k), Connections: conntrack.New(k)}
 	p.engine = &apply.Engine{
 		Mangle:      iptables.Tool{Backend: o.Backend},
 		Other:       otherBackend,
@@ -77,14 +72,8 @@ func Open(o Options) (*Pipeline, error) {
 
 // Close closes the handles. A nil Pipeline has none.
 func (p *Pipeline) Close() {
-	if p == nil {
-		return
-	}
-	if p.kernel != nil {
+	if p != nil {
 		p.kernel.Close()
-	}
-	if p.Connections != nil {
-		p.Connections.Close()
 	}
 }
 

@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"net"
@@ -11,9 +12,11 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/netlab"
 )
 
@@ -22,12 +25,12 @@ import (
 func freshNamespace(t testing.TB) *Netlink {
 	t.Helper()
 	netlab.FreshNamespace(t)
-	n, err := Open()
+	k, err := kernel.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(n.Close)
-	return n
+	t.Cleanup(k.Close)
+	return New(k)
 }
 
 func run(t testing.TB, command string) {
@@ -221,48 +224,83 @@ func TestDeleteTCP(t *testing.T) {
 	}
 }
 
-func TestDeleteTwice(t *testing.T) {
+// TestDeleteWhatIsGone: an entry that ended by itself while the table was read
+// counts as deleted.
+func TestDeleteWhatIsGone(t *testing.T) {
 	n := freshNamespace(t)
-	insert(t, 3)
-	for _, e := range list(t, n, family.IPv4, Filter{}) {
-		for range 2 {
-			if err := n.delete(e); err != nil {
-				t.Errorf("%v: %v", e, err)
-			}
-		}
+	other := library(t)
+	create(t, other, udp(1), udp(2))
+	deleted, err := n.Delete(family.IPv4, Filter{}, func(Entry) bool { flush(t, other); return true })
+	if err != nil || deleted == 0 {
+		t.Errorf("%d deleted, error %v", deleted, err)
 	}
 	if left := list(t, n, family.IPv4, Filter{}); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
 
-// TestRemove: entries that were found before are deleted, also where some of
-// them have gone meanwhile.
-func TestRemove(t *testing.T) {
+// TestDeleteSparesSuccessors: a connection that took the place of one that was
+// to be deleted stays.
+func TestDeleteSparesSuccessors(t *testing.T) {
 	n := freshNamespace(t)
-	insert(t, 30)
-	var found []Entry
-	for _, e := range list(t, n, family.IPv4, Filter{}) {
-		if len(found) < 20 {
-			found = append(found, e)
+	other := library(t)
+	create(t, other, udp(1))
+	before := idOf(t, n, udp(1))
+	deleted, err := n.Delete(family.IPv4, Filter{}, func(Entry) bool {
+		flush(t, other)
+		// The kernel makes the number of an entry from where it lies in memory:
+		// something else has to lie there.
+		create(t, other, udp(2), udp(3), udp(4), udp(1))
+		return true
+	})
+	if deleted != 1 || err != nil {
+		t.Errorf("%d deleted, error %v", deleted, err)
+	}
+	if after := idOf(t, n, udp(1)); bytes.Equal(after, before) {
+		t.Fatal("the successor has the number of the entry before it")
+	}
+}
+
+// idOf returns what identifies the entry of a flow.
+func idOf(t *testing.T, n *Netlink, flow *netlink.ConntrackFlow) (id []byte) {
+	t.Helper()
+	err := n.each(family.IPv4, Filter{}, func(e Entry, m []byte) bool {
+		if e.Original.DestinationPort == flow.Forward.DstPort {
+			id = identity(m)
 		}
+		return true
+	})
+	if err != nil || id == nil {
+		t.Fatalf("port %d: no entry, error %v", flow.Forward.DstPort, err)
 	}
-	if err := n.delete(found[0]); err != nil {
-		t.Fatal(err)
-	}
-	if gone, err := n.Remove(family.IPv4, found); len(gone) != 20 || err != nil {
-		t.Errorf("%d are gone, error %v, want 20", len(gone), err)
-	}
-	left := list(t, n, family.IPv4, Filter{})
-	if len(left) != 10 {
-		t.Errorf("%d entries are left, want 10", len(left))
-	}
-	for _, e := range left {
-		for _, gone := range found {
-			if e.Original == gone.Original {
-				t.Errorf("left behind: %v", e)
-			}
+	return id
+}
+
+// TestStates of TCP connections: a client whose connection is being opened
+// repeats its SYN, and one whose connection is over expects nothing more.
+func TestStates(t *testing.T) {
+	n := freshNamespace(t)
+	other := library(t)
+	for state, want := range map[uint8]Entry{
+		nl.TCP_CONNTRACK_SYN_SENT:    {Opening: true},
+		nl.TCP_CONNTRACK_SYN_RECV:    {},
+		nl.TCP_CONNTRACK_ESTABLISHED: {},
+		nl.TCP_CONNTRACK_FIN_WAIT:    {},
+		nl.TCP_CONNTRACK_CLOSE_WAIT:  {},
+		nl.TCP_CONNTRACK_LAST_ACK:    {},
+		nl.TCP_CONNTRACK_TIME_WAIT:   {Ended: true},
+		nl.TCP_CONNTRACK_CLOSE:       {Ended: true},
+		nl.TCP_CONNTRACK_SYN_SENT2:   {}, // both have sent a SYN
+	} {
+		flow := udp(443)
+		flow.Forward.Protocol, flow.Reverse.Protocol = unix.IPPROTO_TCP, unix.IPPROTO_TCP
+		flow.ProtoInfo = &netlink.ProtoInfoTCP{State: state}
+		create(t, other, flow)
+		entries := list(t, n, family.IPv4, Filter{})
+		if len(entries) != 1 || entries[0].Opening != want.Opening || entries[0].Ended != want.Ended {
+			t.Errorf("state %d: %+v", state, entries)
 		}
+		flush(t, other)
 	}
 }
 
@@ -296,25 +334,51 @@ func TestParseRefuses(t *testing.T) {
 // the ports 80, 81 and 82.
 func insert(t testing.TB, count int) {
 	t.Helper()
+	h := library(t)
+	for i := range count {
+		flow := udp(uint16(80 + i%3))
+		flow.Forward.SrcIP = net.IPv4(10, byte(i>>16), byte(i>>8), byte(i)).To4()
+		flow.Reverse.DstIP = flow.Forward.SrcIP
+		flow.Mark = 0x80000 | uint32(1+i%2)<<8
+		create(t, h, flow)
+	}
+}
+
+// library is the library's access to the same table.
+func library(t testing.TB) *netlink.Handle {
+	t.Helper()
 	h, err := netlink.NewHandle(unix.NETLINK_NETFILTER)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.Close()
-	for i := range count {
-		client := net.IPv4(10, byte(i>>16), byte(i>>8), byte(i)).To4()
-		server := net.IPv4(192, 0, 2, 1).To4()
-		port := uint16(80 + i%3)
-		err := h.ConntrackCreate(netlink.ConntrackTable, unix.AF_INET, &netlink.ConntrackFlow{
-			FamilyType: unix.AF_INET,
-			Forward:    netlink.IPTuple{SrcIP: client, DstIP: server, SrcPort: 1024, DstPort: port, Protocol: unix.IPPROTO_UDP},
-			Reverse:    netlink.IPTuple{SrcIP: server, DstIP: client, SrcPort: port, DstPort: 1024, Protocol: unix.IPPROTO_UDP},
-			Mark:       0x80000 | uint32(1+i%2)<<8,
-			TimeOut:    600,
-		})
-		if err != nil {
+	t.Cleanup(h.Close)
+	return h
+}
+
+// udp is a flow from 10.0.0.0 to a port of 192.0.2.1.
+func udp(port uint16) *netlink.ConntrackFlow {
+	client, server := net.IPv4(10, 0, 0, 0).To4(), net.IPv4(192, 0, 2, 1).To4()
+	return &netlink.ConntrackFlow{
+		FamilyType: unix.AF_INET,
+		Forward:    netlink.IPTuple{SrcIP: client, DstIP: server, SrcPort: 1024, DstPort: port, Protocol: unix.IPPROTO_UDP},
+		Reverse:    netlink.IPTuple{SrcIP: server, DstIP: client, SrcPort: port, DstPort: 1024, Protocol: unix.IPPROTO_UDP},
+		TimeOut:    600,
+	}
+}
+
+func create(t testing.TB, h *netlink.Handle, flows ...*netlink.ConntrackFlow) {
+	t.Helper()
+	for _, flow := range flows {
+		if err := h.ConntrackCreate(netlink.ConntrackTable, unix.AF_INET, flow); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func flush(t testing.TB, h *netlink.Handle) {
+	t.Helper()
+	if err := h.ConntrackTableFlush(netlink.ConntrackTable); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 )
 
 // markMask is CTA_MARK_MASK of linux/netfilter/nfnetlink_conntrack.h, which
@@ -17,27 +18,6 @@ const markMask = 21
 // seenReply is IPS_SEEN_REPLY of linux/netfilter/nf_conntrack_common.h: packets
 // went in both directions.
 const seenReply = 1 << 1
-
-// headerLength is the length of an attribute's length and type.
-const headerLength = 4
-
-// attributes walks over the attributes in b until visit has seen all. whole is
-// the attribute with its header and padding. Damaged attributes end the walk.
-//
-// The library's own parser collects them in slices: with tens of thousands of
-// entries that costs more than everything else.
-func attributes(b []byte, visit func(kind uint16, value, whole []byte)) {
-	for len(b) >= headerLength {
-		length := int(binary.NativeEndian.Uint16(b))
-		if length < headerLength || length > len(b) {
-			return
-		}
-		padded := min((length+3)&^3, len(b))
-		kind := binary.NativeEndian.Uint16(b[2:]) & nl.NLA_TYPE_MASK
-		visit(kind, b[headerLength:length], b[:padded])
-		b = b[padded:]
-	}
-}
 
 // parse reads one entry of the table.
 func parse(m []byte) (Entry, bool) {
@@ -52,11 +32,10 @@ func parse(m []byte) (Entry, bool) {
 	default:
 		return Entry{}, false
 	}
-	attributes(m[nl.SizeofNfgenmsg:], func(kind uint16, value, whole []byte) {
+	kernel.EachAttribute(m[nl.SizeofNfgenmsg:], func(kind uint16, value []byte) {
 		switch kind {
 		case nl.CTA_TUPLE_ORIG:
 			e.Original = parseTuple(value, &e.Protocol)
-			e.key = append(e.key, whole...)
 		case nl.CTA_TUPLE_REPLY:
 			e.Reply = parseTuple(value, &e.Protocol)
 		case nl.CTA_MARK:
@@ -65,20 +44,33 @@ func parse(m []byte) (Entry, bool) {
 			e.Answered = big32(value)&seenReply != 0
 		case nl.CTA_PROTOINFO:
 			state := parseState(value)
-			e.Opening, e.Ended = state == synSent, state >= timeWait
-		case nl.CTA_ZONE, nl.CTA_ID:
-			// The same tuple may exist once per zone; the number keeps a
-			// deletion from hitting a successor of the entry.
-			e.key = append(e.key, whole...)
+			e.Opening = state == nl.TCP_CONNTRACK_SYN_SENT
+			e.Ended = state == nl.TCP_CONNTRACK_TIME_WAIT || state == nl.TCP_CONNTRACK_CLOSE
 		}
 	})
-	// Without a tuple a deletion would empty the whole table.
 	return e, e.Original.Source.IsValid() && e.Original.Destination.IsValid()
 }
 
-// tcpKey are the attributes that identify a TCP connection by its original
-// direction.
-func tcpKey(source, destination netip.AddrPort) []byte {
+// identity returns the attributes of an entry's message that a deletion needs.
+// The same tuple may exist once per zone, and the number keeps the deletion from
+// hitting a successor of the entry. parse has seen that there is a tuple:
+// without one, a deletion would empty the whole table.
+func identity(m []byte) []byte {
+	var id []byte
+	kernel.EachAttribute(m[nl.SizeofNfgenmsg:], func(kind uint16, value []byte) {
+		switch kind {
+		case nl.CTA_TUPLE_ORIG:
+			id = append(id, nl.NewRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_ORIG, value).Serialize()...)
+		case nl.CTA_ZONE, nl.CTA_ID:
+			id = append(id, nl.NewRtAttr(int(kind), value).Serialize()...)
+		}
+	})
+	return id
+}
+
+// tcpIdentity returns the attributes that identify a TCP connection by its
+// original direction.
+func tcpIdentity(source, destination netip.AddrPort) []byte {
 	from, to := nl.CTA_IP_V4_SRC, nl.CTA_IP_V4_DST
 	if source.Addr().Is6() {
 		from, to = nl.CTA_IP_V6_SRC, nl.CTA_IP_V6_DST
@@ -94,21 +86,14 @@ func tcpKey(source, destination netip.AddrPort) []byte {
 	return tuple.Serialize()
 }
 
-// States of TCP connections (enum tcp_conntrack in
-// linux/netfilter/nf_conntrack_tcp.h). TIME_WAIT is the first of those in which
-// a connection is over; CLOSE follows.
-const (
-	synSent  = 1
-	timeWait = 7
-)
-
-// parseState reads the state of a TCP connection; 0 for other protocols.
+// parseState reads the state of a TCP connection; TCP_CONNTRACK_NONE for other
+// protocols.
 func parseState(b []byte) (state uint8) {
-	attributes(b, func(kind uint16, value, _ []byte) {
+	kernel.EachAttribute(b, func(kind uint16, value []byte) {
 		if kind != nl.CTA_PROTOINFO_TCP {
 			return
 		}
-		attributes(value, func(kind uint16, value, _ []byte) {
+		kernel.EachAttribute(value, func(kind uint16, value []byte) {
 			if kind == nl.CTA_PROTOINFO_TCP_STATE && len(value) > 0 {
 				state = value[0]
 			}
@@ -119,12 +104,12 @@ func parseState(b []byte) (state uint8) {
 
 func parseTuple(b []byte, protocol *uint8) Tuple {
 	var t Tuple
-	attributes(b, func(kind uint16, value, _ []byte) {
+	kernel.EachAttribute(b, func(kind uint16, value []byte) {
 		switch kind {
 		case nl.CTA_TUPLE_IP:
-			attributes(value, t.parseAddress)
+			kernel.EachAttribute(value, t.parseAddress)
 		case nl.CTA_TUPLE_PROTO:
-			attributes(value, func(kind uint16, value, _ []byte) {
+			kernel.EachAttribute(value, func(kind uint16, value []byte) {
 				switch {
 				case kind == nl.CTA_PROTO_NUM && len(value) > 0:
 					*protocol = value[0]
@@ -139,7 +124,7 @@ func parseTuple(b []byte, protocol *uint8) Tuple {
 	return t
 }
 
-func (t *Tuple) parseAddress(kind uint16, value, _ []byte) {
+func (t *Tuple) parseAddress(kind uint16, value []byte) {
 	a, ok := netip.AddrFromSlice(value)
 	if !ok {
 		return
