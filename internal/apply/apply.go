@@ -9,11 +9,11 @@ import (
 	"errors"
 	"fmt"
 
+	"loadbalance/internal/apply/challenge"
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/dnsmasq"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
-	"loadbalance/internal/apply/reset"
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/apply/sysctl"
 	"loadbalance/internal/family"
@@ -43,7 +43,7 @@ type nftables interface {
 
 // resets make LAN clients notice that their connections' uplink is gone.
 type resets interface {
-	Send(flows []reset.Flow, uplinks []string) (reset.Result, error)
+	Send(flows []challenge.Flow, uplinks []string) (challenge.Result, error)
 }
 
 // connections is the kernel's connection table.
@@ -200,7 +200,7 @@ func (e *Engine) Rehearse(c *Changes) error {
 // clients send one. It runs after the chains were written: deleted before, an
 // entry would come back with the old mark.
 func (e *Engine) cleanConnections(f family.Family, c *Changes, report *Report) error {
-	var clients []reset.Flow
+	var clients []challenge.Flow
 	deleted, err := e.Connections.Delete(f, conntrack.Filter{}, func(entry conntrack.Entry) bool {
 		fate := c.fate(f, entry)
 		if fate == plan.ForgetAndReset && hasWaitingClient(entry) {

@@ -4,11 +4,11 @@ import (
 	"net/netip"
 	"slices"
 
+	"loadbalance/internal/apply/challenge"
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/dnsmasq"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
-	"loadbalance/internal/apply/reset"
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/apply/sysctl"
 	"loadbalance/internal/family"
@@ -187,8 +187,8 @@ func hasWaitingClient(entry conntrack.Entry) bool {
 }
 
 // flowOf names a connection as its client sees it.
-func flowOf(entry conntrack.Entry) reset.Flow {
-	return reset.Flow{
+func flowOf(entry conntrack.Entry) challenge.Flow {
+	return challenge.Flow{
 		Client: netip.AddrPortFrom(entry.Original.Source, entry.Original.SourcePort),
 		Server: netip.AddrPortFrom(entry.Original.Destination, entry.Original.DestinationPort),
 	}

@@ -234,7 +234,7 @@ func TestReportCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cleaned := report.Connections[family.IPv4]; cleaned.Deleted != 4 || cleaned.Reset != 1 {
+	if cleaned := report.Connections[family.IPv4]; cleaned.Deleted != 4 || cleaned.Challenged != 1 {
 		t.Errorf("%+v", cleaned)
 	}
 	if text := strings.Join(report.Summary(), "\n"); !strings.Contains(text, "4 connections freed, 1 TCP connection reset") {

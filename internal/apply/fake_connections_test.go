@@ -3,8 +3,8 @@ package apply
 import (
 	"slices"
 
+	"loadbalance/internal/apply/challenge"
 	"loadbalance/internal/apply/conntrack"
-	"loadbalance/internal/apply/reset"
 	"loadbalance/internal/family"
 )
 
@@ -24,9 +24,9 @@ func (k fakeConnections) Delete(f family.Family, filter conntrack.Filter, match 
 // fakeResets tells every client whose connection has no entry any more.
 type fakeResets struct{ *fakeKernel }
 
-func (k fakeResets) Send(flows []reset.Flow, uplinks []string) (reset.Result, error) {
+func (k fakeResets) Send(flows []challenge.Flow, uplinks []string) (challenge.Result, error) {
 	if err := k.step("reset %d connections, not behind %v", len(flows), uplinks); err != nil {
-		return reset.Result{}, err
+		return challenge.Result{}, err
 	}
 	for _, flow := range flows {
 		// The client's answer would go the old way.
@@ -40,5 +40,5 @@ func (k fakeResets) Send(flows []reset.Flow, uplinks []string) (reset.Result, er
 			k.entries = append(k.entries, tcp(k.answersOn, flow.Client.String(), flow.Server.String()))
 		}
 	}
-	return reset.Result{Reset: len(flows)}, nil
+	return challenge.Result{Challenged: len(flows)}, nil
 }

@@ -12,10 +12,10 @@ import (
 	"sync"
 	"testing"
 
+	"loadbalance/internal/apply/challenge"
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
-	"loadbalance/internal/apply/reset"
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
@@ -38,7 +38,7 @@ type fakeKernel struct {
 	// dealtMeanwhile are connections that the old chains deal out during the
 	// next write.
 	dealtMeanwhile []conntrack.Entry
-	resets         []reset.Flow // the connections whose clients were told
+	resets         []challenge.Flow // the connections whose clients were told
 	// answersOn is the uplink by which clients answer at once that are told;
 	// 0: they do not.
 	answersOn int
@@ -396,7 +396,7 @@ var (
 	_ nftables       = fakeNFTables{}
 	_ connections    = fakeConnections{}
 	_ resets         = fakeResets{}
-	_ resets         = reset.Sender{}
+	_ resets         = challenge.Sender{}
 	_ ipset.Kernel   = fakeSets{}
 	_ routing.Kernel = fakeRouting{}
 )

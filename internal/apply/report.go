@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"loadbalance/internal/apply/reset"
+	"loadbalance/internal/apply/challenge"
 	"loadbalance/internal/family"
 )
 
@@ -18,7 +18,7 @@ type Report struct {
 // Cleaned counts what an apply did to the connections of one family.
 type Cleaned struct {
 	Deleted int
-	reset.Result
+	challenge.Result
 }
 
 // Summary tells in a line per family what there is to change, for a person or
@@ -47,8 +47,8 @@ func (r *Report) Summary() []string {
 		count(len(fc.Routing.DeleteRoutes), "route", "deleted")
 		cleaned := r.Connections[f]
 		count(cleaned.Deleted, "connection", "freed")
-		count(cleaned.Reset, "TCP connection", "reset")
-		count(cleaned.Unreached, "TCP client", "not found")
+		count(cleaned.Challenged, "TCP connection", "reset")
+		count(cleaned.NotFound, "TCP client", "not found")
 		if len(parts) > 0 {
 			summary = append(summary, f.String()+": "+strings.Join(parts, ", "))
 		}

@@ -14,11 +14,11 @@ import (
 	"fmt"
 
 	"loadbalance/internal/apply"
+	"loadbalance/internal/apply/challenge"
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/dnsmasq"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
-	"loadbalance/internal/apply/reset"
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/apply/sysctl"
 	"loadbalance/internal/kernel"
@@ -61,7 +61,7 @@ func Open(o Options) (*Pipeline, error) {
 		Sets:        p.Sets,
 		Sysctls:     sysctl.Proc{},
 		Connections: p.Connections,
-		Resets:      reset.Sender{},
+		Resets:      challenge.Sender{Kernel: k},
 		Run:         o.RunDir,
 		NamesDir:    o.NamesDir,
 		DNS:         dnsServer(o),

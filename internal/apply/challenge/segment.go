@@ -1,4 +1,4 @@
-package reset
+package challenge
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package reset
+package challenge
 
 import (
 	"encoding/binary"
@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/netlab"
 )
 
@@ -31,6 +32,7 @@ ip addr add fd00::1/64 dev lan nodad
 ip addr add 198.51.100.2/24 dev wan
 ip route add default via 198.51.100.1
 ip route add 10.0.0.0/8 via 192.168.1.254
+ip route add 172.16.0.0/12 via inet6 fd00::fe dev lan
 ip route add blackhole 192.0.2.0/24
 ip route add unreachable 192.0.3.0/24
 ip -6 route add fd99::/64 via fd00::fe
@@ -53,20 +55,27 @@ func inNetwork(t testing.TB) {
 	}
 }
 
-// TestSearch: where clients are.
-func TestSearch(t *testing.T) {
-	inNetwork(t)
-	f, err := newFinder([]string{"wan"})
+func openKernel(t testing.TB) *kernel.Handle {
+	t.Helper()
+	k, err := kernel.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.close()
+	t.Cleanup(k.Close)
+	return k
+}
+
+// TestSearch: where clients are.
+func TestSearch(t *testing.T) {
+	inNetwork(t)
+	f := newFinder(openKernel(t), []string{"wan"})
 	tests := []struct {
 		name, address string
 		want          string // its link address; "own", "none" (needs none) or "" (not found)
 	}{
 		{"a host", "192.168.1.10", "02000000000a"},
 		{"a host behind another router", "10.1.2.3", "0200000000fe"},
+		{"a host behind an IPv6 router", "172.16.0.9", "0200000000fe"},
 		{"a host that is not known", "192.168.1.11", ""},
 		{"the router", "192.168.1.1", "own"},
 		{"the router's address on an uplink", "198.51.100.2", "own"},
@@ -108,7 +117,7 @@ func TestSend(t *testing.T) {
 	inNetwork(t)
 	arrived := listen(t, "hosts")
 	server := "203.0.113.9:443"
-	result, err := Sender{}.Send([]Flow{
+	result, err := Sender{openKernel(t)}.Send([]Flow{
 		flow("192.168.1.10:1000", server), flow("192.168.1.10:1001", server), flow("10.1.2.3:1002", server),
 		flow("192.168.1.11:1003", server), flow("192.168.1.1:1004", server), flow("203.0.113.1:1005", "192.168.1.10:80"),
 		flow("[fd00::10]:1006", "[2001:db8::1]:443"),
@@ -116,7 +125,7 @@ func TestSend(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Result{Reset: 4, Own: 1, Unreached: 2}); result != want {
+	if want := (Result{Challenged: 4, Own: 1, NotFound: 2}); result != want {
 		t.Errorf("%+v, want %+v", result, want)
 	}
 	for _, want := range []string{"02000000000a 1000", "02000000000a 1001", "0200000000fe 1002", "02000000000a 1006"} {
@@ -220,7 +229,7 @@ func TestFailuresAreCounted(t *testing.T) {
 	failed.note(errors.New("something else"))
 	got := strings.Split(failed.err().Error(), "\n")
 	slices.Sort(got)
-	want := []string{"reset: 1 connections: something else", "reset: 3 connections: " + err.Error()}
+	want := []string{"challenge: 1 connections: something else", "challenge: 3 connections: " + err.Error()}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -237,9 +246,10 @@ func BenchmarkSend(b *testing.B) {
 		client := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i % 200)}), uint16(1024+i))
 		flows = append(flows, Flow{Client: client, Server: netip.MustParseAddrPort("203.0.113.9:443")})
 	}
+	k := openKernel(b)
 	b.ResetTimer()
 	for range b.N {
-		if result, err := (Sender{}).Send(flows, nil); err != nil || result.Reset != len(flows) {
+		if result, err := (Sender{k}).Send(flows, nil); err != nil || result.Challenged != len(flows) {
 			b.Fatalf("%+v, %v", result, err)
 		}
 	}
