@@ -9,6 +9,7 @@ import (
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 )
 
 // dump is a picture of the router's kernel by the names of what was asked.
@@ -248,12 +249,17 @@ func (r *router) forget() {
 	r.sh("rm -rf " + r.runDir())
 }
 
-// nftMangle says whether the family has an nftables table "mangle".
+// nftMangle reports whether the family has an nftables table "mangle".
 func (r *router) nftMangle(f family.Family) bool {
 	r.t.Helper()
 	exists := false
 	err := r.lab.Router.Do(func() (err error) {
-		exists, err = iptables.NFTables{}.Exists(f)
+		k, err := kernel.Open()
+		if err != nil {
+			return err
+		}
+		defer k.Close()
+		exists, err = iptables.NFTables{Kernel: k}.Exists(f)
 		return err
 	})
 	if err != nil {

@@ -99,7 +99,7 @@ func (c *Chain) holds(want plan.Chain) bool {
 	return c.Rules == want.Len() && (c.Rules == 0 || c.Comment == want.Fingerprint())
 }
 
-// sameJumps says whether the built-in chains hold each wanted jump exactly
+// sameJumps reports whether the built-in chains hold each wanted jump exactly
 // once and no other jump of ours.
 func sameJumps(want []plan.Jump, have []Jump) bool {
 	if len(want) != len(have) {
