@@ -6,9 +6,9 @@
 // ConntrackTableList and ConntrackDeleteFilters,
 //
 //   - collects the whole table first: with 16,000 connections a process grew to
-//     16.7 MB (here 8.7), with 5,000 to 9.3 MB (here 6.4), and both took two to
-//     three times as long. A router with 64 MB has a table of 16,384 and not
-//     much besides;
+//     17 MB (here 9 MB), with 5,000 to 9.4 MB (here 6 MB), and took two to three
+//     times as long. A router with 64 MB has a table of that size and not much
+//     memory besides;
 //   - leaves out an entry's status, so that nobody can tell whether an answer
 //     was seen;
 //   - cannot have the kernel select entries by their mark;

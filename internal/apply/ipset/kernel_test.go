@@ -1,6 +1,7 @@
 package ipset
 
 import (
+	"errors"
 	"os/exec"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ import (
 
 // freshNamespace moves the test into a network namespace of its own and opens
 // a socket to its kernel.
-func freshNamespace(t *testing.T) *Netlink {
+func freshNamespace(t testing.TB) *Netlink {
 	t.Helper()
 	netlab.FreshNamespace(t)
 	k, err := kernel.Open()
@@ -205,4 +206,27 @@ func TestRepeatedAndRefused(t *testing.T) {
 	if err := k.Add("lb_none", prefixes("10.0.0.0/8")); err == nil || !strings.Contains(err.Error(), "lb_none") {
 		t.Errorf("adding to a set that is not there: %v", err)
 	}
+}
+
+// BenchmarkLargeSet fills a set with 10,000 entries, as many as a country's
+// networks are, and reads it.
+func BenchmarkLargeSet(b *testing.B) {
+	k := freshNamespace(b)
+	entries := numbered(10_000)
+	b.Run("fill", func(b *testing.B) {
+		for range b.N {
+			err := errors.Join(k.Destroy("lb_big"), k.Create("lb_big", family.IPv4, defaultMaxElements, 0), k.Add("lb_big", entries))
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		b.ReportAllocs()
+		for range b.N {
+			if sets, err := k.Read(); err != nil || len(sets) != 1 || len(sets[0].Entries) != len(entries) {
+				b.Fatalf("%d sets, error %v", len(sets), err)
+			}
+		}
+	})
 }
