@@ -64,10 +64,10 @@ func (w *Watcher) ourRouting() (uint64, error) {
 			return 0, err
 		}
 		for _, r := range state.Rules {
-			total += hash("our rule", f, r.IPRule, r.Odd)
+			total += hash("our rule", f, r.IPRule, r.Altered)
 		}
 		for _, r := range state.Routes {
-			total += hash("our route", f, r.Route, r.Odd)
+			total += hash("our route", f, r.Route, r.Altered)
 		}
 	}
 	return total, nil
