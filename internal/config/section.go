@@ -29,12 +29,10 @@ func newSection(problems *collector, file string, from uci.Section) *section {
 	s := &section{
 		problems: problems,
 		kind:     from.Type,
+		name:     from.Name,
 		label:    from.Label(),
 		pos:      Pos{File: file, Line: from.Line},
 		options:  from.Options,
-	}
-	if !from.Anonymous {
-		s.name = from.Name
 	}
 	s.title = unquotedWord(from.Type) + " " + quote(s.label)
 	return s

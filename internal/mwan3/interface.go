@@ -13,7 +13,7 @@ const maxInterface = 13
 
 // readInterface converts a section `interface`.
 func (c *converter) readInterface(s *source) {
-	if s.Anonymous {
+	if s.Name == "" {
 		c.out.note("interface %s is left out: it has no name, so it cannot be an interface of netifd", quote(s.Label()))
 		return
 	}

@@ -19,14 +19,14 @@ const maxChainName = 15
 
 // readUse remembers a section `member`.
 func (c *converter) readUse(s *source) {
-	if !s.Anonymous {
+	if s.Name != "" {
 		c.uses[s.Name] = s
 	}
 }
 
 // readPolicy converts a policy with the members of its list.
 func (c *converter) readPolicy(s *source) {
-	if s.Anonymous {
+	if s.Name == "" {
 		c.out.note("policy %s is left out: it has no name, so no rule can use it", quote(s.Label()))
 		return
 	}

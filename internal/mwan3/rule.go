@@ -11,9 +11,9 @@ import (
 
 // readRule converts a rule. Names are optional here too.
 func (c *converter) readRule(s *source) {
-	name := ""
-	if !s.Anonymous {
-		name = c.newName("rule", s.Name)
+	name := s.Name
+	if name != "" {
+		name = c.newName("rule", name)
 	}
 	out := c.out.add("rule", name)
 	if name != s.Name {

@@ -15,7 +15,7 @@ func canonical(f *File) string {
 	var b strings.Builder
 	for _, s := range f.Sections {
 		fmt.Fprintf(&b, "\nconfig %s", escape(s.Type))
-		if !s.Anonymous {
+		if s.Name != "" {
 			fmt.Fprintf(&b, " %s", escape(s.Name))
 		}
 		b.WriteByte('\n')
@@ -78,7 +78,7 @@ func checkFile(t *testing.T, file *File, size, lines int) {
 	held := 0
 	for _, s := range file.Sections {
 		held += len(s.Type) + len(s.Name)
-		if !validType(s.Type) || s.Anonymous != (s.Name == "") || s.Line < 1 || s.Line > lines {
+		if !validType(s.Type) || s.Line < 1 || s.Line > lines {
 			t.Fatalf("section %+v", s)
 		}
 		for _, o := range s.Options {

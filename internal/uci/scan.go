@@ -15,17 +15,12 @@ import (
 type scanner struct {
 	file string
 	text []byte
-	pos  int // next byte to look at
-	end  int // end of the lines fetched so far
+	pos  int   // next byte to look at
+	end  int   // end of the lines fetched so far
+	err  error // the first mistake
 
 	counted     int // the newlines of text[:counted] are in lineCounted
 	lineCounted int
-}
-
-// argument is one argument of a command, quotes and backslashes resolved.
-type argument struct {
-	text string
-	line int
 }
 
 // line returns the line of the current position. Positions only grow, so the
@@ -36,8 +31,12 @@ func (s *scanner) line() int {
 	return s.lineCounted + 1
 }
 
-func (s *scanner) fail(line int, format string, args ...any) error {
-	return &SyntaxError{File: s.file, Line: line, Msg: fmt.Sprintf(format, args...)}
+// fail refuses the file. The first mistake is kept: what is read behind it, up
+// to the end of its command, means nothing.
+func (s *scanner) fail(line int, format string, args ...any) {
+	if s.err == nil {
+		s.err = &SyntaxError{File: s.file, Line: line, Msg: fmt.Sprintf(format, args...)}
+	}
 }
 
 // fetchLine extends the fetched text by one line (uci_getln) and reports
@@ -102,43 +101,40 @@ func (s *scanner) command() (word string, ended bool) {
 	return word, false
 }
 
-// next returns the next argument (next_arg), empty where the command ends.
-func (s *scanner) next() (argument, error) {
+// next returns the next argument (next_arg), quotes and backslashes resolved;
+// it is empty where the command ends.
+func (s *scanner) next() Value {
 	s.skipSpace()
-	arg := argument{line: s.line()}
+	arg := Value{Line: s.line()}
 	if s.at(';') {
 		s.pos++
-		return arg, nil
+		return arg
 	}
-	text, err := s.word()
-	arg.text = string(text)
-	return arg, err
+	arg.Text = string(s.word())
+	return arg
 }
 
 // word reads one argument and the white-space character behind it (parse_str).
 // A `;` stays for the next call, unless the argument was written without any
 // quote or backslash: libuci then terminates the argument by overwriting the
 // `;`, which ends the line.
-func (s *scanner) word() ([]byte, error) {
+func (s *scanner) word() []byte {
 	var text []byte
 	start := s.pos
 	for {
 		switch {
 		case s.atEnd():
-			return text, nil
+			return text
 		case s.at('#'):
 			s.dropLine()
-			return text, nil
+			return text
 		case s.at(';'):
 			if s.pos-start == len(text) {
 				s.dropLine()
 			}
-			return text, nil
+			return text
 		case s.at('\''), s.at('"'):
-			var err error
-			if text, err = s.quoted(text); err != nil {
-				return nil, err
-			}
+			text = s.quoted(text)
 		case s.at('\\'):
 			text = s.escaped(text)
 		default:
@@ -147,25 +143,26 @@ func (s *scanner) word() ([]byte, error) {
 		}
 		if s.atSpace() {
 			s.pos++
-			return text, nil
+			return text
 		}
 	}
 }
 
 // quoted appends the text between two quotes, over as many lines as it takes.
 // Backslashes count in double quotes only.
-func (s *scanner) quoted(text []byte) ([]byte, error) {
+func (s *scanner) quoted(text []byte) []byte {
 	quote, opened := s.text[s.pos], s.line()
 	s.pos++
 	for {
 		switch {
 		case s.atEnd():
 			if !s.fetchLine() {
-				return nil, s.fail(opened, "the quote %c that is opened here is never closed", quote)
+				s.fail(opened, "the quote %c that is opened here is never closed", quote)
+				return text
 			}
 		case s.at(quote):
 			s.pos++
-			return text, nil
+			return text
 		case quote == '"' && s.at('\\'):
 			text = s.escaped(text)
 		default:

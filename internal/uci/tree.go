@@ -26,76 +26,49 @@ func shard(name string, i int) string {
 // treeName is the Tree's name for section i: its own, or for an anonymous one a
 // text with a blank, which no name can have. go-uci would merge sections with
 // an empty name, and it takes names that begin with '@' for selectors.
-func treeName(section *outline, i int) string {
-	if section.name == "" {
+func treeName(section Section, i int) string {
+	if section.Name == "" {
 		return "anonymous " + strconv.Itoa(i)
 	}
-	return section.name
+	return section.Name
 }
 
-// fill puts the sections into a new Tree.
-func fill(name string, sections []*outline) (goUCI.Tree, error) {
+// throughTree puts the sections into a new Tree and replaces every value by the
+// one that the Tree returns.
+func throughTree(file *File) error {
 	tree := goUCI.NewTree(noDirectory)
-	for i, section := range sections {
-		config, key := shard(name, i), treeName(section, i)
-		if err := tree.AddSection(config, key, section.typ); err != nil {
-			return nil, fmt.Errorf("%s:%d: section %s: %w", name, section.line, quote(key), err)
+	for i, section := range file.Sections {
+		config, key := shard(file.Name, i), treeName(section, i)
+		if err := tree.AddSection(config, key, section.Type); err != nil {
+			return fmt.Errorf("%s:%d: section %s: %w", file.Name, section.Line, quote(key), err)
 		}
-		for _, option := range section.options {
-			if err := tree.SetType(config, key, option.name, option.treeType(), option.texts()...); err != nil {
-				return nil, fmt.Errorf("%s:%d: option %s: %w", name, option.line, quote(option.name), err)
+		for _, option := range section.Options {
+			if err := option.throughTree(tree, config, key); err != nil {
+				return fmt.Errorf("%s:%d: option %s: %w", file.Name, option.Line, quote(option.Name), err)
 			}
 		}
 	}
-	return tree, nil
+	return nil
 }
 
-func (o outlineOption) treeType() goUCI.OptionType {
-	if o.list {
-		return goUCI.TypeList
+func (o Option) throughTree(tree goUCI.Tree, config, section string) error {
+	kind := goUCI.TypeOption
+	if o.List {
+		kind = goUCI.TypeList
 	}
-	return goUCI.TypeOption
-}
-
-func (o outlineOption) texts() []string {
-	texts := make([]string, len(o.values))
-	for i, value := range o.values {
-		texts[i] = value.text
+	texts := make([]string, len(o.Values))
+	for i, value := range o.Values {
+		texts[i] = value.Text
 	}
-	return texts
-}
-
-// read makes the File: values from the Tree, lines from the parser.
-func read(tree goUCI.Tree, name string, sections []*outline) (*File, error) {
-	file := &File{Name: name}
-	count := make(map[string]int) // sections so far, by type
-	for i, section := range sections {
-		s := Section{
-			Type:      section.typ,
-			Name:      section.name,
-			Anonymous: section.name == "",
-			Index:     count[section.typ],
-			Line:      section.line,
-		}
-		count[section.typ]++
-		for _, option := range section.options {
-			texts, ok := tree.Get(shard(name, i), treeName(section, i), option.name)
-			if !ok || len(texts) != len(option.values) {
-				return nil, fmt.Errorf("%s:%d: option %s: go-uci returned %d values of %d",
-					name, option.line, quote(option.name), len(texts), len(option.values))
-			}
-			s.Options = append(s.Options, option.with(texts))
-		}
-		file.Sections = append(file.Sections, s)
+	if err := tree.SetType(config, section, o.Name, kind, texts...); err != nil {
+		return err
 	}
-	return file, nil
-}
-
-// with joins the texts from the Tree with the lines on which they stand.
-func (o outlineOption) with(texts []string) Option {
-	option := Option{Name: o.name, Line: o.line, List: o.list, Values: make([]Value, len(texts))}
+	texts, _ = tree.Get(config, section, o.Name)
+	if len(texts) != len(o.Values) {
+		return fmt.Errorf("go-uci returned %d values of %d", len(texts), len(o.Values))
+	}
 	for i, text := range texts {
-		option.Values[i] = Value{Text: text, Line: o.values[i].line}
+		o.Values[i].Text = text
 	}
-	return option
+	return nil
 }

@@ -3,8 +3,8 @@
 // with a *SyntaxError what libuci refuses.
 //
 // The scanner and the parser of this package split the text and keep the line
-// numbers; they fill go-uci's Tree, and every value in a File is read from that
-// Tree.
+// numbers; all goes into go-uci's Tree, and every value in a File is read from
+// that Tree.
 //
 // The model is file.c, list.c and util.c of libuci, with the flags that
 // uci_alloc_context sets: strict mode, so that the first mistake refuses the
@@ -47,6 +47,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -63,8 +64,7 @@ type File struct {
 // Section is a `config` command with its options. A section whose name is
 // repeated in the file appears once, where it was first.
 type Section struct {
-	Type, Name string // Name is "" for an anonymous section
-	Anonymous  bool
+	Type, Name string   // Name is "" for an anonymous section
 	Index      int      // position among all sections of its type, from 0
 	Line       int      // of the first `config` command, from 1
 	Options    []Option // in libuci's order, one per name, none without a value
@@ -73,10 +73,37 @@ type Section struct {
 // Label returns the section's name as `uci` takes it: an anonymous one is
 // "@type[index]".
 func (s Section) Label() string {
-	if s.Anonymous {
+	if s.Name == "" {
 		return fmt.Sprintf("@%s[%d]", s.Type, s.Index)
 	}
 	return s.Name
+}
+
+// Values returns the values of an option without empty ones: an option with an
+// empty value is unset.
+func (s Section) Values(name string) []Value {
+	var values []Value
+	for _, o := range s.Options {
+		if o.Name != name {
+			continue
+		}
+		for _, v := range o.Values {
+			if v.Text != "" {
+				values = append(values, v)
+			}
+		}
+	}
+	return values
+}
+
+// Words returns the words of an option: most programs accept a list as well as
+// one value with blanks between the words.
+func (s Section) Words(name string) []string {
+	var words []string
+	for _, v := range s.Values(name) {
+		words = append(words, strings.Fields(v.Text)...)
+	}
+	return words
 }
 
 // Option is a value or a list of values. Values has exactly one entry unless
@@ -150,9 +177,9 @@ func Parse(name string, text []byte) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	tree, err := fill(name, sections)
-	if err != nil {
+	file := &File{Name: name, Sections: sections}
+	if err := throughTree(file); err != nil {
 		return nil, err
 	}
-	return read(tree, name, sections)
+	return file, nil
 }

@@ -39,7 +39,7 @@ b'
 			{Name: "weight", Line: 10, Values: []Value{{"2", 10}}},
 			{Name: "family", Line: 14, List: true, Values: []Value{{"4", 13}, {"6", 14}}},
 		}},
-		{Type: "rule", Anonymous: true, Line: 8},
+		{Type: "rule", Line: 8},
 	}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -151,7 +151,7 @@ func TestManySections(t *testing.T) {
 		t.Fatalf("%d sections, want 20000", len(f.Sections))
 	}
 	for i, s := range f.Sections {
-		if s.Anonymous != (i%2 == 0) || s.Index != i || s.Line != 4*i+1 {
+		if (s.Name == "") != (i%2 == 0) || s.Index != i || s.Line != 4*i+1 {
 			t.Fatalf("section %d: %+v", i, s)
 		}
 		if got := s.Options[2].Values[0].Text; got != fmt.Sprint(i) {
