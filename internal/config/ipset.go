@@ -14,7 +14,7 @@ import (
 func readIPSet(s *section) IPSet {
 	set := IPSet{
 		Pos:      s.pos,
-		Name:     s.name,
+		Name:     s.Name,
 		Family:   single(s, "family", family.IPv4, parseFamily),
 		LoadFile: single(s, "loadfile", "", parsePath),
 		Domains:  several(s, "domain", s.words("domain", ""), parseDomain),

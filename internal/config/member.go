@@ -20,7 +20,7 @@ const (
 func readMember(s *section) Member {
 	m := Member{
 		Pos:        s.pos,
-		Name:       s.name,
+		Name:       s.Name,
 		Enabled:    s.boolean("enabled", true),
 		Interface:  single(s, "interface", "", parseInterface),
 		Interface6: single(s, "interface6", "", parseInterface),

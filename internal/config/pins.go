@@ -24,7 +24,7 @@ func (c claims) take(s *section, line int, what string) {
 		return
 	}
 	if owner != s {
-		s.errorf(line, "%s already belongs to %s (line %d)", what, owner.title, owner.pos.Line)
+		s.errorf(line, "%s already belongs to %s (line %d)", what, owner.title, owner.Line)
 	}
 }
 
@@ -68,7 +68,7 @@ func checkMask(members []*memberSection, mask fwmark.Mask) {
 		m.checkTable(mask)
 		enabled++
 		if enabled > capacity {
-			m.errorf(m.pos.Line, "mark_mask 0x%x has room for %d enabled members, this is number %d", mask, capacity, enabled)
+			m.errorf(m.Line, "mark_mask 0x%x has room for %d enabled members, this is number %d", mask, capacity, enabled)
 		}
 	}
 }

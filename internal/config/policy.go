@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -14,7 +15,7 @@ import (
 func (r *reader) readPolicy(s *section) (p Policy, usable bool) {
 	p = Policy{
 		Pos:        s.pos,
-		Name:       s.name,
+		Name:       s.Name,
 		Balance:    single(s, "balance", r.config.Globals.Balance, parseBalance),
 		LastResort: single(s, "last_resort", LastUnreachable, oneOf(LastUnreachable, LastBlackhole, LastDefault)),
 	}
@@ -22,7 +23,7 @@ func (r *reader) readPolicy(s *section) (p Policy, usable bool) {
 	if s.given("use_member") {
 		p.Members, complete = r.useMembers(s)
 	} else {
-		p.Members = allMembers(r.config.Members)
+		p.Members = r.config.allMembers()
 	}
 	s.reportUnknown()
 	return p, complete || len(p.Members) > 0
@@ -34,19 +35,21 @@ func (r *reader) useMembers(s *section) (members []PolicyMember, complete bool) 
 	complete = true
 	lines := make(map[string]int)
 	for _, item := range s.items("use_member") {
-		name, options, err := splitUseMember(item.Text)
-		if line, twice := lines[name]; err == nil && twice {
-			err = fmt.Errorf("member %s is already listed (line %d)", quote(name), line)
+		member, err := parseUseMember(item.Text)
+		if line, twice := lines[member.Name]; err == nil && twice {
+			err = fmt.Errorf("member %s is already listed (line %d)", quote(member.Name), line)
 		}
 		if err != nil {
 			s.refuse("use_member", item, err)
 			complete = false
 			continue
 		}
-		lines[name] = item.Line
-		switch member, state := r.memberToUse(s, item.Line, name); state {
+		lines[member.Name] = item.Line
+		switch r.memberState(s, item.Line, member.Name) {
 		case valid:
-			member.apply(options)
+			own := r.config.Member(member.Name)
+			member.Weight = cmp.Or(member.Weight, own.Weight)
+			member.Metric = cmp.Or(member.Metric, own.Metric)
 			members = append(members, member)
 		case faulty:
 			complete = false
@@ -55,77 +58,58 @@ func (r *reader) useMembers(s *section) (members []PolicyMember, complete bool) 
 	return members, complete
 }
 
-// memberToUse returns the member of a name, with its own weight and metric, if
-// its state is valid. Otherwise it reports why the member cannot be used.
-func (r *reader) memberToUse(s *section, line int, name string) (PolicyMember, state) {
-	declared, ok := r.names[name]
-	if !ok || declared.kind != "member" {
+// memberState returns the state of the member of a name. Unless that is valid,
+// it reports why the member cannot be used.
+func (r *reader) memberState(s *section, line int, name string) state {
+	member, ok := r.names[name]
+	if !ok || member.Type != "member" {
 		s.errorf(line, "option 'use_member': there is no member %s%s", quote(name), didYouMean(name, r.namesOf("member")))
-		return PolicyMember{}, faulty
+		return faulty
 	}
-	switch declared.state {
+	switch member.state {
 	case disabled:
-		s.warnf(line, "option 'use_member': %s is disabled", declared.title)
+		s.warnf(line, "option 'use_member': %s is disabled", member.title)
 	case faulty:
-		s.warnf(line, "option 'use_member': %s is faulty (line %d)", declared.title, declared.line)
-	case valid:
-		m := r.config.Member(name)
-		return PolicyMember{Name: name, Weight: m.Weight, Metric: m.Metric}, valid
+		s.warnf(line, "option 'use_member': %s is faulty (line %d)", member.title, member.Line)
 	}
-	return PolicyMember{}, declared.state
+	return member.state
 }
 
-// useOptions are the options of a line of use_member; 0 is not set.
-type useOptions struct {
-	weight, metric int
-}
-
-func (p *PolicyMember) apply(o useOptions) {
-	if o.weight != 0 {
-		p.Weight = o.weight
-	}
-	if o.metric != 0 {
-		p.Metric = o.metric
-	}
-}
-
-// splitUseMember reads a line of use_member, such as "wan1", "wan1 weight=3" or
-// "wan1 metric=2 weight=3".
-func splitUseMember(text string) (string, useOptions, error) {
-	var o useOptions
+// parseUseMember reads a line of use_member, such as "wan1", "wan1 weight=3" or
+// "wan1 metric=2 weight=3". A weight or metric that is not given is 0.
+func parseUseMember(text string) (PolicyMember, error) {
 	fields := strings.Fields(text)
 	if len(fields) == 0 {
-		return "", o, invalid(text, "names no member")
+		return PolicyMember{}, invalid(text, "names no member")
 	}
+	m := PolicyMember{Name: fields[0]}
 	for _, field := range fields[1:] {
 		key, value, assigned := strings.Cut(field, "=")
-		target, highest := &o.weight, maxWeight
+		target, highest := &m.Weight, maxWeight
 		switch {
 		case assigned && key == "weight":
 		case assigned && key == "metric":
-			target, highest = &o.metric, maxMetric
+			target, highest = &m.Metric, maxMetric
 		default:
-			return "", o, invalid(field, "is neither weight=N nor metric=N (each member needs its own 'list use_member')")
+			return m, invalid(field, "is neither weight=N nor metric=N (each member needs its own 'list use_member')")
 		}
 		if *target != 0 {
-			return "", o, fmt.Errorf("%s is given twice", key)
+			return m, fmt.Errorf("%s is given twice", key)
 		}
 		n, err := integerWithin(1, highest)(value)
 		if err != nil {
-			return "", o, fmt.Errorf("%s: %w", key, err)
+			return m, fmt.Errorf("%s: %w", key, err)
 		}
 		*target = n
 	}
-	return fields[0], o, nil
+	return m, nil
 }
 
 // allMembers returns all enabled members with their own weights and metrics.
-func allMembers(members []Member) []PolicyMember {
+func (c *Config) allMembers() []PolicyMember {
 	var all []PolicyMember
-	for _, m := range members {
-		if m.Enabled {
-			all = append(all, PolicyMember{Name: m.Name, Weight: m.Weight, Metric: m.Metric})
-		}
+	for _, m := range c.EnabledMembers() {
+		all = append(all, PolicyMember{Name: m.Name, Weight: m.Weight, Metric: m.Metric})
 	}
 	return all
 }
@@ -139,6 +123,6 @@ func (r *reader) addBuiltinPolicy() {
 		Name:       builtinPolicy,
 		Balance:    r.config.Globals.Balance,
 		LastResort: LastDefault,
-		Members:    allMembers(r.config.Members),
+		Members:    r.config.allMembers(),
 	})
 }

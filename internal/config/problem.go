@@ -127,8 +127,5 @@ func quote(value string) string {
 	return "'" + escaped + shortened + "'"
 }
 
-// invalid returns why a value is refused: "'VALUE' WHY". Out of line for size:
-// it is called in many places.
-//
-//go:noinline
+// invalid returns why a value is refused: "'VALUE' WHY".
 func invalid(value, why string) error { return errors.New(quote(value) + " " + why) }

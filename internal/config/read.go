@@ -10,35 +10,6 @@ import (
 // sectionTypes are the types of sections that the file can have.
 var sectionTypes = []string{"globals", "member", "policy", "rule", "ipset"}
 
-// state is whether a named section can be used.
-type state int
-
-const (
-	valid state = iota
-	disabled
-	faulty
-)
-
-// String returns the state as messages write it.
-func (s state) String() string {
-	switch s {
-	case disabled:
-		return "disabled"
-	case faulty:
-		return "faulty"
-	}
-	return "valid"
-}
-
-// declaration is a section that other sections can refer to by name.
-type declaration struct {
-	name  string
-	kind  string // the section's type
-	title string
-	line  int
-	state state
-}
-
 // reader turns a file into a Config.
 type reader struct {
 	file     *uci.File
@@ -46,10 +17,10 @@ type reader struct {
 	problems collector
 	// names has members and policies, which share a namespace, since
 	// use_policy may name either.
-	names map[string]*declaration
-	sets  map[string]*declaration
+	names map[string]*section
+	sets  map[string]*section
 	// declared has the values of names and sets in the order of reading.
-	declared []*declaration
+	declared []*section
 }
 
 // Read turns a file into a Config and reports everything that is wrong in it,
@@ -63,8 +34,8 @@ func Read(file *uci.File) (*Config, Problems) {
 	r := &reader{
 		file:   file,
 		config: &Config{},
-		names:  make(map[string]*declaration),
-		sets:   make(map[string]*declaration),
+		names:  make(map[string]*section),
+		sets:   make(map[string]*section),
 	}
 	r.reportUnknownTypes()
 	globalsValid := r.readGlobalsSection()
@@ -77,32 +48,25 @@ func Read(file *uci.File) (*Config, Problems) {
 
 // Member returns the member with a name, or nil.
 func (c *Config) Member(name string) *Member {
-	for i := range c.Members {
-		if c.Members[i].Name == name {
-			return &c.Members[i]
-		}
-	}
-	return nil
+	return find(c.Members, func(m Member) bool { return m.Name == name })
 }
 
 // Policy returns the policy with a name, or nil. After Read there always is one
 // with the name 'balanced'.
 func (c *Config) Policy(name string) *Policy {
-	for i := range c.Policies {
-		if c.Policies[i].Name == name {
-			return &c.Policies[i]
-		}
-	}
-	return nil
+	return find(c.Policies, func(p Policy) bool { return p.Name == name })
 }
 
 // IPSet returns the set with a name, or nil if the file has no such section: a
 // rule may also name a set that another program creates.
 func (c *Config) IPSet(name string) *IPSet {
-	for i := range c.IPSets {
-		if c.IPSets[i].Name == name {
-			return &c.IPSets[i]
-		}
+	return find(c.IPSets, func(s IPSet) bool { return s.Name == name })
+}
+
+// find returns the first of all that is wanted, or nil.
+func find[T any](all []T, wanted func(T) bool) *T {
+	if i := slices.IndexFunc(all, wanted); i >= 0 {
+		return &all[i]
 	}
 	return nil
 }
@@ -114,15 +78,24 @@ func (r *reader) reportUnknownTypes() {
 		}
 		s := r.section(from)
 		if from.Type == "interface" {
-			s.warnf(s.pos.Line, "section type 'interface' is mwan3's; here an uplink is a 'member' (loadbalance import-mwan3 converts a whole file)")
+			s.warnf(s.Line, "section type 'interface' is mwan3's; here an uplink is a 'member' (loadbalance import-mwan3 converts a whole file)")
 			continue
 		}
-		s.warnf(s.pos.Line, "section type %s is unknown%s", quote(from.Type), didYouMean(from.Type, sectionTypes))
+		s.warnf(s.Line, "section type %s is unknown%s", quote(from.Type), didYouMean(from.Type, sectionTypes))
 	}
 }
 
 func (r *reader) section(from uci.Section) *section {
-	return newSection(&r.problems, r.file.Name, from)
+	kind := from.Type
+	if !validSectionName(kind) {
+		kind = quote(kind)
+	}
+	return &section{
+		Section:  from,
+		problems: &r.problems,
+		title:    kind + " " + quote(from.Label()),
+		pos:      Pos{File: r.file.Name, Line: from.Line},
+	}
 }
 
 // sections returns the sections of one type in the order of the file.
@@ -146,9 +119,9 @@ func (r *reader) readGlobalsSection() (valid bool) {
 	s := sections[0]
 	r.config.Globals = readGlobals(s)
 	for _, further := range sections[1:] {
-		further.errorf(further.pos.Line, "section 'globals' already exists (line %d)", s.pos.Line)
+		further.errorf(further.Line, "section 'globals' already exists (line %d)", s.Line)
 	}
-	return !s.faulty
+	return s.state != faulty
 }
 
 // readMembers reads all members. With faulty globals the marks are not checked
@@ -156,9 +129,8 @@ func (r *reader) readGlobalsSection() (valid bool) {
 // confuse.
 func (r *reader) readMembers(maskValid bool) {
 	var members []*memberSection
-	var declarations []*declaration
 	for _, s := range r.sections("member") {
-		declarations = append(declarations, r.declare(s, r.names))
+		r.declare(s, r.names)
 		member := readMember(s)
 		if member.Enabled && !r.config.Globals.Monitor {
 			s.withoutEffect("track_ip", "with monitor '0'")
@@ -169,13 +141,12 @@ func (r *reader) readMembers(maskValid bool) {
 	if maskValid {
 		checkMask(members, fwmark.Mask(r.config.Globals.MarkMask))
 	}
-	for i, m := range members {
-		switch {
-		case m.faulty:
-			declarations[i].state = faulty
+	for _, m := range members {
+		if m.state == faulty {
 			continue
-		case !m.Enabled:
-			declarations[i].state = disabled
+		}
+		if !m.Enabled {
+			m.state = disabled
 		}
 		r.config.Members = append(r.config.Members, m.Member)
 	}
@@ -184,12 +155,13 @@ func (r *reader) readMembers(maskValid bool) {
 // readPolicies reads all policies, and adds 'balanced' where the file has none.
 func (r *reader) readPolicies() {
 	for _, s := range r.sections("policy") {
-		d := r.declare(s, r.names)
-		named := !s.faulty
-		if policy, complete := r.readPolicy(s); named && complete {
+		r.declare(s, r.names)
+		named := s.state == valid
+		policy, usable := r.readPolicy(s)
+		s.state = faulty
+		if named && usable {
+			s.state = valid // also where a line of it is faulty
 			r.config.Policies = append(r.config.Policies, policy)
-		} else {
-			d.state = faulty
 		}
 	}
 	r.addBuiltinPolicy()
@@ -197,23 +169,21 @@ func (r *reader) readPolicies() {
 
 func (r *reader) readIPSets() {
 	for _, s := range r.sections("ipset") {
-		d := r.declare(s, r.sets)
+		r.declare(s, r.sets)
 		set := readIPSet(s)
-		if s.faulty {
-			d.state = faulty
-			continue
+		if s.state == valid {
+			r.config.IPSets = append(r.config.IPSets, set)
 		}
-		r.config.IPSets = append(r.config.IPSets, set)
 	}
 }
 
 func (r *reader) readRules() {
 	for _, s := range r.sections("rule") {
-		if s.name != "" && !validSectionName(s.name) {
-			s.errorf(s.pos.Line, badName)
+		if s.Name != "" && !validSectionName(s.Name) {
+			s.errorf(s.Line, badName)
 		}
 		rule := r.readRule(s)
-		if r.isUsable(s, &rule) && !s.faulty {
+		if r.isUsable(s, &rule) && s.state == valid {
 			r.config.Rules = append(r.config.Rules, rule)
 		}
 	}
@@ -223,24 +193,22 @@ const badName = "the name must be 1 to 32 letters, digits or '_'"
 
 // declare adds a section to a namespace under its name. A name that is missing,
 // malformed, reserved or taken is an error.
-func (r *reader) declare(s *section, namespace map[string]*declaration) *declaration {
-	d := &declaration{name: s.name, kind: s.kind, title: s.title, line: s.pos.Line}
-	switch first, taken := namespace[s.name]; {
-	case s.name == "":
-		s.errorf(s.pos.Line, "has no name (config %s 'NAME')", s.kind)
-	case !validSectionName(s.name):
-		s.errorf(s.pos.Line, badName)
-	case slices.Contains(reservedNames, s.name):
-		s.errorf(s.pos.Line, "the name %s is reserved", quote(s.name))
-	case s.kind == "member" && s.name == builtinPolicy:
-		s.errorf(s.pos.Line, "the name 'balanced' is reserved for the policy of unmatched traffic")
+func (r *reader) declare(s *section, namespace map[string]*section) {
+	switch first, taken := namespace[s.Name]; {
+	case s.Name == "":
+		s.errorf(s.Line, "has no name (config %s 'NAME')", s.Type)
+	case !validSectionName(s.Name):
+		s.errorf(s.Line, badName)
+	case slices.Contains(reservedNames, s.Name):
+		s.errorf(s.Line, "the name %s is reserved", quote(s.Name))
+	case s.Type == "member" && s.Name == builtinPolicy:
+		s.errorf(s.Line, "the name 'balanced' is reserved for the policy of unmatched traffic")
 	case taken:
-		s.errorf(s.pos.Line, "the name is already taken by %s (line %d)", first.title, first.line)
+		s.errorf(s.Line, "the name is already taken by %s (line %d)", first.title, first.Line)
 	default:
-		namespace[s.name] = d
-		r.declared = append(r.declared, d)
+		namespace[s.Name] = s
+		r.declared = append(r.declared, s)
 	}
-	return d
 }
 
 // maxSuggestions bounds the names that a misspelt one is compared with. There
@@ -252,8 +220,8 @@ const maxSuggestions = 200
 func (r *reader) namesOf(kinds ...string) []string {
 	var names []string
 	for _, d := range r.declared[:min(len(r.declared), maxSuggestions)] {
-		if slices.Contains(kinds, d.kind) {
-			names = append(names, d.name)
+		if slices.Contains(kinds, d.Type) {
+			names = append(names, d.Name)
 		}
 	}
 	return names

@@ -19,8 +19,8 @@ func (r *reader) readRule(s *section) Rule {
 	protos, protosRead := s.protos("proto")
 	rule := Rule{
 		Pos:       s.pos,
-		Name:      s.name,
-		Label:     s.label,
+		Name:      s.Name,
+		Label:     s.Label(),
 		Enabled:   s.boolean("enabled", true),
 		SrcIP:     s.addressMatch("src_ip"),
 		DestIP:    s.addressMatch("dest_ip"),
@@ -138,13 +138,13 @@ func (r *reader) parseUse(text string) (string, error) {
 func (r *reader) isUsable(s *section, rule *Rule) bool {
 	usable := true
 	if d, ok := r.names[rule.Use]; ok && d.state != valid && rule.Use != builtinPolicy {
-		s.warnf(s.line("use_policy"), "left out, because %s is %s (line %d)", d.title, d.state, d.line)
+		s.warnf(s.line("use_policy"), "left out, because %s is %s (line %d)", d.title, d.state, d.Line)
 		usable = false
 	}
 	for _, option := range []struct{ name, set string }{{"ipset", rule.IPSet}, {"ipset_src", rule.IPSetSrc}} {
 		d, ours := r.sets[option.set]
 		if ours && d.state != valid {
-			s.warnf(s.line(option.name), "left out, because %s is %s (line %d)", d.title, d.state, d.line)
+			s.warnf(s.line(option.name), "left out, because %s is %s (line %d)", d.title, d.state, d.Line)
 			usable = false
 		}
 		if !ours && option.set != "" {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,67 +12,47 @@ import (
 )
 
 // section reads the options of one section. It records which options were read,
-// so that the rest can be reported as unknown, and whether anything in the
-// section is faulty.
+// so that the rest can be reported as unknown.
 type section struct {
+	uci.Section
 	problems *collector
-	kind     string // the section's type: member, rule ...
-	name     string // empty for an anonymous section
-	label    string // the name, or "@type[index]"
 	title    string // "member 'wan2'", as messages begin
 	pos      Pos
-	options  []uci.Option
 	known    []string // option names that were read
-	faulty   bool
+	state    state
 }
 
-func newSection(problems *collector, file string, from uci.Section) *section {
-	s := &section{
-		problems: problems,
-		kind:     from.Type,
-		name:     from.Name,
-		label:    from.Label(),
-		pos:      Pos{File: file, Line: from.Line},
-		options:  from.Options,
-	}
-	s.title = unquotedWord(from.Type) + " " + quote(s.label)
-	return s
-}
+// state is whether a section can be used; every error makes it faulty.
+type state int
 
-// unquotedWord returns a section type as messages write it: as it is while it
-// is a plain word, and quoted otherwise.
-func unquotedWord(text string) string {
-	if validSectionName(text) {
-		return text
-	}
-	return quote(text)
-}
+const (
+	valid state = iota
+	disabled
+	faulty
+)
 
-// errorf reports an error and marks the section as faulty. Like warnf and
-// refuse it stays out of line: together they would add 3 KB where they are
-// called.
-//
-//go:noinline
+// String returns the state as messages write it.
+func (s state) String() string { return [...]string{"valid", "disabled", "faulty"}[s] }
+
+// errorf reports an error.
 func (s *section) errorf(line int, format string, args ...any) {
 	s.report(line, Error, format, args)
 }
 
 // refuse reports a value that a parser has refused.
-//
-//go:noinline
 func (s *section) refuse(name string, v uci.Value, err error) {
 	s.errorf(v.Line, "option '%s': %v", name, err)
 }
 
 // warnf reports a warning.
-//
-//go:noinline
 func (s *section) warnf(line int, format string, args ...any) {
 	s.report(line, Warning, format, args)
 }
 
 func (s *section) report(line int, severity Severity, format string, args []any) {
-	s.faulty = s.faulty || severity == Error
+	if severity == Error {
+		s.state = faulty
+	}
 	s.problems.add(Problem{
 		Pos:      Pos{File: s.pos.File, Line: line},
 		Severity: severity,
@@ -79,40 +60,17 @@ func (s *section) report(line int, severity Severity, format string, args []any)
 		Text:     fmt.Sprintf(format, args...),
 		// Nothing can be applied without valid globals, above all the mark
 		// mask.
-		Fatal: severity == Error && s.kind == "globals",
+		Fatal: severity == Error && s.Type == "globals",
 	})
 }
 
-// items returns the values of an option as they are written, without empty
-// ones: an option with an empty value is unset. A plain option counts as a list
-// of one.
+// items returns the values of an option as they are written. A plain option
+// counts as a list of one.
 func (s *section) items(name string) []uci.Value {
-	if !s.knows(name) {
+	if !slices.Contains(s.known, name) {
 		s.known = append(s.known, name)
 	}
-	// The last one counts, as everywhere in UCI.
-	for i := len(s.options) - 1; i >= 0; i-- {
-		if s.options[i].Name != name {
-			continue
-		}
-		var values []uci.Value
-		for _, v := range s.options[i].Values {
-			if v.Text != "" {
-				values = append(values, v)
-			}
-		}
-		return values
-	}
-	return nil
-}
-
-func (s *section) knows(name string) bool {
-	for _, known := range s.known {
-		if known == name {
-			return true
-		}
-	}
-	return false
+	return s.Values(name)
 }
 
 // words returns the values of a list, where each item may hold several values
@@ -152,7 +110,7 @@ func (s *section) line(name string) int {
 	if values := s.items(name); len(values) > 0 {
 		return values[0].Line
 	}
-	return s.pos.Line
+	return s.Line
 }
 
 // withoutEffect warns that an option, if it is given, does nothing; why
@@ -167,12 +125,12 @@ func (s *section) withoutEffect(name, why string) {
 // whole section has been read. In a rule they are errors: without the selector
 // whose name is misspelt the rule would match other traffic, too.
 func (s *section) reportUnknown() {
-	for _, option := range s.options {
-		if s.knows(option.Name) {
+	for _, option := range s.Options {
+		if slices.Contains(s.known, option.Name) {
 			continue
 		}
 		severity, why := Warning, ""
-		if s.kind == "rule" {
+		if s.Type == "rule" {
 			severity, why = Error, ", without it the rule might match too much"
 		}
 		s.report(option.Line, severity, "option %s is unknown%s%s",
