@@ -1,6 +1,9 @@
 package probe
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // request is the request for a URL of plain HTTP (RFC 9112, section 3).
 func request(url string) []byte {
@@ -15,35 +18,21 @@ func request(url string) []byte {
 // splitURL returns the host, with its port, and the path, with its query, of a
 // URL that the configuration has accepted.
 func splitURL(url string) (host, path string) {
-	rest := strings.TrimPrefix(url, "http://")
-	rest, _, _ = strings.Cut(rest, "#")
+	rest, _, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "#")
 	end := strings.IndexAny(rest, "/?")
 	if end < 0 {
 		return rest, "/"
 	}
-	host, path = rest[:end], rest[end:]
-	if path[0] == '?' {
-		path = "/" + path
-	}
-	return host, path
+	return rest[:end], "/" + strings.TrimPrefix(rest[end:], "/")
 }
 
 // parseStatus reads the status from the first line of an HTTP/1 response
-// (RFC 9112, section 4).
+// (RFC 9112, section 4): "HTTP/1.x nnn" and a blank or the end of the line.
 func parseStatus(line []byte) (int, bool) {
-	const form = "HTTP/1.x nnn"
-	if len(line) <= len(form) || string(line[:7]) != form[:7] || !isDigit(line[7]) || line[8] != ' ' {
+	if len(line) < 13 || string(line[:7]) != "HTTP/1." || line[8] != ' ' || !strings.Contains(" \r\n", string(line[12:13])) {
 		return 0, false
 	}
-	status := 0
-	for _, c := range line[9:12] {
-		if !isDigit(c) {
-			return 0, false
-		}
-		status = status*10 + int(c-'0')
-	}
-	end := line[12]
-	return status, end == ' ' || end == '\r' || end == '\n'
+	_, noVersion := strconv.ParseUint(string(line[7:8]), 10, 8)
+	status, noStatus := strconv.ParseUint(string(line[9:12]), 10, 16)
+	return int(status), noVersion == nil && noStatus == nil
 }
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
