@@ -66,11 +66,7 @@ func (l *lab) open(i int) int {
 			continue
 		}
 		for _, target := range path.targets {
-			for _, a := range target.attempts {
-				if a != nil {
-					n++
-				}
-			}
+			n += len(target.attempts)
 		}
 	}
 	return n

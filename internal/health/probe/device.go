@@ -13,87 +13,62 @@ type hardware [6]byte
 
 var broadcast = hardware{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// devices looks devices up by name. It asks the kernel for every probe: that
-// costs about a microsecond, and a name that was kept would have to follow
-// devices that vanish, return and are renamed.
-type devices struct {
-	fd      int
-	request ifreq
-	// What index passes to the kernel.
-	name   [unix.IFNAMSIZ]byte
-	number int32
-	size   uint32
-}
-
-// ifreq is struct ifreq of the kernel, whose union is 16 or 24 bytes.
-type ifreq struct {
-	name  [unix.IFNAMSIZ]byte
-	union [24]byte
-}
+// devices is a socket by which devices are looked up by name. The kernel is
+// asked for every probe: that costs about a microsecond, and a name that was
+// kept would have to follow devices that vanish, return and are renamed.
+type devices int
 
 func openDevices() (devices, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|nonBlocking, 0)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return devices{}, fmt.Errorf("socket to look devices up: %w", err)
+		return 0, fmt.Errorf("socket to look devices up: %w", err)
 	}
-	return devices{fd: fd}, nil
+	return devices(fd), nil
 }
 
-func (d *devices) close() error { return unix.Close(d.fd) }
-
-// ask makes an ioctl for a device, which fills in the union of request. The
-// error is ENODEV if there is no device of that name.
-func (d *devices) ask(request uintptr, device string) error {
-	if len(device) >= len(d.request.name) {
-		return unix.ENODEV
-	}
-	d.request = ifreq{}
-	copy(d.request.name[:], device)
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(d.fd), request, uintptr(unsafe.Pointer(&d.request)))
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
+func (d devices) close() error { return unix.Close(int(d)) }
 
 // index returns the interface index of a device: it binds the socket to the
 // device and reads what it is bound to. The ioctl for this (SIOCGIFINDEX)
-// would, for a device that does not exist, start modprobe and wait for it.
-func (d *devices) index(device string) (int32, error) {
-	if device == "" || len(device) >= len(d.name) {
+// would, for a device that does not exist, start modprobe and wait for it. The
+// error is ENODEV if there is no device of that name.
+func (d devices) index(device string) (int, error) {
+	if device == "" || len(device) >= unix.IFNAMSIZ {
 		return 0, unix.ENODEV
 	}
-	d.name = [unix.IFNAMSIZ]byte{}
-	copy(d.name[:], device)
-	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(d.fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE,
-		uintptr(unsafe.Pointer(&d.name)), uintptr(len(device)), 0)
-	if errno != 0 {
-		return 0, errno
+	if err := unix.BindToDevice(int(d), device); err != nil {
+		return 0, err
 	}
-	d.size = uint32(unsafe.Sizeof(d.number))
-	_, _, errno = unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(d.fd), unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX,
-		uintptr(unsafe.Pointer(&d.number)), uintptr(unsafe.Pointer(&d.size)), 0)
-	if errno != 0 {
-		return 0, errno
+	return unix.GetsockoptInt(int(d), unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
+}
+
+// ask makes an ioctl for a device and returns the union of struct ifreq, which
+// is 16 or 24 bytes. The Ifreq of x/sys does not give access to a hardware
+// address.
+func (d devices) ask(request uintptr, device string) ([24]byte, error) {
+	var ifreq struct {
+		name  [unix.IFNAMSIZ]byte
+		union [24]byte
 	}
-	return d.number, nil
+	copy(ifreq.name[:], device)
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(d), request, uintptr(unsafe.Pointer(&ifreq)))
+	if errno != 0 {
+		return ifreq.union, errno
+	}
+	return ifreq.union, nil
 }
 
 // hardware returns the Ethernet address of a device, and false if the device
 // has none or does not resolve addresses (point-to-point, tun, raw IP; some
 // LTE modems are Ethernet devices without ARP).
-func (d *devices) hardware(device string) (hardware, bool, error) {
-	if err := d.ask(unix.SIOCGIFFLAGS, device); err != nil {
+func (d devices) hardware(device string) (hardware, bool, error) {
+	flags, err := d.ask(unix.SIOCGIFFLAGS, device)
+	if err != nil || binary.NativeEndian.Uint16(flags[:])&unix.IFF_NOARP != 0 {
 		return hardware{}, false, err
 	}
-	if binary.NativeEndian.Uint16(d.request.union[:])&unix.IFF_NOARP != 0 {
-		return hardware{}, false, nil
-	}
-	if err := d.ask(unix.SIOCGIFHWADDR, device); err != nil {
+	address, err := d.ask(unix.SIOCGIFHWADDR, device)
+	if err != nil || binary.NativeEndian.Uint16(address[:]) != unix.ARPHRD_ETHER {
 		return hardware{}, false, err
 	}
-	if binary.NativeEndian.Uint16(d.request.union[:]) != unix.ARPHRD_ETHER {
-		return hardware{}, false, nil
-	}
-	return hardware(d.request.union[2:8]), true, nil
+	return hardware(address[2:8]), true, nil
 }

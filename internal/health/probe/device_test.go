@@ -147,12 +147,10 @@ func (l *lab) replyARP(p Probe, sender, receiver [4]byte) {
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		var m message
-		putARP(m.data[:arpSize], hardware{2, 0, 0, 0, 0, 1}, sender, receiver)
-		m.data[7] = arpReply
-		copy(m.data[18:], own[:])
-		m.addressLink(own, unix.ETH_P_ARP, index)
-		if err := m.send(fd, arpSize); err != nil {
+		b := arpMessage(hardware{2, 0, 0, 0, 0, 1}, sender, receiver)
+		b[7] = arpReply
+		copy(b[18:], own[:])
+		if err := unix.Sendto(fd, b, 0, linkAddress(own, index)); err != nil {
 			l.t.Fatal(err)
 		}
 	})
@@ -173,7 +171,7 @@ func TestARPWithoutAddresses(t *testing.T) {
 		l.send(p)
 		l.expect(p)
 	}
-	if l.prober.arp != nil || l.prober.nd != nil {
+	if l.prober.shared[arp].socket != nil || l.prober.shared[nd].socket != nil {
 		t.Error("asked for Ethernet addresses")
 	}
 	p := l.probe(1, family.IPv4, "arp", 2)

@@ -2,11 +2,7 @@ package probe
 
 import (
 	"encoding/binary"
-	"math/rand/v2"
-
-	"golang.org/x/sys/unix"
-
-	"loadbalance/internal/family"
+	"net/netip"
 )
 
 const (
@@ -19,13 +15,14 @@ const (
 	maxLateRounds = 200
 )
 
-func putQuery(b []byte, id uint16) {
-	clear(b)
-	binary.BigEndian.PutUint16(b[0:], id)
+func query(id uint16) []byte {
+	b := make([]byte, dnsQuerySize)
+	binary.BigEndian.PutUint16(b, id)
 	b[2] = 1 // RD: what a resolver expects of a client
 	b[5] = 1 // one question: name "", type NS, class IN
 	b[14] = 2
 	b[16] = 1
+	return b
 }
 
 // parseResponse reads the identifier of a DNS response.
@@ -36,45 +33,26 @@ func parseResponse(b []byte) (id uint16, ok bool) {
 	return binary.BigEndian.Uint16(b), true
 }
 
-// sendDNS sends a query whose identifier is the round XOR a random number,
-// which nobody off the line knows.
 func (p *Prober) sendDNS(path *pathState, probe *Probe) error {
-	if path.dns == nil {
-		domain := unix.AF_INET
-		if path.key.Family == family.IPv6 {
-			domain = unix.AF_INET6
-		}
-		nothing := func(int) error { return nil }
-		s, err := p.newSocket("DNS", domain, unix.SOCK_DGRAM, 0, nothing, func(s *socket) { p.handleDNS(path, s) })
-		if err != nil {
-			return err
-		}
-		path.dns, path.dnsBase = s, uint16(rand.Uint32())
+	s, err := p.open(&path.dns)
+	if err != nil {
+		return err
 	}
-	putQuery(p.out.data[:dnsQuerySize], path.dnsBase^uint16(probe.Round))
-	p.out.address(probe.Address, probe.Port, path.index, probe.Mark, probe.Source)
-	return p.out.send(path.dns.fd, dnsQuerySize)
+	to := netip.AddrPortFrom(probe.Address, probe.Port)
+	return s.send(query(path.dnsBase^uint16(probe.Round)), to, path.index, probe.Mark, probe.Source)
 }
 
-func (p *Prober) handleDNS(path *pathState, s *socket) {
-	id, ok := parseResponse(s.data())
+func (path *pathState) handleDNS(m packet) []Answer {
+	id, ok := parseResponse(m.data)
 	if !ok {
-		return
+		return nil
 	}
-	from := s.in.source()
-	p.mu.Lock()
-	var a Answer
-	ok = false
-	for i := range path.targets {
-		t := &path.targets[i]
+	from := addrPort(m.from)
+	for i, t := range path.targets {
 		late := uint16(t.round) - (id ^ path.dnsBase)
-		if t.method == "dns" && t.address == from.Addr() && t.port == from.Port() && late <= maxLateRounds {
-			a, ok = path.answer(i, from.Addr(), t.round-uint32(late))
-			break
+		if t.method == "dns" && t.port == from.Port() && t.address == from.Addr() && late <= maxLateRounds {
+			return path.answer(i, from.Addr(), t.round-uint32(late))
 		}
 	}
-	p.mu.Unlock()
-	if ok {
-		p.deliver(a)
-	}
+	return nil
 }

@@ -2,8 +2,8 @@ package probe
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -52,16 +52,19 @@ func (p *Prober) askNeighbour(path *pathState, t *target, probe *Probe) error {
 }
 
 func (p *Prober) sendARP(path *pathState, probe *Probe, own, to hardware) error {
-	if p.arp == nil {
-		s, err := p.newSocket("ARP", unix.AF_PACKET, unix.SOCK_DGRAM, int(networkOrder(unix.ETH_P_ARP)), onlyReplies, p.handleARP)
-		if err != nil {
-			return err
-		}
-		p.arp = s
+	s, err := p.open(&p.shared[arp])
+	if err != nil {
+		return err
 	}
-	putARP(p.out.data[:arpSize], own, address4(probe.Source), probe.Address.As4())
-	p.out.addressLink(to, unix.ETH_P_ARP, path.index)
-	return p.out.send(p.arp.fd, arpSize)
+	return unix.Sendto(s.fd, arpMessage(own, address4(probe.Source), probe.Address.As4()), 0, linkAddress(to, path.index))
+}
+
+// linkAddress is the destination of an ARP packet, with the device by which it
+// leaves.
+func linkAddress(to hardware, index int) *unix.SockaddrLinklayer {
+	a := &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ARP), Ifindex: index, Halen: uint8(len(to))}
+	copy(a.Addr[:], to[:])
+	return a
 }
 
 // address4 returns 0.0.0.0 for anything but an IPv4 address.
@@ -80,23 +83,19 @@ func networkOrder(n uint16) uint16 {
 }
 
 func onlyReplies(fd int) error {
-	return attachFilter(fd, []unix.SockFilter{
-		{Code: loadHalf, K: 6},
-		{Code: jumpIfEqual, K: arpReply, Jf: 1},
-		{Code: accept, K: wholePacket},
-		{Code: accept, K: 0},
-	})
+	return attachFilter(fd, 0xffff, arpReply, unix.SockFilter{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: 6})
 }
 
-func putARP(b []byte, own hardware, sender, wanted [4]byte) {
+func arpMessage(own hardware, sender, wanted [4]byte) []byte {
+	b := make([]byte, arpSize)
 	binary.BigEndian.PutUint16(b[0:], unix.ARPHRD_ETHER)
 	binary.BigEndian.PutUint16(b[2:], unix.ETH_P_IP)
 	b[4], b[5] = 6, 4 // lengths of the addresses
 	binary.BigEndian.PutUint16(b[6:], arpRequest)
 	copy(b[8:], own[:])
 	copy(b[14:], sender[:])
-	clear(b[18:24])
 	copy(b[24:], wanted[:])
+	return b
 }
 
 // parseARP reads who replied, and to whom.
@@ -111,12 +110,13 @@ func parseARP(b []byte) (mac hardware, sender, receiver netip.Addr, ok bool) {
 	return hardware(b[8:14]), netip.AddrFrom4([4]byte(b[14:18])), netip.AddrFrom4([4]byte(b[24:28])), true
 }
 
-func (p *Prober) handleARP(s *socket) {
-	mac, sender, receiver, ok := parseARP(s.data())
-	if !ok {
-		return
+func (p *Prober) handleARP(m packet) []Answer {
+	mac, sender, receiver, ok := parseARP(m.data)
+	from, isLink := m.from.(*unix.SockaddrLinklayer)
+	if !ok || !isLink {
+		return nil
 	}
-	p.handleNeighbour(s.in.linkIndex(), sender, func(path *pathState, t *target) bool {
+	return p.handleNeighbour(from.Ifindex, sender, func(path *pathState, t *target) bool {
 		if netip.AddrFrom4(address4(path.source)) != receiver {
 			return false // an announcement, or for somebody else
 		}
@@ -128,32 +128,19 @@ func (p *Prober) handleARP(s *socket) {
 // sendSolicitation asks the target's solicited-node multicast group, to which
 // few other hosts listen.
 func (p *Prober) sendSolicitation(path *pathState, probe *Probe, own hardware) error {
-	if p.nd == nil {
-		s, err := p.newSocket("neighbour discovery", unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6, setUpND, p.handleND)
-		if err != nil {
-			return err
-		}
-		p.nd = s
+	s, err := p.open(&p.shared[nd])
+	if err != nil {
+		return err
 	}
-	putSolicitation(p.out.data[:solicitationSize], own, probe.Address.As16())
-	p.out.address(solicitedNode(probe.Address), 0, path.index, probe.Mark, netip.Addr{})
-	return p.out.send(p.nd.fd, solicitationSize)
+	to := netip.AddrPortFrom(solicitedNode(probe.Address), 0)
+	return s.send(solicitation(own, probe.Address.As16()), to, path.index, probe.Mark, netip.Addr{})
 }
 
 func setUpND(fd int) error {
-	if err := onlyICMPv6(fd, neighbourAdvertisement); err != nil {
-		return err
-	}
-	for _, option := range [][2]int{
-		{unix.IPV6_MULTICAST_HOPS, linkHopLimit},
-		{unix.IPV6_RECVPKTINFO, 1},
-		{unix.IPV6_RECVHOPLIMIT, 1},
-	} {
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, option[0], option[1]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(onlyICMPv6(fd, neighbourAdvertisement),
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, linkHopLimit),
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1),
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1))
 }
 
 // solicitedNode is ff02::1:ff00:0/104 with the end of the address (RFC 4291,
@@ -164,12 +151,13 @@ func solicitedNode(a netip.Addr) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-func putSolicitation(b []byte, own hardware, wanted [16]byte) {
-	clear(b[:8])
+func solicitation(own hardware, wanted [16]byte) []byte {
+	b := make([]byte, solicitationSize)
 	b[0] = neighbourSolicitation
 	copy(b[8:], wanted[:])
 	b[24], b[25] = 1, 1 // source link-layer address, 8 bytes
 	copy(b[26:], own[:])
+	return b
 }
 
 // parseAdvertisement returns the target address of a solicited advertisement.
@@ -180,41 +168,28 @@ func parseAdvertisement(b []byte) (netip.Addr, bool) {
 	return netip.AddrFrom16([16]byte(b[8:24])), true
 }
 
-func (p *Prober) handleND(s *socket) {
-	wanted, ok := parseAdvertisement(s.data())
-	if !ok {
-		return
+func (p *Prober) handleND(m packet) []Answer {
+	wanted, ok := parseAdvertisement(m.data)
+	index, hopLimit := m.arrival()
+	if !ok || hopLimit != linkHopLimit {
+		return nil
 	}
-	index, hopLimit := s.in.arrival()
-	if hopLimit != linkHopLimit {
-		return
-	}
-	p.handleNeighbour(index, wanted, func(*pathState, *target) bool { return true })
+	return p.handleNeighbour(index, wanted, func(*pathState, *target) bool { return true })
 }
 
-// handleNeighbour delivers a neighbour's answer to every path on the device
-// that waits for it and for which isFor is true. Neither ARP nor neighbour
-// discovery says which request is answered, so it counts for the newest one,
-// once.
-func (p *Prober) handleNeighbour(index int32, neighbour netip.Addr, isFor func(*pathState, *target) bool) {
-	now := time.Now()
+// handleNeighbour returns a neighbour's answer to every path on the device that
+// waits for it and for which isFor is true. Neither ARP nor neighbour discovery
+// says which request is answered, so it counts for the newest one, once.
+func (p *Prober) handleNeighbour(index int, neighbour netip.Addr, isFor func(*pathState, *target) bool) []Answer {
 	var answers []Answer
-	p.mu.Lock()
 	for _, path := range p.paths {
-		if path.index != index {
-			continue
-		}
 		for i := range path.targets {
 			t := &path.targets[i]
-			if t.address != neighbour || !t.awaiting || !isFor(path, t) {
-				continue
+			if path.index == index && t.address == neighbour && t.awaiting && isFor(path, t) {
+				t.awaiting = false
+				answers = append(answers, path.answer(i, neighbour, t.round)...)
 			}
-			t.awaiting = false
-			answers = append(answers, Answer{Key: path.key, Round: t.round, Target: i, At: now})
 		}
 	}
-	p.mu.Unlock()
-	for _, a := range answers {
-		p.deliver(a)
-	}
+	return answers
 }

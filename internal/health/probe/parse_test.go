@@ -6,11 +6,11 @@ import (
 )
 
 func TestEchoRoundTrip(t *testing.T) {
-	sent := echo{id: 0xabcd, sequence: 0x1234, token: 0x0102030405060708, round: 0x56781234, target: 0x9abc}
+	sent := echo{ID: 0xabcd, Sequence: 0x1234, Token: 0x0102030405060708, Round: 0x56781234, Target: 0x9abc}
+	sent.Checksum = checksum(sent.message())
 	b := make([]byte, 24+echoSize) // an IPv4 header with an option
 	b[0] = 0x46
-	sent.put(b[24:], echoReply4)
-	seal(b[24:])
+	copy(b[24:], sent.message())
 	if got, ok := parseEcho4(b); !ok || got != sent {
 		t.Errorf("%+v, %v: want %+v", got, ok, sent)
 	}
@@ -86,11 +86,10 @@ func TestParseStatus(t *testing.T) {
 func FuzzParsers(f *testing.F) {
 	b := make([]byte, 20+echoSize)
 	b[0] = 0x45
-	echo{id: 1, token: 2}.put(b[20:], echoReply4)
+	copy(b[20:], echo{ID: 1, Token: 2}.message())
 	seal(b[20:])
 	f.Add(b)
-	arp := make([]byte, arpSize)
-	putARP(arp, hardware{1}, [4]byte{2}, [4]byte{3})
+	arp := arpMessage(hardware{1}, [4]byte{2}, [4]byte{3})
 	arp[7] = arpReply
 	f.Add(arp)
 	advertisement := make([]byte, advertisementSize)
@@ -100,15 +99,12 @@ func FuzzParsers(f *testing.F) {
 	f.Add([]byte{0, 1, dnsResponse, 0, 0, 1, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if e, ok := parseEcho4(b); ok {
-			again := make([]byte, echoSize)
-			e.put(again, echoReply4)
-			if got, ok := parseEcho(again, echoReply4); !ok || got != e {
+			if got, ok := parseEcho(e.message(), echoReply4); !ok || got != e {
 				t.Errorf("%+v reads as %+v", e, got)
 			}
 		}
 		if mac, sender, receiver, ok := parseARP(b); ok {
-			again := make([]byte, arpSize)
-			putARP(again, mac, sender.As4(), receiver.As4())
+			again := arpMessage(mac, sender.As4(), receiver.As4())
 			again[7] = arpReply
 			if m, s, r, ok := parseARP(again); !ok || m != mac || s != sender || r != receiver {
 				t.Errorf("%v %v %v reads as %v %v %v", mac, sender, receiver, m, s, r)
@@ -131,8 +127,6 @@ func FuzzParsers(f *testing.F) {
 func FuzzArrival(f *testing.F) {
 	f.Add(make([]byte, controlSize))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var m message
-		m.header.SetControllen(copy(m.control[:], b))
-		m.arrival()
+		packet{control: b[:min(len(b), controlSize)]}.arrival()
 	})
 }

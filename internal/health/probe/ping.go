@@ -2,6 +2,8 @@ package probe
 
 import (
 	"encoding/binary"
+	"errors"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 
@@ -16,41 +18,30 @@ const (
 	echoReply6   = 129
 )
 
-// echoSize is the length of an echo message: header, token, round, target and
-// two bytes that fill it up. With an IPv4 header it still is shorter than the
-// smallest Ethernet frame.
+// echoSize is the length of an echo message. With an IPv4 header it still is
+// shorter than the smallest Ethernet frame.
 const echoSize = 8 + 16
 
-// echo is the content of an echo message.
+// echo is an echo message, as it is sent, with what we put into it.
 type echo struct {
-	id, sequence uint16
-	token        uint64
-	round        uint32
-	target       uint16
+	Kind, Code   uint8
+	Checksum     uint16
+	ID, Sequence uint16
+	Token        uint64
+	Round        uint32
+	Target       uint16
+	_            uint16 // fills it up
 }
 
-func (e echo) put(b []byte, kind byte) {
-	b[0], b[1], b[2], b[3] = kind, 0, 0, 0
-	binary.BigEndian.PutUint16(b[4:], e.id)
-	binary.BigEndian.PutUint16(b[6:], e.sequence)
-	binary.BigEndian.PutUint64(b[8:], e.token)
-	binary.BigEndian.PutUint32(b[16:], e.round)
-	binary.BigEndian.PutUint16(b[20:], e.target)
-	b[22], b[23] = 0, 0
+func (e echo) message() []byte {
+	b, _ := binary.Append(nil, binary.BigEndian, e) // fails for other types only
+	return b
 }
 
 // parseEcho reads an echo reply of our size. The checksum is the caller's.
-func parseEcho(b []byte, kind byte) (echo, bool) {
-	if len(b) != echoSize || b[0] != kind || b[1] != 0 {
-		return echo{}, false
-	}
-	return echo{
-		id:       binary.BigEndian.Uint16(b[4:]),
-		sequence: binary.BigEndian.Uint16(b[6:]),
-		token:    binary.BigEndian.Uint64(b[8:]),
-		round:    binary.BigEndian.Uint32(b[16:]),
-		target:   binary.BigEndian.Uint16(b[20:]),
-	}, true
+func parseEcho(b []byte, kind uint8) (e echo, ok bool) {
+	_, err := binary.Decode(b, binary.BigEndian, &e)
+	return e, err == nil && len(b) == echoSize && e.Kind == kind && e.Code == 0
 }
 
 // parseEcho4 reads an echo reply behind an IPv4 header. Raw sockets get
@@ -83,62 +74,33 @@ func checksum(b []byte) uint16 {
 }
 
 func (p *Prober) sendPing(path *pathState, probe *Probe) error {
-	s, err := p.pingSocket(path.key.Family)
+	s, err := p.open(&p.shared[path.key.Family])
 	if err != nil {
 		return err
 	}
-	e := echo{id: path.id, sequence: uint16(probe.Round), token: path.token, round: probe.Round, target: uint16(probe.Target)}
-	b := p.out.data[:echoSize]
+	e := echo{ID: path.id, Sequence: uint16(probe.Round), Token: path.token, Round: probe.Round, Target: uint16(probe.Target)}
 	if path.key.Family == family.IPv4 {
-		e.put(b, echoRequest4)
-		binary.BigEndian.PutUint16(b[2:], checksum(b))
+		e.Kind = echoRequest4
+		e.Checksum = checksum(e.message())
 	} else {
-		e.put(b, echoRequest6) // the kernel adds the checksum
+		e.Kind = echoRequest6 // the kernel adds the checksum
 	}
-	p.out.address(probe.Address, 0, path.index, probe.Mark, probe.Source)
-	return p.out.send(s.fd, len(b))
-}
-
-func (p *Prober) pingSocket(f family.Family) (*socket, error) {
-	if s := p.ping[f]; s != nil {
-		return s, nil
-	}
-	var err error
-	if f == family.IPv4 {
-		p.ping[f], err = p.newSocket("ICMP", unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP, p.filterEcho4, p.handleEcho)
-	} else {
-		p.ping[f], err = p.newSocket("ICMPv6", unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6, p.filterEcho6, p.handleEcho)
-	}
-	return p.ping[f], err
+	return s.send(e.message(), netip.AddrPortFrom(probe.Address, 0), path.index, probe.Mark, probe.Source)
 }
 
 // filterEcho4 lets echo replies with our identifiers through. A filter of raw
 // IPv4 sockets sees the IP header, one of raw IPv6 sockets does not.
 func (p *Prober) filterEcho4(fd int) error {
-	if err := unix.SetsockoptInt(fd, unix.SOL_RAW, unix.ICMP_FILTER, ^(1 << echoReply4)); err != nil {
-		return err
-	}
-	return attachFilter(fd, []unix.SockFilter{
-		{Code: loadIPv4Length, K: 0},
-		{Code: loadHalfIndexed, K: 4},
-		{Code: and, K: idMask},
-		{Code: jumpIfEqual, K: uint32(p.idBase), Jf: 1},
-		{Code: accept, K: wholePacket},
-		{Code: accept, K: 0},
-	})
+	return errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_RAW, unix.ICMP_FILTER, ^(1<<echoReply4)),
+		attachFilter(fd, idMask, p.idBase,
+			unix.SockFilter{Code: unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH}, // X: length of the header
+			unix.SockFilter{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_IND, K: 4}))
 }
 
 func (p *Prober) filterEcho6(fd int) error {
-	if err := onlyICMPv6(fd, echoReply6); err != nil {
-		return err
-	}
-	return attachFilter(fd, []unix.SockFilter{
-		{Code: loadHalf, K: 4},
-		{Code: and, K: idMask},
-		{Code: jumpIfEqual, K: uint32(p.idBase), Jf: 1},
-		{Code: accept, K: wholePacket},
-		{Code: accept, K: 0},
-	})
+	return errors.Join(onlyICMPv6(fd, echoReply6),
+		attachFilter(fd, idMask, p.idBase, unix.SockFilter{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: 4}))
 }
 
 // onlyICMPv6 blocks all types but one (RFC 3542, section 3.2).
@@ -151,27 +113,18 @@ func onlyICMPv6(fd int, kind uint) error {
 	return unix.SetsockoptICMPv6Filter(fd, unix.IPPROTO_ICMPV6, unix.ICMPV6_FILTER, &filter)
 }
 
-func (p *Prober) handleEcho(s *socket) {
-	source := s.in.source().Addr()
+func (p *Prober) handleEcho(m packet) []Answer {
+	source := addrPort(m.from).Addr()
 	var e echo
 	var ok bool
 	if source.Is4() {
-		e, ok = parseEcho4(s.data())
+		e, ok = parseEcho4(m.data)
 	} else {
-		e, ok = parseEcho(s.data(), echoReply6)
+		e, ok = parseEcho(m.data, echoReply6)
 	}
-	if !ok || e.sequence != uint16(e.round) {
-		return
+	path := p.byID[e.ID]
+	if !ok || e.Sequence != uint16(e.Round) || path == nil || path.token != e.Token || path.key.Family != family.Of(source) {
+		return nil
 	}
-	p.mu.Lock()
-	var a Answer
-	path := p.byID[e.id]
-	ok = path != nil && path.token == e.token && path.key.Family == family.Of(source)
-	if ok {
-		a, ok = path.answer(int(e.target), source, e.round)
-	}
-	p.mu.Unlock()
-	if ok {
-		p.deliver(a)
-	}
+	return path.answer(int(e.Target), source, e.Round)
 }

@@ -8,8 +8,6 @@
 // socket has one source port and two paths may have identical addresses,
 // gateways and targets: only ports and ICMP identifiers then tell their
 // connections apart, for us and for connection tracking.
-//
-// Marks of single packets (SO_MARK as a control message) need Linux 5.5.
 package probe
 
 import (
@@ -17,7 +15,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
@@ -105,30 +102,64 @@ type Prober struct {
 
 	mu       sync.Mutex // everything below
 	isClosed bool
-	out      message
 	devices  devices
 	idBase   uint16
 	lastID   uint16
 	paths    map[health.Key]*pathState
 	byID     map[uint16]*pathState
-	// Sockets that paths share, nil until their first use; ping by family.
-	ping    [len(family.All)]*socket
-	arp, nd *socket
+	// shared are the sockets of ping, by family, and of the neighbours.
+	shared [len(family.All) + 2]receiver
+}
+
+// The sockets behind those of ping.
+const (
+	arp = len(family.All) + iota
+	nd
+)
+
+// receiver is a socket for probes and their answers.
+type receiver struct {
+	*socket                // nil until the first use
+	name                   string
+	domain, kind, protocol int
+	setUp                  func(fd int) error
+	handle                 func(packet) []Answer
+}
+
+// open returns the socket of a receiver.
+func (p *Prober) open(r *receiver) (*socket, error) {
+	if r.socket != nil {
+		return r.socket, nil
+	}
+	var err error
+	if r.socket, err = openSocket(r.name, r.domain, r.kind, r.protocol, r.setUp); err != nil {
+		return nil, err
+	}
+	p.goroutines.Add(1)
+	go p.receive(r.socket, r.handle)
+	return r.socket, nil
+}
+
+func (r *receiver) close() error {
+	if r.socket == nil {
+		return nil
+	}
+	return r.file.Close()
 }
 
 // pathState is what is known of a path between two of its probes.
 type pathState struct {
 	key health.Key
 	// id is the path's ICMP identifier, token a secret in its echo requests:
-	// nobody who has not seen the request can forge the reply.
-	id    uint16
-	token uint64
+	// nobody who has not seen the request can forge the reply. The identifier
+	// of a DNS query is the round XOR dnsBase, for the same reason.
+	id, dnsBase uint16
+	token       uint64
 	// index and source are those of the last probe.
-	index   int32
+	index   int
 	source  netip.Addr
 	targets []target
-	dns     *socket
-	dnsBase uint16
+	dns     receiver
 }
 
 // target is what is known of a target between two of its probes.
@@ -141,9 +172,7 @@ type target struct {
 	// round; mac is the sender of the last ARP reply.
 	awaiting bool
 	mac      hardware
-	attempts [maxAttempts]*attempt
-	// oldest is the index of the attempt that is replaced next.
-	oldest int
+	attempts []*attempt // those that are open, the oldest first
 }
 
 // Open returns a Prober for the network namespace of the calling thread. The
@@ -159,7 +188,7 @@ func Open(answers chan<- Answer, unanswered func(local, remote netip.AddrPort)) 
 	if err != nil {
 		return nil, err
 	}
-	return &Prober{
+	p := &Prober{
 		answers:    answers,
 		unanswered: unanswered,
 		closed:     make(chan struct{}),
@@ -167,7 +196,18 @@ func Open(answers chan<- Answer, unanswered func(local, remote netip.AddrPort)) 
 		idBase:     uint16(rand.Uint32()) & idMask,
 		paths:      make(map[health.Key]*pathState),
 		byID:       make(map[uint16]*pathState),
-	}, nil
+	}
+	p.shared = [...]receiver{
+		family.IPv4: {name: "ICMP", domain: unix.AF_INET, kind: unix.SOCK_RAW, protocol: unix.IPPROTO_ICMP,
+			setUp: p.filterEcho4, handle: p.handleEcho},
+		family.IPv6: {name: "ICMPv6", domain: unix.AF_INET6, kind: unix.SOCK_RAW, protocol: unix.IPPROTO_ICMPV6,
+			setUp: p.filterEcho6, handle: p.handleEcho},
+		arp: {name: "ARP", domain: unix.AF_PACKET, kind: unix.SOCK_DGRAM, protocol: int(networkOrder(unix.ETH_P_ARP)),
+			setUp: onlyReplies, handle: p.handleARP},
+		nd: {name: "neighbour discovery", domain: unix.AF_INET6, kind: unix.SOCK_RAW, protocol: unix.IPPROTO_ICMPV6,
+			setUp: setUpND, handle: p.handleND},
+	}
+	return p, nil
 }
 
 // Send sends a probe without waiting for anything. After an error, such as
@@ -226,17 +266,20 @@ func (p *Prober) path(key health.Key) (*pathState, error) {
 	if len(p.paths) > int(^uint16(idMask)) {
 		return nil, errors.New("too many paths")
 	}
-	p.lastID = p.nextID(p.lastID)
-	for p.byID[p.lastID] != nil {
-		p.lastID = p.nextID(p.lastID)
+	id := p.lastID
+	for taken := true; taken; taken = p.byID[id] != nil {
+		id = p.idBase | (id+1)&^idMask
 	}
-	path := &pathState{key: key, id: p.lastID, token: rand.Uint64()}
+	p.lastID = id
+	path := &pathState{key: key, id: id, token: rand.Uint64(), dnsBase: uint16(rand.Uint32())}
+	path.dns = receiver{name: "DNS", domain: domainOf(key.Family), kind: unix.SOCK_DGRAM,
+		setUp: func(int) error { return nil }, handle: path.handleDNS}
 	p.paths[key], p.byID[path.id] = path, path
 	return path, nil
 }
 
 // moveTo sets the device of a path. A new device has other neighbours.
-func (path *pathState) moveTo(index int32) {
+func (path *pathState) moveTo(index int) {
 	if path.index == index {
 		return
 	}
@@ -245,8 +288,6 @@ func (path *pathState) moveTo(index int32) {
 		path.targets[i].mac = hardware{}
 	}
 }
-
-func (p *Prober) nextID(id uint16) uint16 { return p.idBase | (id+1)&^idMask }
 
 // target returns the state of the target of a probe. It begins anew after a
 // change of method, address or port.
@@ -281,9 +322,7 @@ func (p *Prober) Forget(key health.Key) {
 // close closes everything that a path has open. The goroutines that wait for it
 // end soon after. Closing a UDP socket cannot fail in a way that matters.
 func (path *pathState) close() {
-	if path.dns != nil {
-		path.dns.file.Close()
-	}
+	path.dns.close()
 	for i := range path.targets {
 		path.targets[i].giveUp()
 	}
@@ -291,9 +330,7 @@ func (path *pathState) close() {
 
 func (t *target) giveUp() {
 	for _, a := range t.attempts {
-		if a != nil {
-			a.giveUp()
-		}
+		a.giveUp()
 	}
 }
 
@@ -308,10 +345,8 @@ func (p *Prober) Close() error {
 	p.isClosed = true
 	close(p.closed)
 	err := p.devices.close()
-	for _, s := range []*socket{p.ping[family.IPv4], p.ping[family.IPv6], p.arp, p.nd} {
-		if s != nil {
-			err = errors.Join(err, s.file.Close())
-		}
+	for i := range p.shared {
+		err = errors.Join(err, p.shared[i].close())
 	}
 	for _, path := range p.paths {
 		path.close()
@@ -329,15 +364,11 @@ func (p *Prober) deliver(a Answer) {
 	}
 }
 
-// newFile registers a non-blocking socket with the runtime's poller.
-func newFile(fd int, name string) (*os.File, error) {
-	file := os.NewFile(uintptr(fd), name)
-	// It fails if the poller did not accept the socket: reads would block.
-	if err := file.SetDeadline(time.Time{}); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s socket: %w", name, err), file.Close())
+// answer returns the answer to a round of a target, if address is the
+// target's.
+func (path *pathState) answer(target int, address netip.Addr, round uint32) []Answer {
+	if target >= len(path.targets) || path.targets[target].address != address {
+		return nil
 	}
-	return file, nil
+	return []Answer{{Key: path.key, Round: round, Target: target, At: time.Now()}}
 }
-
-// nonBlocking are the flags in the type of all sockets.
-const nonBlocking = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC

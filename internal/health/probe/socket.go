@@ -1,6 +1,8 @@
 package probe
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -8,94 +10,154 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/family"
 )
 
-// socket receives the answers to the probes of one kind, on a goroutine of its
-// own that the runtime's poller wakes.
+const (
+	// dataSize holds an echo reply behind the longest IPv4 header, 60 bytes,
+	// and the part of all other answers that is looked at.
+	dataSize = 128
+	// controlSize holds the device and the hop limit of a packet that is
+	// received: 40 and 24 bytes.
+	controlSize = 64
+)
+
+// socket is one that the runtime's poller watches.
 type socket struct {
-	fd   int // for sending; valid while the prober, or the path, is open
 	file *os.File
+	fd   int // valid while the file is open
 	conn syscall.RawConn
-	in   message
-	size int
-	err  unix.Errno
 }
 
-// newSocket opens a socket, sets it up and passes every datagram to handle.
-func (p *Prober) newSocket(name string, domain, kind, protocol int, setUp func(fd int) error, handle func(*socket)) (*socket, error) {
-	fd, err := unix.Socket(domain, kind|nonBlocking, protocol)
+// openSocket opens a socket and sets it up.
+func openSocket(name string, domain, kind, protocol int, setUp func(fd int) error) (*socket, error) {
+	fd, err := unix.Socket(domain, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return nil, fmt.Errorf("%s socket: %w", name, err)
 	}
-	if err := setUp(fd); err != nil {
-		unix.Close(fd)
+	s := &socket{file: os.NewFile(uintptr(fd), name), fd: fd}
+	s.conn, err = s.file.SyscallConn()
+	// SetDeadline fails if the poller did not accept the socket: reads would
+	// block.
+	if err := errors.Join(err, s.file.SetDeadline(time.Time{}), setUp(fd)); err != nil {
+		s.file.Close()
 		return nil, fmt.Errorf("%s socket: %w", name, err)
 	}
-	file, err := newFile(fd, name)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := file.SyscallConn()
-	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("%s socket: %w", name, err)
-	}
-	s := &socket{fd: fd, file: file, conn: conn}
-	p.goroutines.Add(1)
-	go func() {
-		defer p.goroutines.Done()
-		p.receive(s, handle)
-	}()
 	return s, nil
 }
 
-// receive reads until the socket is closed.
-func (p *Prober) receive(s *socket, handle func(*socket)) {
-	read := s.read // once, since a method value is allocated
+// domainOf returns the AF_… of a family.
+func domainOf(f family.Family) int {
+	if f == family.IPv6 {
+		return unix.AF_INET6
+	}
+	return unix.AF_INET
+}
+
+// packet is a received datagram, cut off at dataSize.
+type packet struct {
+	data, control []byte
+	from          unix.Sockaddr
+}
+
+// receive passes every datagram to handle, which is called with the prober
+// locked, and delivers the answers, until the socket is closed.
+func (p *Prober) receive(s *socket, handle func(packet) []Answer) {
+	defer p.goroutines.Done()
+	data, control := make([]byte, dataSize), make([]byte, controlSize)
+	var n, controlled int
+	var from unix.Sockaddr
+	var err error
+	read := func(fd uintptr) bool { // false lets the poller wait for the next
+		n, controlled, _, from, err = unix.Recvmsg(int(fd), data, control, 0)
+		return err != unix.EAGAIN && err != unix.EINTR
+	}
 	for s.conn.Read(read) == nil {
-		if s.err == 0 {
-			handle(s)
+		if err != nil {
+			// Out of memory or the like. It must not become a busy loop.
+			select {
+			case <-p.closed:
+			case <-time.After(100 * time.Millisecond):
+			}
 			continue
 		}
-		// Out of memory or the like. It must not become a busy loop.
-		select {
-		case <-p.closed:
-		case <-time.After(100 * time.Millisecond):
+		p.mu.Lock()
+		answers := handle(packet{data[:n], control[:controlled], from})
+		p.mu.Unlock()
+		for _, a := range answers {
+			p.deliver(a)
 		}
 	}
 }
 
-// read receives one datagram; false lets the poller wait for the next.
-func (s *socket) read(fd uintptr) bool {
-	s.size, s.err = s.in.receive(int(fd))
-	return s.err != unix.EAGAIN && s.err != unix.EINTR
+// send sends a datagram by a device, with a mark and, with IPv6, from a source,
+// if that is valid.
+func (s *socket) send(data []byte, to netip.AddrPort, index int, mark uint32, source netip.Addr) error {
+	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
+		return err
+	}
+	if to.Addr().Is4() {
+		return unix.Sendmsg(s.fd, data, unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: int32(index)}), sockaddr(to, index), 0)
+	}
+	info := unix.Inet6Pktinfo{Ifindex: uint32(index)}
+	if source.Is6() {
+		info.Addr = source.As16()
+	}
+	return unix.Sendmsg(s.fd, data, unix.PktInfo6(&info), sockaddr(to, index), 0)
 }
 
-func (s *socket) data() []byte { return s.in.data[:s.size] }
+// sockaddr returns an address as the kernel takes it. index is the device of a
+// link-local one.
+func sockaddr(a netip.AddrPort, index int) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16(), ZoneId: uint32(index)}
+}
 
-// attachFilter drops the packets that a classic BPF program returns 0 for
-// before they wake anybody.
-func attachFilter(fd int, program []unix.SockFilter) error {
+// addrPort is the reverse of sockaddr; the zero AddrPort for what is no address
+// of IPv4 or IPv6.
+func addrPort(s unix.Sockaddr) netip.AddrPort {
+	switch s := s.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(s.Addr), uint16(s.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(s.Addr), uint16(s.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// arrival returns the index of the device by which an IPv6 packet came in, and
+// its hop limit; both are 0 if the kernel did not report them.
+func (m packet) arrival() (index, hopLimit int) {
+	parts, err := unix.ParseSocketControlMessage(m.control)
+	if err != nil {
+		return 0, 0
+	}
+	for _, c := range parts {
+		if c.Header.Level != unix.IPPROTO_IPV6 {
+			continue
+		}
+		switch {
+		case c.Header.Type == unix.IPV6_PKTINFO && len(c.Data) >= unix.SizeofInet6Pktinfo:
+			index = int(binary.NativeEndian.Uint32(c.Data[16:]))
+		case c.Header.Type == unix.IPV6_HOPLIMIT && len(c.Data) >= 4:
+			hopLimit = int(binary.NativeEndian.Uint32(c.Data))
+		}
+	}
+	return index, hopLimit
+}
+
+// attachFilter drops, before they wake anybody, the packets whose 16 bits that
+// load loads are not those of want in the bits of mask. It is classic BPF.
+func attachFilter(fd int, mask, want uint16, load ...unix.SockFilter) error {
+	const wholePacket = 0xffff
+	program := append(load,
+		unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: uint32(mask)},
+		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(want), Jf: 1},
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: wholePacket},
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0})
 	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
 		&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
-}
-
-// Opcodes of classic BPF that x/sys names only in parts.
-const (
-	loadHalf        = unix.BPF_LD | unix.BPF_H | unix.BPF_ABS
-	loadHalfIndexed = unix.BPF_LD | unix.BPF_H | unix.BPF_IND
-	loadIPv4Length  = unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH // X = 4*(P[k]&0xf)
-	and             = unix.BPF_ALU | unix.BPF_AND | unix.BPF_K
-	jumpIfEqual     = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
-	accept          = unix.BPF_RET | unix.BPF_K
-	wholePacket     = 0xffff
-)
-
-// answer returns the answer to a round of a target, if address is the
-// target's.
-func (path *pathState) answer(target int, address netip.Addr, round uint32) (Answer, bool) {
-	if target >= len(path.targets) || path.targets[target].address != address {
-		return Answer{}, false
-	}
-	return Answer{Key: path.key, Round: round, Target: target, At: time.Now()}, true
 }

@@ -2,9 +2,9 @@ package probe
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 	"net/netip"
-	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,13 +31,12 @@ const (
 
 // attempt is a connection that tcp or http tries.
 type attempt struct {
+	*socket
 	path   *pathState
 	target int
-	slot   int
 	round  uint32
 	start  time.Time
 	remote netip.AddrPort
-	file   *os.File
 	// request and status are those of http; request is nil for tcp.
 	request []byte
 	status  int
@@ -46,92 +45,54 @@ type attempt struct {
 // startAttempt begins to connect. A goroutine, which occupies no thread, waits
 // for the outcome.
 func (p *Prober) startAttempt(path *pathState, t *target, probe *Probe) error {
+	s, err := openSocket("TCP", domainOf(path.key.Family), unix.SOCK_STREAM, unix.IPPROTO_TCP, func(fd int) error { return bind(fd, probe) })
+	if err != nil {
+		return err
+	}
 	a := &attempt{
-		path: path, target: probe.Target, slot: t.oldest, round: probe.Round, start: time.Now(),
+		socket: s, path: path, target: probe.Target, round: probe.Round, start: time.Now(),
 		remote: netip.AddrPortFrom(t.address, t.port),
 	}
 	if probe.Method == "http" {
 		a.request, a.status = request(probe.URL), probe.Status
 	}
-	fd, err := connect(probe)
+	err = unix.Connect(s.fd, sockaddr(a.remote, path.index))
+	if err == nil || err == unix.EINPROGRESS {
+		err = s.file.SetDeadline(a.start.Add(max(2*probe.Timeout, lateAnswer)))
+	}
 	if err != nil {
+		s.file.Close()
 		return err
 	}
-	if a.file, err = newFile(fd, "TCP"); err != nil {
-		return err
+	if len(t.attempts) == maxAttempts {
+		t.attempts[0].giveUp()
+		t.attempts = t.attempts[1:]
 	}
-	if err := a.file.SetDeadline(a.start.Add(max(2*probe.Timeout, lateAnswer))); err != nil {
-		a.file.Close()
-		return err
-	}
-	if oldest := t.attempts[t.oldest]; oldest != nil {
-		oldest.giveUp()
-	}
-	t.attempts[t.oldest] = a
-	t.oldest = (t.oldest + 1) % maxAttempts
+	t.attempts = append(t.attempts, a)
 	p.goroutines.Add(1)
 	go p.await(a)
 	return nil
 }
 
 // giveUp lets the goroutine of an attempt end. One that is about to end by
-// itself has closed its file, which is no error.
+// itself has closed its socket, which is no error.
 func (a *attempt) giveUp() { a.file.SetDeadline(a.start) }
 
-// connect returns a socket that is connecting.
-func connect(probe *Probe) (int, error) {
-	domain := unix.AF_INET
-	if probe.Key.Family == family.IPv6 {
-		domain = unix.AF_INET6
-	}
-	fd, err := unix.Socket(domain, unix.SOCK_STREAM|nonBlocking, unix.IPPROTO_TCP)
-	if err != nil {
-		return -1, fmt.Errorf("TCP socket: %w", err)
-	}
-	if err := bind(fd, probe); err != nil {
-		unix.Close(fd)
-		return -1, fmt.Errorf("TCP socket: %w", err)
-	}
-	if err := unix.Connect(fd, remote(probe)); err != nil && err != unix.EINPROGRESS {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
-}
-
-// bind sets device and mark, that closing sends an RST (so that nothing
-// lingers here or at the target), and that ICMP errors are kept apart from the
-// RST of a target.
+// bind sets device, mark and, with IPv6, the source, that closing sends an RST
+// (so that nothing lingers here or at the target), and that ICMP errors are
+// kept apart from the RST of a target.
 func bind(fd int, probe *Probe) error {
-	if err := unix.BindToDevice(fd, probe.Device); err != nil {
-		return err
+	err := errors.Join(
+		unix.BindToDevice(fd, probe.Device),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(probe.Mark)),
+		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+	if probe.Key.Family == family.IPv4 {
+		return errors.Join(err, unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1))
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(probe.Mark)); err != nil {
-		return err
+	if probe.Source.Is6() {
+		err = errors.Join(err, unix.Bind(fd, &unix.SockaddrInet6{Addr: probe.Source.As16()}))
 	}
-	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
-		return err
-	}
-	if probe.Key.Family == family.IPv6 {
-		return bind6(fd, probe.Source)
-	}
-	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
-}
-
-func bind6(fd int, source netip.Addr) error {
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1); err != nil || !source.Is6() {
-		return err
-	}
-	return unix.Bind(fd, &unix.SockaddrInet6{Addr: source.As16()})
-}
-
-// remote is the address and port of a probe. A link-local address is taken for
-// one on the device that the socket is bound to.
-func remote(probe *Probe) unix.Sockaddr {
-	if probe.Address.Is4() {
-		return &unix.SockaddrInet4{Port: int(probe.Port), Addr: probe.Address.As4()}
-	}
-	return &unix.SockaddrInet6{Port: int(probe.Port), Addr: probe.Address.As16()}
+	return errors.Join(err, unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1))
 }
 
 // await waits for the outcome of an attempt and reports an answer. An attempt
@@ -148,9 +109,8 @@ func (p *Prober) await(a *attempt) {
 		local, open = a.state()
 	}
 	p.mu.Lock()
-	if slot := &a.path.targets[a.target].attempts[a.slot]; *slot == a {
-		*slot = nil
-	}
+	t := &a.path.targets[a.target]
+	t.attempts = slices.DeleteFunc(t.attempts, func(other *attempt) bool { return other == a })
 	p.mu.Unlock()
 	a.file.Close() // nothing that could still be lost was written
 	switch {
@@ -166,24 +126,12 @@ func (p *Prober) await(a *attempt) {
 // and whether it is open: the other end has accepted it, even if too late, and
 // not reset it since.
 func (a *attempt) state() (local netip.AddrPort, open bool) {
-	conn, err := a.file.SyscallConn()
-	if err != nil {
-		return local, false
-	}
 	// Control fails on a closed file only, which nobody else closes.
-	_ = conn.Control(func(fd uintptr) {
+	_ = a.conn.Control(func(fd uintptr) {
 		_, err := unix.Getpeername(int(fd))
 		open = err == nil
-		name, err := unix.Getsockname(int(fd))
-		if err != nil {
-			return
-		}
-		switch name := name.(type) {
-		case *unix.SockaddrInet4:
-			local = netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(name.Port))
-		case *unix.SockaddrInet6:
-			local = netip.AddrPortFrom(netip.AddrFrom16(name.Addr), uint16(name.Port))
-		}
+		name, _ := unix.Getsockname(int(fd)) // nil after an error
+		local = addrPort(name)
 	})
 	return local, open
 }
@@ -191,12 +139,8 @@ func (a *attempt) state() (local netip.AddrPort, open bool) {
 // outcome reports whether the target answered. All errors mean that it did not:
 // the deadline, an unreachable network, a prober that is closed.
 func (a *attempt) outcome() bool {
-	conn, err := a.file.SyscallConn()
-	if err != nil {
-		return false
-	}
 	var state connection
-	if conn.Write(func(fd uintptr) bool {
+	if a.conn.Write(func(fd uintptr) bool {
 		state = connectionState(int(fd), time.Since(a.start))
 		return state != connecting
 	}) != nil {
