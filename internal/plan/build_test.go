@@ -204,6 +204,11 @@ func TestUnboundSources(t *testing.T) {
 		{"the address in the gateway's network", []uplink.Route{via("a", "203.0.113.1", 1)}, []string{"a", "b"}},
 		{"a gateway in no network", []uplink.Route{via("b", "192.0.2.1", 1)}, []string{"a"}},
 		{"a route with a source", []uplink.Route{withSource}, []string{"a"}},
+		{"a route's source that is not in the gateway's network", routes("default via 198.51.100.1 dev a src 203.0.113.2"), []string{"a", "b"}},
+		{"a route for some sources only", routes("default via 198.51.101.1 dev b from 192.0.2.0/24", "default via 198.51.100.1 dev a metric 5"), []string{"b"}},
+		{"an error route", routes("default type unreachable", "default via 198.51.100.1 dev a metric 5"), []string{"b"}},
+		{"the first of equal ones", routes("default via 198.51.100.1 dev a", "default via 198.51.101.1 dev b"), []string{"b"}},
+		{"a route without gateway: the device's first address", routes("default dev a"), []string{"b"}},
 		{"both legs of a multipath route", []uplink.Route{multipath}, nil},
 		{"another device", []uplink.Route{via("tun0", "", 1)}, []string{"a", "b"}},
 		{"no default in main: the first live member", nil, []string{"b"}},
@@ -245,6 +250,27 @@ func TestChainNames(t *testing.T) {
 	}
 	if got := MemberChain("eighteen_letters_x"); got != "lb_member_eighteen_letters_x" {
 		t.Errorf("a name that fits became %s", got)
+	}
+}
+
+// TestSetNames: every name fits the kernel, and the families have different
+// ones.
+func TestSetNames(t *testing.T) {
+	seen := map[string]string{}
+	for length := 1; length <= 32; length++ {
+		for _, last := range "ab" {
+			name := strings.Repeat("n", length-1) + string(last)
+			for _, f := range family.All {
+				set := UserSet(config.IPSet{Name: name, Family: f})
+				rb := ruleBuilder{familyBuilder: &familyBuilder{family: f}, prefix: named, id: name}
+				for _, kernel := range []string{set, rb.ruleSet("s"), rb.ruleSet("m199")} {
+					if len(kernel) > 31 || seen[kernel] != "" {
+						t.Errorf("%s stands for %s (%s) and %q, with %d characters", kernel, name, f, seen[kernel], len(kernel))
+					}
+					seen[kernel] = name + " (" + f.String() + ")"
+				}
+			}
+		}
 	}
 }
 

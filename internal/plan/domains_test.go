@@ -44,6 +44,14 @@ org lb_live`
 	if len(p.Domains) > 0 || !slices.Contains(p.Notices, notice) {
 		t.Errorf("refused: %v, %q", p.Domains, p.Notices)
 	}
+	if slices.ContainsFunc(p.Notices, func(n string) bool { return strings.Contains(n, "'plain'") }) {
+		t.Errorf("a set without domains has a notice: %q", p.Notices)
+	}
+	plain := balanced("wan1")
+	plain.IPSets = cfg.IPSets[4:]
+	if got := build(t, plain, uplinks).Notices; slices.ContainsFunc(got, func(n string) bool { return strings.Contains(n, "domain") }) {
+		t.Errorf("nobody asks for a domain: %q", got)
+	}
 	for _, s := range p.IPv4.Sets {
 		if s.Name == "lb_films" && !s.Open {
 			t.Error("the set forgets what others have entered")

@@ -71,6 +71,7 @@ func TestAssign(t *testing.T) {
 		{"freed before comes before freed now", fwmark.Fallback, "a:1 b:2 | z:3", "a", "a:1 | z:3 b:2"},
 		{"freed indices are given out last, the oldest first", small, "a:1 b:2 | y:4 x:3", "a b c", "a:1 b:2 c:4 | x:3"},
 		{"and then the next", small, "a:1 b:2 | y:4 x:3", "a b c d", "a:1 b:2 c:4 d:3"},
+		{"the mask is full", small, "", "a b c d", "a:1 b:2 c:3 d:4"},
 		{"renamed", small, "a:1 b:2 c:3 d:4", "a b c e", "a:1 b:2 c:3 e:4"},
 		{"pinned", fwmark.Fallback, "", "a b=0x500 c", "a:1 b:5 c:2"},
 		{"pinned to the first index", fwmark.Fallback, "", "a b=0x100", "a:2 b:1"},
@@ -163,6 +164,7 @@ func TestRecover(t *testing.T) {
 		{"gone ones by index", "a", []chain{{"lb_member_y", 0x500, 0x3f00}, {"lb_member_x", 0x300, 0x3f00}}, "| x:3 y:5"},
 		{"reserved ones are no members", "a", []chain{{"lb_member_default", 0x3f00, 0x3f00}, {"lb_member_blackhole", 0x3d00, 0x3f00}, {"lb_member_unreachable", 0x3e00, 0x3f00}}, ""},
 		{"another mask", "a", []chain{{"lb_member_a", 0x10000, 0xff0000}}, ""},
+		{"another mask that has room for the mark", "a", []chain{{"lb_member_a", 0x100, 0xff00}, {"lb_member_b", 0x200, 0x700}}, ""},
 		{"no mark at all", "a", []chain{{"lb_member_a", 0, 0}, {"lb_member_a", 0, 0x3f00}}, ""},
 		{"other chains of ours", "a", []chain{{"lb_policy_a", 0x100, 0x3f00}, {"lb_hook", 0x100, 0x3f00}}, ""},
 	}
