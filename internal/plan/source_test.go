@@ -43,3 +43,50 @@ func expectQuotas(t *testing.T, owners slotTable, members []config.PolicyMember,
 		}
 	}
 }
+
+// TestSlotsWithoutAMember: when a member leaves the configuration, hosts of the
+// others move only as far as the shares ask for it.
+func TestSlotsWithoutAMember(t *testing.T) {
+	for n := 2; n <= 8; n++ {
+		var tier []config.PolicyMember
+		for i := range n {
+			tier = append(tier, config.PolicyMember{Name: fmt.Sprintf("wan%d", i+1), Weight: 1, Metric: 1})
+		}
+		before := slotOwners(tier, tier)
+		for i, gone := range tier {
+			rest := slices.Delete(slices.Clone(tier), i, i+1)
+			moved := 0
+			for slot, owner := range slotOwners(rest, rest) {
+				if before[slot] != gone.Name && owner != before[slot] {
+					moved++
+				}
+			}
+			// Dealt in any order, it would be half of all slots.
+			if most := (n + 2) / 2; moved > most {
+				t.Errorf("%d members, without %s: %d slots of the others move, want %d at most", n, gone.Name, moved, most)
+			}
+		}
+	}
+}
+
+// TestSlotQuotas: slots in proportion to the weights; the largest remainders
+// take what is left.
+func TestSlotQuotas(t *testing.T) {
+	for _, tt := range []struct{ weights, want []int }{
+		{[]int{1}, []int{32}},
+		{[]int{7, 7}, []int{16, 16}},
+		{[]int{3, 1}, []int{24, 8}},
+		{[]int{100, 200, 500}, []int{4, 8, 20}},
+		{[]int{2, 1}, []int{21, 11}},      // 21.33 and 10.67
+		{[]int{1, 2, 4}, []int{5, 9, 18}}, // 4.57, 9.14 and 18.29
+		{[]int{1000, 1}, []int{32, 0}},
+	} {
+		var members []config.PolicyMember
+		for _, w := range tt.weights {
+			members = append(members, config.PolicyMember{Weight: w})
+		}
+		if got := slotQuotas(members); !slices.Equal(got, tt.want) {
+			t.Errorf("weights %v: %v, want %v", tt.weights, got, tt.want)
+		}
+	}
+}
