@@ -171,9 +171,8 @@ func (h *history) extendRun(number uint32) {
 		h.runStart, h.runEnd = number, number
 	case number == h.runEnd+1:
 		h.runEnd = number
-	case number == h.runStart-1: // it closes the gap before them
-		h.runStart = number
 	}
+	// A late answer closes the gap before the run, or part of it.
 	for before := h.runStart - 1; before >= h.judgedFrom && h.holds(before) && h.answered(before); before-- {
 		h.runStart = before
 	}

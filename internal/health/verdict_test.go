@@ -35,6 +35,7 @@ func TestVerdict(t *testing.T) {
 		{name: "late answers end a streak", trace: "+-L-L-L-L-L"},
 		{name: "first verdict offline and all late", offline: true, trace: "L", want: []string{"wan1 up 450ms"}},
 		{name: "a late answer closes a gap", offline: true, trace: "+L-++L+++-", want: []string{"wan1 up 750ms", "wan1 down 1.3s"}},
+		{name: "a late answer before a gap closes none", offline: true, trace: "L-+-"},
 		{name: "an older round under way does no harm", trace: "+---+---+---+"},
 
 		{name: "loss", change: func(r *Rules) { r.FailureLoss = 30 }, trace: "++++++++++-++-++-+", want: nil},
