@@ -1,0 +1,106 @@
+package health
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"testing"
+	"time"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+	"loadbalance/internal/uplink"
+)
+
+// TestTargets: a path is asked the targets of its own family; the gateway, or
+// the other end of a point-to-point link, stands for 'gateway'.
+func TestTargets(t *testing.T) {
+	addresses := func(texts ...string) []netip.Addr {
+		var all []netip.Addr
+		for _, text := range texts {
+			all = append(all, netip.MustParseAddr(text))
+		}
+		return all
+	}
+	network := func(text string) []uplink.Network {
+		return []uplink.Network{{Prefix: netip.MustParsePrefix("198.51.100.0/24")}, {Prefix: netip.MustParsePrefix(text)}}
+	}
+	gateway := &uplink.Path{Gateway: netip.MustParseAddr("198.51.100.1"), Networks: network("192.0.2.7/32")}
+	gateway6 := &uplink.Path{Gateway: netip.MustParseAddr("fe80::1")}
+	for _, c := range []struct {
+		name   string
+		track  config.Track
+		v4, v6 *uplink.Path
+		want4  []netip.Addr
+		want6  []netip.Addr
+		has4   bool
+		has6   bool
+	}{
+		{"none", config.Track{}, gateway, gateway6, nil, nil, false, false},
+		{"of both families", config.Track{IPs: addresses("1.1.1.1", "2001:db8::1", "9.9.9.9")}, gateway, gateway6,
+			addresses("1.1.1.1", "9.9.9.9"), addresses("2001:db8::1"), true, true},
+		{"of one family", config.Track{IPs: addresses("2001:db8::1")}, gateway, gateway6, nil, addresses("2001:db8::1"), false, true},
+		{"the gateway alone", config.Track{Gateway: true}, gateway, gateway6, addresses("198.51.100.1"), addresses("fe80::1"), true, true},
+		{"the gateway beside an address", config.Track{IPs: addresses("1.1.1.1"), Gateway: true}, gateway, gateway6,
+			addresses("1.1.1.1", "198.51.100.1"), nil, true, false},
+		{"the gateway twice", config.Track{IPs: addresses("198.51.100.1"), Gateway: true}, gateway, gateway6, addresses("198.51.100.1"), nil, true, false},
+		{"the other end", config.Track{Gateway: true}, &uplink.Path{Networks: network("192.0.2.7/32")}, &uplink.Path{},
+			addresses("192.0.2.7"), nil, true, true},
+		{"no gateway on a cable", config.Track{Gateway: true}, &uplink.Path{Networks: network("192.0.2.0/31")}, &uplink.Path{}, nil, nil, true, true},
+	} {
+		for f, want := range map[family.Family][]netip.Addr{family.IPv4: c.want4, family.IPv6: c.want6} {
+			path, has := c.v4, c.has4
+			if f == family.IPv6 {
+				path, has = c.v6, c.has6
+			}
+			if got := Targets(c.track, f, path); fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%s, %s: %v, want %v", c.name, f, got, want)
+			}
+			if got := HasTargets(c.track, f); got != has {
+				t.Errorf("%s, %s: has targets: %v", c.name, f, got)
+			}
+		}
+	}
+}
+
+// TestRulesAreCompared in every field: a rule that changes must count at once.
+func TestRulesAreCompared(t *testing.T) {
+	rules := defaults("1.1.1.1", "9.9.9.9")
+	if same := defaults("1.1.1.1", "9.9.9.9"); !rules.equal(&same) {
+		t.Error("equal rules differ")
+	}
+	fields := reflect.TypeOf(rules)
+	for i := range fields.NumField() {
+		changed := rules
+		switch field := reflect.ValueOf(&changed).Elem().Field(i); field.Kind() {
+		case reflect.Slice:
+			field.Set(reflect.ValueOf([]string{"1.1.1.1", "8.8.8.8"}))
+		default:
+			field.SetInt(field.Int() + 1)
+		}
+		if rules.equal(&changed) {
+			t.Errorf("%s makes no difference", fields.Field(i).Name)
+		}
+	}
+}
+
+// TestFastInterval: a fifth of the regular one, but 50 ms at least.
+func TestFastInterval(t *testing.T) {
+	for interval, want := range map[time.Duration]time.Duration{
+		50 * ms: 50 * ms, 100 * ms: 50 * ms, 250 * ms: 50 * ms, 255 * ms: 51 * ms, 500 * ms: 100 * ms, time.Minute: 12 * time.Second,
+	} {
+		if got := (&Rules{Interval: interval}).fastInterval(); got != want {
+			t.Errorf("%s: %s, want %s", interval, got, want)
+		}
+	}
+}
+
+// TestSilenceIn names a family only where it is the only one.
+func TestSilenceIn(t *testing.T) {
+	four, six := silence(family.IPv4), silence(family.IPv6)
+	for s, want := range map[Silence]string{0: "", four: " in ipv4", six: " in ipv6", four | six: ""} {
+		if got := s.In(); got != want {
+			t.Errorf("%d: %q, want %q", s, got, want)
+		}
+	}
+}
