@@ -211,30 +211,6 @@ func (r *router) bridgeLAN() {
 		netlab.RouterLAN, netlab.LANPrefix.Bits()))
 }
 
-// TestLostResetIsMadeUpFor: the first reset is lost on its way to the client.
-func TestLostResetIsMadeUpFor(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend string) {
-		r := newRouter(t, backend, netlab.Options{Uplinks: 2}, members(netlab.Separate, 2))
-		r.must("apply")
-		conn, in, over := greeted(t, r, firstHost(r), server(netlab.Server(1), netlab.HTTPPort))
-		defer conn.Close()
-		check(t, r.lab.Blackhole(over), r.lab.CutCable(over))
-		const resets = " OUTPUT -p tcp --tcp-flags RST RST -m statistic --mode nth --every 1000000 --packet 0 -j DROP"
-		_, err := r.lab.World.Run("sh", "-c", "iptables-nft -t raw -A"+resets)
-		check(t, err)
-		r.must("apply")
-		check(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
-		if _, err := in.ReadByte(); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("the client got %v, want a reset", err)
-		}
-		out, err := r.lab.World.Run("iptables-nft-save", "-c", "-t", "raw")
-		check(t, err)
-		if !strings.Contains(out, "[1:40]") {
-			t.Errorf("no reset was lost:\n%s", out)
-		}
-	})
-}
-
 // TestOnDead: with 'clear' the entries go, and no client is told; with 'none'
 // they stay.
 func TestOnDead(t *testing.T) {
