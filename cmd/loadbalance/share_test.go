@@ -30,6 +30,48 @@ func TestTurnsFollowThePlannedOrder(t *testing.T) {
 	})
 }
 
+// TestTurnsInParts: eight members and weights of 5:3:2 are dealt out in parts,
+// in the planned order, which goes on when the chains are written anew.
+func TestTurnsInParts(t *testing.T) {
+	weighted := members(netlab.Campus, 3)
+	for i, weight := range []string{"5", "3", "2"} {
+		device := fmt.Sprintf("option device 'vth%d'", i+1)
+		weighted = strings.Replace(weighted, device, device+"\n\toption weight '"+weight+"'", 1)
+	}
+	for _, c := range []struct {
+		name    string
+		config  string
+		weights []int
+		parts   int
+	}{
+		{"8 members", members(netlab.Campus, 8), equalWeights(8), 8},
+		{"5:3:2", weighted, []int{5, 3, 2}, 10},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			eachBackend(t, func(t *testing.T, backend string) {
+				r := newRouter(t, backend, netlab.Options{Topology: netlab.Campus, Uplinks: len(c.weights)}, c.config)
+				r.must("apply")
+				mangle := "iptables-" + backend + " -t mangle "
+				if parts := countLines(r.sh(mangle+"-S"), "-N lb_policy_balanced."); parts != c.parts {
+					t.Errorf("%d parts, want %d", parts, c.parts)
+				}
+				order := newRotation(c.weights...)
+				order.expect(t, r.lab.Connect(netlab.Traffic{Count: 230}))
+				r.sh(mangle + "-A lb_policy_balanced.3 -j RETURN")
+				r.must("apply")
+				order.expect(t, r.lab.Connect(netlab.Traffic{Count: 77}))
+				// The legacy back end writes all cascades whenever it writes.
+				r.configure(c.config + "config policy 'other'\n\tlist use_member 'wan1'\n")
+				r.must("apply")
+				order.expect(t, r.lab.Connect(netlab.Traffic{Count: 240}))
+				if out := r.must("plan"); out != "" {
+					t.Errorf("plan still finds work:\n%s", out)
+				}
+			})
+		})
+	}
+}
+
 func TestSharesFollowWeights(t *testing.T) {
 	config := members(netlab.Campus, 3)
 	config = strings.Replace(config, "option device 'vth1'", "option device 'vth1'\n\toption weight '3'", 1)
@@ -57,6 +99,15 @@ func TestSharesAreExactInParallel(t *testing.T) {
 		r.must("apply")
 		tally := r.lab.Connect(netlab.Traffic{Count: 5000, Parallel: 200})
 		expectShares(t, tally, 0, 1000, 1000, 1000, 1000, 1000)
+	})
+}
+
+func TestSharesInPartsAreExactInParallel(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		r := newRouter(t, backend, netlab.Options{Topology: netlab.Campus, Uplinks: 8}, members(netlab.Campus, 8))
+		r.must("apply")
+		tally := r.lab.Connect(netlab.Traffic{Count: 6400, Parallel: 200})
+		expectShares(t, tally, 0, 800, 800, 800, 800, 800, 800, 800, 800)
 	})
 }
 

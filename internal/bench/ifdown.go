@@ -199,12 +199,14 @@ func (r *rig) checkCascade() error {
 // isDealt says whether new connections of any family are dealt to an uplink.
 func (r *rig) isDealt(i int) (bool, error) {
 	for _, program := range []string{"iptables-" + r.backend, "ip6tables-" + r.backend} {
-		cascade, err := r.Router.Run(program, "-w", "-t", "mangle", "-S", "lb_policy_balanced")
+		rules, err := r.Router.Run(program, "-w", "-t", "mangle", "-S")
 		if err != nil {
 			return false, err
 		}
-		if strings.Contains(cascade, "-g lb_member_"+r.UplinkDevice(i)+"\n") {
-			return true, nil
+		for _, rule := range strings.Split(rules, "\n") {
+			if strings.HasPrefix(rule, "-A "+drawnPolicy) && strings.HasSuffix(rule, " -g lb_member_"+r.UplinkDevice(i)) {
+				return true, nil
+			}
 		}
 	}
 	return false, nil

@@ -38,6 +38,7 @@ var parts = []struct {
 	{"j", "lines that are up for a second and down for a second, in turn (5 minutes)", (*bench).flapping},
 	{"k", "the monitor: processor and memory (7 minutes)", (*bench).cost},
 	{"l", "connections of a line that falls silent, and of the others (3 minutes)", (*bench).failover},
+	{"n", "a new connection: rules of its policy that it passes, rules in mangle, time to connect, against the recipe (1 minute)", (*bench).draw},
 	{"r", "a new and a known connection behind rules that do not match (1 minute)", (*bench).rules},
 }
 

@@ -98,3 +98,37 @@ func TestMedian(t *testing.T) {
 		t.Errorf("medianRatio = %v, want 2", got)
 	}
 }
+
+// TestPassed has eight connections: two that the policy's first rule took, three
+// each that the two rules of its part took; and a rule that nobody met.
+func TestPassed(t *testing.T) {
+	read := func(saved string) map[string]*chain {
+		t.Helper()
+		chains, err := parseChains(saved)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return chains
+	}
+	before := read(`:lb_policy_balanced - [0:0]
+:lb_policy_balanced.1 - [0:0]
+:lb_member_a - [0:0]
+[1:60] -A lb_policy_balanced -m statistic --mode nth --every 4 --packet 0 -g lb_member_a
+[9:540] -A lb_policy_balanced -g lb_policy_balanced.1
+[2:120] -A lb_policy_balanced.1 -m statistic --mode nth --every 3 --packet 0 -g lb_member_a
+[2:120] -A lb_policy_balanced.1 -m statistic --mode nth --every 2 --packet 0 -g lb_member_a
+[0:0] -A lb_policy_balanced.1 -g lb_member_a
+`)
+	after := read(`:lb_policy_balanced - [0:0]
+:lb_policy_balanced.1 - [0:0]
+:lb_member_a - [0:0]
+[3:180] -A lb_policy_balanced -m statistic --mode nth --every 4 --packet 0 -g lb_member_a
+[15:900] -A lb_policy_balanced -g lb_policy_balanced.1
+[5:300] -A lb_policy_balanced.1 -m statistic --mode nth --every 3 --packet 0 -g lb_member_a
+[5:300] -A lb_policy_balanced.1 -m statistic --mode nth --every 2 --packet 0 -g lb_member_a
+[0:0] -A lb_policy_balanced.1 -g lb_member_a
+`)
+	if average, most := passed(before, after); average != (2*1+3*3+3*4)/8.0 || most != 4 {
+		t.Errorf("passed %v on average, %d at most", average, most)
+	}
+}

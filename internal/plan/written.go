@@ -7,8 +7,9 @@ import (
 )
 
 // longestWay bounds how many rules of a chain and its parts a new connection
-// passes. Each costs it some 0.1 µs on a PC, where the whole is opened in 40 µs,
-// and ten times that on a small router.
+// passes. With 120 on average, to open a connection took 10 to 25 % longer than
+// with a rule for each member; with 9 to 14 it takes 0 to 7 % longer (part n of
+// the benchmarks).
 const longestWay = 32
 
 // shortestRoom is what a draw has of that at least, however many rules come
