@@ -8,15 +8,10 @@ import (
 	"loadbalance/internal/family"
 )
 
-// parseAddress reads an address of either family.
-func parseAddress(text string) (netip.Addr, error) {
-	return parseAddressAs(text, "IP address")
-}
-
-// parseAddressAs reads an address; wanted is what the error says was expected.
-// It refuses zones, since the device is always known, and IPv4 addresses mapped
-// into IPv6, since no packet carries them.
-func parseAddressAs(text, wanted string) (netip.Addr, error) {
+// parseAddress reads an address of either family; wanted is what the error says
+// was expected. It refuses zones, since the device is always known, and IPv4
+// addresses mapped into IPv6, since no packet carries them.
+func parseAddress(text, wanted string) (netip.Addr, error) {
 	address, err := netip.ParseAddr(text)
 	if err != nil {
 		return netip.Addr{}, notAnAddress(text, wanted)
@@ -35,7 +30,7 @@ func parseAddressAs(text, wanted string) (netip.Addr, error) {
 func parsePrefix(text string) (netip.Prefix, error) {
 	const wanted = "IP address or prefix"
 	if !strings.Contains(text, "/") {
-		address, err := parseAddressAs(text, wanted)
+		address, err := parseAddress(text, wanted)
 		if err != nil {
 			return netip.Prefix{}, err
 		}
@@ -62,7 +57,7 @@ func notAnAddress(text, wanted string) error {
 
 // parseUnicast reads an address that a single machine can have.
 func parseUnicast(text string) (netip.Addr, error) {
-	address, err := parseAddress(text)
+	address, err := parseAddress(text, "IP address")
 	if err != nil {
 		return netip.Addr{}, err
 	}

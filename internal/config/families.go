@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 
@@ -78,13 +79,7 @@ func commonFamilies(s *section, constraints []constraint) families {
 // families returns the families in which m can match: those of the prefixes in
 // Any, else those in Not, else both.
 func (m AddressMatch) families() families {
-	if fs := prefixFamilies(m.Any); fs != 0 {
-		return fs
-	}
-	if fs := prefixFamilies(m.Not); fs != 0 {
-		return fs
-	}
-	return bothFamilies
+	return cmp.Or(prefixFamilies(m.Any), prefixFamilies(m.Not), bothFamilies)
 }
 
 // prefixFamilies returns the families that occur in a list.

@@ -19,24 +19,26 @@ func readIPSet(s *section) IPSet {
 		LoadFile: single(s, "loadfile", "", parsePath),
 		Domains:  several(s, "domain", s.words("domain", ""), parseDomain),
 	}
-	set.Entries = s.prefixes("entry", func(text string) (netip.Prefix, error) {
-		prefix, err := parseSetEntry(text)
-		if err == nil && family.Of(prefix.Addr()) != set.Family {
-			return netip.Prefix{}, fmt.Errorf("%s does not match the set's family %s", quote(text), set.Family)
-		}
-		return prefix, err
-	})
+	set.Entries = s.prefixes("entry", set.parseEntry)
 	s.reportUnknown()
 	return set
 }
 
-func parseFamily(text string) (family.Family, error) {
-	for _, f := range family.All {
-		if text == f.String() {
-			return f, nil
-		}
+// parseEntry reads an entry of the set and keeps host bits as they are written.
+func (set *IPSet) parseEntry(text string) (netip.Prefix, error) {
+	prefix, err := parseSetEntry(text)
+	if err == nil && family.Of(prefix.Addr()) != set.Family {
+		err = fmt.Errorf("%s does not match the set's family %s", quote(text), set.Family)
 	}
-	return family.IPv4, invalid(text, "is neither ipv4 nor ipv6")
+	return prefix, err
+}
+
+func parseFamily(text string) (family.Family, error) {
+	var f family.Family
+	if f.UnmarshalText([]byte(text)) != nil {
+		return f, invalid(text, "is neither ipv4 nor ipv6")
+	}
+	return f, nil
 }
 
 // maxPath is the kernel's PATH_MAX (4096) without the final NUL.

@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"loadbalance/internal/family"
 )
 
 // maxLoadFile is the largest file in bytes that a set is loaded from. A million
@@ -63,13 +61,13 @@ func (set *IPSet) load(problems *collector) error {
 		if text == "" {
 			continue
 		}
-		prefix, err := set.entry(text)
+		prefix, err := set.parseEntry(text)
 		if err != nil {
 			problems.add(Problem{Pos: Pos{File: filepath.Base(set.LoadFile), Line: number}, Severity: Warning,
 				Section: "ipset '" + set.Name + "'", Text: err.Error()})
 			continue
 		}
-		if !seen[prefix] {
+		if prefix = prefix.Masked(); !seen[prefix] {
 			seen[prefix] = true
 			set.Entries = append(set.Entries, prefix)
 		}
@@ -80,27 +78,10 @@ func (set *IPSet) load(problems *collector) error {
 	return lines.Err()
 }
 
-// entry reads one entry of the set, without host bits.
-func (set *IPSet) entry(text string) (netip.Prefix, error) {
-	prefix, err := parseSetEntry(text)
-	if err != nil {
-		return netip.Prefix{}, err
-	}
-	if family.Of(prefix.Addr()) != set.Family {
-		return netip.Prefix{}, fmt.Errorf("%s does not match the set's family %s", quote(text), set.Family)
-	}
-	return prefix.Masked(), nil
-}
-
 // HasDomains reports whether a set is to be filled with the addresses of
 // domains.
 func (c *Config) HasDomains() bool {
-	for _, s := range c.IPSets {
-		if len(s.Domains) > 0 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.IPSets, func(s IPSet) bool { return len(s.Domains) > 0 })
 }
 
 // RuleInterfaces returns the netifd interfaces in option src_iface of enabled

@@ -23,16 +23,7 @@ func validSectionName(name string) bool {
 // consistsOf reports whether a text has only ASCII letters and digits and the
 // given further characters.
 func consistsOf(text, further string) bool {
-	for i := 0; i < len(text); i++ {
-		if !isAlphanumeric(text[i]) && strings.IndexByte(further, text[i]) < 0 {
-			return false
-		}
-	}
-	return true
-}
-
-func isAlphanumeric(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+	return strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"+further) == ""
 }
 
 // maxDeviceName is the kernel's IFNAMSIZ (16) without the final NUL.
@@ -62,12 +53,9 @@ func ValidDevice(name string) bool {
 	if len(name) > maxDeviceName || name[0] == '-' || name[0] == '!' || strings.HasSuffix(name, "+") {
 		return false
 	}
-	for i := 0; i < len(name); i++ {
-		if name[i] <= ' ' || name[i] > '~' || strings.IndexByte("/:\"'`\\", name[i]) >= 0 {
-			return false
-		}
-	}
-	return true
+	return !strings.ContainsFunc(name, func(c rune) bool {
+		return c <= ' ' || c > '~' || strings.ContainsRune("/:\"'`\\", c)
+	})
 }
 
 // maxInterfaceName is generous: netifd itself has no limit, but an interface is

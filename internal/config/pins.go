@@ -12,45 +12,33 @@ type memberSection struct {
 	Member
 }
 
-// claims maps what only one enabled member can have (a device, an interface, a
-// mark, a table) to the member that has it.
-type claims map[string]*section
-
-// take records what a member claims, or reports which member has it already.
-func (c claims) take(s *section, line int, what string) {
-	owner, taken := c[what]
-	if !taken {
-		c[what] = s
-		return
-	}
-	if owner != s {
-		s.errorf(line, "%s already belongs to %s (line %d)", what, owner.title, owner.Line)
-	}
-}
-
 // checkClaims refuses enabled members that share a device, an interface, a mark
 // or a table. The first in the file keeps it. Members that are faulty for
 // another reason are included, so that all problems show at once.
 func checkClaims(members []*memberSection) {
-	taken := make(claims)
+	owners := make(map[string]*memberSection)
 	for _, m := range members {
 		if !m.Enabled {
 			continue
 		}
-		if m.Device != "" {
-			taken.take(m.section, m.line("device"), "device "+quote(m.Device))
-		}
-		if m.Interface != "" {
-			taken.take(m.section, m.line("interface"), "interface "+quote(m.Interface))
-		}
-		if m.Interface6 != "" {
-			taken.take(m.section, m.line("interface6"), "interface "+quote(m.Interface6))
-		}
-		if m.Mark != 0 {
-			taken.take(m.section, m.line("mark"), fmt.Sprintf("mark 0x%x", m.Mark))
-		}
-		if m.Table != 0 {
-			taken.take(m.section, m.line("table"), fmt.Sprintf("table %d", m.Table))
+		for _, c := range []struct {
+			option, what string
+			claimed      bool
+		}{
+			{"device", "device " + quote(m.Device), m.Device != ""},
+			{"interface", "interface " + quote(m.Interface), m.Interface != ""},
+			{"interface6", "interface " + quote(m.Interface6), m.Interface6 != ""},
+			{"mark", fmt.Sprintf("mark 0x%x", m.Mark), m.Mark != 0},
+			{"table", fmt.Sprintf("table %d", m.Table), m.Table != 0},
+		} {
+			owner, taken := owners[c.what]
+			switch {
+			case !c.claimed:
+			case !taken:
+				owners[c.what] = m
+			case owner != m:
+				m.errorf(m.line(c.option), "%s already belongs to %s (line %d)", c.what, owner.title, owner.Line)
+			}
 		}
 	}
 }

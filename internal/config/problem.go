@@ -1,9 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -47,22 +48,12 @@ type Problems []Problem
 
 // HasErrors reports whether any problem is worse than a warning.
 func (ps Problems) HasErrors() bool {
-	for _, p := range ps {
-		if p.Severity == Error {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(ps, func(p Problem) bool { return p.Severity == Error })
 }
 
 // Fatal reports whether nothing of the file may be applied.
 func (ps Problems) Fatal() bool {
-	for _, p := range ps {
-		if p.Fatal {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(ps, func(p Problem) bool { return p.Fatal })
 }
 
 // maxProblems bounds the memory that a hostile or binary file can cost: a list
@@ -94,9 +85,7 @@ func (c *collector) add(p Problem) {
 // sorted returns the problems by line. Problems of one line stay in the order
 // in which they were found.
 func (c *collector) sorted() Problems {
-	sort.SliceStable(c.problems, func(i, j int) bool {
-		return c.problems[i].Pos.Line < c.problems[j].Pos.Line
-	})
+	slices.SortStableFunc(c.problems, func(a, b Problem) int { return cmp.Compare(a.Pos.Line, b.Pos.Line) })
 	if c.dropped == 0 {
 		return c.problems
 	}

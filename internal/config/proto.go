@@ -70,7 +70,7 @@ func (s *section) protos(name string) (protos []Proto, ok bool) {
 			ok = false
 		case proto.Number == protoAll:
 			all = true
-		case !hasProto(protos, proto.Number):
+		case !slices.ContainsFunc(protos, func(p Proto) bool { return p.Number == proto.Number }):
 			protos = append(protos, proto)
 		}
 	}
@@ -94,15 +94,6 @@ func ParseProto(text string) (Proto, error) {
 		return Proto{}, fmt.Errorf("%s is not a protocol%s", quote(text), didYouMean(text, known))
 	}
 	return Proto{Number: uint8(number), Name: strconv.FormatUint(number, 10)}, nil
-}
-
-func hasProto(protos []Proto, number uint8) bool {
-	for _, p := range protos {
-		if p.Number == number {
-			return true
-		}
-	}
-	return false
 }
 
 // hasPorts reports whether a protocol has ports that iptables can match: those

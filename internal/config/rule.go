@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -121,15 +122,11 @@ func (r *reader) setFamilies(name string) families {
 // parseUse reads option use_policy: a policy, a member, default, unreachable or
 // blackhole.
 func (r *reader) parseUse(text string) (string, error) {
-	switch text {
-	case builtinPolicy, string(LastDefault), string(LastUnreachable), string(LastBlackhole):
+	builtin := []string{builtinPolicy, string(LastDefault), string(LastUnreachable), string(LastBlackhole)}
+	if r.names[text] != nil || slices.Contains(builtin, text) {
 		return text, nil
 	}
-	if _, ok := r.names[text]; ok {
-		return text, nil
-	}
-	known := append(r.namesOf("policy", "member"), builtinPolicy,
-		string(LastDefault), string(LastUnreachable), string(LastBlackhole))
+	known := append(r.namesOf("policy", "member"), builtin...)
 	return "", fmt.Errorf("there is no policy or member %s%s", quote(text), didYouMean(text, known))
 }
 

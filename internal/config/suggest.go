@@ -1,28 +1,29 @@
 package config
 
+import "cmp"
+
 // otherNames are names that other programs, mwan3 above all, have for our
 // options and values. Edit distance would not find them, or find a wrong one.
-var otherNames = [...]struct{ name, ours string }{
-	{"arping", "arp"},
-	{"flush_conntrack", "on_dead"},
-	{"httping", "http"},
-	{"icmp", "ping"},
-	{"logging", "log"},
-	{"mmx_mask", "mark_mask"},
-	{"nslookup", "dns"},
-	{"policy", "use_policy"},
-	{"src_interface", "src_iface"},
-	{"use_member", "use_policy"},
+var otherNames = map[string]string{
+	"arping":          "arp",
+	"flush_conntrack": "on_dead",
+	"httping":         "http",
+	"icmp":            "ping",
+	"logging":         "log",
+	"mmx_mask":        "mark_mask",
+	"nslookup":        "dns",
+	"policy":          "use_policy",
+	"src_interface":   "src_iface",
+	"use_member":      "use_policy",
 }
 
 // didYouMean returns " (did you mean 'NAME'?)" with the known name that means
 // the same as a wrong one or is closest to it, or nothing when none is.
 func didYouMean(name string, known []string) string {
-	nearest, ok := nearestName(name, known)
-	if !ok {
-		return ""
+	if nearest, found := nearestName(name, known); found {
+		return " (did you mean " + quote(nearest) + "?)"
 	}
-	return " (did you mean " + quote(nearest) + "?)"
+	return ""
 }
 
 // nearestName returns the first of the known names with the smallest edit
@@ -30,12 +31,7 @@ func didYouMean(name string, known []string) string {
 // edits are allowed, as one slip often costs two; in names of up to four
 // letters only one, or "up" would be suggested for "log".
 func nearestName(name string, known []string) (string, bool) {
-	wanted := name
-	for _, other := range otherNames {
-		if other.name == name {
-			wanted = other.ours
-		}
-	}
+	wanted := cmp.Or(otherNames[name], name)
 	limit := 2
 	if len(wanted) <= 4 {
 		limit = 1

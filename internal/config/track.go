@@ -80,26 +80,25 @@ func readTrack(s *section) Track {
 
 // readTargets reads the targets, and how many of them must answer.
 func readTargets(s *section, t *Track) {
-	seen := make(map[string]bool)
+	seen := make(map[netip.Addr]bool) // 'gateway' as the zero address
 	for _, v := range s.words("track_ip", "") {
-		key := v.Text
-		if v.Text == "gateway" {
-			t.Gateway = true
-		} else {
-			address, err := parseUnicast(v.Text)
-			if err != nil {
+		var address netip.Addr
+		if v.Text != "gateway" {
+			var err error
+			if address, err = parseUnicast(v.Text); err != nil {
 				s.errorf(v.Line, "option 'track_ip': %v%s", err, didYouMean(v.Text, []string{"gateway"}))
 				continue
 			}
-			key = address.String()
-			if !seen[key] {
-				t.IPs = append(t.IPs, address)
-			}
 		}
-		if seen[key] {
+		switch {
+		case seen[address]:
 			s.warnf(v.Line, "option 'track_ip': %s is listed twice", quote(v.Text))
+		case v.Text == "gateway":
+			t.Gateway = true
+		default:
+			t.IPs = append(t.IPs, address)
 		}
-		seen[key] = true
+		seen[address] = true
 	}
 	if !s.given("track_ip") {
 		for _, option := range targetOptions {

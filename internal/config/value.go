@@ -67,20 +67,9 @@ func durationWithin(unit, shortest, longest time.Duration) func(string) (time.Du
 
 func parseDuration(text string, unit time.Duration) (time.Duration, bool) {
 	number := strings.TrimRight(text, "hms")
-	if number == "" || strings.Trim(number, "0123456789.") != "" {
-		return 0, false
-	}
-	switch text[len(number):] {
-	case "":
-	case "ms":
-		unit = time.Millisecond
-	case "s":
-		unit = time.Second
-	case "m":
-		unit = time.Minute
-	case "h":
-		unit = time.Hour
-	default:
+	units := map[string]time.Duration{"": unit, "ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour}
+	unit, known := units[text[len(number):]]
+	if !known || number == "" || strings.Trim(number, "0123456789.") != "" {
 		return 0, false
 	}
 	n, err := strconv.ParseFloat(number, 64)
