@@ -3,8 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -221,29 +221,24 @@ func isURLText(text string) bool {
 // parseAuthority checks HOST, HOST:PORT, IPV4, [IPV6] and so on, and returns
 // the port.
 func parseAuthority(authority string) (uint16, error) {
-	host, port, hasPort := authority, "", false
-	if end := strings.LastIndexByte(authority, ':'); end > strings.LastIndexByte(authority, ']') {
-		host, port, hasPort = authority[:end], authority[end+1:], true
+	host, port, err := net.SplitHostPort(authority)
+	if err != nil {
+		host, port, err = net.SplitHostPort(authority + ":80")
 	}
-	if !validURLHost(host) {
+	if err != nil || !validURLHost(host, strings.HasPrefix(authority, "[")) {
 		return 0, errors.New("no valid host")
 	}
-	if !hasPort {
-		return 80, nil
-	}
-	number, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || number == 0 {
+	number, err := parsePort(port)
+	if err != nil {
 		return 0, errors.New("no valid port")
 	}
-	return uint16(number), nil
+	return number, nil
 }
 
-func validURLHost(host string) bool {
-	inner, isBracketed := strings.CutPrefix(host, "[")
-	if isBracketed {
-		address, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
-		return err == nil && strings.HasSuffix(inner, "]") && address.Is6() && address.Zone() == ""
-	}
+func validURLHost(host string, bracketed bool) bool {
 	address, err := netip.ParseAddr(host)
+	if bracketed {
+		return err == nil && address.Is6() && address.Zone() == ""
+	}
 	return validDomain(host) || err == nil && address.Is4()
 }
