@@ -84,3 +84,22 @@ func TestIndicesOutliveStop(t *testing.T) {
 		t.Errorf("indices %v, %v", state.Indices, err)
 	}
 }
+
+// TestStopDeletesTableAfterFlush: a table that we created is ours to delete, also
+// when somebody has emptied it meanwhile.
+func TestStopDeletesTableAfterFlush(t *testing.T) {
+	s := newService(t)
+	s.must(firstConfig)
+	for _, f := range family.All {
+		s.kernel.mangle.tables[f] = newFakeTable()
+	}
+	s.must(firstConfig)
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range family.All {
+		if s.kernel.mangle.tables[f] != nil {
+			t.Errorf("%s: the table that we created is left", f)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/uplink"
 )
@@ -119,5 +120,42 @@ func TestReusedIndices(t *testing.T) {
 		if got := reusedIndices(tt.old, Indices{Members: tt.now}); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
+	}
+}
+
+// TestUnfinishedConnections: what a run did not get to is done by the next, but a
+// member that is dealt something again meanwhile keeps its connections.
+func TestUnfinishedConnections(t *testing.T) {
+	cfg := balanced("a", "b", "c")
+	cfg.Policies[0].Members[2].Metric = 2 // c is a backup
+	before := &State{
+		Indices: Indices{Members: map[string]int{"a": 1, "b": 2, "c": 3}},
+		Live:    map[family.Family][]int{family.IPv4: {1, 2, 3}, family.IPv6: {1, 2, 3}},
+		Unfinished: map[family.Family]Unfinished{
+			family.IPv4: {Vacated: []int{2, 3}, Reused: []int{1}},
+		},
+	}
+	p, err := Build(Input{Config: cfg, Uplinks: world("a", "b", "c"), State: before, Kernel: Kernel{Ours: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := address("203.0.113.9")
+	for _, tt := range []struct {
+		name string
+		f    family.Family
+		mark uint32
+		want Fate
+	}{
+		{"reused", family.IPv4, 0x100, ForgetAndReset},
+		{"vacated, but active again", family.IPv4, 0x200, Keep},
+		{"vacated", family.IPv4, 0x300, ForgetAndReset},
+		{"of a family that was finished", family.IPv6, 0x300, Keep},
+	} {
+		if got := p.Connections[tt.f].Fate(tt.mark, elsewhere); got != tt.want {
+			t.Errorf("%s: fate %d, want %d", tt.name, got, tt.want)
+		}
+	}
+	if !p.Connections[family.IPv4].Search || p.Connections[family.IPv6].Search {
+		t.Error("only the family that is not finished is to be searched")
 	}
 }
