@@ -6,7 +6,6 @@
 package drift
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -58,7 +57,8 @@ type Fingerprint struct {
 func Open() (*Watcher, error) {
 	w := &Watcher{legacy: noLegacySockets()}
 	if err := w.open(); err != nil {
-		return nil, errors.Join(fmt.Errorf("drift: %w", err), w.Close())
+		w.Close()
+		return nil, fmt.Errorf("drift: %w", err)
 	}
 	return w, nil
 }
@@ -130,11 +130,11 @@ func (w *Watcher) chains(legacy bool) (uint64, error) {
 
 // Close closes the sockets and waits until nothing listens any more. A second
 // call does nothing.
-func (w *Watcher) Close() error {
+func (w *Watcher) Close() {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	if w.closed {
-		return nil
+		return
 	}
 	w.closed = true
 	if w.listener != nil {
@@ -144,5 +144,4 @@ func (w *Watcher) Close() error {
 		w.kernel.Close()
 	}
 	w.legacy.close()
-	return nil
 }

@@ -148,11 +148,7 @@ func open(t testing.TB) *Watcher {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(w.Close)
 	return w
 }
 

@@ -19,6 +19,9 @@
 //   - Handle keeps its sockets to itself, so that requests made with nl need
 //     sockets of their own.
 //
+// Packages ipset, conntrack, iptables (for nftables) and drift (for
+// announcements) tell what else they do with nl, and why.
+//
 // What has to be known when using it:
 //
 //   - A Rule that NewRule did not make asks for "goto 0".

@@ -243,9 +243,10 @@ func TestForeignStaysUntouched(t *testing.T) {
 		flag, gateway, other := familyFlag(f), "10.9.9.9", "10.77.0.0/16"
 		if f == family.IPv6 {
 			gateway, other = "2001:db8::99", "2001:db8:77::/48"
+			run(t, "ip -6 route add default from 2001:db8:88::/48 via "+gateway+" dev wan1 table 301 protocol 108")
 		}
 		// In our table, in our window, with our priority, with our protocol
-		// outside of the window.
+		// outside of the window or for some sources only.
 		run(t, "ip "+flag+" route add "+other+" via "+gateway+" dev wan1 table 301")
 		run(t, "ip "+flag+" rule add fwmark 0x100/0x3f00 lookup 301 priority 9001")
 		run(t, "ip "+flag+" rule add fwmark 0x80000/0x80000 lookup 52 priority 6001 protocol 4")
