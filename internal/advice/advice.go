@@ -8,6 +8,8 @@
 package advice
 
 import (
+	"slices"
+
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
@@ -78,43 +80,15 @@ func Find(f Facts) Advice {
 	if problem := mwan3Problem(f); problem != "" {
 		a.Errors = append(a.Errors, problem)
 	}
-	a.Warnings = append(a.Warnings, f.markClashes()...)
-	a.Warnings = append(a.Warnings, f.ruleClashes()...)
-	a.Warnings = append(a.Warnings, f.tableClashes()...)
-	a.Warnings = append(a.Warnings, f.unmasqueraded()...)
-	a.Warnings = append(a.Warnings, f.foreignDefaults()...)
-	a.Warnings = append(a.Warnings, f.unasked()...)
-	a.Warnings = append(a.Warnings, f.unreachableNeighbours()...)
-	a.Warnings = append(a.Warnings, f.strictTCP()...)
-	a.Notes = append(a.Notes, f.offloading()...)
+	a.Warnings = slices.Concat(f.markClashes(), f.ruleClashes(), f.tableClashes(), f.unmasqueraded(),
+		f.foreignDefaults(), f.unasked(), f.unreachableNeighbours(), f.strictTCP())
+	a.Notes = f.offloading()
 	return a
 }
 
 // Active reports whether a configuration puts anything into the kernel.
 func Active(cfg *config.Config) bool {
-	return cfg.Globals.Enabled && len(enabled(cfg)) > 0
-}
-
-func enabled(cfg *config.Config) []config.Member {
-	var members []config.Member
-	for _, m := range cfg.Members {
-		if m.Enabled {
-			members = append(members, m)
-		}
-	}
-	return members
-}
-
-// paths returns the paths of the enabled members in a family, by name; members
-// without the family are left out.
-func (f Facts) paths(fam family.Family) map[string]*uplink.Path {
-	paths := map[string]*uplink.Path{}
-	for _, m := range enabled(f.Config) {
-		if path := f.Uplinks.Path(m.Name, fam); path != nil {
-			paths[m.Name] = path
-		}
-	}
-	return paths
+	return cfg.Globals.Enabled && len(cfg.EnabledMembers()) > 0
 }
 
 func (f Facts) mask() fwmark.Mask { return fwmark.Mask(f.Config.Globals.MarkMask) }

@@ -18,23 +18,11 @@ type zone struct {
 	masq     bool     // for IPv4
 }
 
-// values returns the words of an option: the firewall accepts a list or words
-// with blanks between them.
-func values(s uci.Section, name string) []string {
-	var words []string
-	for _, o := range s.Options {
-		if o.Name != name {
-			continue
-		}
-		for _, v := range o.Values {
-			words = append(words, strings.Fields(v.Text)...)
-		}
-	}
-	return words
-}
+// masquerades reports whether LAN hosts get replies over the zone.
+func (z zone) masquerades() bool { return z.masq }
 
 func value(s uci.Section, name string) string {
-	return strings.Join(values(s, name), " ")
+	return strings.Join(s.Words(name), " ")
 }
 
 // isTrue reads a boolean as fw4 does (parse_bool in its fw4.uc).
@@ -52,7 +40,7 @@ func zones(firewall *uci.File) []zone {
 		if s.Type != "zone" || isFalse(value(s, "enabled")) {
 			continue
 		}
-		z := zone{name: value(s, "name"), networks: values(s, "network"), devices: values(s, "device")}
+		z := zone{name: value(s, "name"), networks: s.Words("network"), devices: s.Words("device")}
 		z.masq = value(s, "family") != "ipv6" && (isTrue(value(s, "masq")) || translated(firewall, z.name))
 		all = append(all, z)
 	}
@@ -90,11 +78,10 @@ func (f Facts) unmasqueraded() []string {
 		return nil
 	}
 	all := zones(f.Firewall)
-	ipv4, ipv6 := f.paths(family.IPv4), f.paths(family.IPv6)
 	var found []string
-	for _, m := range enabled(f.Config) {
-		path := ipv4[m.Name]
-		if path != nil && !path.Up && ipv6[m.Name] != nil && ipv6[m.Name].Up {
+	for _, m := range f.Config.EnabledMembers() {
+		path, path6 := f.Uplinks.Path(m.Name, family.IPv4), f.Uplinks.Path(m.Name, family.IPv6)
+		if path != nil && !path.Up && path6 != nil && path6.Up {
 			continue // an uplink for IPv6 alone
 		}
 		device := m.Device
@@ -108,22 +95,11 @@ func (f Facts) unmasqueraded() []string {
 				in = append(in, z)
 			}
 		}
-		if masquerading(in) != nil {
-			continue
+		if !slices.ContainsFunc(in, zone.masquerades) {
+			found = append(found, explainZone(m, in, all))
 		}
-		found = append(found, explainZone(m, in, all))
 	}
 	return found
-}
-
-// masquerading returns the first zone that masquerades, or nil.
-func masquerading(zones []zone) *zone {
-	for i := range zones {
-		if zones[i].masq {
-			return &zones[i]
-		}
-	}
-	return nil
 }
 
 func explainZone(m config.Member, in, all []zone) string {
@@ -136,8 +112,8 @@ func explainZone(m config.Member, in, all []zone) string {
 			"set option masq '1' in that zone in /etc/config/firewall", m.Name, what, in[0].name)
 	}
 	target := "a zone with option masq '1'"
-	if z := masquerading(all); z != nil {
-		target = "the zone '" + z.name + "'"
+	if i := slices.IndexFunc(all, zone.masquerades); i >= 0 {
+		target = "the zone '" + all[i].name + "'"
 	}
 	return fmt.Sprintf("member '%s': %s is in no firewall zone that masquerades, so LAN hosts get no replies over it: "+
 		"add list %s to %s in /etc/config/firewall", m.Name, what, option, target)
@@ -165,7 +141,7 @@ func (f Facts) networksOf(m config.Member, device string) []string {
 // before OpenWrt 21.02), or one that its protocol creates and names after it,
 // such as pppoe-wan, 6in4-henet or wg0.
 func isOn(s uci.Section, device string) bool {
-	if slices.Contains(values(s, "device"), device) || slices.Contains(values(s, "ifname"), device) {
+	if slices.Contains(s.Words("device"), device) || slices.Contains(s.Words("ifname"), device) {
 		return true
 	}
 	return s.Name != "" && (device == s.Name && value(s, "proto") == "wireguard" || device == value(s, "proto")+"-"+s.Name)

@@ -16,7 +16,7 @@ func (f Facts) strictTCP() []string {
 	if f.TCPLoose != "0" {
 		return nil
 	}
-	for _, m := range enabled(f.Config) {
+	for _, m := range f.Config.EnabledMembers() {
 		if m.Track.OnDead == "reset" {
 			return []string{"net.netfilter.nf_conntrack_tcp_loose is 0: TCP connections of a dead line hang until they time out " +
 				"instead of being reset at once; leave it at 1, the default, in /etc/sysctl.conf"}
@@ -31,9 +31,8 @@ func (f Facts) strictTCP() []string {
 func (f Facts) unreachableNeighbours() []string {
 	var found []string
 	for _, fam := range family.All {
-		paths := f.paths(fam)
-		for _, m := range enabled(f.Config) {
-			path := paths[m.Name]
+		for _, m := range f.Config.EnabledMembers() {
+			path := f.Uplinks.Path(m.Name, fam)
 			if m.Track.Method != "arp" || path == nil || !path.Up {
 				continue
 			}
@@ -52,10 +51,10 @@ func (f Facts) unreachableNeighbours() []string {
 // is the gateway and there is none, or all addresses are of the other family.
 func (f Facts) unasked() []string {
 	var found []string
-	for _, m := range enabled(f.Config) {
+	for _, m := range f.Config.EnabledMembers() {
 		up, targets := false, 0
 		for _, fam := range family.All {
-			if path := f.paths(fam)[m.Name]; path != nil && path.Up {
+			if path := f.Uplinks.Path(m.Name, fam); path != nil && path.Up {
 				up = true
 				targets += len(health.Targets(m.Track, fam, path))
 			}

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -33,30 +32,22 @@ func ReadFiles(configDir string) (Files, error) {
 	}
 	files.Firewall = read("firewall")
 	files.Network = read("network")
-	files.MWAN3Link, linkErr = bootLink(filepath.Join(filepath.Dir(filepath.Clean(configDir)), "rc.d"), "mwan3")
+	files.MWAN3Link, linkErr = mwan3Link(filepath.Join(filepath.Dir(filepath.Clean(configDir)), "rc.d"))
 	return files, errors.Join(err, linkErr)
 }
 
-// bootLink returns the link that starts a program at boot, "" for none.
-func bootLink(dir, program string) (string, error) {
+// mwan3Link returns the link that starts mwan3 at boot, "" for none.
+func mwan3Link(dir string) (string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
 	for _, entry := range entries {
-		name := entry.Name()
-		if isBootLink(name, program) {
-			return filepath.Join(dir, name), nil
+		if starts, _ := filepath.Match("S[0-9][0-9]mwan3", entry.Name()); starts {
+			return filepath.Join(dir, entry.Name()), nil
 		}
 	}
 	return "", nil
-}
-
-// isBootLink reports whether a name is S, two digits and the program.
-func isBootLink(name, program string) bool {
-	rank, found := strings.CutSuffix(name, program)
-	isDigit := func(c byte) bool { return '0' <= c && c <= '9' }
-	return found && len(rank) == 3 && rank[0] == 'S' && isDigit(rank[1]) && isDigit(rank[2])
 }
 
 // ReadTCPLoose returns net.netfilter.nf_conntrack_tcp_loose; "" if conntrack is

@@ -1,7 +1,9 @@
 package advice
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/uplink"
@@ -13,9 +15,14 @@ import (
 func (f Facts) foreignDefaults() []string {
 	var found []string
 	for _, fam := range family.All {
-		paths := f.paths(fam)
-		device := bestDefaultDevice(f.Uplinks.Main(fam), paths)
-		if device == "" || len(paths) == 0 {
+		var members []string // their devices
+		for _, m := range f.Config.EnabledMembers() {
+			if path := f.Uplinks.Path(m.Name, fam); path != nil {
+				members = append(members, path.Device)
+			}
+		}
+		device := foreignDefault(f.Uplinks.Main(fam), members)
+		if device == "" || len(members) == 0 {
 			continue
 		}
 		found = append(found, fmt.Sprintf(
@@ -26,15 +33,14 @@ func (f Facts) foreignDefaults() []string {
 	return found
 }
 
-// bestDefaultDevice returns the device of main's best default route, "" if
-// there is none or one of its devices is a member's.
-func bestDefaultDevice(main *uplink.Main, paths map[string]*uplink.Path) string {
+// foreignDefault returns the device of main's best default route, "" if there is
+// none or one of its devices is a member's.
+func foreignDefault(main *uplink.Main, members []string) string {
 	var best *uplink.Route
-	for i := range main.Routes {
-		r := &main.Routes[i]
+	for i, r := range main.Routes {
 		candidate := r.IsDefault() && r.Type == uplink.Unicast && !r.From.IsValid()
 		if candidate && (best == nil || r.Metric < best.Metric) {
-			best = r
+			best = &main.Routes[i]
 		}
 	}
 	if best == nil {
@@ -44,16 +50,8 @@ func bestDefaultDevice(main *uplink.Main, paths map[string]*uplink.Path) string 
 	for _, leg := range best.Nexthops {
 		devices = append(devices, leg.Device)
 	}
-	device := ""
-	for _, d := range devices {
-		for _, path := range paths {
-			if d != "" && d == path.Device {
-				return ""
-			}
-		}
-		if device == "" {
-			device = d
-		}
+	if slices.ContainsFunc(devices, func(d string) bool { return d != "" && slices.Contains(members, d) }) {
+		return ""
 	}
-	return device
+	return cmp.Or(devices...)
 }
