@@ -11,6 +11,7 @@ import (
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/apply/sysctl"
+	"loadbalance/internal/dealt"
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
@@ -95,7 +96,7 @@ func (c *Changes) diffFamily(f family.Family, k *Kernel) FamilyChanges {
 		if exists, asked := k.nftTables[f]; asked && !changes.Mangle.Empty() {
 			state.CreatedTable = state.CreatedTable || !exists
 		}
-		state = rememberDealt(f, c.Plan, changes.Mangle, table, state)
+		state = dealt.Remember(f, c.Plan, changes.Mangle, table, state)
 	}
 	c.state.Families[f] = state
 	return changes

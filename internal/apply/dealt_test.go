@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/dealt"
 	"loadbalance/internal/family"
 	"loadbalance/internal/rundir"
 )
@@ -31,7 +32,7 @@ func (s *service) expectDealt(what, policy string, count1, count2 uint64, expect
 	if state == nil {
 		state = &rundir.State{}
 	}
-	dealt := k.Dealt(family.IPv4, policy, *state)
+	dealt := dealt.By(policy, state.Families[family.IPv4], k.Tables[family.IPv4])
 	one, two := "lb_member_wan1", "lb_member_wan2"
 	if dealt.Count[one] != count1 || dealt.Count[two] != count2 || dealt.Total() != count1+count2 ||
 		math.Abs(dealt.Expected[one]-expected1) > 0.01 || math.Abs(dealt.Expected[two]-expected2) > 0.01 {
@@ -126,7 +127,7 @@ func TestDealtWithoutMemory(t *testing.T) {
 	s.deal(-2, -2)
 	s.expectDealt("fewer than before", "balanced", 3, 3, 5, 5)
 	k, _ := s.read()
-	if dealt := k.Dealt(family.IPv4, "balanced", rundir.State{}); dealt.Total() != 6 || len(dealt.Expected) > 0 {
+	if dealt := dealt.By("balanced", rundir.Family{}, k.Tables[family.IPv4]); dealt.Total() != 6 || len(dealt.Expected) > 0 {
 		t.Errorf("without what was remembered: %+v", dealt)
 	}
 }

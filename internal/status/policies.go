@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"loadbalance/internal/dealt"
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
 )
@@ -60,7 +61,7 @@ func (in Input) policies() []Policy {
 // shares returns the members' shares in one family; for IPv6, nil for a member
 // that has none and never had.
 func (in Input) shares(p plan.Policy, f family.Family) []*PolicyShare {
-	dealt := in.Kernel.Dealt(f, p.Name, in.State)
+	dealt := dealt.By(p.Name, in.State.Families[f], in.Kernel.Tables[f])
 	expected := 0.0
 	for _, n := range dealt.Expected {
 		expected += n

@@ -10,6 +10,7 @@ import (
 
 	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/conntrack"
+	"loadbalance/internal/dealt"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/health"
@@ -203,7 +204,7 @@ func stateName(s plan.MemberState) string {
 // dealt returns how many connections policy 'balanced' has dealt to a member,
 // and their share of all.
 func (in Input) dealt(member string, f family.Family) (count uint64, share float64) {
-	dealt := in.Kernel.Dealt(f, plan.BalancedPolicy, in.State)
+	dealt := dealt.By(plan.BalancedPolicy, in.State.Families[f], in.Kernel.Tables[f])
 	count = dealt.Count[plan.MemberChain(member)]
 	return count, part(float64(count), float64(dealt.Total()))
 }

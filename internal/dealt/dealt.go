@@ -1,4 +1,7 @@
-package apply
+// Package dealt counts what the policies have dealt to members, across all
+// changes of their chains: the kernel's counters end with each chain that is
+// written, so the run directory keeps the sums. It owns nothing in the kernel.
+package dealt
 
 import (
 	"maps"
@@ -10,10 +13,10 @@ import (
 	"loadbalance/internal/rundir"
 )
 
-// Dealt is what a policy has dealt in one family since the service was
-// started, by member chain. Connections of sticky rules count into the policy
+// Sum is what a policy has dealt in one family since the service was started, by
+// member chain. Connections of sticky rules count into the policy
 // that the rule uses, those too that went where their source went before.
-type Dealt struct {
+type Sum struct {
 	Count map[string]uint64
 	// Expected is how many each member should have been dealt by the shares
 	// that were in force when the connections came.
@@ -21,35 +24,31 @@ type Dealt struct {
 }
 
 // Total returns how many connections were dealt.
-func (d Dealt) Total() uint64 {
+func (s Sum) Total() uint64 {
 	var total uint64
-	for _, n := range d.Count {
+	for _, n := range s.Count {
 		total += n
 	}
 	return total
 }
 
-// Dealt adds up what a policy has dealt in a family: in chains that are gone and
-// in those that the kernel has. state is what the last run left.
-func (k *Kernel) Dealt(f family.Family, policy string, state rundir.State) Dealt {
-	return dealtBy(policy, state.Families[f], k.Tables[f])
-}
-
-func dealtBy(policy string, state rundir.Family, table *iptables.Table) Dealt {
+// By adds up what a policy has dealt in a family: in chains that are gone, which
+// state remembers, and in those that the kernel has. table may be nil.
+func By(policy string, state rundir.Family, table *iptables.Table) Sum {
 	known := state.Policies[policy]
-	dealt := Dealt{Count: copied(known.Ended), Expected: copied(known.Expected)}
+	sum := Sum{Count: copied(known.Ended), Expected: copied(known.Expected)}
 	if table != nil {
 		for _, name := range dealing(state, policy) {
-			addCounters(dealt.Count, table.Chains[name])
+			addCounters(sum.Count, table.Chains[name])
 		}
 	}
 	// Fewer than before: somebody has reset the counters.
-	if total := dealt.Total(); total > known.Total {
+	if total := sum.Total(); total > known.Total {
 		for chain, share := range known.Shares {
-			dealt.Expected[chain] += share * float64(total-known.Total)
+			sum.Expected[chain] += share * float64(total-known.Total)
 		}
 	}
-	return dealt
+	return sum
 }
 
 // dealing returns the chains in the kernel that deal for a policy: what was
@@ -86,13 +85,12 @@ func addCounters(sums map[string]uint64, chain *iptables.Chain) {
 	}
 }
 
-// rememberDealt returns a family's state with what was dealt up to now, before
-// the change ends the counters of the chains that it writes or deletes. What
-// is dealt between the reading of the counters and the change, some 20 ms, is
-// not counted. After a run
-// that was killed before the change, all of it counts twice. A stop ends the
-// count.
-func rememberDealt(f family.Family, wanted *plan.Plan, change iptables.Change, table *iptables.Table, old rundir.Family) rundir.Family {
+// Remember returns a family's state with what was dealt up to now, before the
+// change ends the counters of the chains that it writes or deletes. What is dealt
+// between the reading of the counters and the change, some 20 ms, is not counted.
+// After a run that was killed before the change, all of it counts twice. A stop
+// ends the count.
+func Remember(f family.Family, wanted *plan.Plan, change iptables.Change, table *iptables.Table, old rundir.Family) rundir.Family {
 	state := old
 	state.Dealing, state.Policies = map[string]string{}, map[string]rundir.Policy{}
 	for _, chain := range wanted.Family(f).Chains {
@@ -108,11 +106,11 @@ func rememberDealt(f family.Family, wanted *plan.Plan, change iptables.Change, t
 		return state
 	}
 	for _, p := range wanted.Policies {
-		dealt := dealtBy(p.Name, old, table)
+		sum := By(p.Name, old, table)
 		policy := rundir.Policy{
 			Ended:    copied(old.Policies[p.Name].Ended),
-			Total:    dealt.Total(),
-			Expected: dealt.Expected,
+			Total:    sum.Total(),
+			Expected: sum.Expected,
 			Shares:   map[string]float64{},
 		}
 		for _, name := range dealing(old, p.Name) {
