@@ -138,7 +138,7 @@ func (c *check) judgeSilence() {
 func (c *check) allQuiet() Silence {
 	var one, several, heard, silent Silence
 	for _, p := range c.paths {
-		if !p.online || p.targets == 0 {
+		if !p.online || p.targets() == 0 {
 			continue
 		}
 		f := silence(p.key.Family)
@@ -167,7 +167,7 @@ func (c *check) forgive(families Silence) {
 // isAlone reports whether no peer of a path is online.
 func (c *check) isAlone(p *path) bool {
 	for _, other := range c.paths {
-		if other.online && other.targets > 0 && p.isPeer(other) {
+		if other.online && other.targets() > 0 && p.isPeer(other) {
 			return false
 		}
 	}
@@ -191,7 +191,7 @@ func (c *check) isOutlived(p *path) bool {
 func (c *check) askOthers(p *path) {
 	earliest := max(c.t, p.quietSince+p.patience())
 	for _, other := range c.paths {
-		if !p.isPeer(other) || !other.online || other.targets == 0 || other.silent() {
+		if !p.isPeer(other) || !other.online || other.targets() == 0 || other.silent() {
 			continue
 		}
 		ask := earliest

@@ -13,15 +13,11 @@ import "time"
 // outage. If it is too slow to be of use, that is for the limits of latency to
 // decide.
 type history struct {
-	targets, needed int
-	window, down    int
-	timeout         time.Duration
-
-	rounds    []round  // ring, by number
-	latencies []uint32 // for each round of the ring and each target, see compact
-	first     uint32   // the oldest round under the present rules
-	newest    uint32   // the newest that was sent
-	ended     uint32   // the newest that ended
+	rules  Rules
+	rounds []round // ring, by number
+	first  uint32  // the oldest round under the present rules
+	newest uint32  // the newest that was sent
+	ended  uint32  // the newest that ended
 
 	// missesAfter is the round after which misses in a row are counted: the
 	// newest that had ended when an answer came, or the answered one itself.
@@ -44,8 +40,9 @@ type history struct {
 
 // round is one probe to each target of the path.
 type round struct {
-	sent    time.Duration
-	answers int // targets that answered
+	sent      time.Duration
+	answers   int             // targets that answered
+	latencies []time.Duration // of each target; 0: no answer
 }
 
 // tally counts what one target answered.
@@ -60,17 +57,18 @@ const unheard = -1
 
 // newHistory returns an empty history. Its rounds have numbers above last, so
 // that answers to earlier rounds are not taken for answers to these.
-func newHistory(r *Rules, last uint32, now time.Duration) history {
+func newHistory(r Rules, last uint32, now time.Duration) history {
 	inFlight := int(r.Timeout/r.fastInterval()) + 2
-	length := max(r.Window, r.Down, r.Up) + inFlight
 	h := history{
-		targets: len(r.Targets), needed: r.Needed, window: r.Window, down: r.Down, timeout: r.Timeout,
-		rounds:    make([]round, length),
-		latencies: make([]uint32, length*len(r.Targets)),
-		first:     last + 1, newest: last, ended: last, missesAfter: last,
+		rules:  r,
+		rounds: make([]round, max(r.Window, r.Down, r.Up)+inFlight),
+		first:  last + 1, newest: last, ended: last, missesAfter: last,
 		quietSince: now, answeredAt: unheard,
 		tallies: make([]tally, len(r.Targets)),
 		scratch: make([]int, 0, len(r.Targets)),
+	}
+	for i := range h.rounds {
+		h.rounds[i].latencies = make([]time.Duration, len(r.Targets))
 	}
 	h.judgeFrom(last + 1)
 	return h
@@ -83,14 +81,11 @@ func (h *history) judgeFrom(number uint32) {
 	clear(h.tallies)
 }
 
+// targets returns how many targets the path has.
+func (h *history) targets() int { return len(h.rules.Targets) }
+
 func (h *history) round(number uint32) *round {
 	return &h.rounds[int(number)%len(h.rounds)]
-}
-
-// cells returns the latencies of a round, one for each target; see compact.
-func (h *history) cells(number uint32) []uint32 {
-	at := int(number) % len(h.rounds) * h.targets
-	return h.latencies[at : at+h.targets]
 }
 
 // holds reports whether a round is still in the ring.
@@ -99,49 +94,37 @@ func (h *history) holds(number uint32) bool {
 }
 
 // answered reports whether enough targets have answered a round.
-func (h *history) answered(number uint32) bool { return h.round(number).answers >= h.needed }
-
-// compact returns a latency in microseconds plus 1, since 0 is no answer. 32
-// bits last for 71 minutes, longer than any target takes.
-func compact(d time.Duration) uint32 {
-	const longest = 1<<32 - 2
-	return uint32(min(max(d.Microseconds(), 0), longest)) + 1
-}
-
-// expand is the reverse of compact, for an answer.
-func expand(cell uint32) time.Duration { return time.Duration(cell-1) * time.Microsecond }
+func (h *history) answered(number uint32) bool { return h.round(number).answers >= h.rules.Needed }
 
 // send begins a round, sent now, and returns its number.
 func (h *history) send(now time.Duration) uint32 {
 	// The ring must keep the oldest rounds of the window: it needs them when
 	// the window moves on.
-	for int(h.newest-h.ended)+h.window >= len(h.rounds) && h.ended < h.newest {
+	for int(h.newest-h.ended)+h.rules.Window >= len(h.rounds) && h.ended < h.newest {
 		h.endNext()
 	}
 	h.newest++
-	*h.round(h.newest) = round{sent: now}
-	clear(h.cells(h.newest))
+	round := h.round(h.newest)
+	round.sent, round.answers = now, 0
+	clear(round.latencies)
 	return h.newest
 }
 
 // answer records the answer of a target, and reports whether it is the one that
 // makes the round answered.
 func (h *history) answer(number uint32, target int, at time.Duration) bool {
-	if !h.holds(number) || target < 0 || target >= h.targets {
-		return false
-	}
-	cell := &h.cells(number)[target]
-	if *cell != 0 {
-		return false // a duplicate
-	}
 	round := h.round(number)
-	*cell = compact(at - round.sent)
+	if !h.holds(number) || target < 0 || target >= len(round.latencies) || round.latencies[target] != 0 {
+		return false // forgotten, or a duplicate
+	}
+	latency := max(at-round.sent, 1)
+	round.latencies[target] = latency
 	round.answers++
 	if number <= h.ended && h.judged(number) {
-		h.tallies[target].lost--
-		h.tallies[target].add(*cell)
+		h.tallies[target].count(0, -1)
+		h.tallies[target].count(latency, 1)
 	}
-	if round.answers != h.needed {
+	if round.answers != h.rules.Needed {
 		return false
 	}
 	h.hit(number, at)
@@ -150,7 +133,7 @@ func (h *history) answer(number uint32, target int, at time.Duration) bool {
 
 // hit records that a round is answered now.
 func (h *history) hit(number uint32, at time.Duration) {
-	if h.misses() >= h.down {
+	if h.misses() >= h.rules.Down {
 		// Rounds that were sent before the path came back and are still under
 		// way belong to the silence too.
 		h.judgeFrom(max(number, h.ended+1))
@@ -164,15 +147,11 @@ func (h *history) hit(number uint32, at time.Duration) {
 
 // extendRun adds an answered round to the answered ones in a row.
 func (h *history) extendRun(number uint32) {
-	switch {
-	case number < h.judgedFrom:
-		return
-	case number > h.runEnd+1 || h.runEnd < h.runStart:
-		h.runStart, h.runEnd = number, number
-	case number == h.runEnd+1:
-		h.runEnd = number
+	if number > h.runEnd+1 {
+		h.runStart = number
 	}
-	// A late answer closes the gap before the run, or part of it.
+	h.runEnd = max(h.runEnd, number)
+	// A late answer may close the gap before them.
 	for before := h.runStart - 1; before >= h.judgedFrom && h.holds(before) && h.answered(before); before-- {
 		h.runStart = before
 	}
@@ -190,7 +169,7 @@ func (h *history) end(now time.Duration) bool {
 // over reports whether nothing more is expected of a round.
 func (h *history) over(number uint32, now time.Duration) bool {
 	round := h.round(number)
-	return round.answers == h.targets || now >= round.sent+h.timeout
+	return round.answers == len(round.latencies) || now >= round.sent+h.rules.Timeout
 }
 
 // endNext ends the oldest round under way and moves the window on by one.
@@ -199,20 +178,20 @@ func (h *history) endNext() {
 	if h.ended < h.judgedFrom {
 		return
 	}
-	for i, cell := range h.cells(h.ended) {
-		h.tallies[i].add(cell)
+	for i, latency := range h.round(h.ended).latencies {
+		h.tallies[i].count(latency, 1)
 	}
-	if h.ended-h.judgedFrom < uint32(h.window) {
+	if h.ended-h.judgedFrom < uint32(h.rules.Window) {
 		return
 	}
-	for i, cell := range h.cells(h.ended - uint32(h.window)) {
-		h.tallies[i].remove(cell)
+	for i, latency := range h.round(h.ended - uint32(h.rules.Window)).latencies {
+		h.tallies[i].count(latency, -1)
 	}
 }
 
 // judged reports whether a round that ended lies in the judged window.
 func (h *history) judged(number uint32) bool {
-	return number >= h.judgedFrom && h.ended-number < uint32(h.window)
+	return number >= h.judgedFrom && h.ended-number < uint32(h.rules.Window)
 }
 
 // deadline returns when the next round will be missed; pending is false if no
@@ -220,7 +199,7 @@ func (h *history) judged(number uint32) bool {
 func (h *history) deadline() (at time.Duration, pending bool) {
 	for number := h.ended + 1; number <= h.newest; number++ {
 		if !h.answered(number) {
-			return h.round(number).sent + h.timeout, true
+			return h.round(number).sent + h.rules.Timeout, true
 		}
 	}
 	return 0, false

@@ -7,7 +7,7 @@ import "time"
 // path, 0 if it is not known.
 func (ps *Paths) Waiting(key Key, now time.Time) (waited, latency time.Duration) {
 	p := ps.known[key]
-	if p == nil || p.targets == 0 {
+	if p == nil || p.targets() == 0 {
 		return 0, 0
 	}
 	latency, _ = p.latency(p.tallies, 1)
@@ -20,7 +20,7 @@ func (ps *Paths) Waiting(key Key, now time.Time) (waited, latency time.Duration)
 // AnyWaiting reports whether the last round of any path is still unanswered.
 func (ps *Paths) AnyWaiting() bool {
 	for _, p := range ps.paths {
-		if p.targets > 0 && p.newest >= p.first && !p.answered(p.newest) {
+		if p.targets() > 0 && p.newest >= p.first && !p.answered(p.newest) {
 			return true
 		}
 	}

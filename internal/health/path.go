@@ -5,9 +5,7 @@ import "time"
 // path is one member in one family: how it is probed, its verdict, and the
 // results that the verdict rests on. Times are durations since Paths.start.
 type path struct {
-	key   Key
-	rules Rules
-
+	key    Key
 	online bool
 	since  time.Duration
 	reason string

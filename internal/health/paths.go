@@ -7,7 +7,12 @@
 // too few a miss.
 package health
 
-import "time"
+import (
+	"cmp"
+	"reflect"
+	"slices"
+	"time"
+)
 
 // Paths are the paths that are probed, with their verdicts. Times that are
 // passed in must never go back; time.Now does not, within a process. Paths is
@@ -61,11 +66,10 @@ func (ps *Paths) Set(key Key, rules Rules, online bool, now time.Time) {
 		delete(ps.removed, key)
 		p.onlineAt, p.calmSince = t, t
 		ps.insert(p)
-	} else if p.rules.equal(&rules) {
+	} else if reflect.DeepEqual(p.rules, rules) {
 		return
 	}
-	p.rules = rules
-	p.history = newHistory(&p.rules, p.newest, t)
+	p.history = newHistory(rules, p.newest, t)
 	p.hurry = false
 	p.next = t
 	ps.change(t)
@@ -74,16 +78,9 @@ func (ps *Paths) Set(key Key, rules Rules, online bool, now time.Time) {
 func (ps *Paths) insert(p *path) {
 	ps.known[p.key] = p
 	ps.paths = append(ps.paths, p)
-	for i := len(ps.paths) - 1; i > 0 && p.key.before(ps.paths[i-1].key); i-- {
-		ps.paths[i-1], ps.paths[i] = ps.paths[i], ps.paths[i-1]
-	}
-}
-
-func (k Key) before(other Key) bool {
-	if k.Member != other.Member {
-		return k.Member < other.Member
-	}
-	return k.Family < other.Family
+	slices.SortFunc(ps.paths, func(a, b *path) int {
+		return cmp.Or(cmp.Compare(a.key.Member, b.key.Member), cmp.Compare(a.key.Family, b.key.Family))
+	})
 }
 
 // Remove removes a path that is no longer probed, because its link is down or
@@ -95,12 +92,7 @@ func (ps *Paths) Remove(key Key) {
 	}
 	delete(ps.known, key)
 	ps.removed[key] = p.damping
-	for i := range ps.paths {
-		if ps.paths[i] == p {
-			ps.paths = append(ps.paths[:i], ps.paths[i+1:]...)
-			break
-		}
-	}
+	ps.paths = slices.DeleteFunc(ps.paths, func(other *path) bool { return other == p })
 	ps.change(ps.latest)
 }
 
@@ -137,7 +129,7 @@ func (ps *Paths) Due(now time.Time) []Key {
 	t := ps.at(now)
 	ps.due = ps.due[:0]
 	for _, p := range ps.paths {
-		if p.targets == 0 || t < p.next {
+		if p.targets() == 0 || t < p.next {
 			continue
 		}
 		p.next = nextTick(t, p.interval())
@@ -213,7 +205,7 @@ func (ps *Paths) Wake() time.Time {
 		}
 	}
 	for _, p := range ps.paths {
-		if p.targets == 0 {
+		if p.targets() == 0 {
 			continue
 		}
 		sooner(p.next)

@@ -1,23 +1,19 @@
 package health
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-func (t *tally) add(cell uint32) {
-	if cell == 0 {
-		t.lost++
+// count adds the answer to a round, with times 1, or takes it away, with -1. A
+// latency of 0 is no answer.
+func (t *tally) count(latency time.Duration, times int) {
+	if latency == 0 {
+		t.lost += times
 		return
 	}
-	t.answered++
-	t.latency += expand(cell)
-}
-
-func (t *tally) remove(cell uint32) {
-	if cell == 0 {
-		t.lost--
-		return
-	}
-	t.answered--
-	t.latency -= expand(cell)
+	t.answered += times
+	t.latency += time.Duration(times) * latency
 }
 
 // seen returns how many rounds of the judged window have ended.
@@ -25,21 +21,22 @@ func (h *history) seen() int {
 	if h.ended < h.judgedFrom {
 		return 0
 	}
-	return min(int(h.ended-h.judgedFrom)+1, h.window)
+	return min(int(h.ended-h.judgedFrom)+1, h.rules.Window)
 }
 
 // lost returns how many probes went unanswered to the worst target that is
 // needed: with reliability 2 of 3, that is the second best. Targets that are
 // not needed do no harm, however bad they are.
 func (h *history) lost(tallies []tally) int {
-	if h.needed == 0 {
+	if h.rules.Needed == 0 {
 		return 0
 	}
 	sorted := h.scratch[:0]
-	for i := range tallies {
-		sorted = insert(sorted, tallies[i].lost)
+	for _, t := range tallies {
+		sorted = append(sorted, t.lost)
 	}
-	return sorted[h.needed-1]
+	slices.Sort(sorted)
+	return sorted[h.rules.Needed-1]
 }
 
 // latency returns the mean time to an answer of the slowest target that is
@@ -47,15 +44,16 @@ func (h *history) lost(tallies []tally) int {
 // targets are too few.
 func (h *history) latency(tallies []tally, least int) (mean time.Duration, known bool) {
 	sorted := h.scratch[:0]
-	for i := range tallies {
-		if t := &tallies[i]; t.answered > 0 && t.answered >= least {
-			sorted = insert(sorted, int(t.mean().Microseconds()))
+	for _, t := range tallies {
+		if t.answered > 0 && t.answered >= least {
+			sorted = append(sorted, int(t.mean().Microseconds()))
 		}
 	}
-	if h.needed == 0 || len(sorted) < h.needed {
+	slices.Sort(sorted)
+	if h.rules.Needed == 0 || len(sorted) < h.rules.Needed {
 		return 0, false
 	}
-	return time.Duration(sorted[h.needed-1]) * time.Microsecond, true
+	return time.Duration(sorted[h.rules.Needed-1]) * time.Microsecond, true
 }
 
 func (t *tally) mean() time.Duration {
@@ -63,15 +61,6 @@ func (t *tally) mean() time.Duration {
 		return 0
 	}
 	return t.latency / time.Duration(t.answered)
-}
-
-// insert adds a value to a sorted slice of a few values.
-func insert(s []int, value int) []int {
-	s = append(s, value)
-	for i := len(s) - 1; i > 0 && s[i-1] > s[i]; i-- {
-		s[i-1], s[i] = s[i], s[i-1]
-	}
-	return s
 }
 
 // judgedLatency returns the latency that is compared with the limits. Only
@@ -86,7 +75,7 @@ func (h *history) judgedLatency() (time.Duration, bool) {
 // is not judged by its first three rounds.
 func (p *path) tooLossy() bool {
 	limit := p.rules.FailureLoss
-	return limit > 0 && p.lost(p.tallies)*100 >= limit*p.window
+	return limit > 0 && p.lost(p.tallies)*100 >= limit*p.rules.Window
 }
 
 // tooSlow reports whether the latency is at the limit that takes a path
@@ -94,7 +83,7 @@ func (p *path) tooLossy() bool {
 // reason.
 func (p *path) tooSlow() bool {
 	limit := p.rules.FailureLatency
-	if limit == 0 || 2*p.seen() < p.window {
+	if limit == 0 || 2*p.seen() < p.rules.Window {
 		return false
 	}
 	latency, known := p.judgedLatency()

@@ -13,7 +13,7 @@ func (p *path) silenceReason(now time.Duration) string {
 	if len(silent) == len(p.rules.Targets) {
 		return "no answer from " + strings.Join(silent, ", ") + quiet
 	}
-	reason := "fewer than " + strconv.Itoa(p.needed) + " of " + strconv.Itoa(p.targets) + " targets answered" + quiet
+	reason := "fewer than " + strconv.Itoa(p.rules.Needed) + " of " + strconv.Itoa(p.targets()) + " targets answered" + quiet
 	if len(silent) > 0 {
 		reason += "; no answer from " + strings.Join(silent, ", ")
 	}
@@ -26,8 +26,8 @@ func (p *path) silentTargets() []string {
 	var silent []string
 	for i, name := range p.rules.Targets {
 		heard := false
-		for number := p.ended - uint32(p.down) + 1; number <= p.ended; number++ {
-			heard = heard || p.cells(number)[i] != 0
+		for number := p.ended - uint32(p.rules.Down) + 1; number <= p.ended; number++ {
+			heard = heard || p.round(number).latencies[i] != 0
 		}
 		if !heard {
 			silent = append(silent, name)
@@ -38,7 +38,7 @@ func (p *path) silentTargets() []string {
 
 func (p *path) qualityReason() string {
 	if p.tooLossy() {
-		return "lost " + strconv.Itoa(p.lost(p.tallies)*100/p.window) + " % of the last " + strconv.Itoa(p.window) +
+		return "lost " + strconv.Itoa(p.lost(p.tallies)*100/p.rules.Window) + " % of the last " + strconv.Itoa(p.rules.Window) +
 			" probes (limit " + strconv.Itoa(p.rules.FailureLoss) + " %)"
 	}
 	latency, _ := p.judgedLatency()

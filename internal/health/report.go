@@ -15,7 +15,7 @@ func (ps *Paths) Report(key Key, now time.Time) Report {
 	r := Report{
 		Key: key, Online: p.online, Since: now.Add(p.since - t), Reason: p.reason,
 		Misses: p.misses(), Flaps: p.flaps, Loss: part(p.lost(tallies), seen),
-		Targets: make([]TargetReport, 0, p.targets),
+		Targets: make([]TargetReport, 0, p.targets()),
 	}
 	r.Latency, _ = p.latency(tallies, 1)
 	if r.Misses == 0 {
@@ -34,14 +34,14 @@ func (ps *Paths) Report(key Key, now time.Time) Report {
 // tally returns how many of the newest rounds are over, at most a window of
 // them, and what each target answered in these.
 func (h *history) tally(now time.Duration) (seen int, tallies []tally) {
-	tallies = make([]tally, h.targets)
-	for number := h.newest; seen < h.window && h.holds(number); number-- {
+	tallies = make([]tally, h.targets())
+	for number := h.newest; seen < h.rules.Window && h.holds(number); number-- {
 		if !h.over(number, now) {
 			continue
 		}
 		seen++
-		for i, cell := range h.cells(number) {
-			tallies[i].add(cell)
+		for i, latency := range h.round(number).latencies {
+			tallies[i].count(latency, 1)
 		}
 	}
 	return seen, tallies

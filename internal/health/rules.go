@@ -1,7 +1,6 @@
 package health
 
 import (
-	"slices"
 	"time"
 
 	"loadbalance/internal/config"
@@ -38,14 +37,6 @@ func RulesOf(t config.Track, targets []string) Rules {
 		FailureLoss: t.FailureLoss, RecoveryLoss: t.RecoveryLoss,
 		FailureLatency: t.FailureLatency, RecoveryLatency: t.RecoveryLatency,
 	}
-}
-
-func (r *Rules) equal(other *Rules) bool {
-	return slices.Equal(r.Targets, other.Targets) && r.Needed == other.Needed &&
-		r.Interval == other.Interval && r.Timeout == other.Timeout &&
-		r.Down == other.Down && r.Up == other.Up && r.Window == other.Window &&
-		r.FailureLoss == other.FailureLoss && r.RecoveryLoss == other.RecoveryLoss &&
-		r.FailureLatency == other.FailureLatency && r.RecoveryLatency == other.RecoveryLatency
 }
 
 // recoveryLoss returns the loss in percent below which a path may come back; 0:
