@@ -1,22 +1,24 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
-	"net"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// syslogSocket is a connection to the system's log. It connects when there is
-// something to write, and anew where the daemon was not there before (at boot)
-// or was restarted. The standard library's log/syslog would do, but brings the
-// whole network dialer, 330 KB of it.
+// syslogSocket is a connection to the system's log. The standard library's
+// log/syslog would do, but brings the whole network dialer, 330 KB of it. It
+// connects when there is something to write, and anew where the daemon was not
+// there before (at boot) or was restarted.
 type syslogSocket struct {
-	path string        // where the daemon listens
-	conn *net.UnixConn // nil while there is no connection
+	path string // where the daemon listens
+	fd   int    // -1 while there is no connection
 }
 
-// syslogTimeout bounds the wait for a daemon that hangs: the monitor has uplinks
+// syslogTimeout bounds the wait for a daemon that hangs: the monitor has lines
 // to look after.
 const syslogTimeout = 100 * time.Millisecond
 
@@ -28,38 +30,47 @@ const facilityDaemon = 3 << 3
 
 var severities = map[string]int{"error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
 
-func openSyslog(path string) *syslogSocket { return &syslogSocket{path: path} }
+func openSyslog(path string) *syslogSocket { return &syslogSocket{path: path, fd: -1} }
 
 // Send sends one line. The daemon adds time and host.
 func (s *syslogSocket) Send(level, line string) error {
 	message := fmt.Appendf(nil, "<%d>loadbalance[%d]: %s", facilityDaemon|severities[level], os.Getpid(), line)
-	if s.conn != nil {
-		err := s.write(message)
-		if err == nil || os.IsTimeout(err) {
+	if s.fd >= 0 {
+		_, err := unix.Write(s.fd, message)
+		if err == nil || errors.Is(err, unix.EAGAIN) {
 			return err
 		}
 		s.Close()
 	}
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Net: "unixgram", Name: s.path})
-	if err != nil {
+	if err := s.connect(); err != nil {
 		return err
 	}
-	s.conn = conn
-	return s.write(message)
+	_, err := unix.Write(s.fd, message)
+	return err
 }
 
-func (s *syslogSocket) write(message []byte) error {
-	if err := s.conn.SetWriteDeadline(time.Now().Add(syslogTimeout)); err != nil {
-		return err
+func (s *syslogSocket) connect() error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
 	}
-	_, err := s.conn.Write(message)
-	return err
+	limit := unix.NsecToTimeval(syslogTimeout.Nanoseconds())
+	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: s.path})
+	}
+	if err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("connect %s: %w", s.path, err)
+	}
+	s.fd = fd
+	return nil
 }
 
 // Close closes the connection.
 func (s *syslogSocket) Close() {
-	if s.conn != nil {
-		s.conn.Close()
-		s.conn = nil
+	if s.fd >= 0 {
+		unix.Close(s.fd)
+		s.fd = -1
 	}
 }

@@ -109,7 +109,7 @@ func TestSyslogComesAndGoes(t *testing.T) {
 	l.Error("third")
 	third.expect("<27>third")
 	lines := strings.Split(strings.TrimSpace(errOut.String()), "\n")
-	if len(lines) != 2 || !strings.HasPrefix(lines[0], "syslog: dial unixgram "+path) || !strings.HasSuffix(lines[0], ": too early") ||
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "syslog: connect "+path) || !strings.HasSuffix(lines[0], ": too early") ||
 		!strings.HasSuffix(lines[1], ": in between") {
 		t.Errorf("standard error: %q", lines)
 	}

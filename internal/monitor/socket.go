@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/health"
 )
@@ -39,9 +40,13 @@ type Question struct {
 	Answer chan<- health.Snapshot
 }
 
-// Socket is where the monitor is asked.
+// backlog is how many may ask at the same moment.
+const backlog = 16
+
+// Socket is where the monitor is asked. Package net would do, but is 25 KB of the
+// package on a router.
 type Socket struct {
-	listener  *net.UnixListener
+	listener  *os.File
 	questions chan Question
 	done      chan struct{}
 }
@@ -57,25 +62,32 @@ func Listen(dir string) (*Socket, error) {
 	if err := os.Remove(filepath.Join(dir, socketName)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	listener, err := net.ListenUnix("unix", address)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("monitor socket: %w", err)
 	}
-	listener.SetUnlinkOnClose(false) // the next monitor's may be there by then
-	s := &Socket{listener: listener, questions: make(chan Question), done: make(chan struct{})}
+	if err := errors.Join(unix.Bind(fd, address), unix.Listen(fd, backlog)); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("monitor socket: %w", err)
+	}
+	s := &Socket{
+		listener:  os.NewFile(uintptr(fd), socketName),
+		questions: make(chan Question),
+		done:      make(chan struct{}),
+	}
 	go s.serve()
 	return s, nil
 }
 
 // socketAddress is a path to the socket that is short enough for any run
 // directory: the kernel takes 107 characters.
-func socketAddress(dir string) (address *net.UnixAddr, closeDir func(), err error) {
+func socketAddress(dir string) (address *unix.SockaddrUnix, closeDir func(), err error) {
 	folder, err := os.Open(dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	path := "/proc/self/fd/" + strconv.Itoa(int(folder.Fd())) + "/" + socketName
-	return &net.UnixAddr{Net: "unix", Name: path}, func() { folder.Close() }, nil
+	return &unix.SockaddrUnix{Name: path}, func() { folder.Close() }, nil
 }
 
 // Questions delivers the requests.
@@ -89,7 +101,7 @@ func (s *Socket) Close() {
 
 func (s *Socket) serve() {
 	for {
-		caller, err := s.listener.AcceptUnix()
+		caller, err := s.accept()
 		if err == nil {
 			go s.answer(caller)
 			continue
@@ -103,8 +115,25 @@ func (s *Socket) serve() {
 	}
 }
 
+func (s *Socket) accept() (*os.File, error) {
+	raw, err := s.listener.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var caller int
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		caller, _, failed = unix.Accept4(int(fd), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+		return !errors.Is(failed, unix.EAGAIN) && !errors.Is(failed, unix.ECONNABORTED) && !errors.Is(failed, unix.EINTR)
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(caller), socketName), nil
+}
+
 // answer answers one caller.
-func (s *Socket) answer(caller *net.UnixConn) {
+func (s *Socket) answer(caller *os.File) {
 	defer caller.Close()
 	if err := caller.SetDeadline(time.Now().Add(socketTimeout)); err != nil {
 		return
@@ -138,15 +167,12 @@ func exchange(dir string, m message) (answer health.Snapshot, err error) {
 		return answer, err
 	}
 	defer closeDir()
-	conn, err := net.DialUnix("unix", nil, address)
+	conn, err := dial(address)
 	if err != nil {
 		return answer, fmt.Errorf("monitor socket: %w", err)
 	}
 	defer conn.Close()
-	err = conn.SetDeadline(time.Now().Add(socketTimeout))
-	if err == nil {
-		err = json.NewEncoder(conn).Encode(m)
-	}
+	err = json.NewEncoder(conn).Encode(m)
 	var text []byte
 	if err == nil {
 		text, err = io.ReadAll(conn)
@@ -158,4 +184,34 @@ func exchange(dir string, m message) (answer health.Snapshot, err error) {
 		return answer, fmt.Errorf("the monitor does not answer: %w", err)
 	}
 	return answer, nil
+}
+
+// dial connects. Reading and writing take no longer than socketTimeout each.
+func dial(address *unix.SockaddrUnix) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	limit := unix.NsecToTimeval(socketTimeout.Nanoseconds())
+	err = errors.Join(
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)) // also that of connect
+	if err == nil {
+		err = connect(fd, address)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), socketName), nil
+}
+
+// connect connects. With a time limit set, a signal interrupts it, and Go's
+// runtime sends itself some.
+func connect(fd int, address *unix.SockaddrUnix) error {
+	for {
+		if err := unix.Connect(fd, address); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package monitor
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -165,7 +164,7 @@ func TestCallerDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeDir()
-	caller, err := net.DialUnix("unix", nil, address)
+	caller, err := dial(address)
 	if err != nil {
 		t.Fatal(err)
 	}
