@@ -118,6 +118,7 @@ func (l *Lab) presetSysctls(ns *Namespace) error {
 	}
 	if l.options.IPv6 {
 		values = append(values,
+			[2]string{disableIPv6, "0"},
 			[2]string{"net/ipv6/conf/all/forwarding", "1"},
 			[2]string{"net/ipv6/conf/default/forwarding", "1"},
 			// No duplicate address detection: addresses work almost at once.

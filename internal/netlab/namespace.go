@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,10 +20,12 @@ type Namespace struct {
 	// Name is for messages; the system does not know it.
 	Name string
 	fd   int
+	// lock is a file without a name, the xtables lock of the namespace.
+	lock int
 }
 
 func newNamespace(name string) (*Namespace, error) {
-	ns := &Namespace{Name: name, fd: -1}
+	ns := &Namespace{Name: name, fd: -1, lock: -1}
 	err := onThread(func() error {
 		if err := unshare(); err != nil {
 			return err
@@ -31,7 +34,11 @@ func newNamespace(name string) (*Namespace, error) {
 		ns.fd = fd
 		return err
 	})
+	if err == nil {
+		ns.lock, err = unix.MemfdCreate("xtables.lock", unix.MFD_CLOEXEC)
+	}
 	if err != nil {
+		ns.close()
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return ns, nil
@@ -43,10 +50,18 @@ func newNamespace(name string) (*Namespace, error) {
 func FreshNamespace(t TB) {
 	t.Helper()
 	runtime.LockOSThread()
-	if err := unshare(); err != nil {
+	err := unshare()
+	if err == nil {
+		err = writeSysctl(disableIPv6, "0")
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }
+
+// disableIPv6 switches IPv6 off, as it may be in the host's namespace, from where
+// others have it by net.core.devconf_inherit_init_net.
+const disableIPv6 = "net/ipv6/conf/all/disable_ipv6"
 
 // unshare moves the thread into a new namespace.
 func unshare() error {
@@ -57,15 +72,30 @@ func unshare() error {
 }
 
 func (ns *Namespace) close() {
-	if ns.fd >= 0 {
-		unix.Close(ns.fd)
+	for _, fd := range []*int{&ns.fd, &ns.lock} {
+		if *fd >= 0 {
+			unix.Close(*fd)
+		}
+		*fd = -1
 	}
-	ns.fd = -1
 }
 
-// Path returns a file for "nsenter --net=PATH", valid in any process as long as
-// this one lives.
-func (ns *Namespace) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.fd) }
+// Path names the namespace as a file, for "nsenter --net=PATH", from any process
+// and as long as this one lives.
+func (ns *Namespace) Path() string { return filePath(ns.fd) }
+
+func filePath(fd int) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd) }
+
+// environment completes that of a process in the namespace. The legacy back end
+// of iptables has one lock for all namespaces, and gives up at once if somebody
+// else on the machine has it (xtables_lock in iptables/xshared.c): here each
+// namespace has its own. Messages are in English on every machine.
+func (ns *Namespace) environment(env []string) []string {
+	if env == nil {
+		env = os.Environ()
+	}
+	return append(slices.Clip(env), "XTABLES_LOCKFILE="+filePath(ns.lock), "LC_ALL=C")
+}
 
 // Do runs f on a thread that is inside the namespace. Sockets that f opens and
 // processes that it starts belong to the namespace, and so does what f reads in
@@ -118,11 +148,16 @@ func openCurrent() (int, error) {
 // need pipes, signals or a context. It costs one more execve than Run: nsenter,
 // which then becomes the command in the same process.
 func (ns *Namespace) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + ns.Path(), "--", name}, args...)...)
+	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + ns.Path(), "--", name}, args...)...)
+	cmd.Env = ns.environment(nil)
+	return cmd
 }
 
 // Start starts cmd in the namespace, without nsenter.
-func (ns *Namespace) Start(cmd *exec.Cmd) error { return ns.Do(cmd.Start) }
+func (ns *Namespace) Start(cmd *exec.Cmd) error {
+	cmd.Env = ns.environment(cmd.Env)
+	return ns.Do(cmd.Start)
+}
 
 // Run runs a command in the namespace and returns its output, both streams
 // together. The error holds the output as well.
@@ -183,15 +218,23 @@ func (ns *Namespace) ip(lines string) error { return ns.batch(lines, "ip", "-bat
 // Sysctl writes a value, named as in "net/ipv4/ip_forward", below /proc/sys.
 func (ns *Namespace) Sysctl(name, value string) error {
 	return ns.Do(func() error {
-		if err := os.WriteFile("/proc/sys/"+name, []byte(value), 0); err != nil {
-			return fmt.Errorf("%s: sysctl %s=%s: %w", ns.Name, name, value, err)
+		if err := writeSysctl(name, value); err != nil {
+			return fmt.Errorf("%s: %w", ns.Name, err)
 		}
 		return nil
 	})
 }
 
-// awaitAddresses waits until the kernel lets all IPv6 addresses be used, which
-// it does asynchronously, even without duplicate address detection.
+// writeSysctl is Sysctl in the namespace of the calling thread.
+func writeSysctl(name, value string) error {
+	if err := os.WriteFile("/proc/sys/"+name, []byte(value), 0); err != nil {
+		return fmt.Errorf("sysctl %s=%s: %w", name, value, err)
+	}
+	return nil
+}
+
+// awaitAddresses waits until the kernel lets all IPv6 addresses be used, which it
+// does asynchronously, even without duplicate address detection.
 func (ns *Namespace) awaitAddresses() error {
 	return ns.Do(func() error {
 		for end := time.Now().Add(SettleTimeout); ; time.Sleep(time.Millisecond) {

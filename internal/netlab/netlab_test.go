@@ -198,7 +198,7 @@ func TestSpoofedCountsForgedPackets(t *testing.T) {
 			_, err := l.Router.Run("ip", "addr", "add", forged, "dev", "lo")
 			must(t, err)
 			// NAT would hide the address.
-			for _, program := range []string{"iptables", "ip6tables"} {
+			for _, program := range []string{"iptables-nft", "ip6tables-nft"} {
 				_, err = l.Router.Run(program, "-t", "nat", "-F", "POSTROUTING")
 				must(t, err)
 			}
