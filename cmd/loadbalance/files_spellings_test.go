@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"loadbalance/internal/netlab"
 	"loadbalance/internal/uplink"
 )
 
@@ -47,7 +48,7 @@ func unprivileged(t *testing.T) string {
 	check(t, err)
 	uplinks, err := json.Marshal(spellingsUplinks())
 	check(t, err, os.Chmod(dir, 0o755),
-		os.WriteFile(filepath.Join(dir, "loadbalance"), program, 0o755),
+		netlab.WriteFile(filepath.Join(dir, "loadbalance"), program, 0o755),
 		os.WriteFile(filepath.Join(dir, "uplinks.json"), uplinks, 0o644),
 		os.Mkdir(filepath.Join(dir, "config"), 0o755))
 	return dir

@@ -70,7 +70,7 @@ func newMWAN3Router(t *testing.T, backend string) *mwan3Router {
 	check(t, err)
 	// Each refused packet has its own answer, not one of a burst.
 	check(t, r.lab.Router.Sysctl("net/ipv4/icmp_ratelimit", "0"), r.lab.Router.Sysctl("net/ipv6/icmp/ratelimit", "0"))
-	m := &mwan3Router{router: r, netifd: startNetifd(t), shots: newPacketRange(t, r.lab)}
+	m := &mwan3Router{router: r, netifd: r.startNetifd(), shots: newPacketRange(t, r.lab)}
 	m.guestErrors = map[family.Family]int{
 		family.IPv4: m.shots.socket(r.lab.Guest, unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP),
 		family.IPv6: m.shots.socket(r.lab.Guest, unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6),

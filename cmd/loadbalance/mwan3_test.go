@@ -222,7 +222,7 @@ config policy 'balanced'
 config rule 'all'
 	option use_policy 'balanced'
 `
-	n := startNetifd(t)
+	n := r.startNetifd()
 	one, two := r.lab.Uplink(1), r.lab.Uplink(2)
 	n.answer(onUplink("wan", one), onUplink6("wan6", one), onUplink("wanb", two), onUplink6("wanb6", two))
 	r.importMWAN3(config)

@@ -16,19 +16,18 @@ type netifd struct {
 	dir string
 }
 
-func startNetifd(t *testing.T) *netifd {
-	t.Helper()
-	n := &netifd{t: t, dir: t.TempDir()}
+// startNetifd gives the router a netifd.
+func (r *router) startNetifd() *netifd {
+	r.t.Helper()
+	n := &netifd{t: r.t, dir: r.t.TempDir()}
 	n.write("ubus", fmt.Sprintf("#!/bin/sh\n[ \"$*\" = 'call network.interface dump' ] || exit 2\ncat %s/dump\n", n.dir))
-	t.Setenv("PATH", n.dir+":"+os.Getenv("PATH"))
+	r.env = append(os.Environ(), "PATH="+n.dir+":"+os.Getenv("PATH"))
 	return n
 }
 
 func (n *netifd) write(name, text string) {
 	n.t.Helper()
-	if err := os.WriteFile(filepath.Join(n.dir, name), []byte(text), 0o755); err != nil {
-		n.t.Fatal(err)
-	}
+	check(n.t, netlab.WriteFile(filepath.Join(n.dir, name), []byte(text), 0o755))
 }
 
 // answer lets netifd have these interfaces from now on.
@@ -55,8 +54,8 @@ func isDown(name string) string {
 func TestInterfacesAreFollowed(t *testing.T) {
 	const config = "config member 'dsl'\nconfig member 'lte'\n\toption interface 'modem'\nconfig member 'fibre'\n\toption device 'wan3'\n\toption gateway '%s'\n"
 	eachBackend(t, func(t *testing.T, backend string) {
-		n := startNetifd(t)
 		r := newRouter(t, backend, netlab.Options{Uplinks: 3, NoMainDefaults: true}, "")
+		n := r.startNetifd()
 		r.configure(fmt.Sprintf(config, r.lab.Uplink(3).Gateway))
 		steps := []struct {
 			what    string
@@ -89,8 +88,8 @@ func TestInterfacesAreFollowed(t *testing.T) {
 
 // TestNetifdDoesNotAnswer keeps what runs when netifd cannot be asked.
 func TestNetifdDoesNotAnswer(t *testing.T) {
-	n := startNetifd(t)
 	r := newRouter(t, "nft", netlab.Options{Uplinks: 2}, "config member 'dsl'\nconfig member 'lte'\n")
+	n := r.startNetifd()
 	n.answer(onUplink("dsl", r.lab.Uplink(1)), onUplink("lte", r.lab.Uplink(2)))
 	r.must("apply")
 	before := r.dump()
@@ -105,8 +104,8 @@ func TestNetifdDoesNotAnswer(t *testing.T) {
 // and then deletes it.
 func TestNewAddressAndGateway(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
-		n := startNetifd(t)
 		r := newRouter(t, backend, netlab.Options{Uplinks: 2}, "config member 'dsl'\nconfig member 'lte'\n")
+		n := r.startNetifd()
 		first, second := onUplink("dsl", r.lab.Uplink(1)), onUplink("lte", r.lab.Uplink(2))
 		n.answer(first, second)
 		r.must("apply")

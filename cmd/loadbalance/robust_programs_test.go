@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"loadbalance/internal/netlab"
 )
 
 // programs is a folder that takes the place of PATH: what is not in it cannot
@@ -55,7 +57,7 @@ func (p programs) script(name, text string) {
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		p.t.Fatal(err)
 	}
-	if err := errors.Join(os.MkdirAll(p.bin(), 0o755), os.WriteFile(file, []byte(text), 0o755)); err != nil {
+	if err := errors.Join(os.MkdirAll(p.bin(), 0o755), netlab.WriteFile(file, []byte(text), 0o755)); err != nil {
 		p.t.Fatal(err)
 	}
 }

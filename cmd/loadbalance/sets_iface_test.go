@@ -12,7 +12,6 @@ import (
 // called otherwise. No member names one.
 func TestRuleFollowsInterface(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
-		n := startNetifd(t)
 		r := newRouter(t, backend, netlab.Options{Uplinks: 3}, members(netlab.Separate, 3)+`
 config rule 'guests'
 	option src_iface 'guest'
@@ -22,6 +21,7 @@ config rule 'server'
 	option dest_ip '203.0.113.9'
 	option use_policy 'wan3'
 `)
+		n := r.startNetifd()
 		up := fmt.Sprintf(`{"interface": "guest", "up": true, "available": true, "l3_device": "%s"}`, netlab.LANDevice)
 		const leftOut = "rule 'guests' is left out: interface 'guest' has no device now"
 		steps := []struct {

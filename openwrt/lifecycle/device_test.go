@@ -232,7 +232,7 @@ func (d *device) file(name string) string { return filepath.Join(d.root, name) }
 func (d *device) write(name, text string) {
 	check(d.t, os.MkdirAll(filepath.Dir(d.file(name)), 0o755))
 	// Replaced at once, as uci and netifd do: others may be reading it.
-	check(d.t, os.WriteFile(d.file(name)+".written", []byte(text), 0o644))
+	check(d.t, netlab.WriteFile(d.file(name)+".written", []byte(text), 0o644))
 	check(d.t, os.Rename(d.file(name)+".written", d.file(name)))
 }
 

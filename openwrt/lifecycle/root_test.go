@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"loadbalance/internal/netlab"
 )
 
 // programs are copied from this machine into the private root: what OpenWrt has
@@ -149,10 +151,7 @@ func copyFile(from, to string, mode fs.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(to+".new", text, mode); err != nil {
-		return err
-	}
-	if err := os.Chmod(to+".new", mode); err != nil { // past the umask
+	if err := netlab.WriteFile(to+".new", text, mode); err != nil {
 		return err
 	}
 	return os.Rename(to+".new", to)
