@@ -118,7 +118,7 @@ func TestNewAddressAndGateway(t *testing.T) {
 		if routes := r.sh("ip route show table 302"); !strings.Contains(routes, "default via 198.18.2.9 dev wan2") {
 			t.Errorf("table 302 after the change:\n%s", routes)
 		}
-		if rules := r.sh("ip rule show priority 9502"); !strings.Contains(rules, "from 198.18.2.77 lookup 302") ||
+		if rules := r.sh("ip -N rule show priority 9502"); !strings.Contains(rules, "from 198.18.2.77 lookup 302") ||
 			strings.Contains(rules, u.Address.Addr().String()) {
 			t.Errorf("rules after the change:\n%s", rules)
 		}

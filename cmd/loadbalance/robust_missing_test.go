@@ -95,7 +95,7 @@ func TestIPv6SwitchedOffWhileRunning(t *testing.T) {
 			t.Errorf("plan still finds work:\n%s", out)
 		}
 		r.must("stop")
-		if out := r.sh("ip -6 rule; ip6tables-" + backend + "-save; ipset list -n"); strings.Contains(out, "lb_") || strings.Contains(out, "proto 108") {
+		if out := r.sh("ip -N -6 rule; ip6tables-" + backend + "-save; ipset list -n"); strings.Contains(out, "lb_") || strings.Contains(out, "proto 108") {
 			t.Errorf("left after stop:\n%s", out)
 		}
 	})

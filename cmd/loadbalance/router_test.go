@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"loadbalance/internal/netlab"
@@ -16,7 +17,10 @@ import (
 // binary is the program under test, built once from this checkout.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	syscall.Umask(0o022) // as OpenWrt's init has it, whatever this machine's user has
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "loadbalance-test-")

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -54,6 +55,7 @@ func TestSlotIsTheKernels(t *testing.T) {
 			t.Fatalf("%s: %v: %s", step.program, err, out)
 		}
 	}
+	awaitLocalRoutes(t, len(addresses[family.IPv6]))
 	for _, f := range family.All {
 		for _, a := range addresses[f] {
 			if err := sendFrom(a); err != nil {
@@ -81,6 +83,24 @@ func TestSlotIsTheKernels(t *testing.T) {
 			if want := slotOf(a, slots, plan.ClusterSeed); got[a] != uint32(want) {
 				t.Errorf("%v: slot %d, the kernel says %d", a, want, got[a])
 			}
+		}
+	}
+}
+
+// awaitLocalRoutes waits until the router receives packets to all of its IPv6
+// addresses: the kernel adds their routes in its own time.
+func awaitLocalRoutes(t *testing.T, addresses int) {
+	t.Helper()
+	for end := time.Now().Add(netlab.SettleTimeout); ; time.Sleep(time.Millisecond) {
+		out, err := exec.Command("ip", "-6", "route", "show", "table", "local").CombinedOutput()
+		if err != nil {
+			t.Fatalf("local routes: %v: %s", err, out)
+		}
+		if strings.Count(string(out), "local 20") == addresses {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not all of %d addresses have local routes:\n%s", addresses, out)
 		}
 	}
 }

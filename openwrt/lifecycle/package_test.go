@@ -7,13 +7,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
 // binaries are two versions of the program, built once from this checkout.
 var binaries struct{ old, next string }
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	syscall.Umask(0o022) // as OpenWrt's init has it, whatever this machine's user has
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "loadbalance-test-")
