@@ -40,7 +40,10 @@ func TestFailbackByHealth(t *testing.T) {
 				defer flows.Close()
 				expectOver(t, tally, 2)
 				check(t, r.lab.Restore(1))
-				eventually(t, "wan1 is online again", func() bool { return stateOf(r.status(), "wan1") != "offline" })
+				eventually(t, "wan1 is online again", func() bool {
+					s := r.status() // the verdict is there before the chains
+					return stateOf(s, "wan1") != "offline" && s.InSync
+				})
 				expectOver(t, r.lab.Connect(netlab.Traffic{Count: 10}), tt.newOver)
 				if tt.cut {
 					// The chains are there some milliseconds before.
