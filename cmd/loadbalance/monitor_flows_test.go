@@ -13,7 +13,7 @@ import (
 // came in waits, and nobody else notices anything.
 func TestBlackoutFreesConnections(t *testing.T) {
 	const dead = 3
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendAlone(t, func(t *testing.T, backend string) {
 		for _, nat := range []struct {
 			name string
 			nat  netlab.NAT

@@ -117,7 +117,7 @@ func TestKilledApply(t *testing.T) {
 		kills = 50
 		seed  = 20 // logged: a failure can be run again with the same moments
 	)
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendAlone(t, func(t *testing.T, backend string) {
 		configs := [2]string{
 			members(netlab.Campus, 5),
 			members(netlab.Campus, 4, "option weight '2'") + "config policy other\n\tlist use_member wan1\n" +

@@ -116,7 +116,7 @@ func TestApplyUnderLoad(t *testing.T) {
 		count   = 8000
 		applies = 20
 	)
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendAlone(t, func(t *testing.T, backend string) {
 		r := newRouter(t, backend, netlab.Options{Topology: netlab.Campus, Uplinks: 5}, members(netlab.Campus, 5))
 		r.must("apply")
 		result := make(chan netlab.Tally)

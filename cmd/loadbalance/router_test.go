@@ -41,8 +41,22 @@ func run(m *testing.M) int {
 // backends are the ones that every test of the kernel's behaviour runs with.
 var backends = []string{"nft", "legacy"}
 
-// eachBackend runs a test once per back end.
+// eachBackend runs a test once per back end, both at the same time: waiting is
+// most of what they do. A test that measures time, or looks at what namespaces
+// share, takes eachBackendAlone.
+//
+// It returns before they have begun, so it must be the last call of a function.
 func eachBackend(t *testing.T, test func(t *testing.T, backend string)) {
+	for _, backend := range backends {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			test(t, backend)
+		})
+	}
+}
+
+// eachBackendAlone runs a test once per back end, one after the other.
+func eachBackendAlone(t *testing.T, test func(t *testing.T, backend string)) {
 	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) { test(t, backend) })
 	}

@@ -33,9 +33,12 @@ type device struct {
 	up map[int]bool // by uplink, as netifd has it
 }
 
-// newDevice starts a router with a firewall and without the package.
+// newDevice starts a router with a firewall and without the package. Tests with
+// one run at the same time: waiting is most of what they do, and none measures
+// time.
 func newDevice(t *testing.T, options netlab.Options) *device {
 	t.Helper()
+	t.Parallel()
 	// The firewall of the device translates, not that of the laboratory.
 	options.NAT = netlab.NoNAT
 	lab := netlab.Start(t, options)
