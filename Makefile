@@ -34,27 +34,35 @@ TRACERS = strace:strace
 export PATH := $(PATH):/usr/sbin:/sbin
 export CGO_ENABLED = 0
 
-test lint: PROGRAMS += $(LINTERS)
+test lint quicklint: PROGRAMS += $(LINTERS)
 # The scripts are tested in the router's shell, with the firewall's nft.
 test: PROGRAMS += nft:nftables flock:util-linux dnsmasq:dnsmasq-base
 bench: PROGRAMS += $(TRACERS)
 
-.PHONY: build test demo bench lint deps go root clean
+.PHONY: build test cases beside builds demo bench lint quicklint staticcheck deps go root clean
 
 build: go
 	$(GO) build -trimpath -ldflags '-X loadbalance/internal/cli.Version=$(VERSION)' -o bin/loadbalance ./cmd/loadbalance
 
-# One package at a time: two laboratories with thousands of connections each
-# would compete for the processors.
-test: root deps lint
+# What needs no laboratory is done beside those that wait, with the lowest
+# priority. Before, go vet compiles everything once.
+test: root deps quicklint
+	@$(MAKE) --no-print-directory -j2 cases beside
+
+cases:
+	@echo "== tests"
+	$(GO) run ./internal/testreport -count=1 -timeout=60m ./...
+
+beside:
+	@nice -n 19 $(MAKE) --no-print-directory staticcheck builds
+
+builds: go
 	@echo "== build for $(ARCHITECTURES), and with $(OLDEST_GO)"
 	@for arch in $(ARCHITECTURES); do \
 		GOARCH=$$arch GOMIPS=softfloat $(GO) build -o /dev/null ./cmd/loadbalance || exit 1; \
 	done
 	GOTOOLCHAIN=$(OLDEST_GO) $(GO) build ./...
 	GOTOOLCHAIN=$(OLDEST_GO) $(GO) vet ./...
-	@echo "== tests"
-	$(GO) run ./internal/testreport -count=1 -p 1 -timeout 60m ./...
 
 demo: root deps build
 	@$(GO) build -o bin/demo ./internal/demo
@@ -64,14 +72,18 @@ bench: root deps build
 	@$(GO) build -o bin/bench ./internal/bench
 	@bin/bench -program bin/loadbalance -parts '$(PARTS)'
 
-lint: deps go
+lint: deps quicklint staticcheck
+
+quicklint: deps go
 	@echo "== lint"
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not formatted by gofmt: $$unformatted"; exit 1; }
-	$(GO) vet ./...
-	GOTOOLCHAIN=auto $(GO) run $(STATICCHECK) ./...
 	shellcheck $(SHELL_FILES)
 	@# -sr: blanks after redirections, as the OpenWrt feeds have it.
 	shfmt -d -s -sr $(SHELL_FILES)
+	$(GO) vet ./...
+
+staticcheck: go
+	GOTOOLCHAIN=auto $(GO) run $(STATICCHECK) ./...
 
 # Installs the Debian packages of the programs that are missing.
 deps:

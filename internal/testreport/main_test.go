@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -51,5 +52,42 @@ func TestReport(t *testing.T) {
 				t.Errorf("got:\n%s\nwant:\n%s", out.String(), test.want)
 			}
 		})
+	}
+}
+
+// TestList: what builds a laboratory does so in its tests, or is netlab itself.
+func TestList(t *testing.T) {
+	laboratories, others, err := list([]string{"loadbalance/internal/netlab", "loadbalance/internal/uplink", "loadbalance/internal/uci"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"loadbalance/internal/netlab", "loadbalance/internal/uplink"}; !slices.Equal(laboratories, want) {
+		t.Errorf("laboratories: %q, want %q", laboratories, want)
+	}
+	if want := []string{"loadbalance/internal/uci"}; !slices.Equal(others, want) {
+		t.Errorf("others: %q, want %q", others, want)
+	}
+}
+
+// TestBothGroupsAreRun asks for one test of each group.
+func TestBothGroupsAreRun(t *testing.T) {
+	var out strings.Builder
+	args := []string{"-run=^(TestBadOptions|TestFamily)$", "loadbalance/internal/netlab", "loadbalance/internal/family"}
+	if ok, err := run(args, &out); !ok || err != nil || !strings.HasSuffix(out.String(), "\n2 passed, 0 failed, 0 skipped\n") {
+		t.Errorf("ok = %v, %v:\n%s", ok, err, &out)
+	}
+}
+
+// TestFailureOutsideATest: the tests of one group pass, and the other's package is
+// not there.
+func TestFailureOutsideATest(t *testing.T) {
+	var out strings.Builder
+	r := newReport(&out)
+	r.passed = 1
+	if err := r.test(nil, nil, []string{"loadbalance/internal/missing"}); err != nil {
+		t.Fatal(err)
+	}
+	if r.end() {
+		t.Errorf("a package that is missing counts as tested:\n%s", &out)
 	}
 }
