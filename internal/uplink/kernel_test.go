@@ -406,6 +406,7 @@ func TestMainTable(t *testing.T) {
 		"ip route add prohibit 10.2.0.0/16", "ip route add throw 10.3.0.0/16",
 		"ip route add 10.4.0.0/16 metric 7 nexthop via 192.0.2.1 dev wan1 nexthop via 198.51.100.1 dev wan2",
 		"ip route add 10.5.0.0/16 via 192.0.2.1 src 192.0.2.2 table 300",
+		"ip route add local 10.6.0.0/16 dev lo table main",
 	} {
 		run(t, command)
 	}
