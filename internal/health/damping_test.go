@@ -175,6 +175,35 @@ func TestOneHeldLineIsEnough(t *testing.T) {
 	s.want(t, "wan1 up 220ms", "wan2 up 600ms")
 }
 
+// A path that was calm for long is damped like any other once it flaps: it is
+// the time since it last came back that counts.
+func TestFlappingAfterCalm(t *testing.T) {
+	const calm = 10 * time.Minute
+	s := newSim(func(p probe) time.Duration {
+		if p.key.Member == "wan1" && p.sent >= calm && p.sent%(4*time.Second) >= 2*time.Second {
+			return lost
+		}
+		return 20 * ms
+	})
+	s.set(Key{Member: "wan1"}, quick("1.1.1.1"), true)
+	s.set(Key{Member: "wan2"}, quick("1.1.1.1"), true)
+	s.until(calm + time.Minute)
+	if r := s.paths.Report(Key{Member: "wan1"}, epoch.Add(s.now)); r.Flaps < 3 || r.Flaps > 6 {
+		t.Errorf("%d flaps in a minute, want 3 to 6", r.Flaps)
+	}
+}
+
+// No hold is longer than 5 minutes, the first one neither.
+func TestLongestHold(t *testing.T) {
+	var d damping
+	for i := range flapsToDamp {
+		d.flap(time.Duration(i)*time.Second, 4*time.Minute)
+	}
+	if d.hold != maxHold {
+		t.Errorf("hold %s, want %s", d.hold, maxHold)
+	}
+}
+
 // A path whose link goes is not probed meanwhile. That does not make it calm.
 func TestRemovedLineKeepsItsFlaps(t *testing.T) {
 	s := newSim(flapping(time.Second, time.Second, time.Minute))
@@ -190,5 +219,17 @@ func TestRemovedLineKeepsItsFlaps(t *testing.T) {
 	s.set(wan1, quick("1.1.1.1"), false)
 	if after := s.paths.Report(wan1, epoch.Add(s.now)); after.Flaps != before.Flaps || after.Hold != before.Hold {
 		t.Errorf("%d flaps and hold %s became %d and %s", before.Flaps, before.Hold, after.Flaps, after.Hold)
+	}
+	// Nor does the time without a link: it must answer for the whole hold.
+	s.paths.Remove(wan1)
+	s.now = time.Hour
+	s.set(wan1, quick("1.1.1.1"), false)
+	s.until(s.now + before.Hold - ms)
+	if online, _ := s.paths.Online(wan1); online {
+		t.Error("online before it answered for the hold")
+	}
+	s.until(s.now + 200*ms)
+	if online, _ := s.paths.Online(wan1); !online {
+		t.Error("offline after it answered for the hold")
 	}
 }

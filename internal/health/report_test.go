@@ -63,3 +63,39 @@ func TestReportNow(t *testing.T) {
 		}
 	}
 }
+
+// A report has the reason of the verdict in force, misses or hits but not both,
+// loss over the window alone, and a hold only while it keeps the path offline.
+func TestReportOfVerdict(t *testing.T) {
+	key := Key{Member: "wan1"}
+	s := newSim(trace(map[string]string{"wan1": "++++++++++++++++++++----++++--+"}))
+	s.now = time.Minute
+	s.set(key, quick("1.1.1.1"), true)
+	s.paths.known[key].hold = time.Second // from before
+	for _, c := range []struct {
+		after        time.Duration // rounds are sent at multiples of 100 ms
+		online       bool
+		since        time.Duration
+		reason       string
+		misses, hits int
+		loss         float64
+		hold         time.Duration
+	}{
+		{0, true, 0, "", 0, 0, 0, 0},
+		{1950 * ms, true, 0, "", 0, 20, 0, 0},
+		{2250 * ms, true, 0, "", 1, 0, 0.1, 0},
+		{2410 * ms, false, 2400 * ms, "no answer from 1.1.1.1 for 0.5 s", 3, 0, 0.3, 2 * time.Second},
+		{2750 * ms, true, 2620 * ms, "3 answers in a row", 0, 4, 0.4, 0},
+	} {
+		s.until(time.Minute + c.after)
+		want := Report{
+			Key: key, Online: c.online, Since: epoch.Add(time.Minute + c.since), Reason: c.reason, Misses: c.misses, Hits: c.hits, Loss: c.loss,
+			Hold: c.hold,
+		}
+		got := s.paths.Report(key, epoch.Add(s.now))
+		got.Latency, got.Flaps, got.Targets = 0, 0, nil
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("after %s:\ngot  %+v\nwant %+v", c.after, got, want)
+		}
+	}
+}

@@ -180,6 +180,23 @@ func TestHurry(t *testing.T) {
 	}
 }
 
+// With two targets needed, the answer of one does not end the hurry.
+func TestHurryIsNotEndedByTooFewAnswers(t *testing.T) {
+	s := newSim(func(p probe) time.Duration {
+		if p.target == 1 && p.sent >= 10*time.Second {
+			return lost
+		}
+		return 20 * ms
+	})
+	key, rules := Key{Member: "wan1"}, defaults("1.1.1.1", "8.8.8.8")
+	rules.Needed = 2
+	s.set(key, rules, true)
+	s.until(10230 * ms)
+	s.paths.Hurry(key, epoch.Add(s.now))
+	s.until(14 * time.Second)
+	s.want(t, "wan1 down 11.2s")
+}
+
 // However often the evidence is repeated, rounds are never closer than the fast
 // interval.
 func TestHurryAgainAndAgain(t *testing.T) {

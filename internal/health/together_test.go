@@ -131,6 +131,31 @@ func TestAllAtOnce(t *testing.T) {
 	}
 }
 
+// A path without targets tells nothing: it neither answers for those that fell
+// silent together, nor is it one of two that did.
+func TestPathsWithoutTargets(t *testing.T) {
+	wan1, wan2, none := Key{Member: "wan1"}, Key{Member: "wan2"}, Key{Member: "none"}
+	for _, c := range []struct {
+		probed []Key
+		silent string
+		want   []string
+	}{
+		{[]Key{wan1}, "", []string{"wan1 down 12.3s"}},
+		{[]Key{wan1, wan2}, "ipv4", nil},
+	} {
+		s := newSim(outages(outage{"", 10 * time.Second, never}))
+		s.set(none, defaults(), true)
+		for _, key := range c.probed {
+			s.set(key, defaults("1.1.1.1"), true)
+		}
+		s.until(20 * time.Second)
+		s.want(t, c.want...)
+		if got := silentIn(s.paths); got != c.silent {
+			t.Errorf("silent in %q, want %q", got, c.silent)
+		}
+	}
+}
+
 func isSilent(ps *Paths, f family.Family) bool { return ps.Silent()>>f&1 == 1 }
 
 // silentIn are the families that are silent.

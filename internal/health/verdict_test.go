@@ -284,6 +284,36 @@ func TestChangedRules(t *testing.T) {
 	s.want(t, "wan1 down 1s") // it keeps its verdict
 }
 
+// When rounds were sent and nobody checked for long, the oldest are counted
+// before they are forgotten.
+func TestManyRoundsWithoutCheck(t *testing.T) {
+	ps, key := NewPaths(), Key{Member: "wan1"}
+	ps.Set(key, quick("1.1.1.1"), true, epoch)
+	const rounds = 50
+	for i := range rounds {
+		ps.Sent(key, epoch.Add(time.Duration(i)*100*ms))
+	}
+	ps.Check(epoch.Add(10 * time.Second))
+	p := ps.known[key]
+	if got := p.misses(); got != rounds {
+		t.Errorf("%d misses, want %d", got, rounds)
+	}
+	if got, want := p.tallies[0], (tally{lost: p.rules.Window}); got != want {
+		t.Errorf("in the window: %+v, want %+v", got, want)
+	}
+}
+
+// A latency is kept in 32 bits, whatever it is.
+func TestCompact(t *testing.T) {
+	for latency, want := range map[time.Duration]time.Duration{
+		-ms: 0, 0: 0, 999: 0, time.Microsecond: time.Microsecond, 20 * ms: 20 * ms, time.Hour: time.Hour, 2 * time.Hour: (1<<32 - 2) * time.Microsecond,
+	} {
+		if cell := compact(latency); cell == 0 || expand(cell) != want {
+			t.Errorf("%s: %d, which is %s", latency, cell, expand(cell))
+		}
+	}
+}
+
 // An answer to a round of before the change is none to a round of after it.
 func TestAnswersToForgottenRounds(t *testing.T) {
 	ps, key := NewPaths(), Key{Member: "wan1"}
@@ -322,6 +352,9 @@ func TestReasons(t *testing.T) {
 	}{
 		{"silence", "+----+ +----+", nil, []string{"no answer from 1.1.1.1, 8.8.8.8 for 0.5 s", "3 answers in a row"}},
 		{"too few", "+ +-", func(r *Rules) { r.Needed = 2 }, []string{"fewer than 2 of 2 targets answered for 0.5 s; no answer from 8.8.8.8"}},
+		{"silence later", "++++++++++----", nil, []string{"no answer from 1.1.1.1 for 0.5 s"}},
+		{"too few, of whom one answered the first round", "+-+ ++-", func(r *Rules) { r.Needed = 2 },
+			[]string{"fewer than 2 of 2 targets answered for 0.5 s"}},
 		{"too few by turns", "++-+-+- +-+-+-+", func(r *Rules) { r.Needed = 2 }, []string{"fewer than 2 of 2 targets answered for 0.5 s"}},
 		{"loss", "+-+-+-+-+-+-+-+-", lossy, []string{"lost 40 % of the last 10 probes (limit 40 %)"}},
 		{"latency", "+", slow, []string{"mean latency 20 ms (limit 15 ms)"}},
