@@ -1,6 +1,9 @@
 package health
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Transition is a change of a path's verdict.
 type Transition struct {
@@ -23,7 +26,7 @@ func (ps *Paths) Check(now time.Time) []Transition {
 	if ps.stalled(t) {
 		return nil
 	}
-	changed := ps.changed
+	changed := ps.changedAt != never
 	for _, p := range ps.paths {
 		if p.end(t) || !p.online && p.run() >= p.rules.Up {
 			changed = true
@@ -32,7 +35,7 @@ func (ps *Paths) Check(now time.Time) []Transition {
 	if !changed {
 		return nil
 	}
-	ps.changed = false
+	ps.changedAt = never
 	c := check{Paths: ps, now: now, t: t}
 	c.recover()
 	c.judgeSilence()
@@ -44,8 +47,8 @@ func (ps *Paths) Check(now time.Time) []Transition {
 // late. It is put off only once: a process that is always late must judge as
 // well.
 func (ps *Paths) stalled(t time.Duration) bool {
-	asked := ps.hasAsked
-	ps.hasAsked = false
+	asked := ps.asked
+	ps.asked = never
 	if ps.grace != 0 {
 		if t < ps.grace {
 			return true
@@ -53,7 +56,7 @@ func (ps *Paths) stalled(t time.Duration) bool {
 		ps.grace = 0
 		return false
 	}
-	if !asked || t <= ps.asked || t-ps.asked <= ps.tolerance() {
+	if t-asked <= ps.tolerance() {
 		return false
 	}
 	ps.grace = t + graceTime
@@ -62,11 +65,9 @@ func (ps *Paths) stalled(t time.Duration) bool {
 
 // tolerance returns by how much Check may be late: half the shortest interval.
 func (ps *Paths) tolerance() time.Duration {
-	var shortest time.Duration
+	shortest := never
 	for _, p := range ps.paths {
-		if interval := p.interval(); shortest == 0 || interval < shortest {
-			shortest = interval
-		}
+		shortest = min(shortest, p.interval())
 	}
 	return shortest / 2
 }
@@ -166,23 +167,20 @@ func (c *check) forgive(families Silence) {
 
 // isAlone reports whether no peer of a path is online.
 func (c *check) isAlone(p *path) bool {
-	for _, other := range c.paths {
-		if other.online && other.targets() > 0 && p.isPeer(other) {
-			return false
-		}
-	}
-	return true
+	return !c.hasPeer(p, func(other *path) bool { return other.targets() > 0 })
 }
 
 // isOutlived reports whether an online peer went on answering after this path
 // fell silent.
 func (c *check) isOutlived(p *path) bool {
-	for _, other := range c.paths {
-		if p.isPeer(other) && other.online && other.aliveAfter(p) {
-			return true
-		}
-	}
-	return false
+	return c.hasPeer(p, func(other *path) bool { return other.aliveAfter(p) })
+}
+
+// hasPeer reports whether an online peer of a path is as wanted.
+func (c *check) hasPeer(p *path, isWanted func(*path) bool) bool {
+	return slices.ContainsFunc(c.paths, func(other *path) bool {
+		return p.isPeer(other) && other.online && isWanted(other)
+	})
 }
 
 // askOthers probes the peers that may have fallen silent together with this
@@ -191,7 +189,7 @@ func (c *check) isOutlived(p *path) bool {
 func (c *check) askOthers(p *path) {
 	earliest := max(c.t, p.quietSince+p.patience())
 	for _, other := range c.paths {
-		if !p.isPeer(other) || !other.online || other.targets() == 0 || other.silent() {
+		if !p.isPeer(other) || !other.online || other.silent() {
 			continue
 		}
 		ask := earliest
@@ -210,20 +208,10 @@ func (c *check) judgeQuality() {
 		if !p.online || p.silent() || !p.tooLossy() && !p.tooSlow() {
 			continue
 		}
-		if !c.hasSubstitute(p) {
+		if !c.hasPeer(p, (*path).good) {
 			c.waiting = true
 			continue
 		}
 		c.pass(p, false, p.qualityReason())
 	}
-}
-
-// hasSubstitute reports whether a peer is good.
-func (c *check) hasSubstitute(p *path) bool {
-	for _, other := range c.paths {
-		if p.isPeer(other) && other.good() {
-			return true
-		}
-	}
-	return false
 }

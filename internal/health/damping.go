@@ -18,30 +18,27 @@ const (
 
 // damping keeps a path that flaps offline for longer each time.
 type damping struct {
-	flaps     int                        // since the start
-	flapped   [flapsToDamp]time.Duration // the last times
-	recent    int                        // how many of these are set
-	hold      time.Duration              // to come back; 0: as the rules say
-	onlineAt  time.Duration              // when it last came back
-	calmSince time.Duration              // the end of its last silence
+	flaps     int             // since the start
+	recent    []time.Duration // when it last flapped, at most flapsToDamp times
+	hold      time.Duration   // to come back; 0: as the rules say
+	onlineAt  time.Duration   // when it last came back
+	calmSince time.Duration   // the end of its last silence
 }
 
 // flap records that the path goes offline, and lengthens the hold if it flaps.
 // base is how long a path that does not flap takes to come back.
 func (d *damping) flap(now, base time.Duration) {
 	if now-d.onlineAt >= calmTime {
-		d.hold, d.recent = 0, 0
+		d.hold, d.recent = 0, nil
 	}
-	oldest := d.flaps % flapsToDamp
-	d.flapped[oldest] = now
+	d.recent = append(d.recent, now)
+	d.recent = d.recent[max(len(d.recent)-flapsToDamp, 0):]
 	d.flaps++
-	d.recent = min(d.recent+1, flapsToDamp)
 	d.calmSince = now
-	next := d.flaps % flapsToDamp
 	switch {
 	case d.hold > 0:
 		d.hold = min(2*d.hold, maxHold)
-	case d.recent == flapsToDamp && now-d.flapped[next] <= flapTime:
+	case len(d.recent) == flapsToDamp && now-d.recent[0] <= flapTime:
 		d.hold = min(2*base, maxHold)
 	}
 }

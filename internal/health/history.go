@@ -194,15 +194,15 @@ func (h *history) judged(number uint32) bool {
 	return number >= h.judgedFrom && h.ended-number < uint32(h.rules.Window)
 }
 
-// deadline returns when the next round will be missed; pending is false if no
-// unanswered round is under way.
-func (h *history) deadline() (at time.Duration, pending bool) {
+// deadline returns when the next round will be missed, never if no unanswered
+// round is under way.
+func (h *history) deadline() time.Duration {
 	for number := h.ended + 1; number <= h.newest; number++ {
 		if !h.answered(number) {
-			return h.round(number).sent + h.rules.Timeout, true
+			return h.round(number).sent + h.rules.Timeout
 		}
 	}
-	return 0, false
+	return never
 }
 
 // misses returns how many rounds in a row were missed, up to now.

@@ -69,8 +69,8 @@ func (p *path) isPeer(other *path) bool {
 	return other != p && other.key.Family == p.key.Family
 }
 
-// good reports whether the path can take over the traffic of another: it is
-// online, answers, and is within its limits.
+// good reports whether an online path can take over the traffic of another: it
+// answers, and is within its limits.
 func (p *path) good() bool {
-	return p.online && p.misses() == 0 && p.answeredAt != unheard && !p.tooLossy() && !p.tooSlow()
+	return p.misses() == 0 && p.answeredAt != unheard && !p.tooLossy() && !p.tooSlow()
 }

@@ -9,6 +9,7 @@ package health
 
 import (
 	"cmp"
+	"math"
 	"reflect"
 	"slices"
 	"time"
@@ -24,32 +25,31 @@ type Paths struct {
 	// whose link comes and goes must not begin anew each time.
 	removed map[Key]damping
 
-	started bool
-	start   time.Time     // all durations are counted from here
-	latest  time.Duration // the latest time that was passed in
+	start  time.Time     // all durations are counted from here
+	latest time.Duration // the latest time that was passed in
 
 	silent  Silence // see Silent
 	waiting bool    // the verdict of a path depends on the answers of others
 
-	changed   bool // Check has something to do before the next time limit
-	changedAt time.Duration
-
-	asked    time.Duration // what Wake returned last
-	hasAsked bool
-	grace    time.Duration // until when judgement is put off; 0: it is not
+	changedAt time.Duration // when Check has something to do before the next time limit
+	asked     time.Duration // what Wake returned last, until Check comes
+	grace     time.Duration // until when judgement is put off; 0: it is not
 
 	due []Key
 }
 
+// never is after any time.
+const never = time.Duration(math.MaxInt64)
+
 // NewPaths returns an empty set of paths.
 func NewPaths() *Paths {
-	return &Paths{known: make(map[Key]*path), removed: make(map[Key]damping)}
+	return &Paths{known: make(map[Key]*path), removed: make(map[Key]damping), changedAt: never, asked: never}
 }
 
 // at returns a time as a duration since the first time that was passed in.
 func (ps *Paths) at(now time.Time) time.Duration {
-	if !ps.started {
-		ps.started, ps.start = true, now
+	if ps.start.IsZero() {
+		ps.start = now
 	}
 	ps.latest = max(ps.latest, now.Sub(ps.start))
 	return now.Sub(ps.start)
@@ -197,35 +197,17 @@ func (ps *Paths) Hurry(key Key, now time.Time) {
 // for never. A Check that comes much later assumes that the process did not run
 // meanwhile, and puts off its judgement once.
 func (ps *Paths) Wake() time.Time {
-	var wake time.Duration
-	found := false
-	sooner := func(t time.Duration) {
-		if !found || t < wake {
-			wake, found = t, true
-		}
-	}
+	ps.asked = max(ps.changedAt, ps.grace)
 	for _, p := range ps.paths {
-		if p.targets() == 0 {
-			continue
-		}
-		sooner(p.next)
-		if deadline, pending := p.deadline(); pending {
-			sooner(max(deadline, ps.grace))
+		if p.targets() > 0 {
+			ps.asked = min(ps.asked, p.next, max(p.deadline(), ps.grace))
 		}
 	}
-	if ps.changed {
-		sooner(max(ps.changedAt, ps.grace))
-	}
-	ps.asked, ps.hasAsked = wake, found
-	if !found {
+	if ps.asked == never {
 		return time.Time{}
 	}
-	return ps.start.Add(wake)
+	return ps.start.Add(ps.asked)
 }
 
 // change makes Check look at all paths at t.
-func (ps *Paths) change(t time.Duration) {
-	if !ps.changed {
-		ps.changed, ps.changedAt = true, t
-	}
-}
+func (ps *Paths) change(t time.Duration) { ps.changedAt = min(ps.changedAt, t) }

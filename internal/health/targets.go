@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -19,10 +20,7 @@ func Targets(track config.Track, f family.Family, path *uplink.Path) []netip.Add
 	if !track.Gateway {
 		return addresses
 	}
-	gateway := path.Gateway
-	if !gateway.IsValid() {
-		gateway = peer(path)
-	}
+	gateway := cmp.Or(path.Gateway, peer(path))
 	if gateway.IsValid() && !slices.Contains(addresses, gateway) {
 		addresses = append(addresses, gateway)
 	}
@@ -48,11 +46,5 @@ func HasTargets(track config.Track, f family.Family) bool {
 }
 
 func ofFamily(addresses []netip.Addr, f family.Family) []netip.Addr {
-	var found []netip.Addr
-	for _, a := range addresses {
-		if family.Of(a) == f {
-			found = append(found, a)
-		}
-	}
-	return found
+	return slices.DeleteFunc(slices.Clone(addresses), func(a netip.Addr) bool { return family.Of(a) != f })
 }

@@ -18,8 +18,6 @@ func (o outage) hits(key Key) bool {
 	return o.where == "" || o.where == key.Member || o.where == key.Family.String() || o.where == pathName(key)
 }
 
-const never = time.Hour
-
 // outages is a network with these, and 20 ms otherwise.
 func outages(list ...outage) func(probe) time.Duration {
 	return func(p probe) time.Duration {
