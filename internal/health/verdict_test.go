@@ -303,17 +303,6 @@ func TestManyRoundsWithoutCheck(t *testing.T) {
 	}
 }
 
-// A latency is kept in 32 bits, whatever it is.
-func TestCompact(t *testing.T) {
-	for latency, want := range map[time.Duration]time.Duration{
-		-ms: 0, 0: 0, 999: 0, time.Microsecond: time.Microsecond, 20 * ms: 20 * ms, time.Hour: time.Hour, 2 * time.Hour: (1<<32 - 2) * time.Microsecond,
-	} {
-		if cell := compact(latency); cell == 0 || expand(cell) != want {
-			t.Errorf("%s: %d, which is %s", latency, cell, expand(cell))
-		}
-	}
-}
-
 // An answer to a round of before the change is none to a round of after it.
 func TestAnswersToForgottenRounds(t *testing.T) {
 	ps, key := NewPaths(), Key{Member: "wan1"}
