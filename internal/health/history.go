@@ -34,8 +34,7 @@ type history struct {
 	// judgedFrom is the first round whose loss and latency count. It is moved
 	// past a silence, or coming back would take a whole window.
 	judgedFrom uint32
-	tallies    []tally // of each target, over the judged rounds that ended
-	scratch    []int   // for sorting the targets
+	tallies    []tally // of the sample that was taken last
 }
 
 // round is one probe to each target of the path.
@@ -43,12 +42,6 @@ type round struct {
 	sent      time.Duration
 	answers   int             // targets that answered
 	latencies []time.Duration // of each target; 0: no answer
-}
-
-// tally counts what one target answered.
-type tally struct {
-	lost, answered int
-	latency        time.Duration // the sum
 }
 
 // unheard is the answeredAt of a path that never answered. It is before any
@@ -65,7 +58,6 @@ func newHistory(r Rules, last uint32, now time.Duration) history {
 		first:  last + 1, newest: last, ended: last, missesAfter: last,
 		quietSince: now, answeredAt: unheard,
 		tallies: make([]tally, len(r.Targets)),
-		scratch: make([]int, 0, len(r.Targets)),
 	}
 	for i := range h.rounds {
 		h.rounds[i].latencies = make([]time.Duration, len(r.Targets))
@@ -78,14 +70,13 @@ func newHistory(r Rules, last uint32, now time.Duration) history {
 func (h *history) judgeFrom(number uint32) {
 	h.judgedFrom = number
 	h.runStart, h.runEnd = number, number-1
-	clear(h.tallies)
 }
 
 // targets returns how many targets the path has.
 func (h *history) targets() int { return len(h.rules.Targets) }
 
 func (h *history) round(number uint32) *round {
-	return &h.rounds[int(number)%len(h.rounds)]
+	return &h.rounds[number%uint32(len(h.rounds))]
 }
 
 // holds reports whether a round is still in the ring.
@@ -98,10 +89,9 @@ func (h *history) answered(number uint32) bool { return h.round(number).answers 
 
 // send begins a round, sent now, and returns its number.
 func (h *history) send(now time.Duration) uint32 {
-	// The ring must keep the oldest rounds of the window: it needs them when
-	// the window moves on.
+	// The ring must keep a whole window of rounds that ended.
 	for int(h.newest-h.ended)+h.rules.Window >= len(h.rounds) && h.ended < h.newest {
-		h.endNext()
+		h.ended++
 	}
 	h.newest++
 	round := h.round(h.newest)
@@ -117,13 +107,8 @@ func (h *history) answer(number uint32, target int, at time.Duration) bool {
 	if !h.holds(number) || target < 0 || target >= len(round.latencies) || round.latencies[target] != 0 {
 		return false // forgotten, or a duplicate
 	}
-	latency := max(at-round.sent, 1)
-	round.latencies[target] = latency
+	round.latencies[target] = max(at-round.sent, 1)
 	round.answers++
-	if number <= h.ended && h.judged(number) {
-		h.tallies[target].count(0, -1)
-		h.tallies[target].count(latency, 1)
-	}
 	if round.answers != h.rules.Needed {
 		return false
 	}
@@ -161,7 +146,7 @@ func (h *history) extendRun(number uint32) {
 func (h *history) end(now time.Duration) bool {
 	before := h.ended
 	for h.ended < h.newest && h.over(h.ended+1, now) {
-		h.endNext()
+		h.ended++
 	}
 	return h.ended != before
 }
@@ -170,28 +155,6 @@ func (h *history) end(now time.Duration) bool {
 func (h *history) over(number uint32, now time.Duration) bool {
 	round := h.round(number)
 	return round.answers == len(round.latencies) || now >= round.sent+h.rules.Timeout
-}
-
-// endNext ends the oldest round under way and moves the window on by one.
-func (h *history) endNext() {
-	h.ended++
-	if h.ended < h.judgedFrom {
-		return
-	}
-	for i, latency := range h.round(h.ended).latencies {
-		h.tallies[i].count(latency, 1)
-	}
-	if h.ended-h.judgedFrom < uint32(h.rules.Window) {
-		return
-	}
-	for i, latency := range h.round(h.ended - uint32(h.rules.Window)).latencies {
-		h.tallies[i].count(latency, -1)
-	}
-}
-
-// judged reports whether a round that ended lies in the judged window.
-func (h *history) judged(number uint32) bool {
-	return number >= h.judgedFrom && h.ended-number < uint32(h.rules.Window)
 }
 
 // deadline returns when the next round will be missed, never if no unanswered

@@ -13,7 +13,7 @@ func (ps *Paths) Waiting(key Key, now time.Time) (waited, latency time.Duration)
 	if p == nil {
 		return 0, 0
 	}
-	latency, _ = p.latency(p.tallies, 1)
+	latency, _ = p.judged().latency(1)
 	if p.waits() {
 		waited = ps.at(now) - p.round(p.newest).sent
 	}

@@ -5,55 +5,80 @@ import (
 	"time"
 )
 
-// count adds the answer to a round, with times 1, or takes it away, with -1. A
-// latency of 0 is no answer.
-func (t *tally) count(latency time.Duration, times int) {
-	if latency == 0 {
-		t.lost += times
-		return
-	}
-	t.answered += times
-	t.latency += time.Duration(times) * latency
+// fewTargets can be sorted without allocating.
+const fewTargets = 8
+
+// sample is what the targets of a path answered in some of its rounds.
+type sample struct {
+	needed  int
+	rounds  int
+	targets []tally
 }
 
-// seen returns how many rounds of the judged window have ended.
-func (h *history) seen() int {
-	if h.ended < h.judgedFrom {
-		return 0
+// tally counts what one target answered.
+type tally struct {
+	lost, answered int
+	latency        time.Duration // the sum
+}
+
+// sample takes the newest rounds for which isOver holds, at most a window of
+// them, not before the first. It is valid until the next one is taken.
+func (h *history) sample(first uint32, isOver func(number uint32) bool) sample {
+	clear(h.tallies)
+	s := sample{needed: h.rules.Needed, targets: h.tallies}
+	for number := h.newest; s.rounds < h.rules.Window && number >= first && h.holds(number); number-- {
+		if !isOver(number) {
+			continue
+		}
+		s.rounds++
+		for i, latency := range h.round(number).latencies {
+			t := &s.targets[i]
+			if latency == 0 {
+				t.lost++
+				continue
+			}
+			t.answered++
+			t.latency += latency
+		}
 	}
-	return min(int(h.ended-h.judgedFrom)+1, h.rules.Window)
+	return s
+}
+
+// judged is what loss and latency are judged by.
+func (h *history) judged() sample {
+	return h.sample(h.judgedFrom, func(number uint32) bool { return number <= h.ended })
 }
 
 // lost returns how many probes went unanswered to the worst target that is
 // needed: with reliability 2 of 3, that is the second best. Targets that are
 // not needed do no harm, however bad they are.
-func (h *history) lost(tallies []tally) int {
-	if h.rules.Needed == 0 {
+func (s sample) lost() int {
+	if s.needed == 0 {
 		return 0
 	}
-	sorted := h.scratch[:0]
-	for _, t := range tallies {
+	sorted := make([]int, 0, fewTargets)
+	for _, t := range s.targets {
 		sorted = append(sorted, t.lost)
 	}
 	slices.Sort(sorted)
-	return sorted[h.rules.Needed-1]
+	return sorted[s.needed-1]
 }
 
 // latency returns the mean time to an answer of the slowest target that is
 // needed, among those with at least that many answers. known is false if these
 // targets are too few.
-func (h *history) latency(tallies []tally, least int) (mean time.Duration, known bool) {
-	sorted := h.scratch[:0]
-	for _, t := range tallies {
+func (s sample) latency(least int) (mean time.Duration, known bool) {
+	sorted := make([]time.Duration, 0, fewTargets)
+	for _, t := range s.targets {
 		if t.answered > 0 && t.answered >= least {
-			sorted = append(sorted, int(t.mean().Microseconds()))
+			sorted = append(sorted, t.mean().Truncate(time.Microsecond))
 		}
 	}
 	slices.Sort(sorted)
-	if h.rules.Needed == 0 || len(sorted) < h.rules.Needed {
+	if s.needed == 0 || len(sorted) < s.needed {
 		return 0, false
 	}
-	return time.Duration(sorted[h.rules.Needed-1]) * time.Microsecond, true
+	return sorted[s.needed-1], true
 }
 
 func (t *tally) mean() time.Duration {
@@ -66,16 +91,14 @@ func (t *tally) mean() time.Duration {
 // judgedLatency returns the latency that is compared with the limits. Only
 // targets that answered at least half the rounds have one: the few answers of a
 // dying target say nothing about the path.
-func (h *history) judgedLatency() (time.Duration, bool) {
-	return h.latency(h.tallies, (h.seen()+1)/2)
-}
+func (s sample) judgedLatency() (time.Duration, bool) { return s.latency((s.rounds + 1) / 2) }
 
 // tooLossy reports whether the loss is at the limit that takes a path offline.
 // Rounds that are still missing in the window count as answered, so that a path
 // is not judged by its first three rounds.
 func (p *path) tooLossy() bool {
 	limit := p.rules.FailureLoss
-	return limit > 0 && p.lost(p.tallies)*100 >= limit*p.rules.Window
+	return limit > 0 && p.judged().lost()*100 >= limit*p.rules.Window
 }
 
 // tooSlow reports whether the latency is at the limit that takes a path
@@ -83,25 +106,26 @@ func (p *path) tooLossy() bool {
 // reason.
 func (p *path) tooSlow() bool {
 	limit := p.rules.FailureLatency
-	if limit == 0 || 2*p.seen() < p.rules.Window {
+	if limit == 0 {
 		return false
 	}
-	latency, known := p.judgedLatency()
-	return known && latency >= limit
+	s := p.judged()
+	latency, known := s.judgedLatency()
+	return known && 2*s.rounds >= p.rules.Window && latency >= limit
 }
 
 // goodEnough reports whether loss and latency since the last silence are below
 // the limits under which a path may come back. With a limit of latency, a
 // latency must be known.
 func (p *path) goodEnough() bool {
-	lost, lossLimit := p.lost(p.tallies), p.rules.recoveryLoss()
-	if lossLimit > 0 && lost > 0 && lost*100 >= lossLimit*p.seen() {
+	s := p.judged()
+	if lost, limit := s.lost(), p.rules.recoveryLoss(); limit > 0 && lost > 0 && lost*100 >= limit*s.rounds {
 		return false
 	}
 	limit := p.rules.recoveryLatency()
 	if limit == 0 {
 		return true
 	}
-	latency, known := p.judgedLatency()
+	latency, known := s.judgedLatency()
 	return known && latency < limit
 }

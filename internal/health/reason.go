@@ -38,10 +38,10 @@ func (p *path) silentTargets() []string {
 
 func (p *path) qualityReason() string {
 	if p.tooLossy() {
-		return "lost " + strconv.Itoa(p.lost(p.tallies)*100/p.rules.Window) + " % of the last " + strconv.Itoa(p.rules.Window) +
+		return "lost " + strconv.Itoa(p.judged().lost()*100/p.rules.Window) + " % of the last " + strconv.Itoa(p.rules.Window) +
 			" probes (limit " + strconv.Itoa(p.rules.FailureLoss) + " %)"
 	}
-	latency, _ := p.judgedLatency()
+	latency, _ := p.judged().judgedLatency()
 	return "mean latency " + milliseconds(latency) + " (limit " + milliseconds(p.rules.FailureLatency) + ")"
 }
 

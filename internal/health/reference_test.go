@@ -299,14 +299,15 @@ func (r *reference) compareLines(s *sim) {
 	for _, p := range r.paths {
 		inner := s.paths.known[p.key]
 		losses, latency := p.quality()
-		gotLatency, known := inner.judgedLatency()
+		judged := inner.judged()
+		gotLatency, known := judged.judgedLatency()
 		if !known {
 			gotLatency = -1
 		}
-		if inner.misses() != p.misses() || inner.lost(inner.tallies) != losses || gotLatency != latency ||
-			inner.seen() != len(p.judged()) || inner.hold != p.penalty {
+		if inner.misses() != p.misses() || judged.lost() != losses || gotLatency != latency ||
+			judged.rounds != len(p.judged()) || inner.hold != p.penalty {
 			r.t.Fatalf("at %s: %v: misses %d, lost %d of %d, latency %s, hold %s; want %d, %d of %d, %s, %s",
-				s.now, p.key, inner.misses(), inner.lost(inner.tallies), inner.seen(), gotLatency, inner.hold,
+				s.now, p.key, inner.misses(), judged.lost(), judged.rounds, gotLatency, inner.hold,
 				p.misses(), losses, len(p.judged()), latency, p.penalty)
 		}
 	}

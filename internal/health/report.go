@@ -11,13 +11,13 @@ func (ps *Paths) Report(key Key, now time.Time) Report {
 		return Report{Key: key}
 	}
 	t := ps.at(now)
-	seen, tallies := p.tally(t)
+	s := p.sample(p.first, func(number uint32) bool { return p.over(number, t) })
 	r := Report{
 		Key: key, Online: p.online, Since: now.Add(p.since - t), Reason: p.reason,
-		Misses: p.misses(), Flaps: p.flaps, Loss: part(p.lost(tallies), seen),
+		Misses: p.misses(), Flaps: p.flaps, Loss: part(s.lost(), s.rounds),
 		Targets: make([]TargetReport, 0, p.targets()),
 	}
-	r.Latency, _ = p.latency(tallies, 1)
+	r.Latency, _ = s.latency(1)
 	if r.Misses == 0 {
 		r.Hits = p.run()
 	}
@@ -25,26 +25,10 @@ func (ps *Paths) Report(key Key, now time.Time) Report {
 		r.Hold = p.hold
 	}
 	for i, name := range p.rules.Targets {
-		t := &tallies[i]
-		r.Targets = append(r.Targets, TargetReport{Address: name, Loss: part(t.lost, seen), Latency: t.mean()})
+		t := s.targets[i]
+		r.Targets = append(r.Targets, TargetReport{Address: name, Loss: part(t.lost, s.rounds), Latency: t.mean()})
 	}
 	return r
-}
-
-// tally returns how many of the newest rounds are over, at most a window of
-// them, and what each target answered in these.
-func (h *history) tally(now time.Duration) (seen int, tallies []tally) {
-	tallies = make([]tally, h.targets())
-	for number := h.newest; seen < h.rules.Window && h.holds(number); number-- {
-		if !h.over(number, now) {
-			continue
-		}
-		seen++
-		for i, latency := range h.round(number).latencies {
-			tallies[i].count(latency, 1)
-		}
-	}
-	return seen, tallies
 }
 
 func part(lost, seen int) float64 {
