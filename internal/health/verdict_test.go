@@ -298,7 +298,7 @@ func TestManyRoundsWithoutCheck(t *testing.T) {
 	if got := p.misses(); got != rounds {
 		t.Errorf("%d misses, want %d", got, rounds)
 	}
-	if got, want := p.tallies[0], (tally{lost: p.rules.Window}); got != want {
+	if got, want := p.judged().targets[0], (tally{lost: p.rules.Window}); got != want {
 		t.Errorf("in the window: %+v, want %+v", got, want)
 	}
 }
