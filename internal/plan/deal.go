@@ -9,10 +9,10 @@ const maxSlots = 256
 
 // maxKinds is how many kinds of connections may arrive in turn, as a query
 // before each page does, and each is still dealt in exact shares. Households have
-// a handful; the rhythm tests have up to 8. The sequence grows little up to 15
-// (three members: 27 slots, not the 9 that would do for 8 kinds and send every
-// 9th connection to the same member for ever), but with a 16th kind those of 2,
-// 4 and 8 members would be twice as long.
+// a handful; the rhythm tests have up to 8. For few members the sequence hardly
+// grows up to 15 (three members: 27 slots, not the 9 that would do for 8 kinds
+// and send every 9th connection to the same member for ever), but with a 16th
+// kind those of 2, 4 and 8 members would be twice as long.
 const maxKinds = 15
 
 // startsSeed starts the generator that permutes the places at which blocks
