@@ -15,8 +15,6 @@ import (
 	"loadbalance/internal/plan"
 )
 
-func address(text string) netip.Addr { return netip.MustParseAddr(text) }
-
 func prefixList(text string) []netip.Prefix {
 	var all []netip.Prefix
 	for _, word := range strings.Fields(text) {
