@@ -1,10 +1,10 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -85,7 +85,7 @@ func (c *collector) add(p Problem) {
 // sorted returns the problems by line. Problems of one line stay in the order
 // in which they were found.
 func (c *collector) sorted() Problems {
-	slices.SortStableFunc(c.problems, func(a, b Problem) int { return cmp.Compare(a.Pos.Line, b.Pos.Line) })
+	sort.SliceStable(c.problems, func(i, j int) bool { return c.problems[i].Pos.Line < c.problems[j].Pos.Line })
 	if c.dropped == 0 {
 		return c.problems
 	}

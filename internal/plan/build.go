@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
+	"sort"
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
@@ -114,7 +114,7 @@ func newBuilder(in Input) (*builder, error) {
 		}
 		b.members = append(b.members, m)
 	}
-	slices.SortStableFunc(b.members, func(x, y *member) int { return cmp.Compare(x.index, y.index) })
+	sort.Slice(b.members, func(i, j int) bool { return b.members[i].index < b.members[j].index })
 	for _, f := range family.All {
 		b.held[f] = b.stillHeld(b.candidatesToHold(f), f)
 	}
@@ -213,7 +213,7 @@ func (b *familyBuilder) sets(user userRules) []Set {
 				Open: len(s.Domains) > 0})
 		}
 	}
-	slices.SortStableFunc(sets, func(x, y Set) int { return strings.Compare(x.Name, y.Name) })
+	sort.Slice(sets, func(i, j int) bool { return sets[i].Name < sets[j].Name })
 	return sets
 }
 

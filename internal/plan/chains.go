@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 
 	"loadbalance/internal/config"
@@ -103,7 +104,7 @@ func (b *familyBuilder) chains(user userRules) []Chain {
 	for _, p := range b.config.Policies {
 		chains = append(chains, b.policyChain(p))
 	}
-	slices.SortStableFunc(chains, func(x, y Chain) int { return strings.Compare(x.Name, y.Name) })
+	sort.Slice(chains, func(i, j int) bool { return chains[i].Name < chains[j].Name })
 	return chains
 }
 
@@ -197,7 +198,7 @@ func (b *familyBuilder) ownNetworks() []Rule {
 			}
 		}
 	}
-	slices.SortStableFunc(targets, func(x, y target) int { return y.prefix.Bits() - x.prefix.Bits() })
+	sort.SliceStable(targets, func(i, j int) bool { return targets[i].prefix.Bits() > targets[j].prefix.Bits() })
 	var rules []Rule
 	for _, t := range targets {
 		rules = append(rules, on(Goto(t.chain), Destination{Prefix: t.prefix}))

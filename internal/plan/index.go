@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 
 	"loadbalance/internal/config"
@@ -89,7 +90,7 @@ func (old *Indices) recover(cfg *config.Config, c MemberChainMark) {
 	freed := FreedIndex{strings.TrimPrefix(c.Chain, memberPrefix), index}
 	if !slices.Contains(old.Freed, freed) {
 		old.Freed = append(old.Freed, freed)
-		slices.SortStableFunc(old.Freed, func(x, y FreedIndex) int { return x.Index - y.Index })
+		sort.Slice(old.Freed, func(i, j int) bool { return old.Freed[i].Index < old.Freed[j].Index })
 	}
 }
 

@@ -3,6 +3,7 @@ package plan
 import (
 	"net/netip"
 	"slices"
+	"sort"
 
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/uplink"
@@ -60,7 +61,7 @@ func (b *familyBuilder) rules() []IPRule {
 	if m := b.firstLive(); m != nil && !b.mainHasDefault() {
 		rules = append(rules, IPRule{Priority: prioNoMainRoute, Mask: mask, Table: m.table, Suppress: anyLength})
 	}
-	slices.SortStableFunc(rules, func(x, y IPRule) int { return x.Priority - y.Priority })
+	sort.SliceStable(rules, func(i, j int) bool { return rules[i].Priority < rules[j].Priority })
 	return rules
 }
 
@@ -136,7 +137,7 @@ func (b *familyBuilder) routes() []Route {
 	for _, m := range b.members {
 		routes = append(routes, b.memberRoutes(m)...)
 	}
-	slices.SortStableFunc(routes, compareRoutes)
+	sort.SliceStable(routes, func(i, j int) bool { return compareRoutes(routes[i], routes[j]) < 0 })
 	return routes
 }
 

@@ -1,10 +1,10 @@
 package plan
 
 import (
-	"cmp"
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"sort"
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
@@ -81,7 +81,7 @@ func (t *slotTable) deal(members []config.PolicyMember) {
 			}
 		}
 	}
-	slices.SortStableFunc(bids, func(x, y bid) int { return cmp.Compare(y.score, x.score) })
+	sort.SliceStable(bids, func(i, j int) bool { return bids[i].score > bids[j].score })
 	for _, b := range bids {
 		if t[b.slot] == "" && quota[b.member] > 0 {
 			t[b.slot] = members[b.member].Name

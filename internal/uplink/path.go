@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 
 	"golang.org/x/sys/unix"
 
@@ -211,7 +212,7 @@ func (s *snapshot) networks(f family.Family, device string) []Network {
 			add(a.network, a.Prefix.Addr())
 		}
 	}
-	slices.SortStableFunc(networks, func(a, b Network) int { return comparePrefixes(a.Prefix, b.Prefix) })
+	sort.SliceStable(networks, func(i, j int) bool { return comparePrefixes(networks[i].Prefix, networks[j].Prefix) < 0 })
 	return networks
 }
 
