@@ -60,6 +60,7 @@ var changes = []struct {
 	{"our route replaced by another's", "ip route replace default via 10.0.1.253 dev wan1 onlink table 301", "ip route replace default via 10.0.1.254 dev wan1 onlink table 301 protocol 108", ourLoss},
 	{"our IPv6 route replaced by another's", "ip -6 route replace default via 2001:db8:1::fe dev wan1 onlink table 301", "ip -6 route replace default via 2001:db8:1::ff dev wan1 onlink table 301 protocol 108", ourLoss},
 	{"our rule added", "ip rule add fwmark 0x3f00/0x3f00 lookup 361 priority 9400 protocol 108", "ip rule del priority 9400", oursAlone},
+	{"our route added to main", "ip route add 10.88.0.0/16 dev spare protocol 108", "ip route del 10.88.0.0/16 dev spare", oursAlone},
 	{"our route added", "ip route add blackhole default table 361 protocol 108", "ip route del default table 361", oursAlone},
 
 	{"set's entry deleted", "ipset del lb_local 172.16.0.0/12", "ipset add lb_local 172.16.0.0/12", oursAlone},

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/family"
@@ -117,6 +118,39 @@ func TestRoutesOfOthers(t *testing.T) {
 			t.Errorf("%s:\n got %+v\nwant %+v", test.command, got, want)
 		}
 		run(t, "ip "+test.command[:2]+" route flush table 77")
+	}
+}
+
+// What a dump has besides routes, and what it should never have.
+func TestParseRoute(t *testing.T) {
+	message := func(familyNumber uint8, flags uint32, attributes ...*nl.RtAttr) []byte {
+		header := nl.RtMsg{RtMsg: unix.RtMsg{Family: familyNumber, Table: 77, Type: unix.RTN_UNICAST, Flags: flags}}
+		b := slices.Clone(header.Serialize())
+		for _, a := range attributes {
+			b = append(b, a.Serialize()...)
+		}
+		return b
+	}
+	oneNexthop := (&nl.RtNexthop{}).Serialize()
+	tests := []struct {
+		name    string
+		message []byte
+		ok, bad bool
+	}{
+		{"a route", message(unix.AF_INET, 0), true, false},
+		{"a copy", message(unix.AF_INET6, unix.RTM_F_CLONED), false, false},
+		{"MPLS", message(unix.AF_MPLS, 0, nl.NewRtAttr(unix.RTA_DST, []byte{1})), false, false},
+		{"a nexthop", message(unix.AF_INET, 0, nl.NewRtAttr(unix.RTA_MULTIPATH, oneNexthop)), true, false},
+		{"half a nexthop", message(unix.AF_INET, 0, nl.NewRtAttr(unix.RTA_MULTIPATH, append(slices.Clone(oneNexthop), 99, 0, 0, 0, 0, 0, 0, 0))), false, true},
+		{"half a header", message(unix.AF_INET, 0)[:8], false, true},
+		{"half an attribute", append(message(unix.AF_INET, 0), 99, 0, 1, 0), false, true},
+		{"an empty gateway", message(unix.AF_INET, 0, nl.NewRtAttr(unix.RTA_VIA, nil), nl.NewRtAttr(unix.RTA_OIF, nil)), true, false},
+	}
+	for _, test := range tests {
+		r, ok, err := parseRoute(test.message, nil)
+		if ok != test.ok || errors.Is(err, errUnreadable) != test.bad {
+			t.Errorf("%s: %+v, %v, %v", test.name, r, ok, err)
+		}
 	}
 }
 

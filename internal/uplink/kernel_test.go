@@ -160,6 +160,8 @@ func TestReasons(t *testing.T) {
 		{"", "no IPv4 address on 'wan1'"},
 		{"ip addr add 192.0.2.2/24 dev wan1", "no gateway: no default route over 'wan1' in the main table (set option gateway)"},
 		{"ip route add default via 192.0.2.1 dev wan1", ""},
+		{"ip link set wan1 state dormant", "device 'wan1' has no link"}, // as while 802.1X is not through
+		{"ip link set wan1 state up", ""},
 		{"ip link set wan1-far down", "device 'wan1' has no link"},
 		{"ip link set wan1 down", "device 'wan1' is down"},
 		{"ip link del wan1", "device 'wan1' does not exist"},
