@@ -1,24 +1,18 @@
 package mwan3
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
 )
 
-// Defaults of mwan3track that are written out where ours differ.
-const (
-	defaultTimeout         = "4"  // seconds
-	defaultInterval        = "10" // seconds
-	defaultDown            = "5"
-	defaultUp              = "5"
-	defaultSize            = "56"
-	defaultMaxTTL          = "60"
-	defaultFailureLatency  = "1000" // ms
-	defaultRecoveryLatency = "500"
-	defaultFailureLoss     = "40" // percent
-	defaultRecoveryLoss    = "10"
-)
+// option is an option of mwan3track with its default there, which is written out
+// where ours differs.
+type option struct{ name, otherwise string }
+
+// valueOf returns the value of an option, or its default in mwan3.
+func (o option) valueOf(s *source) string { return cmp.Or(s.value(o.name), o.otherwise) }
 
 // healthOptions are all options of an interface that mwan3track reads.
 var healthOptions = []string{"initial_state", "track_method", "httping_ssl", "reliability", "count", "timeout",
@@ -36,9 +30,7 @@ func (c *converter) readHealth(s *source, out *section, family string) {
 		}
 		return
 	}
-	if state := s.value("initial_state"); state != "" {
-		out.option("initial_state", state)
-	}
+	copyOption(s, out, "initial_state")
 	readMethod(s, out, family)
 	readReliability(s, out, targets)
 	readTiming(s, out)
@@ -123,23 +115,18 @@ func readReliability(s *source, out *section, targets int) {
 // together: if any is set, the others get mwan3's defaults; if none is, they
 // are left to ours, which find a dead line in 3 seconds instead of a minute.
 func readTiming(s *source, out *section) {
-	options := []struct{ name, otherwise string }{
-		{"interval", defaultInterval}, {"timeout", defaultTimeout}, {"down", defaultDown}, {"up", defaultUp},
-	}
-	given := false
-	for _, o := range options {
-		given = s.value(o.name) != "" || given
-	}
-	if given {
+	interval := option{"interval", "10"} // seconds
+	options := []option{interval, {"timeout", "4"}, {"down", "5"}, {"up", "5"}}
+	if slices.ContainsFunc(options, func(o option) bool { return s.value(o.name) != "" }) {
 		for _, o := range options {
-			out.option(o.name, withUnit(o.name, orDefault(s.value(o.name), o.otherwise)))
+			out.option(o.name, withUnit(o.name, o.valueOf(s)))
 		}
 	} else {
 		out.remark("Probed every 0.5 s (mwan3: every 10 s), so that a dead line is found in 3 s.")
 	}
-	normal := orDefault(s.value("interval"), defaultInterval)
+	normal := interval.valueOf(s)
 	for _, name := range []string{"failure_interval", "recovery_interval"} {
-		if text := s.value(name); text != "" && text != normal {
+		if text := cmp.Or(s.value(name), normal); text != normal {
 			out.note("%s %s is left out: the interval is the same in every state", name, quote(text))
 		}
 	}
@@ -160,15 +147,14 @@ func withUnit(name, value string) string {
 // readQuality converts the limits of loss and latency. mwan3 judges by them
 // only with check_quality; without it they are switched off here.
 func readQuality(s *source, out *section) {
-	limits := []struct{ name, otherwise string }{
-		{"failure_latency", defaultFailureLatency}, {"recovery_latency", defaultRecoveryLatency},
-		{"failure_loss", defaultFailureLoss}, {"recovery_loss", defaultRecoveryLoss},
+	limits := []option{ // ms and percent
+		{"failure_latency", "1000"}, {"recovery_latency", "500"}, {"failure_loss", "40"}, {"recovery_loss", "10"},
 	}
 	checked := s.is1("check_quality")
 	for _, limit := range limits {
-		given := s.value(limit.name)
+		value := limit.valueOf(s)
 		if checked {
-			out.option(limit.name, orDefault(given, limit.otherwise))
+			out.option(limit.name, value)
 		}
 	}
 	if checked {
@@ -181,16 +167,9 @@ func readQuality(s *source, out *section) {
 
 // readPacket notes that size and TTL of probes cannot be chosen.
 func readPacket(s *source, out *section) {
-	for _, o := range []struct{ name, usual string }{{"size", defaultSize}, {"max_ttl", defaultMaxTTL}} {
-		if text := s.value(o.name); text != "" && text != o.usual {
+	for _, o := range []option{{"size", "56"}, {"max_ttl", "60"}} {
+		if text := o.valueOf(s); text != o.otherwise {
 			out.note("%s %s is left out: it is fixed here", o.name, quote(text))
 		}
 	}
-}
-
-func orDefault(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }

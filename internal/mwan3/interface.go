@@ -17,11 +17,8 @@ func (c *converter) readInterface(s *source) {
 		c.out.note("interface %s is left out: it has no name, so it cannot be an interface of netifd", quote(s.Label()))
 		return
 	}
-	m := member{name: c.newName("member", s.Name), family: "ipv4", enabled: s.is1("enabled")}
-	out := c.out.add("member", m.name)
-	if m.name != s.Name {
-		out.note("its name in mwan3 was %s, which is not allowed here", quote(s.Name))
-	}
+	out := c.add("member", s)
+	m := member{name: out.name, family: "ipv4", enabled: s.is1("enabled")}
 	switch family := s.value("family"); family {
 	case "", "ipv4":
 	case "ipv6":

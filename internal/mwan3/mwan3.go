@@ -21,9 +21,9 @@ package mwan3
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
-	"loadbalance/internal/config"
 	"loadbalance/internal/uci"
 )
 
@@ -89,16 +89,16 @@ func Convert(file *uci.File) (Result, error) {
 func each(file *uci.File, kind string, f func(*source)) {
 	for _, s := range file.Sections {
 		if s.Type == kind {
-			f(newSource(s))
+			f(&source{Section: s, asked: make(map[string]bool)})
 		}
 	}
 }
 
 // reportOthers notes sections of types that mwan3 does not know.
 func (c *converter) reportOthers(file *uci.File) {
-	known := map[string]bool{"globals": true, "interface": true, "member": true, "policy": true, "rule": true}
+	known := []string{"globals", "interface", "member", "policy", "rule"}
 	for _, s := range file.Sections {
-		if !known[s.Type] {
+		if !slices.Contains(known, s.Type) {
 			c.out.note("section %s of type %s is left out: mwan3 does not know that type", quote(s.Label()), quote(s.Type))
 		}
 	}
@@ -120,6 +120,20 @@ func (c *converter) noteFamilies() {
 	}
 }
 
+// add adds the section that s becomes, under its name or, with a note, under
+// another one.
+func (c *converter) add(kind string, s *source) *section {
+	name := s.Name
+	if name != "" {
+		name = c.newName(kind, name)
+	}
+	out := c.out.add(kind, name)
+	if name != s.Name {
+		out.note("its name in mwan3 was %s, which is not allowed here", quote(s.Name))
+	}
+	return out
+}
+
 // newName returns the name of a section in the result: its old one, unless that
 // is too long here, reserved or taken.
 func (c *converter) newName(kind, name string) string {
@@ -138,10 +152,6 @@ const maxName = 32
 
 // accepted reports whether package config accepts a name.
 func accepted(kind, name string) bool {
-	file, err := uci.Parse("name", []byte("config "+kind+" "+quoteUCI(name)+"\n"))
-	if err != nil {
-		return false
-	}
-	_, problems := config.Read(file)
-	return !problems.HasErrors()
+	problems, err := check("config " + kind + " " + quoteUCI(name) + "\n")
+	return err == nil && !problems.HasErrors()
 }

@@ -1,6 +1,7 @@
 package mwan3
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -30,11 +31,8 @@ func (c *converter) readPolicy(s *source) {
 		c.out.note("policy %s is left out: it has no name, so no rule can use it", quote(s.Label()))
 		return
 	}
-	p := policy{name: c.newName("policy", s.Name), tooLong: len(s.Name) > maxChainName}
-	out := c.out.add("policy", p.name)
-	if p.name != s.Name {
-		out.note("its name in mwan3 was %s, which is not allowed here", quote(s.Name))
-	}
+	out := c.add("policy", s)
+	p := policy{name: out.name, tooLong: len(s.Name) > maxChainName}
 	if p.tooLong {
 		out.note("mwan3 never applied it, since its name has more than %d characters; here it works", maxChainName)
 	}
@@ -57,7 +55,7 @@ func (c *converter) readPolicy(s *source) {
 // lastResort converts what a policy does without a live member. mwan3 treats
 // every unknown word as 'unreachable'.
 func lastResort(s *source, out *section) string {
-	resort := orDefault(s.value("last_resort"), "unreachable")
+	resort := cmp.Or(s.value("last_resort"), "unreachable")
 	if !slices.Contains([]string{"unreachable", "blackhole", "default"}, resort) {
 		out.note("mwan3 does not know last_resort %s and uses 'unreachable'", quote(resort))
 		resort = "unreachable"

@@ -1,8 +1,7 @@
 package mwan3
 
 import (
-	"encoding/binary"
-	"math/bits"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -11,22 +10,15 @@ import (
 
 // readRule converts a rule. Names are optional here too.
 func (c *converter) readRule(s *source) {
-	name := s.Name
-	if name != "" {
-		name = c.newName("rule", name)
-	}
-	out := c.out.add("rule", name)
-	if name != s.Name {
-		out.note("its name in mwan3 was %s, which is not allowed here", quote(s.Name))
-	}
+	out := c.add("rule", s)
 	if len(s.Name) > maxChainName {
 		out.leaveOut("mwan3 never applied it, since its name has more than %d characters", maxChainName)
 	}
 	readFamily(s, out)
 	readAddresses(s, out)
-	copyOption(s, out, "src_iface", "src_iface")
+	copyOption(s, out, "src_iface")
 	readTransport(s, out)
-	copyOption(s, out, "ipset", "ipset")
+	copyOption(s, out, "ipset")
 	if out.value("ipset") != "" {
 		out.remark("Another program must create the set, as for mwan3; or see `config ipset`.")
 	}
@@ -36,9 +28,9 @@ func (c *converter) readRule(s *source) {
 }
 
 // copyOption copies an option as it is.
-func copyOption(s *source, out *section, from, to string) {
-	if text := s.value(from); text != "" {
-		out.option(to, text)
+func copyOption(s *source, out *section, name string) {
+	if text := s.value(name); text != "" {
+		out.option(name, text)
 	}
 }
 
@@ -77,12 +69,11 @@ func withLength(text string) string {
 	if err != nil || !m.Is4() {
 		return text
 	}
-	mask4 := m.As4()
-	inverted := ^binary.BigEndian.Uint32(mask4[:])
-	if inverted&(inverted+1) != 0 {
+	ones, size := net.IPMask(m.AsSlice()).Size()
+	if size == 0 {
 		return text // not the ones first: our configuration refuses it
 	}
-	return address + "/" + strconv.Itoa(32-bits.Len32(inverted))
+	return address + "/" + strconv.Itoa(ones)
 }
 
 // readTransport converts the protocol and its ports.

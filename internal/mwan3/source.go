@@ -14,36 +14,21 @@ type source struct {
 	asked map[string]bool
 }
 
-func newSource(s uci.Section) *source {
-	return &source{Section: s, asked: make(map[string]bool)}
-}
-
 // value returns the value of an option, with the items of a list joined by
 // blanks, as config_get of OpenWrt's shell library does; "" if it is not given.
 func (s *source) value(name string) string {
-	return strings.Join(s.values(name), " ")
-}
-
-// values returns the values of an option, one for each item of a list.
-func (s *source) values(name string) []string {
 	s.asked[name] = true
-	var values []string
-	for _, o := range s.Options {
-		if o.Name != name {
-			continue
-		}
-		for _, v := range o.Values {
-			if v.Text != "" {
-				values = append(values, v.Text)
-			}
-		}
+	var items []string
+	for _, v := range s.Values(name) {
+		items = append(items, v.Text)
 	}
-	return values
+	return strings.Join(items, " ")
 }
 
 // words returns the values of a list, of which each item may hold several.
 func (s *source) words(name string) []string {
-	return strings.Fields(s.value(name))
+	s.asked[name] = true
+	return s.Words(name)
 }
 
 // is1 reports whether a switch is on. mwan3 compares with 1: 'yes' is off.
