@@ -90,7 +90,7 @@ func parseGateway(f family.Family) func(string) (netip.Addr, error) {
 			return netip.Addr{}, err
 		}
 		if family.Of(address) != f {
-			return netip.Addr{}, fmt.Errorf("%s is not an %s address", quote(text), familyName(f))
+			return netip.Addr{}, fmt.Errorf("%s is not an %s address", quote(text), family.Pick(f, "IPv4", "IPv6"))
 		}
 		return address, nil
 	}
@@ -147,11 +147,4 @@ func (s *section) addressMatch(name string) AddressMatch {
 		}
 	}
 	return match
-}
-
-func familyName(f family.Family) string {
-	if f == family.IPv6 {
-		return "IPv6"
-	}
-	return "IPv4"
 }

@@ -29,12 +29,17 @@ func Of(a netip.Addr) Family {
 	return IPv6
 }
 
+// Pick returns what of a pair belongs to a family.
+func Pick[T any](f Family, ipv4, ipv6 T) T {
+	if f == IPv6 {
+		return ipv6
+	}
+	return ipv4
+}
+
 // String returns "ipv4" or "ipv6", as the configuration writes them.
 func (f Family) String() string {
-	if f == IPv6 {
-		return "ipv6"
-	}
-	return "ipv4"
+	return Pick(f, "ipv4", "ipv6")
 }
 
 // MarshalText returns the name, which makes it the form in JSON.
@@ -52,17 +57,9 @@ func (f *Family) UnmarshalText(text []byte) error {
 }
 
 // Bits returns the length of an address in bits: 32 or 128.
-func (f Family) Bits() int {
-	if f == IPv6 {
-		return 128
-	}
-	return 32
-}
+func (f Family) Bits() int { return Pick(f, 32, 128) }
 
 // Default returns the destination of a default route: 0.0.0.0/0 or ::/0.
 func (f Family) Default() netip.Prefix {
-	if f == IPv6 {
-		return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-	}
-	return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	return netip.PrefixFrom(Pick(f, netip.IPv4Unspecified(), netip.IPv6Unspecified()), 0)
 }

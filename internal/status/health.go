@@ -2,7 +2,6 @@ package status
 
 import (
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +45,7 @@ func (in Input) report(member string, f family.Family) *health.Report {
 		return nil
 	}
 	for i, r := range in.Health.Paths {
-		if r.Member == member && r.Family == f {
+		if r.Key == (health.Key{Member: member, Family: f}) {
 			return &in.Health.Paths[i]
 		}
 	}
@@ -67,32 +66,27 @@ func (m Monitor) trouble() []string {
 	return nil
 }
 
-// writeHealth prints a row for each path that is probed, and one for each
-// target that differs from the others.
-func (s Status) writeHealth(w io.Writer) error {
-	table := newTable(w)
-	headed := false
+// healthTable has a row for each path that is probed, and one for each target
+// that differs from the others.
+func (s Status) healthTable() string {
+	rows := []string{"\nHEALTH\tFAMILY\tVERDICT\tSINCE\tIN A ROW\tLOSS\tLATENCY\tFLAPS\tWHY"}
 	s.eachFamily(func(m Member, f family.Family, state *Family) {
-		if state.Health == nil {
+		r := state.Health
+		if r == nil {
 			return
 		}
-		if !headed {
-			fmt.Fprintln(table, "\nHEALTH\tFAMILY\tVERDICT\tSINCE\tIN A ROW\tLOSS\tLATENCY\tFLAPS\tWHY")
-			headed = true
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s", m.Name, f, verdict(r.Online), ago(s.Time, r.Since), streak(r),
+			percent(r.Loss), milliseconds(r.Latency), r.Flaps, why(r)))
+		for _, t := range r.Targets {
+			if note := standsOut(t, r.Targets); note != "" {
+				rows = append(rows, fmt.Sprintf("\t\t\t\t\t%s\t%s\t\ttarget %s %s", percent(t.Loss), milliseconds(t.Latency), t.Address, note))
+			}
 		}
-		s.writeLine(table, m.Name, f, state.Health)
 	})
-	return table.Flush()
-}
-
-func (s Status) writeLine(w io.Writer, member string, f family.Family, r *health.Report) {
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", member, f, verdict(r.Online), ago(s.Time, r.Since), streak(r),
-		percent(r.Loss), milliseconds(r.Latency), r.Flaps, why(r))
-	for _, t := range r.Targets {
-		if note := standsOut(t, r.Targets); note != "" {
-			fmt.Fprintf(w, "\t\t\t\t\t%s\t%s\t\ttarget %s %s\n", percent(t.Loss), milliseconds(t.Latency), t.Address, note)
-		}
+	if len(rows) == 1 {
+		return ""
 	}
+	return table(rows)
 }
 
 func verdict(online bool) string {
@@ -166,14 +160,12 @@ func standsOut(t health.TargetReport, all []health.TargetReport) string {
 	return strings.Join(notes, " and ")
 }
 
-func percent(part float64) string {
-	return strconv.FormatFloat(100*part, 'f', 1, 64) + "%"
-}
+func percent(part float64) string { return fmt.Sprintf("%.1f%%", 100*part) }
 
 // milliseconds formats a latency; that of a path that never answered is 0.
 func milliseconds(d time.Duration) string {
 	if d == 0 {
 		return "-"
 	}
-	return strconv.FormatFloat(float64(d)/float64(time.Millisecond), 'f', 1, 64) + "ms"
+	return fmt.Sprintf("%.1fms", float64(d)/float64(time.Millisecond))
 }

@@ -19,30 +19,18 @@ func (e *exposition) begin(name, kind, help string) {
 	e.text.WriteString("# HELP " + name + " " + help + "\n# TYPE " + name + " " + kind + "\n")
 }
 
-// escapeLabel escapes the value of a label.
-func escapeLabel(value string) string {
-	value = strings.ReplaceAll(value, `\`, `\\`)
-	value = strings.ReplaceAll(value, `"`, `\"`)
-	return strings.ReplaceAll(value, "\n", `\n`)
-}
+var labelEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
 // sample writes a value; labels are pairs of name and value.
 func (e *exposition) sample(name string, value float64, labels ...string) {
-	e.text.WriteString(name)
+	var pairs []string
 	for i := 0; i+1 < len(labels); i += 2 {
-		e.text.WriteString(separator(i) + labels[i] + `="` + escapeLabel(labels[i+1]) + `"`)
+		pairs = append(pairs, labels[i]+`="`+labelEscapes.Replace(labels[i+1])+`"`)
 	}
-	if len(labels) > 0 {
-		e.text.WriteString("}")
+	if len(pairs) > 0 {
+		name += "{" + strings.Join(pairs, ",") + "}"
 	}
-	e.text.WriteString(" " + strconv.FormatFloat(value, 'f', -1, 64) + "\n")
-}
-
-func separator(i int) string {
-	if i == 0 {
-		return "{"
-	}
-	return ","
+	e.text.WriteString(name + " " + strconv.FormatFloat(value, 'f', -1, 64) + "\n")
 }
 
 const (
@@ -150,15 +138,9 @@ var policyMetrics = []struct {
 func (s Status) policyMetrics(e *exposition) {
 	for _, metric := range policyMetrics {
 		e.begin(metric.name, metric.kind, metric.help)
-		for _, p := range s.Policies {
-			for _, m := range p.Members {
-				for _, f := range family.All {
-					if share := m.share(f); share != nil {
-						e.sample(metric.name, metric.value(share), "policy", p.Name, "member", m.Name, "family", f.String())
-					}
-				}
-			}
-		}
+		s.eachShare(func(policy, member string, f family.Family, share *PolicyShare) {
+			e.sample(metric.name, metric.value(share), "policy", policy, "member", member, "family", f.String())
+		})
 	}
 }
 

@@ -2,7 +2,6 @@ package status
 
 import (
 	"fmt"
-	"io"
 
 	"loadbalance/internal/dealt"
 	"loadbalance/internal/family"
@@ -24,12 +23,7 @@ type PolicyMember struct {
 }
 
 // share returns the member's share in one family, or nil.
-func (m PolicyMember) share(f family.Family) *PolicyShare {
-	if f == family.IPv6 {
-		return m.IPv6
-	}
-	return m.IPv4
-}
+func (m PolicyMember) share(f family.Family) *PolicyShare { return family.Pick(f, m.IPv4, m.IPv6) }
 
 // PolicyShare is a member's share of a policy in one family. All shares are
 // from 0 to 1.
@@ -90,31 +84,34 @@ func part(n, all float64) float64 {
 	return n / all
 }
 
-// writePolicies prints a row for each member and family of each policy.
-func (s Status) writePolicies(w io.Writer) error {
-	if len(s.Policies) == 0 {
-		return nil
-	}
-	table := newTable(w)
-	fmt.Fprintln(table, "\nPOLICY\tMEMBER\tFAMILY\tSHARE\tDEALT\tEXPECTED")
+// eachShare calls visit for the shares of all policies, members and families.
+func (s Status) eachShare(visit func(policy, member string, f family.Family, share *PolicyShare)) {
 	for _, p := range s.Policies {
 		for _, m := range p.Members {
-			writeShare(table, p.Name, m.Name, family.IPv4, m.IPv4)
-			writeShare(table, p.Name, m.Name, family.IPv6, m.IPv6)
+			for _, f := range family.All {
+				if share := m.share(f); share != nil {
+					visit(p.Name, m.Name, f, share)
+				}
+			}
 		}
 	}
-	return table.Flush()
 }
 
-func writeShare(w io.Writer, policy, member string, f family.Family, s *PolicyShare) {
-	if s == nil {
-		return
+// policiesTable has a row for each member and family of each policy.
+func (s Status) policiesTable() string {
+	if len(s.Policies) == 0 {
+		return ""
 	}
-	expected := "-"
-	if s.ExpectedShare > 0 {
-		expected = fmt.Sprintf("%.1f%%", 100*s.ExpectedShare)
-	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%.1f%%\t%s\t%s\n", policy, member, f, 100*s.Share, countText(s.Dealt, s.DealtShare), expected)
+	rows := []string{"\nPOLICY\tMEMBER\tFAMILY\tSHARE\tDEALT\tEXPECTED"}
+	s.eachShare(func(policy, member string, f family.Family, share *PolicyShare) {
+		expected := "-"
+		if share.ExpectedShare > 0 {
+			expected = fmt.Sprintf("%.1f%%", 100*share.ExpectedShare)
+		}
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%.1f%%\t%s\t%s",
+			policy, member, f, 100*share.Share, countText(share.Dealt, share.DealtShare), expected))
+	})
+	return table(rows)
 }
 
 // countText formats a number of connections with their share of all.

@@ -2,7 +2,6 @@ package status
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -54,14 +53,10 @@ func parseTraffic(text string) map[string]Traffic {
 			continue
 		}
 		received, err := strconv.ParseUint(numbers[0], 10, 64)
-		if err != nil {
-			continue
+		sent, errSent := strconv.ParseUint(numbers[8], 10, 64)
+		if err == nil && errSent == nil {
+			devices[strings.TrimSpace(name)] = Traffic{received, sent}
 		}
-		sent, err := strconv.ParseUint(numbers[8], 10, 64)
-		if err != nil {
-			continue
-		}
-		devices[strings.TrimSpace(name)] = Traffic{received, sent}
 	}
 	return devices
 }
@@ -121,35 +116,31 @@ func (s Status) device(name string) *Device {
 // dealtTo returns how many connections all policies have dealt to a member.
 func (s Status) dealtTo(member string, f family.Family) uint64 {
 	var dealt uint64
-	for _, p := range s.Policies {
-		for _, m := range p.Members {
-			if share := m.share(f); m.Name == member && share != nil {
-				dealt += share.Dealt
-			}
+	s.eachShare(func(_, to string, of family.Family, share *PolicyShare) {
+		if to == member && of == f {
+			dealt += share.Dealt
 		}
-	}
+	})
 	return dealt
 }
 
-// writeRates prints the rates of each member, if AddRates has added them.
-// Members that share a device have its rates in the first row only.
-func (s Status) writeRates(w io.Writer) error {
-	table := newTable(w)
-	headed := false
+// ratesTable has the rates of each member, if AddRates has added them. Members
+// that share a device have its rates in the first row only.
+func (s Status) ratesTable() string {
+	rows := []string{"\nRATES\tFAMILY\tDEVICE\tRECEIVED\tSENT\tNEW/S\tCONNECTIONS"}
 	shown := map[string]bool{}
 	s.eachFamily(func(m Member, f family.Family, state *Family) {
 		if state.NewRate == nil {
 			return
 		}
-		if !headed {
-			fmt.Fprintln(table, "\nRATES\tFAMILY\tDEVICE\tRECEIVED\tSENT\tNEW/S\tCONNECTIONS")
-			headed = true
-		}
 		received, sent := s.rateText(state.Device, shown)
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", m.Name, f, dash(state.Device), received, sent,
-			strconv.FormatFloat(*state.NewRate, 'f', 1, 64), state.Connections)
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%.1f\t%d",
+			m.Name, f, dash(state.Device), received, sent, *state.NewRate, state.Connections))
 	})
-	return table.Flush()
+	if len(rows) == 1 {
+		return ""
+	}
+	return table(rows)
 }
 
 // rateText formats the rates of a device, "as above" if they were shown

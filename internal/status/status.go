@@ -177,7 +177,9 @@ func (in Input) family(m plan.Member, f family.Family) *Family {
 	if state.Gateway.IsValid() {
 		result.Gateway = state.Gateway.String()
 	}
-	result.Dealt, result.DealtShare = in.dealt(m.Name, f)
+	dealt := dealt.By(plan.BalancedPolicy, in.State.Families[f], in.Kernel.Tables[f])
+	result.Dealt = dealt.Count[plan.MemberChain(m.Name)]
+	result.DealtShare = part(float64(result.Dealt), float64(dealt.Total()))
 	return result
 }
 
@@ -199,14 +201,6 @@ func stateName(s plan.MemberState) string {
 		return stateActive
 	}
 	return stateStandby
-}
-
-// dealt returns how many connections policy 'balanced' has dealt to a member,
-// and their share of all.
-func (in Input) dealt(member string, f family.Family) (count uint64, share float64) {
-	dealt := dealt.By(plan.BalancedPolicy, in.State.Families[f], in.Kernel.Tables[f])
-	count = dealt.Count[plan.MemberChain(member)]
-	return count, part(float64(count), float64(dealt.Total()))
 }
 
 // CountConnections calls count for both families, and returns the live
@@ -236,9 +230,4 @@ func (s Status) WriteJSONLine(w io.Writer) error {
 }
 
 // family returns the member's state in one family, or nil.
-func (m *Member) family(f family.Family) *Family {
-	if f == family.IPv6 {
-		return m.IPv6
-	}
-	return m.IPv4
-}
+func (m *Member) family(f family.Family) *Family { return family.Pick(f, m.IPv4, m.IPv6) }

@@ -22,34 +22,24 @@ func (s Status) WriteText(w io.Writer) error {
 			text.WriteString("  " + line + "\n")
 		}
 	}
-	text.WriteString("\n")
-	for _, write := range []func(io.Writer) error{s.writeMembers, s.writeRates, s.writeHealth, s.writePolicies} {
-		if err := write(&text); err != nil {
-			return err
-		}
-	}
+	text.WriteString("\n" + s.membersTable() + s.ratesTable() + s.healthTable() + s.policiesTable())
 	_, err := io.WriteString(w, strings.TrimRight(text.String(), "\n")+"\n")
 	return err
 }
 
-// writeMembers prints a row for each member and family, and below them why a
-// family is not in use, if neither a notice nor the table HEALTH says it.
-func (s Status) writeMembers(w io.Writer) error {
+// membersTable has a row for each member and family, and below them why a family
+// is not in use, if neither a notice nor the table HEALTH says it.
+func (s Status) membersTable() string {
 	reasons := ""
-	table := newTable(w)
-	fmt.Fprintln(table, "MEMBER\tFAMILY\tSTATE\tDEVICE\tGATEWAY\tMARK\tTABLE\tTIER\tWEIGHT\tSHARE\tDEALT\tCONNECTIONS\tUNANSWERED")
+	rows := []string{"MEMBER\tFAMILY\tSTATE\tDEVICE\tGATEWAY\tMARK\tTABLE\tTIER\tWEIGHT\tSHARE\tDEALT\tCONNECTIONS\tUNANSWERED"}
 	s.eachFamily(func(m Member, f family.Family, state *Family) {
-		m.writeRow(table, f, state)
+		rows = append(rows, m.row(f, state))
 		// A member that has no other family is left out, with a notice.
 		if state.State == stateDown && m.IPv6 != nil || state.State == stateOffline && state.Health == nil {
 			reasons += "  member '" + m.Name + "' (" + f.String() + ") is " + state.State + ": " + state.Reason + "\n"
 		}
 	})
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, reasons)
-	return err
+	return table(rows) + reasons
 }
 
 // eachFamily calls visit for what each member has in each family.
@@ -63,7 +53,14 @@ func (s Status) eachFamily(visit func(Member, family.Family, *Family)) {
 	}
 }
 
-func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
+// table aligns rows of cells that end in tabs; the first row is the heading.
+func table(rows []string) string {
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, strings.Join(rows, "\n"))
+	w.Flush()
+	return text.String()
+}
 
 const howToStart = "\n  start it: /etc/init.d/loadbalance start"
 
@@ -79,8 +76,8 @@ func (s Status) headline() string {
 	return "loadbalance is running (" + s.Backend + ") as configured"
 }
 
-func (m Member) writeRow(w io.Writer, f family.Family, state *Family) {
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f%%\t%s\t%d\t%s\n",
+func (m Member) row(f family.Family, state *Family) string {
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f%%\t%s\t%d\t%s",
 		m.Name, f, state.State, dash(state.Device), dash(state.Gateway), m.Mark, m.Table,
 		m.Metric, m.Weight, 100*state.Share, countText(state.Dealt, state.DealtShare), state.Connections,
 		countText(uint64(state.UnansweredConnections), state.Unanswered))
