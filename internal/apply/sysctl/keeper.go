@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"loadbalance/internal/plan"
+	"loadbalance/internal/rundir"
 )
 
 // fileName is the record's name in the run directory.
@@ -41,7 +43,8 @@ func Without(files Files) *Keeper {
 // damaged file is an error that names it, along with a Keeper that can be used
 // and has no records.
 func Open(dir string, files Files) (*Keeper, error) {
-	k := &Keeper{files: files, dir: dir, records: map[string]Record{}}
+	k := Without(files)
+	k.dir = dir
 	content, err := os.ReadFile(k.file())
 	if errors.Is(err, fs.ErrNotExist) {
 		return k, nil
@@ -49,13 +52,11 @@ func Open(dir string, files Files) (*Keeper, error) {
 	if err != nil {
 		return k, fmt.Errorf("original sysctl values: %w", err)
 	}
-	if err := json.Unmarshal(content, &k.records); err != nil {
-		k.records = map[string]Record{}
+	var records map[string]Record
+	if err := json.Unmarshal(content, &records); err != nil {
 		return k, fmt.Errorf("original sysctl values: %s is damaged: %w", k.file(), err)
 	}
-	if k.records == nil {
-		k.records = map[string]Record{} // the file said null
-	}
+	maps.Copy(k.records, records)
 	return k, nil
 }
 
@@ -114,7 +115,7 @@ func (k *Keeper) Diff(wanted []plan.Sysctl, assumeOurs bool) (Changes, error) {
 			c.Set = append(c.Set, *op)
 		}
 	}
-	for _, path := range k.paths() {
+	for _, path := range slices.Sorted(maps.Keys(k.records)) {
 		if keep[path] {
 			continue
 		}
@@ -138,22 +139,19 @@ func (k *Keeper) set(w plan.Sysctl, assumeOurs bool) (*Op, error) {
 		return nil, err
 	}
 	record, known := k.records[w.Path]
+	original := current
 	switch {
-	case current == w.Value && known:
-		return nil, nil
-	case current == w.Value && !assumeOurs:
+	case current == w.Value && (known || !assumeOurs):
 		return nil, nil
 	case current == w.Value:
-		original, found, err := k.defaultValue(w.Path)
-		if err != nil || !found {
+		var found bool
+		if original, found, err = k.defaultValue(w.Path); err != nil || !found {
 			return nil, err
 		}
-		return &Op{path: w.Path, value: w.Value, record: &Record{Original: original, Ours: w.Value}}, nil
 	case known && current == record.Ours:
-		// We want another value than before; the original stays.
-		return &Op{path: w.Path, value: w.Value, record: &Record{Original: record.Original, Ours: w.Value}, write: true}, nil
+		original = record.Original // we want another value than before
 	}
-	return &Op{path: w.Path, value: w.Value, record: &Record{Original: current, Ours: w.Value}, write: true}, nil
+	return &Op{path: w.Path, value: w.Value, record: &Record{Original: original, Ours: w.Value}, write: current != w.Value}, nil
 }
 
 // restore returns the operation for a setting that is no longer wanted.
@@ -194,67 +192,37 @@ func (k *Keeper) Run(ops ...Op) error {
 		}
 	}
 	var failed []error
-	dirty = false
+	known := len(k.records)
 	for _, o := range ops {
-		if err := k.write(o); err != nil {
-			failed = append(failed, err)
-			continue
+		if o.write {
+			err := k.files.Write(o.path, o.value)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) { // the device may have gone in between
+				failed = append(failed, err)
+				continue
+			}
 		}
 		if o.record == nil {
 			delete(k.records, o.path)
-			dirty = true
 		}
 	}
-	if dirty {
+	if len(k.records) < known {
 		failed = append(failed, k.save())
 	}
 	return errors.Join(failed...)
 }
 
-func (k *Keeper) write(o Op) error {
-	if !o.write {
-		return nil
-	}
-	err := k.files.Write(o.path, o.value)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the device has gone in between
-	}
-	return err
-}
-
 func (k *Keeper) save() error {
-	if err := k.replaceFile(); err != nil {
+	var err error
+	if len(k.records) > 0 {
+		content, _ := json.MarshalIndent(k.records, "", "\t") // of strings: never fails
+		err = rundir.WriteFile(k.file(), append(content, '\n'))
+	} else if err = os.Remove(k.file()); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
 		return fmt.Errorf("original sysctl values: %w", err)
 	}
 	return nil
 }
 
-func (k *Keeper) replaceFile() error {
-	if len(k.records) == 0 {
-		err := os.Remove(k.file())
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	}
-	content, err := json.MarshalIndent(k.records, "", "\t")
-	if err != nil {
-		return err
-	}
-	temporary := k.file() + ".new"
-	if err := os.WriteFile(temporary, append(content, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(temporary, k.file())
-}
-
 func (k *Keeper) file() string { return filepath.Join(k.dir, fileName) }
-
-func (k *Keeper) paths() []string {
-	paths := make([]string, 0, len(k.records))
-	for path := range k.records {
-		paths = append(paths, path)
-	}
-	slices.Sort(paths)
-	return paths
-}

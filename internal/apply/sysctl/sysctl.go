@@ -57,17 +57,7 @@ func (Proc) Write(path, value string) error {
 
 // name returns a path as the sysctl command writes it: with dots for the
 // slashes, and slashes for the dots in a device's name.
-func name(path string) string {
-	return strings.Map(func(r rune) rune {
-		switch r {
-		case '/':
-			return '.'
-		case '.':
-			return '/'
-		}
-		return r
-	}, path)
-}
+func name(path string) string { return strings.NewReplacer("/", ".", ".", "/").Replace(path) }
 
 // defaultOf returns where the kernel keeps the value that a new device gets:
 // net/ipv4/conf/default/rp_filter for net/ipv4/conf/wan1/rp_filter.
