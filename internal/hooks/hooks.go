@@ -78,8 +78,7 @@ func (r *Runner) Post(e Event) {
 		return
 	}
 	if len(r.queue) == maxQueue {
-		copy(r.queue, r.queue[1:])
-		r.queue = r.queue[:maxQueue-1]
+		r.queue = r.queue[1:]
 		r.dropped++
 	}
 	r.queue = append(r.queue, e)
@@ -131,9 +130,7 @@ func (r *Runner) next() (e Event, dropped int, ok bool) {
 		return Event{}, 0, false
 	}
 	e, dropped = r.queue[0], r.dropped
-	copy(r.queue, r.queue[1:])
-	r.queue = r.queue[:len(r.queue)-1]
-	r.dropped = 0
+	r.queue, r.dropped = r.queue[1:], 0
 	return e, dropped, true
 }
 

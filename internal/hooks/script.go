@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,15 +85,8 @@ func scripts(dir string) ([]string, error) {
 // isLeftOver reports whether a file is hidden, or a copy that nobody meant to
 // run.
 func isLeftOver(name string) bool {
-	if strings.HasPrefix(name, ".") {
-		return true
-	}
-	for _, end := range leftOvers {
-		if strings.HasSuffix(name, end) {
-			return true
-		}
-	}
-	return false
+	return strings.HasPrefix(name, ".") ||
+		slices.ContainsFunc(leftOvers, func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
 // runScript runs one script to its end or to its time limit. It returns what
@@ -103,7 +97,7 @@ func (r *Runner) runScript(name string, e Event) (problem string) {
 	var output head
 	cmd := exec.CommandContext(limit, "/bin/sh", "-c", source, filepath.Join(r.dir, name))
 	cmd.Dir = "/"
-	cmd.Env = append(environment[:len(environment):len(environment)],
+	cmd.Env = append(slices.Clip(environment),
 		"ACTION="+e.Action, "MEMBER="+e.Member, "INTERFACE="+e.Interface,
 		"DEVICE="+e.Device, "FAMILY="+e.Family, "REASON="+e.Reason)
 	cmd.Stdout, cmd.Stderr = &output, &output
