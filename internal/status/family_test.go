@@ -83,7 +83,46 @@ func TestReasonOfRecalledVerdict(t *testing.T) {
 	if h := New(in).Members[2].IPv4.Health; h == nil || h.Reason != "it answers again" {
 		t.Errorf("health is %+v", h)
 	}
+	in.Health.Paths[2].Online, in.Health.Paths[2].Reason = false, "no answer from 1.1.1.1"
+	in.Plan.Members[2].IPv4.Up, in.Plan.Members[2].IPv4.Reason = false, "device 'wwan0' has no link"
+	if m := New(in).Members[2].IPv4; m.Health.Reason != "no answer from 1.1.1.1" || m.Reason != "device 'wwan0' has no link" {
+		t.Errorf("with the link gone: reason %q, health is %+v", m.Reason, m.Health)
+	}
 	if in.Health.Paths[2].Member != "lte" || in.Health.Paths[2].Family != family.IPv4 {
 		t.Fatal("the test asks for another line")
+	}
+}
+
+// TestNothingKnownOfAMember: IPv4 is told of all the same, with the reason and
+// what the monitor found; IPv6 is not.
+func TestNothingKnownOfAMember(t *testing.T) {
+	gone := plan.MemberState{Reason: "interface 'wan2' does not exist"}
+	in := only(t, uplink.Member{}, gone, gone)
+	in.Health.Paths[0].Member = "wan2"
+	m := New(in).Members[0]
+	if m.IPv4 == nil || m.IPv4.State != stateDown || m.IPv4.Reason != gone.Reason || m.IPv4.Health == nil {
+		t.Errorf("IPv4 is %+v", m.IPv4)
+	}
+	if m.IPv6 != nil {
+		t.Errorf("IPv6 is %+v", m.IPv6)
+	}
+}
+
+// TestStateName: the first that is wrong counts, and what works without being
+// dealt anything stands by.
+func TestStateName(t *testing.T) {
+	for _, tt := range []struct {
+		state plan.MemberState
+		want  string
+	}{
+		{plan.MemberState{Up: true, Online: true, Active: true}, "active"},
+		{plan.MemberState{Up: true, Online: true}, "standby"},
+		{plan.MemberState{Up: true, Active: true}, "offline"},
+		{plan.MemberState{Up: true}, "offline"},
+		{plan.MemberState{Online: true, Active: true}, "down"},
+	} {
+		if got := stateName(tt.state); got != tt.want {
+			t.Errorf("%+v: %s, want %s", tt.state, got, tt.want)
+		}
 	}
 }

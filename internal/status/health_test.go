@@ -55,6 +55,9 @@ func TestStandsOut(t *testing.T) {
 		{"alone and silent", []health.TargetReport{target(1, 0)}, "does not answer"},
 		{"alike", []health.TargetReport{target(0.09, 19*ms), target(0, 10*ms)}, ""},
 		{"loss", []health.TargetReport{target(0.25, 10*ms), target(0, 10*ms)}, "loses more"},
+		{"loss at the limit", []health.TargetReport{target(0.1, 10*ms), target(0, 10*ms)}, "loses more"},
+		{"the best is not the last one", []health.TargetReport{target(0.25, 30*ms), target(0, 10*ms), target(0.25, 30*ms)}, "loses more and is slower"},
+		{"twice as far, by less than the limit", []health.TargetReport{target(0, 15*ms), target(0, 7*ms)}, ""},
 		{"latency", []health.TargetReport{target(0, 20*ms), target(0, 10*ms)}, "is slower"},
 		{"both", []health.TargetReport{target(0.5, 90*ms), target(0, 10*ms)}, "loses more and is slower"},
 		{"the best", []health.TargetReport{target(0, 10*ms), target(0.5, 90*ms)}, ""},
@@ -65,6 +68,22 @@ func TestStandsOut(t *testing.T) {
 	for _, tt := range tests {
 		if got := standsOut(tt.targets[0], tt.targets); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestWhy(t *testing.T) {
+	for _, tt := range []struct {
+		report health.Report
+		want   string
+	}{
+		{health.Report{}, "-"},
+		{health.Report{Reason: "no answer"}, "no answer"},
+		{health.Report{Reason: "no answer", Hold: 90 * time.Second}, "no answer, must answer for 1m30s first because it flapped"},
+		{health.Report{Online: true, Reason: "6 answers in a row", Hold: time.Minute}, "6 answers in a row"},
+	} {
+		if got := why(&tt.report); got != tt.want {
+			t.Errorf("%+v: %q, want %q", tt.report, got, tt.want)
 		}
 	}
 }

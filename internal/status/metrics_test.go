@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"loadbalance/internal/apply"
-	"loadbalance/internal/family"
 	"loadbalance/internal/health"
 )
 
@@ -199,13 +198,21 @@ func TestMetricsWithoutMonitor(t *testing.T) {
 	}
 }
 
-// TestMetricsOffline: a member that is up, but whose health check failed.
-func TestMetricsOffline(t *testing.T) {
-	s := Status{Members: []Member{{Name: "wan1", IPv4: &Family{State: stateOffline, Health: &health.Report{Loss: 1}}}}}
-	values := metrics(t, s)
-	for name, want := range map[string]float64{"member_up": 1, "member_online": 0, "member_active": 0, "health_loss_ratio": 1} {
-		if got, ok := values["loadbalance_"+name+"map[family:"+family.IPv4.String()+" member:wan1]"]; !ok || got != want {
-			t.Errorf("%s is %v (%v), want %v", name, got, ok, want)
+// TestMetricsOfStates: a member that stands by is online, one whose health check
+// failed is up.
+func TestMetricsOfStates(t *testing.T) {
+	for state, want := range map[string][3]float64{
+		stateActive: {1, 1, 1}, stateStandby: {1, 1, 0}, stateOffline: {1, 0, 0}, stateDown: {0, 0, 0},
+	} {
+		s := Status{Members: []Member{{Name: "wan1", IPv4: &Family{State: state, Health: &health.Report{Loss: 1}}}}}
+		values := metrics(t, s)
+		for i, name := range []string{"member_up", "member_online", "member_active"} {
+			if got, ok := values["loadbalance_"+name+"map[family:ipv4 member:wan1]"]; !ok || got != want[i] {
+				t.Errorf("%s: %s is %v (%v), want %v", state, name, got, ok, want[i])
+			}
+		}
+		if got := values["loadbalance_health_loss_ratiomap[family:ipv4 member:wan1]"]; got != 1 {
+			t.Errorf("%s: the loss is %v", state, got)
 		}
 	}
 }

@@ -73,6 +73,31 @@ func TestNoRates(t *testing.T) {
 	}
 }
 
+// TestRatesOfOddDevices: a quiet device has a rate of 0, a new one none.
+func TestRatesOfOddDevices(t *testing.T) {
+	traffic := Traffic{300, 200}
+	s := Status{Time: now, Devices: []Device{{Name: "quiet", Traffic: traffic}, {Name: "new", Traffic: traffic}}}
+	s.AddRates(Status{Time: now.Add(-time.Second), Devices: []Device{{Name: "quiet", Traffic: traffic}}})
+	if r := s.device("quiet").Rate; r == nil || *r != (Rate{}) {
+		t.Errorf("quiet: %v", r)
+	}
+	if r := s.device("new").Rate; r != nil {
+		t.Errorf("new: %v", *r)
+	}
+}
+
+// TestDealtTo adds up what all policies dealt to a member, of which some may
+// have no part in a family.
+func TestDealtTo(t *testing.T) {
+	s := Status{Policies: []Policy{
+		{Members: []PolicyMember{{Name: "wan1", IPv4: &PolicyShare{Dealt: 3}}, {Name: "wan2", IPv4: &PolicyShare{Dealt: 50}}}},
+		{Members: []PolicyMember{{Name: "wan1", IPv4: &PolicyShare{Dealt: 4}, IPv6: &PolicyShare{Dealt: 5}}}},
+	}}
+	if v4, v6 := s.dealtTo("wan1", family.IPv4), s.dealtTo("wan1", family.IPv6); v4 != 7 || v6 != 5 {
+		t.Errorf("%d and %d, want 7 and 5", v4, v6)
+	}
+}
+
 // TestSharedDevice: the rates of a device stand in one row only.
 func TestSharedDevice(t *testing.T) {
 	s := Status{Time: now, Devices: []Device{{Name: "eth1", Traffic: Traffic{300_000, 2_000}}}}
@@ -93,7 +118,7 @@ wan2   ipv4    eth1    as above  as above  0.0    3
 
 func TestBytesPerSecond(t *testing.T) {
 	tests := map[float64]string{
-		0: "0 B/s", 12.4: "12 B/s", 999: "999 B/s", 1000: "1.0 kB/s", 2500: "2.5 kB/s", 312_499: "312 kB/s",
+		0: "0 B/s", 12.4: "12 B/s", 999: "999 B/s", 1000: "1.0 kB/s", 2500: "2.5 kB/s", 100_000: "100 kB/s", 312_499: "312 kB/s",
 		2_500_000: "2.5 MB/s", 125e6: "125 MB/s", 1.25e9: "1.25 GB/s", 12.5e9: "12.50 GB/s",
 	}
 	for rate, want := range tests {

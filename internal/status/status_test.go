@@ -219,6 +219,7 @@ func TestHeadlines(t *testing.T) {
 		{"as configured", func(*Input) {}, "loadbalance is running (nft) as configured\n"},
 		{"legacy", func(in *Input) { in.Kernel.Tables[family.IPv4].Legacy = true }, "loadbalance is running (legacy) as configured\n"},
 		{"stopped", func(in *Input) { in.Kernel, in.Stopped = &apply.Kernel{}, true }, "loadbalance is stopped\n  start it: /etc/init.d/loadbalance start\n"},
+		{"stopped, but running still", func(in *Input) { in.Stopped = true }, "loadbalance is running (nft) as configured\n"},
 		{"not running", func(in *Input) { in.Kernel = &apply.Kernel{} }, "loadbalance is not running\n  start it: /etc/init.d/loadbalance start\n"},
 		{"drift", func(in *Input) {
 			in.Changes.Families = map[family.Family]apply.FamilyChanges{family.IPv4: {Mangle: iptables.Change{Delete: []string{"lb_x"}}}}
@@ -250,6 +251,31 @@ func TestHeadlines(t *testing.T) {
 				t.Errorf("got\n%s", text.String())
 			}
 		})
+	}
+}
+
+// TestEmptyLists: programs find lists, also where nothing is configured, and
+// people no headings without rows.
+func TestEmptyLists(t *testing.T) {
+	in := input(t)
+	in.Plan = &plan.Plan{Policies: []plan.Policy{{Name: "balanced"}}}
+	var printed, text bytes.Buffer
+	if err := New(in).WriteJSON(&printed); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\n  \"members\": [],", "\n  \"devices\": [],", "\n      \"members\": []\n"} {
+		if !strings.Contains(printed.String(), want) {
+			t.Errorf("no %q in\n%s", want, printed.String())
+		}
+	}
+	in.Plan = &plan.Plan{}
+	if err := New(in).WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, heading := range []string{"POLICY", "HEALTH", "RATES"} {
+		if strings.Contains(text.String(), heading) {
+			t.Errorf("%s in\n%s", heading, text.String())
+		}
 	}
 }
 
