@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,6 +26,9 @@ func TestReadKernel(t *testing.T) {
 		"ip route add unreachable 192.0.2.0/24 table 301",
 		"ip route add unreachable 198.51.100.0/24 table 301 protocol 108",
 		"ip route add unreachable 198.51.100.0/24",
+		"ip route add unreachable 203.0.113.0/24 table 252",
+		"ip route add unreachable 203.0.113.0/24 table 253",
+		"ip route add unreachable 203.0.113.0/24 table 256",
 		"ip -6 route add unreachable 2001:db8::/32 table 1000",
 	} {
 		words := strings.Fields(command)
@@ -64,7 +68,9 @@ func TestReadKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantRoutes := []Route{{Table: 301}, {Family: family.IPv6, Table: 1000}}
+	// The kernel's own tables, 253 to 255, are nobody's.
+	wantRoutes := []Route{{Table: 252}, {Table: 256}, {Table: 301}, {Family: family.IPv6, Table: 1000}}
+	slices.SortFunc(routes, func(a, b Route) int { return a.Table - b.Table })
 	if !reflect.DeepEqual(routes, wantRoutes) {
 		t.Errorf("routes:\n got %+v\nwant %+v", routes, wantRoutes)
 	}
