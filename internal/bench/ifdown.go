@@ -196,7 +196,7 @@ func (r *rig) checkCascade() error {
 	return err
 }
 
-// isDealt says whether new connections of any family are dealt to an uplink.
+// isDealt reports whether new connections of any family are dealt to an uplink.
 func (r *rig) isDealt(i int) (bool, error) {
 	for _, program := range []string{"iptables-" + r.backend, "ip6tables-" + r.backend} {
 		rules, err := r.Router.Run(program, "-w", "-t", "mangle", "-S")

@@ -175,7 +175,7 @@ func (d *demo) connect() netlab.Tally {
 	return tally
 }
 
-// exact says whether each uplink got its share, give or take one connection.
+// exact reports whether each uplink got its share, give or take one connection.
 func exact(tally netlab.Tally, want ...int) bool {
 	for i, got := range tally.Shares() {
 		if got < want[i]-1 || got > want[i]+1 {
@@ -305,7 +305,7 @@ func difference(before, after string) []string {
 	return lines
 }
 
-// summary prints all claims and says whether they held.
+// summary prints all claims and reports whether they held.
 func (d *demo) summary(elapsed time.Duration) bool {
 	d.heading("Summary, after %.0f seconds:", elapsed.Seconds())
 	held := true

@@ -82,7 +82,7 @@ func (m *Monitor) recall() {
 	m.saved = last
 }
 
-// save keeps the verdicts where every apply finds them. It says whether they
+// save keeps the verdicts where every apply finds them. It reports whether they
 // were others than before. What could not be saved is tried again before the
 // next apply. None are kept while the service is stopped or wants no monitor:
 // the next monitor would take them for true.

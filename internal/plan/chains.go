@@ -41,7 +41,7 @@ const BalancedPolicy = "balanced"
 // MemberChain is the chain that sends a connection to a member.
 func MemberChain(name string) string { return chainName(memberPrefix, name) }
 
-// IsMemberChain says whether a chain sends connections to an uplink.
+// IsMemberChain reports whether a chain sends connections to an uplink.
 func IsMemberChain(chain string) bool {
 	switch chain {
 	case MemberChain(defaultMember), MemberChain(unreachableMember), MemberChain(blackholeMember):
@@ -145,7 +145,7 @@ func (b *familyBuilder) out(hook string) []Rule {
 	return append(rules, on(RestoreMark(b.mask)))
 }
 
-// dealsOutput says whether the router's own new connections are dealt out.
+// dealsOutput reports whether the router's own new connections are dealt out.
 func (b *familyBuilder) dealsOutput() bool {
 	return b.family == family.IPv4 && b.config.Globals.RouterTraffic
 }

@@ -176,7 +176,7 @@ func (r *report) add(e event) {
 	}
 }
 
-// isResult says whether a line is the result of a package as go test prints it.
+// isResult reports whether a line is the result of a package as go test prints it.
 func isResult(line string) bool {
 	for _, start := range []string{"ok  \t", "FAIL\t", "?   \t"} {
 		if strings.HasPrefix(line, start) {
@@ -191,7 +191,7 @@ func (r *report) print(t test) {
 	delete(r.output, t)
 }
 
-// end prints the sum and says whether all tests ran and passed.
+// end prints the sum and reports whether all tests ran and passed.
 func (r *report) end() bool {
 	for _, t := range r.failed {
 		fmt.Fprintf(r.out, "FAILED  %s %s\n", t.Package, t.Test)

@@ -58,7 +58,7 @@ func takeSnapshot(h *kernel.Handle) (*snapshot, error) {
 	return s, nil
 }
 
-// ipv6Enabled says whether the kernel has IPv6 and lets devices use it.
+// ipv6Enabled reports whether the kernel has IPv6 and lets devices use it.
 func ipv6Enabled() (bool, error) {
 	// thread-self, because /proc/net is the namespace of the process's first
 	// thread.

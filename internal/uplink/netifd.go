@@ -51,7 +51,7 @@ func (source NetifdSource) Read(members []config.Member) (State, error) {
 	return state, nil
 }
 
-// nameInterfaces says whether some member has a netifd interface.
+// nameInterfaces reports whether some member has a netifd interface.
 func nameInterfaces(members []config.Member) bool {
 	for _, m := range members {
 		if m.Interface != "" {
@@ -149,7 +149,7 @@ func (n *netifd) withChildren(name string) []*netifdInterface {
 	return parts
 }
 
-// near says whether an interface is on the same device as another, as far as
+// near reports whether an interface is on the same device as another, as far as
 // it is known.
 func (i *netifdInterface) near(other *netifdInterface) bool {
 	return i.L3Device == "" || other.L3Device == "" || i.L3Device == other.L3Device
@@ -174,7 +174,7 @@ func (n *netifd) companions(m config.Member, device string) []*netifdInterface {
 	return found
 }
 
-// namedByOther says whether another member has an interface for its own.
+// namedByOther reports whether another member has an interface for its own.
 func (n *netifd) namedByOther(m config.Member, name string) bool {
 	for _, other := range n.members {
 		if other.Name != m.Name && (other.Interface == name || other.Interface6 == name) {
@@ -255,7 +255,7 @@ func withoutRepeats(addresses []netip.Addr) []netip.Addr {
 	return once
 }
 
-// othersSpeakIPv6 says whether an interface of another member has IPv6 on a
+// othersSpeakIPv6 reports whether an interface of another member has IPv6 on a
 // device.
 func (n *netifd) othersSpeakIPv6(m config.Member, device string) bool {
 	for _, i := range n.interfaces {
@@ -266,7 +266,7 @@ func (n *netifd) othersSpeakIPv6(m config.Member, device string) bool {
 	return false
 }
 
-// speaksIPv6 says whether an interface has anything of IPv6.
+// speaksIPv6 reports whether an interface has anything of IPv6.
 func (i *netifdInterface) speaksIPv6() bool {
 	return len(i.Addresses[family.IPv6])+len(i.Prefixes)+len(i.Defaults[family.IPv6]) > 0
 }

@@ -171,7 +171,7 @@ func (s *snapshot) ownAddresses(f family.Family, device string) []netip.Addr {
 	return append(preferred, others...)
 }
 
-// usable says whether packets into the internet can have this source.
+// usable reports whether packets into the internet can have this source.
 func (a *address) usable(f family.Family) bool {
 	if a.scope >= unix.RT_SCOPE_LINK {
 		return false
@@ -216,7 +216,7 @@ func (s *snapshot) networks(f family.Family, device string) []Network {
 	return networks
 }
 
-// onLink says whether the route is a connected network's.
+// onLink reports whether the route is a connected network's.
 func (r *route) onLink() bool {
 	automatic := r.protocol == unix.RTPROT_KERNEL || r.protocol == unix.RTPROT_RA
 	return automatic && r.Type == Unicast && !r.IsDefault() && !r.Gateway.IsValid()

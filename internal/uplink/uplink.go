@@ -158,5 +158,5 @@ type Nexthop struct {
 	Gateway netip.Addr `json:"gateway"`
 }
 
-// IsDefault says whether the route is a default route.
+// IsDefault reports whether the route is a default route.
 func (r Route) IsDefault() bool { return r.Destination.Bits() == 0 }
