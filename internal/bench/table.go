@@ -23,7 +23,7 @@ func (t table) row(cells ...string) {
 	fmt.Fprintln(t, "   "+strings.Join(cells, "\t"))
 }
 
-// budget reports whether a figure is within what the design allows.
+// budget reports whether a figure is within its budget.
 func budget(met bool, format string, args ...any) string {
 	return "budget " + fmt.Sprintf(format, args...) + ": " + map[bool]string{true: "met", false: "NOT MET"}[met]
 }
