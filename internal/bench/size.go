@@ -7,16 +7,14 @@ import (
 	"path/filepath"
 )
 
-// Budgets for mipsle, the smallest routers' architecture, in bytes.
-const (
-	binaryBudget  = 4_500_000
-	packageBudget = 1_500_000
-)
+// packageBudget is for mipsle, the smallest routers' architecture, in bytes. The
+// program itself moves in steps of 64 KB.
+const packageBudget = 1_800_000
 
 // The package's Go and flags: see openwrt/pkg/build.go, which says why.
 const packageGo = "GOTOOLCHAIN=go1.23.12"
 
-var packageFlags = []string{"-gcflags=all=-l", "-gcflags=runtime/...=", "-gcflags=internal/runtime/...="}
+const packageFlags = "-gcflags=all=-l"
 
 // size builds the program for routers as a package does.
 func (b *bench) size() error {
@@ -32,8 +30,7 @@ func (b *bench) size() error {
 		}
 		verdict := ""
 		if arch == "mipsle" {
-			verdict = budget(plain <= binaryBudget, "%s", megabytes(binaryBudget)) + ", " +
-				budget(packed <= packageBudget, "%s", megabytes(packageBudget))
+			verdict = budget(packed <= packageBudget, "%s", megabytes(packageBudget))
 		}
 		t.row(arch, megabytes(plain), megabytes(packed), verdict)
 	}
@@ -44,8 +41,7 @@ func (b *bench) size() error {
 // the file.
 func (b *bench) packaged(arch string) (string, error) {
 	file := filepath.Join(b.dir, "loadbalance-"+arch)
-	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", file}, packageFlags...)
-	build := exec.Command("go", append(args, "./cmd/loadbalance")...)
+	build := exec.Command("go", "build", "-trimpath", packageFlags, "-ldflags", "-s -w", "-o", file, "./cmd/loadbalance")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOMIPS=softfloat", packageGo)
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build for %s: %w: %s", arch, err, out)
