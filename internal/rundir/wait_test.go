@@ -245,7 +245,7 @@ func TestHoldForever(t *testing.T) {
 	own := turn(t, Dir(dir), "apply")
 	if held {
 		fmt.Println("holding")
-		select {} // until killed
+		time.Sleep(time.Hour) // until killed; without a timer Go would call it a deadlock
 	}
 	end(t, own, "apply", 0, "")
 }
