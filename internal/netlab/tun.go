@@ -8,6 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// tunQueue is how many packets a tun device holds while its goroutine is not
+// running, more than all connections of a test can have under way. The kernel's
+// 500 overflow in a moment on a busy machine, and what is lost then was lost by
+// the laboratory and by no line.
+const tunQueue = 10000
+
 // tunLink is a point-to-point link: two tun devices and the goroutines that carry
 // packets between them. To the kernel it looks like PPP: POINTOPOINT, NOARP, no
 // hardware address.
@@ -30,6 +36,11 @@ func (l *Lab) createTuns() error {
 			return err
 		}
 		l.tuns = append(l.tuns, tunLink{router, access})
+		for _, ns := range []*Namespace{l.Router, l.Access(u.Index)} {
+			if err := ns.ip(fmt.Sprintf("link set %s txqueuelen %d\n", u.Device, tunQueue)); err != nil {
+				return err
+			}
+		}
 		done := make(chan struct{}, 2)
 		go carry(router, access, done)
 		go carry(access, router, done)
