@@ -26,6 +26,9 @@ func TestMonitorRepairs(t *testing.T) {
 		r := newRouter(t, backend, netlab.Options{Topology: netlab.Campus, Uplinks: 3}, config)
 		want := r.fresh(config)
 		m := r.startMonitor()
+		// Duplicate address detection ends within two seconds. A run that follows
+		// it would repair a damage under another reason.
+		time.Sleep(3 * time.Second)
 		commands := map[string]string{}
 		for _, damage := range damages {
 			commands[damage.name] = damage.command

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"loadbalance/internal/netlab"
@@ -12,8 +14,9 @@ import (
 
 func (r *router) eventsDir() string { return filepath.Join(r.dir, "hotplug.d") }
 
-// startMonitor starts the monitor and waits until it answers. The end of the
-// test ends it.
+// startMonitor starts the monitor and waits until it answers and its first run
+// is over: what is changed from then on is news to it. The end of the test ends
+// it.
 func (r *router) startMonitor() *netlab.Process {
 	r.t.Helper()
 	cmd := exec.Command(binary, r.args("monitor", "--events-dir", r.eventsDir())...)
@@ -27,6 +30,10 @@ func (r *router) startMonitor() *netlab.Process {
 		}
 	})
 	eventually(r.t, "the monitor answers", func() bool { return r.status().Monitor.Running })
+	eventually(r.t, "the monitor's first run is over", func() bool {
+		result, err := os.ReadFile(filepath.Join(r.runDir(), "result.json"))
+		return err == nil && strings.Contains(string(result), `"request":"monitor"`)
+	})
 	return m
 }
 
