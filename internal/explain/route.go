@@ -233,8 +233,10 @@ func (w *walker) sourceFor(p Packet) netip.Addr {
 		return r.Source
 	}
 	var first netip.Addr
+	// IPv4 goes by the next hop (inet_select_addr), IPv6 by the destination
+	// (RFC 6724): its gateways are mostly link-local.
 	near := r.Hops[0].Gateway
-	if !near.IsValid() {
+	if !near.IsValid() || w.family == family.IPv6 {
 		near = p.Destination
 	}
 	for _, a := range w.main.Addresses {

@@ -143,7 +143,8 @@ func TestPassedRules(t *testing.T) {
 }
 
 // TestSourceFor chooses as the kernel does: the route's source, the address in
-// the next hop's network, the device's first one; in IPv6 of the same scope.
+// the next hop's network, or in IPv6 in the destination's, the device's first
+// one; in IPv6 of the destination's scope.
 func TestSourceFor(t *testing.T) {
 	own := []uplink.Address{
 		{Device: "lan", Prefix: network("10.20.0.1/16")}, {Device: "wan1", Prefix: network("198.18.1.2/24")}, {Device: "wan1", Prefix: network("203.0.113.2/24")},
@@ -166,10 +167,19 @@ func TestSourceFor(t *testing.T) {
 		{uplink.Route{Destination: network("2001:db8::/64"), Device: "wan1"}, "2001:db8::9", "2001:db8::2"},
 		{uplink.Route{Destination: network("2001:db8:9::/64"), Device: "wan1"}, "2001:db8:9::9", "2001:db8:9::2"},
 		{uplink.Route{Destination: network("fe80::/64"), Device: "wan1"}, "fe80::9", "fe80::2"},
+		// Most gateways are link-local, which says nothing of the source.
+		{uplink.Route{Destination: network("::/0"), Device: "wan1", Gateway: address("fe80::1")}, "2001:db8:ffff::1", "2001:db8::2"},
+		{uplink.Route{Destination: network("::/0"), Device: "wan1", Gateway: address("fe80::1")}, "2001:db8:9::9", "2001:db8:9::2"},
+		{uplink.Route{Destination: network("::/0"), Device: "wan1", Gateway: address("2001:db8:9::1")}, "2001:db8::9", "2001:db8::2"},
 	} {
 		test.route.Type = uplink.Unicast
 		destination := address(test.destination)
-		w := &walker{family: family.Of(destination), plan: &plan.Family{}, main: &uplink.Main{Addresses: own, Routes: []uplink.Route{test.route}}}
+		w := &walker{family: family.Of(destination), plan: &plan.Family{}, main: &uplink.Main{Routes: []uplink.Route{test.route}}}
+		for _, a := range own {
+			if family.Of(a.Prefix.Addr()) == w.family {
+				w.main.Addresses = append(w.main.Addresses, a)
+			}
+		}
 		w.Input.Plan = &plan.Plan{}
 		if got := w.sourceFor(Packet{Destination: destination, Own: true}).String(); got != test.want {
 			t.Errorf("%+v to %s: %s, want %s", test.route, test.destination, got, test.want)
