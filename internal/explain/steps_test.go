@@ -57,6 +57,8 @@ func TestSteps(t *testing.T) {
 			[]string{first, "the destination 9.9.9.9 belongs to 'wan3' (a DNS server of it, or in its network)", kept}},
 		{"a source in a delegated prefix", "", "", nil, packet("2001:db8:1:100::5", "2001:db8:ffff::1"), NoDraw, "",
 			[]string{first, "the source 2001:db8:1:100::/56 belongs to 'wan1'", wan1}},
+		{"a source in a delegated prefix, offline", "", "wan1", nil, packet("2001:db8:1:100::5", "2001:db8:ffff::1"), NoDraw, "",
+			[]string{first, "the source 2001:db8:1:100::/56 belongs to 'wan1', which is not online: refused", refused}},
 		{"a bound socket", "", "", nil, packet("198.18.3.2", "203.0.113.10"), NoDraw, "",
 			[]string{first, "the source 198.18.3.2 belongs to 'wan3'", kept}},
 		{"no connection", "", "", nil, packet("10.20.1.5", "203.0.113.10", func(p *Packet) { p.Protocol, p.ICMPType = 1, 0 }), NoDraw, "",

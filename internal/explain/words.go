@@ -87,6 +87,9 @@ func (w *walker) hookText(p *path, rule plan.Rule, target string) string {
 			}
 			return fmt.Sprintf("the destination is in %s, the network of '%s'", m.Prefix, member)
 		case plan.Source:
+			if owner := w.ownerOf(m.Prefix); target == plan.MemberChain("unreachable") && owner != "" {
+				return fmt.Sprintf("the source %s belongs to '%s', which is not online: refused", prefixText(m.Prefix), owner)
+			}
 			return fmt.Sprintf("the source %s belongs to '%s'", prefixText(m.Prefix), member)
 		case plan.ICMPv6Type:
 			return "neighbour discovery is not balanced"
@@ -97,6 +100,16 @@ func (w *walker) hookText(p *path, rule plan.Rule, target string) string {
 		}
 	}
 	return "goes to '" + member + "'"
+}
+
+// ownerOf returns the member that a prefix is delegated to, "" for none.
+func (w *walker) ownerOf(prefix netip.Prefix) string {
+	for _, m := range w.Uplinks.Members {
+		if path := m.Path(w.family); path != nil && slices.Contains(path.Prefixes, prefix) {
+			return m.Name
+		}
+	}
+	return ""
 }
 
 // ruleStep returns the step for a configured rule, or for the end of the rules.
