@@ -69,6 +69,7 @@ func TestReportNow(t *testing.T) {
 func TestReportOfVerdict(t *testing.T) {
 	key := Key{Member: "wan1"}
 	s := newSim(trace(map[string]string{"wan1": "++++++++++++++++++++----++++--+"}))
+	s.set(Key{Member: "earlier"}, quick(), true)
 	s.now = time.Minute
 	s.set(key, quick("1.1.1.1"), true)
 	s.paths.known[key].hold = time.Second // from before

@@ -315,6 +315,64 @@ func TestStalled(t *testing.T) {
 	}
 }
 
+// A process that is stopped again, after it judged in time meanwhile, is given
+// time again.
+func TestStalledTwice(t *testing.T) {
+	ps, key := NewPaths(), Key{Member: "wan1"}
+	ps.Set(key, quick("1.1.1.1"), true, epoch)
+	for _, start := range []time.Duration{0, 2 * time.Hour} {
+		var round uint32
+		for i := range 4 {
+			now := epoch.Add(start + time.Duration(i)*100*ms)
+			ps.Due(now)
+			if i < 3 {
+				round = ps.Sent(key, now)
+			}
+			ps.Check(now)
+			ps.Wake()
+		}
+		// The third round is over 400 ms after the start; its answer lies there
+		// when the process runs again.
+		late := start + time.Hour
+		passed := ps.Check(epoch.Add(late))
+		ps.Answered(key, round, 0, epoch.Add(start+220*ms))
+		ps.Wake()
+		passed = append(passed, ps.Check(epoch.Add(late+graceTime))...)
+		ps.Wake()
+		passed = append(passed, ps.Check(epoch.Add(late+graceTime+ms))...)
+		if len(passed) > 0 {
+			t.Errorf("stopped at %s: %+v", start, passed)
+		}
+		ps.Wake()
+	}
+}
+
+// By how much Check may be late goes by the shortest interval at present.
+func TestTolerance(t *testing.T) {
+	slow := quick("1.1.1.1")
+	slow.Interval = time.Minute
+	for _, c := range []struct {
+		rules []Rules
+		want  time.Duration
+	}{
+		{[]Rules{slow}, 30 * time.Second}, {[]Rules{slow, quick("1.1.1.1")}, 50 * ms}, {[]Rules{quick("1.1.1.1"), slow}, 50 * ms},
+	} {
+		ps := NewPaths()
+		for i, rules := range c.rules {
+			ps.Set(Key{Member: string(rune('a' + i))}, rules, true, epoch)
+		}
+		if got := ps.tolerance(); got != c.want {
+			t.Errorf("%d paths: %s, want %s", len(c.rules), got, c.want)
+		}
+		if len(c.rules) == 1 {
+			ps.Hurry(Key{Member: "a"}, epoch)
+			if got := ps.tolerance(); got != 6*time.Second {
+				t.Errorf("in a hurry: %s, want 6s", got)
+			}
+		}
+	}
+}
+
 // A process that is always late passes its verdicts all the same.
 func TestAlwaysLate(t *testing.T) {
 	ps, key := NewPaths(), Key{Member: "wan1"}
