@@ -24,6 +24,7 @@ type Observed struct {
 	// foreignRules and foreignRoutes are other programs'.
 	foreignRules  []advice.Rule
 	foreignRoutes []advice.Route
+	wanted        *plan.Plan // nil until it is asked for
 }
 
 // Observe reads what the kernel, netifd and the run directory say. verdicts are
@@ -50,13 +51,18 @@ func FromNothing(cfg *config.Config, uplinks uplink.State) *Observed {
 	return &Observed{Config: cfg, Uplinks: uplinks, Kernel: apply.EmptyKernel()}
 }
 
-// Plan plans the kernel state that is wanted.
+// Plan plans the kernel state that is wanted, once.
 func (o *Observed) Plan() (*plan.Plan, error) {
+	if o.wanted != nil {
+		return o.wanted, nil
+	}
 	in := plan.Input{Config: o.Config, Uplinks: o.Uplinks, Kernel: o.Kernel.ForPlan(), Verdicts: o.Verdicts}
 	if o.State != nil {
 		in.State = &o.State.State
 	}
-	return plan.Build(in)
+	var err error
+	o.wanted, err = plan.Build(in)
+	return o.wanted, err
 }
 
 // Changes returns what there is to change. A service that is switched off wants
@@ -83,7 +89,7 @@ func (o *Observed) LastState() rundir.State {
 // Without is the same with a member that is taken for offline.
 func (o *Observed) Without(member string) *Observed {
 	without := *o
-	without.Verdicts = plan.Verdicts{}
+	without.wanted, without.Verdicts = nil, plan.Verdicts{}
 	for _, f := range family.All {
 		without.Verdicts[f] = map[string]string{member: "assumed"}
 		for name, reason := range o.Verdicts[f] {
