@@ -144,7 +144,11 @@ func (f *finder) readNeighbours(of family.Family) (map[neighbour][]byte, error) 
 	if of == family.IPv6 {
 		number = netlink.FAMILY_V6
 	}
-	all, err := f.kernel.Netlink.NeighList(0, number)
+	var all []netlink.Neigh
+	err := kernel.Dump(func() (err error) {
+		all, err = f.kernel.Netlink.NeighList(0, number)
+		return err
+	})
 	// A host that an interrupted reading has missed is only not challenged.
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("neighbours (%s): %w", of, err)
