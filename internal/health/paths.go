@@ -12,6 +12,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -78,8 +79,9 @@ func (ps *Paths) Set(key Key, rules Rules, online bool, now time.Time) {
 func (ps *Paths) insert(p *path) {
 	ps.known[p.key] = p
 	ps.paths = append(ps.paths, p)
-	slices.SortFunc(ps.paths, func(a, b *path) int {
-		return cmp.Or(cmp.Compare(a.key.Member, b.key.Member), cmp.Compare(a.key.Family, b.key.Family))
+	sort.Slice(ps.paths, func(i, j int) bool {
+		a, b := ps.paths[i].key, ps.paths[j].key
+		return cmp.Or(cmp.Compare(a.Member, b.Member), cmp.Compare(a.Family, b.Family)) < 0
 	})
 }
 

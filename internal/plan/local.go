@@ -3,6 +3,7 @@ package plan
 import (
 	"net/netip"
 	"slices"
+	"sort"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/uplink"
@@ -61,7 +62,7 @@ func (b *familyBuilder) local() []netip.Prefix {
 // withoutCovered sorts prefixes and leaves out those that lie in another one:
 // the set stays small and still while addresses come and go.
 func withoutCovered(prefixes []netip.Prefix) []netip.Prefix {
-	slices.SortStableFunc(prefixes, comparePrefixes)
+	sort.Slice(prefixes, func(i, j int) bool { return comparePrefixes(prefixes[i], prefixes[j]) < 0 })
 	var kept []netip.Prefix
 	for _, p := range prefixes {
 		if len(kept) == 0 || !kept[len(kept)-1].Contains(p.Addr()) {

@@ -251,14 +251,14 @@ func (s *snapshot) sourcePrefixes(device string) []netip.Prefix {
 			prefixes = append(prefixes, r.From)
 		}
 	}
-	slices.SortStableFunc(prefixes, comparePrefixes)
+	sort.Slice(prefixes, func(i, j int) bool { return comparePrefixes(prefixes[i], prefixes[j]) < 0 })
 	return slices.Compact(prefixes)
 }
 
 // mergePrefixes joins two lists, sorted.
 func mergePrefixes(a, b []netip.Prefix) []netip.Prefix {
 	all := slices.Concat(a, b)
-	slices.SortStableFunc(all, comparePrefixes)
+	sort.Slice(all, func(i, j int) bool { return comparePrefixes(all[i], all[j]) < 0 })
 	return slices.Compact(all)
 }
 

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 
 	"loadbalance/internal/family"
@@ -275,7 +276,7 @@ func normalEntries(entries []netip.Prefix) []netip.Prefix {
 		}
 		normal = append(normal, e.Masked())
 	}
-	slices.SortStableFunc(normal, comparePrefixes)
+	sort.Slice(normal, func(i, j int) bool { return comparePrefixes(normal[i], normal[j]) < 0 })
 	return slices.Compact(normal)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -35,7 +36,7 @@ func (n *Netlink) Read() ([]Set, error) {
 		if err != nil {
 			return nil, fmt.Errorf("ipset list %s: %w", name, err)
 		}
-		slices.SortStableFunc(s.Entries, comparePrefixes)
+		sort.Slice(s.Entries, func(i, j int) bool { return comparePrefixes(s.Entries[i], s.Entries[j]) < 0 })
 		sets = append(sets, s)
 	}
 	return sets, nil
