@@ -32,7 +32,8 @@ func checkCommand(in *invocation) int {
 
 func (in *invocation) checkSystem(cfg *pipeline.Configuration) int {
 	tool := iptables.Tool{Backend: iptables.Backend(in.iptables)}
-	if _, err := tool.Version(family.IPv4); err != nil {
+	version, err := tool.Version(family.IPv4)
+	if err != nil {
 		return in.fail(err)
 	}
 	if _, err := tool.Version(family.IPv6); err != nil {
@@ -63,7 +64,7 @@ func (in *invocation) checkSystem(cfg *pipeline.Configuration) int {
 	}
 	if err := in.rehearse(observed); err != nil {
 		defer in.logRefused(err)
-		return in.fail(fmt.Errorf("the kernel or iptables does not take the rules (is a kernel module missing?): %w", err))
+		return in.fail(fmt.Errorf("the kernel or iptables %s does not take the rules (is a kernel module missing?): %w", version, err))
 	}
 	if len(found.Errors) > 0 {
 		return exitFailed
