@@ -1,4 +1,4 @@
-// Package monitor is the long-running process: it probes the members' lines,
+// Package monitor is the long-running process: it probes the members' paths,
 // notices what changes in the kernel, and brings the kernel back to the plan
 // by the same steps as every other run. It decides when to apply, and why;
 // what the state should be is the planner's business, and how a line is judged
@@ -132,7 +132,7 @@ type Monitor struct {
 	Gone <-chan struct{}
 
 	started time.Time
-	lines   *health.Paths
+	paths   *health.Paths
 	probes  map[health.Key][]probe.Probe
 	// unsent tells which probe of a line's last round could not be sent, and why,
 	// in words that end a reason; empty if all were.
@@ -204,7 +204,7 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 		case <-m.Gone:
 			return errGone
 		case a := <-m.Answers:
-			m.lines.Answered(a.Key, a.Round, a.Target, a.At)
+			m.paths.Answered(a.Key, a.Round, a.Target, a.At)
 		case r := <-m.results:
 			m.finish(r, time.Now())
 		case <-m.Watcher.Events():
@@ -232,7 +232,7 @@ func (m *Monitor) settle() {
 
 func (m *Monitor) begin(now time.Time) {
 	m.started = now
-	m.lines = health.NewPaths()
+	m.paths = health.NewPaths()
 	m.probes = map[health.Key][]probe.Probe{}
 	m.unsent = map[health.Key]string{}
 	m.results = make(chan result, 1)
@@ -248,7 +248,7 @@ func (m *Monitor) hear() {
 	for {
 		select {
 		case a := <-m.Answers:
-			m.lines.Answered(a.Key, a.Round, a.Target, a.At)
+			m.paths.Answered(a.Key, a.Round, a.Target, a.At)
 		default:
 			return
 		}
@@ -270,8 +270,8 @@ func (m *Monitor) work(now time.Time) {
 
 // next is when work has something to do again.
 func (m *Monitor) next() time.Time {
-	next := m.lines.Wake()
-	if !m.lines.AnyWaiting() {
+	next := m.paths.Wake()
+	if !m.paths.AnyWaiting() {
 		m.suspects.at = time.Time{} // mostly so, and then it is not worth a wake-up
 	}
 	for _, t := range []time.Time{m.suspects.at, m.lookDue(), m.applyDue()} {

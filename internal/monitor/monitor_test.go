@@ -52,8 +52,8 @@ func TestFamiliesAreJudgedApart(t *testing.T) {
 	g := newMonitorRig(t, "config member 'wan6'\n\tlist track_ip '192.0.2.1'\n\tlist track_ip '2001:db8::1'\n"+
 		"config member 'wan'\n\tlist track_ip gateway\n")
 	g.start()
-	if len(g.lines.Keys()) != 3 {
-		t.Fatalf("lines: %v", g.lines.Keys())
+	if len(g.paths.Keys()) != 3 {
+		t.Fatalf("lines: %v", g.paths.Keys())
 	}
 	g.silent["wan6"] = true
 	g.pass(4 * time.Second)
@@ -67,14 +67,14 @@ func TestLinkThatGoesIsNotProbed(t *testing.T) {
 	g.kernel.Network++
 	g.pass(3 * time.Second)
 	key := health.Key{Member: "wan2"}
-	if _, probed := g.lines.Online(key); probed {
+	if _, probed := g.paths.Online(key); probed {
 		t.Error("wan2 is probed without a link")
 	}
 	g.expect("events", &g.events, "inactive wan2 ipv4", "offline wan2 ipv4")
 	g.down["wan2"] = false
 	g.kernel.Network++
 	g.pass(3 * time.Second)
-	if online, probed := g.lines.Online(key); !online || !probed {
+	if online, probed := g.paths.Online(key); !online || !probed {
 		t.Errorf("wan2 with its link again: online %v, probed %v", online, probed)
 	}
 	g.expect("events", &g.events, "online wan2 ipv4", "active wan2 ipv4")

@@ -52,7 +52,7 @@ func (m *Monitor) suspect(now time.Time) {
 		return
 	}
 	m.suspects.at = time.Time{}
-	late := m.lateLines(now)
+	late := m.latePaths(now)
 	if len(late) == 0 || m.suspects.asking || now.Sub(m.suspects.looked) < evidenceEvery {
 		return
 	}
@@ -71,17 +71,17 @@ type evidence struct {
 	err   error
 }
 
-// lateLines are online lines of members with option passive whose last round
+// latePaths are online paths of members with option passive whose last round
 // should have been answered by now.
-func (m *Monitor) lateLines(now time.Time) []health.Key {
+func (m *Monitor) latePaths(now time.Time) []health.Key {
 	var late []health.Key
-	for _, key := range m.lines.Keys() {
+	for _, key := range m.paths.Keys() {
 		member := m.member(key.Member)
 		if member == nil || !member.Track.Passive {
 			continue
 		}
-		online, _ := m.lines.Online(key)
-		waiting, latency := m.lines.Waiting(key, now)
+		online, _ := m.paths.Online(key)
+		waiting, latency := m.paths.Waiting(key, now)
 		if online && waiting > 0 && waiting >= max(lateFactor*latency, lateLeast) {
 			late = append(late, key)
 		}
@@ -98,7 +98,7 @@ func (m *Monitor) hurry(e evidence, now time.Time) {
 	}
 	for _, key := range e.late {
 		if e.found[key] >= unansweredLeast {
-			m.lines.Hurry(key, now)
+			m.paths.Hurry(key, now)
 		}
 	}
 }

@@ -92,7 +92,7 @@ func (g *rig) pass(d time.Duration) {
 		}
 		g.pending = nil
 		g.hear()
-		g.lines.Wake() // as the loop does before it sleeps
+		g.paths.Wake() // as the loop does before it sleeps
 		g.work(g.now)
 		if g.applying {
 			g.finish(<-g.results, g.now)

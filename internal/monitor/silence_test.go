@@ -27,7 +27,7 @@ func TestSilenceOfFamilies(t *testing.T) {
 	}
 	for _, member := range []string{"wan1", "wan2"} {
 		for _, f := range family.All {
-			g.lines.Set(health.Key{Member: member, Family: f}, rules, true, g.now)
+			g.paths.Set(health.Key{Member: member, Family: f}, rules, true, g.now)
 		}
 	}
 	for _, c := range []struct {
@@ -48,13 +48,13 @@ func TestSilenceOfFamilies(t *testing.T) {
 	} {
 		g.logged = nil
 		for range 100 { // 1 s
-			for _, key := range g.lines.Due(g.now) {
-				if round := g.lines.Sent(key, g.now); !c.silent[key.Family] {
-					g.lines.Answered(key, round, 0, g.now)
+			for _, key := range g.paths.Due(g.now) {
+				if round := g.paths.Sent(key, g.now); !c.silent[key.Family] {
+					g.paths.Answered(key, round, 0, g.now)
 				}
 			}
 			g.judge(g.now)
-			g.lines.Wake()
+			g.paths.Wake()
 			g.now = g.now.Add(step)
 		}
 		var logged []string

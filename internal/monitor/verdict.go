@@ -14,8 +14,8 @@ import (
 
 // send sends the rounds that are due.
 func (m *Monitor) send(now time.Time) {
-	for _, key := range m.lines.Due(now) {
-		round := m.lines.Sent(key, now)
+	for _, key := range m.paths.Due(now) {
+		round := m.paths.Sent(key, now)
 		unsent := ""
 		for _, p := range m.probes[key] {
 			p.Round = round
@@ -29,15 +29,15 @@ func (m *Monitor) send(now time.Time) {
 			}
 		}
 		m.unsent[key] = unsent
-		_, latency := m.lines.Waiting(key, now)
+		_, latency := m.paths.Waiting(key, now)
 		m.suspects.sent(now, latency)
 	}
 }
 
 // judge passes the verdicts that are due and has them applied.
 func (m *Monitor) judge(now time.Time) {
-	was := m.lines.Silent()
-	transitions := m.lines.Check(now)
+	was := m.paths.Silent()
+	transitions := m.paths.Check(now)
 	for _, t := range transitions {
 		state := "online"
 		if t.Online {
@@ -52,7 +52,7 @@ func (m *Monitor) judge(now time.Time) {
 	if len(transitions) > 0 {
 		m.save()
 	}
-	silent := m.lines.Silent()
+	silent := m.paths.Silent()
 	switch {
 	case silent == was:
 	case silent&^was != 0:
@@ -143,9 +143,9 @@ func otherFamily(f family.Family) family.Family {
 
 // snapshot tells how it goes.
 func (m *Monitor) snapshot(now time.Time) health.Snapshot {
-	s := health.Snapshot{PID: os.Getpid(), Started: now.Add(-now.Sub(m.started)), Silent: m.lines.Silent() != 0, Silence: m.lines.Silent()}
-	for _, key := range m.lines.Keys() {
-		s.Paths = append(s.Paths, m.lines.Report(key, now))
+	s := health.Snapshot{PID: os.Getpid(), Started: now.Add(-now.Sub(m.started)), Silent: m.paths.Silent() != 0, Silence: m.paths.Silent()}
+	for _, key := range m.paths.Keys() {
+		s.Paths = append(s.Paths, m.paths.Report(key, now))
 	}
 	return s
 }

@@ -16,10 +16,10 @@ import (
 // adopt probes what the last apply found: the lines that are up, of members
 // that have targets.
 func (m *Monitor) adopt(now time.Time) {
-	wanted := m.wantedLines()
-	for _, key := range m.lines.Keys() {
+	wanted := m.wantedPaths()
+	for _, key := range m.paths.Keys() {
 		if wanted[key] == nil {
-			m.lines.Remove(key)
+			m.paths.Remove(key)
 			m.Prober.Forget(key)
 			delete(m.unsent, key)
 		}
@@ -40,7 +40,7 @@ func (m *Monitor) adopt(now time.Time) {
 		}
 		track := m.member(key.Member).Track
 		_, offline := m.offline[key]
-		m.lines.Set(key, health.RulesOf(track, targets), !offline, now)
+		m.paths.Set(key, health.RulesOf(track, targets), !offline, now)
 	}
 	m.recalled = false
 	if m.save() {
@@ -61,7 +61,7 @@ func (m *Monitor) expectProofs() {
 		}
 		for _, f := range family.All {
 			key := health.Key{Member: member.Name, Family: f}
-			_, probed := m.lines.Online(key)
+			_, probed := m.paths.Online(key)
 			isTrusted := m.recalled && m.probes[key] != nil
 			if !probed && !isTrusted && m.offline[key] == "" {
 				m.offline[key] = unproven
@@ -70,8 +70,8 @@ func (m *Monitor) expectProofs() {
 	}
 }
 
-// wantedLines are the probes of one round of each line.
-func (m *Monitor) wantedLines() map[health.Key][]probe.Probe {
+// wantedPaths are the probes of one round of each path.
+func (m *Monitor) wantedPaths() map[health.Key][]probe.Probe {
 	wanted := map[health.Key][]probe.Probe{}
 	if m.outcome.Idle {
 		return wanted
