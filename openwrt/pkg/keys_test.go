@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -228,6 +229,8 @@ func verifyUsign(public, message, signature []byte) error {
 }
 
 func TestMakeKeys(t *testing.T) {
+	umask := syscall.Umask(0o022) // the usual one: others may read the public keys
+	t.Cleanup(func() { syscall.Umask(umask) })
 	dir := filepath.Join(t.TempDir(), "keys")
 	if err := makeKeys(dir, io.Discard); err != nil {
 		t.Fatal(err)

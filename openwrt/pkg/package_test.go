@@ -11,9 +11,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
+
+func TestMain(m *testing.M) {
+	syscall.Umask(0o077) // a builder's; nothing of it may come into a package
+	os.Exit(m.Run())
+}
 
 // date is an arbitrary moment, the one of all files in the tests' packages.
 var date = time.Unix(1700000000, 0).UTC()

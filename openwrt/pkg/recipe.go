@@ -159,6 +159,10 @@ func (p *recipe) install(root, sources, programs, tree string) ([]entry, error) 
 	if err := os.MkdirAll(tree, 0o755); err != nil {
 		return nil, err
 	}
+	// It becomes the router's root folder, whatever umask the builder has.
+	if err := os.Chmod(tree, 0o755); err != nil {
+		return nil, err
+	}
 	err := callMake(root, p.dir, "install-"+p.name, "PKG_BUILD_DIR="+sources, "GO_PKG_BUILD_BIN_DIR="+programs, "ROOT="+tree)
 	if err != nil {
 		return nil, err
