@@ -20,7 +20,7 @@ import (
 // Budgets after the verdict.
 const (
 	resetBudget   = 500 * time.Millisecond
-	udpLostBudget = 2 // packets of a flow
+	udpLostBudget = 5 // packets of a flow: a tenth of a second of a voice call
 )
 
 // failoverKinds are the transfers of the dying line.
