@@ -19,12 +19,6 @@ func (in *invocation) open() (*pipeline.Pipeline, error) {
 // those of the calling monitor; nil: those of the one that lives, if one does.
 // The pipeline is to be closed.
 func (in *invocation) observe(cfg *pipeline.Configuration, verdicts plan.Verdicts) (*pipeline.Pipeline, *pipeline.Observed, error) {
-	if verdicts == nil {
-		var err error
-		if verdicts, err = pipeline.Verdicts(in.rundir(), cfg.Config); err != nil {
-			return nil, nil, err
-		}
-	}
 	p, err := in.open()
 	if err != nil {
 		return nil, nil, err

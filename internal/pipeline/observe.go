@@ -28,10 +28,21 @@ type Observed struct {
 }
 
 // Observe reads what the kernel, netifd and the run directory say. verdicts are
-// those of the health check: see Verdicts.
+// those of the calling monitor; nil: those of the one that lives, if one does.
+// Without a monitor nobody would notice that an uplink works again, so none is
+// offline then.
 func (p *Pipeline) Observe(cfg *config.Config, verdicts plan.Verdicts) (*Observed, error) {
-	o := &Observed{Config: cfg, State: p.state(), Verdicts: verdicts}
+	o := &Observed{Config: cfg, State: p.state()}
 	var err error
+	switch {
+	case !cfg.Globals.Monitor:
+	case verdicts != nil:
+		o.Verdicts = verdicts
+	default:
+		if o.Verdicts, err = p.run.Verdicts(); err != nil {
+			return nil, fmt.Errorf("run directory: %w", err)
+		}
+	}
 	if o.Kernel, err = p.engine.Read(); err != nil {
 		return nil, err
 	}
@@ -127,19 +138,6 @@ func (o *Observed) Advise(members []plan.Member, configDir string) advice.Advice
 	found := advice.Find(facts)
 	found.Warnings = append(found.Warnings, unread...)
 	return found
-}
-
-// Verdicts are those of the monitor that lives, for a run outside of it. Without
-// one nobody would notice that a line works again, so no line is offline.
-func Verdicts(run rundir.Dir, cfg *config.Config) (plan.Verdicts, error) {
-	if !cfg.Globals.Monitor {
-		return nil, nil
-	}
-	verdicts, err := run.Verdicts()
-	if err != nil {
-		return nil, fmt.Errorf("run directory: %w", err)
-	}
-	return verdicts, nil
 }
 
 // state is what the last run left. What cannot be read is as good as lost.
