@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -104,5 +105,16 @@ func TestVerdictsWithoutMonitor(t *testing.T) {
 	g.expect("applies", &g.applies, "follow new configuration", "follow verdicts of members that are new or gone")
 	if g.store[family.IPv4]["wan4"] == "" {
 		t.Errorf("verdicts: %v", g.store)
+	}
+}
+
+// TestRecalledVerdictsAreAsTheyWere: the first run of a monitor goes by what the
+// last one left, of each family, before it knows who has targets.
+func TestRecalledVerdictsAreAsTheyWere(t *testing.T) {
+	g := newMonitorRig(t, three)
+	g.store = plan.Verdicts{family.IPv4: {"wan1": "no answer"}}
+	g.begin(g.now)
+	if got := g.verdicts(); !reflect.DeepEqual(got, g.store) {
+		t.Errorf("the first run goes by %v, want %v", got, g.store)
 	}
 }
