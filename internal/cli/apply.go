@@ -93,7 +93,7 @@ func (in *invocation) apply(cfg *pipeline.Configuration, verdicts plan.Verdicts)
 		in.log.Error("nothing was changed: the configuration that ran before goes on")
 		return &run{code: exitUsage}
 	}
-	done := in.make(p, cfg, observed)
+	done := in.carryOut(p, cfg, observed)
 	if done.err != nil {
 		return done
 	}
@@ -109,8 +109,8 @@ func (in *invocation) apply(cfg *pipeline.Configuration, verdicts plan.Verdicts)
 	return done
 }
 
-// make makes what was observed true. What iptables-restore refuses is logged.
-func (in *invocation) make(p *pipeline.Pipeline, cfg *pipeline.Configuration, observed *pipeline.Observed) *run {
+// carryOut has the kernel hold what the observation asks for. What iptables-restore refuses is logged.
+func (in *invocation) carryOut(p *pipeline.Pipeline, cfg *pipeline.Configuration, observed *pipeline.Observed) *run {
 	done := &run{cfg: cfg, legacy: observed.Kernel.Legacy()}
 	if done.report, done.err = p.Apply(observed); done.err != nil {
 		in.logRefused(done.err)

@@ -106,8 +106,8 @@ func (e netifdEvent) isOf(name string) bool {
 	return e.netInterface == name || strings.HasPrefix(e.netInterface, name+"_")
 }
 
-// concerns reports whether an event can concern a member or a rule. upDevices returns the
-// devices of the members that are up.
+// concerns reports whether an event can concern a member or a rule. upDevices
+// returns the devices of the members that are up.
 func (e netifdEvent) concerns(cfg *config.Config, upDevices func() ([]string, error)) (bool, error) {
 	members := cfg.EnabledMembers()
 	if e.netInterface == "" {

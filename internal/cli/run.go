@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+
 	"loadbalance/internal/apply"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
@@ -53,7 +54,7 @@ func (in *invocation) followed(reason string, verdicts plan.Verdicts) *run {
 		return &run{code: exitFailed, err: err}
 	}
 	defer p.Close()
-	done := in.make(p, cfg, observed)
+	done := in.carryOut(p, cfg, observed)
 	if done.err != nil {
 		return done
 	}
