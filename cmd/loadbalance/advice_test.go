@@ -70,7 +70,7 @@ func TestAdvice(t *testing.T) {
 		r.must("apply")
 		r.sh("ip rule add priority 7500 lookup 77")
 		r.sh("ip route add unreachable 192.0.2.0/24 table 301")
-		r.sh("iptables-" + backend + " -t mangle -A FORWARD -p icmp -j MARK --set-mark 0x3000/0xf000")
+		r.sh("iptables-" + backend + " -t mangle -A FORWARD -p icmp -j MARK --set-mark 0x30000000/0xf0000000")
 		firewall := "config defaults\n\toption flow_offloading 1\nconfig zone\n\toption name wan\n\toption masq 1\n\tlist device wan1\n"
 		if err := os.WriteFile(filepath.Join(r.dir, "config", "firewall"), []byte(firewall), 0o644); err != nil {
 			t.Fatal(err)
@@ -84,7 +84,7 @@ func TestAdvice(t *testing.T) {
 		for _, want := range []string{
 			"ip rule 7500 (ipv4) is in our range",
 			"table 301 (ipv4) of member 'wan1' has a route of another program",
-			"mangle (ipv4): chain 'FORWARD' sets the mark bits 0xf000, which overlap ours (0x3f00)",
+			"mangle (ipv4): chain 'FORWARD' sets the mark bits 0xf0000000, which overlap ours (0x3f000000)",
 			"member 'wan2': device 'wan2' is in no firewall zone that masquerades",
 			"option flow_offloading is set in /etc/config/firewall",
 		} {

@@ -66,8 +66,8 @@ func TestExplainCommand(t *testing.T) {
 		r.must("apply")
 		t.Run("text", func(t *testing.T) {
 			out := r.must("explain", "--src", host, "--dst", "203.0.113.10", "--proto", "tcp", "--dport", "443", "--without", "wan2")
-			for _, want := range []string{"coming in on 'lan'", "rule 'bank' (loadbalance:11) matches: 'wan2'", "gets the mark 0x200",
-				"ip rule 9002: fwmark 0x200/0x3f00 lookup 302 (wan2): default via 198.18.2.1 dev wan2", "without 'wan2':", "is not online"} {
+			for _, want := range []string{"coming in on 'lan'", "rule 'bank' (loadbalance:11) matches: 'wan2'", "gets the mark 0x2000000",
+				"ip rule 9002: fwmark 0x2000000/0x3f000000 lookup 302 (wan2): default via 198.18.2.1 dev wan2", "without 'wan2':", "is not online"} {
 				if !strings.Contains(out, want) {
 					t.Errorf("%q is missing in:\n%s", want, out)
 				}

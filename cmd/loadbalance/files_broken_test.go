@@ -50,14 +50,14 @@ var faults = []struct {
 	{"device and interface", "config member wan3\n\toption device wan3\n\toption interface wan3\n", 3, "exclude each other"},
 	{"pinned mark outside the mask", "config member wan3\n\toption mark 0x80000\n", 2, "lies outside mark_mask"},
 	{"pinned table of the kernel", "config member wan3\n\toption table 254\n", 2, "the kernel's own"},
-	{"pins overlap", "config member wan3\n\toption mark 0x500\nconfig member wan4\n\toption mark 0x500\n", 4, "already belongs to member 'wan3'"},
+	{"pins overlap", "config member wan3\n\toption mark 0x5000000\nconfig member wan4\n\toption mark 0x5000000\n", 4, "already belongs to member 'wan3'"},
 	{"target of the health check", "config member wan3\n\tlist track_ip one.one.one.one\n", 2, "is a host name"},
 	{"health check that can never succeed", "config member wan3\n\tlist track_ip 1.1.1.1\n\toption reliability 2\n", 3, "2 must answer, but track_ip lists only 1"},
 
 	// Globals.
 	{"mask too small", "config globals g\n\toption mark_mask 0x3\n", 2, "mark_mask"},
 	{"mask no number", "config globals g\n\toption mark_mask 0xzz\n", 2, "is not a number"},
-	{"too many members for the mask", "config globals g\n\toption mark_mask 0x700\nconfig member a\nconfig member b\nconfig member c\n", 5, "has room for 4"},
+	{"too many members for the mask", "config globals g\n\toption mark_mask 0x7000000\nconfig member a\nconfig member b\nconfig member c\n", 5, "has room for 4"},
 	{"bypass of everything", "config globals g\n\tlist bypass 0.0.0.0/0\n", 2, "matches every address"},
 	{"two globals", "config globals g\nconfig globals h\n", 2, "section 'globals' already exists"},
 

@@ -38,7 +38,7 @@ func hostileValues(file string) []string {
 		"10.0.0.1 " + token,
 		"10.0.0.1/8 -j " + token,
 		"1 " + token,
-		"0x100/0x3f00 -j " + token,
+		"0x1000000/0x3f000000 -j " + token,
 		"wan1 weight=1 " + token,
 		"eth1 -j " + token,
 		"%s%n%d " + token,

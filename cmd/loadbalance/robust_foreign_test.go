@@ -38,7 +38,7 @@ func (r *router) foreign() {
 		"ipset create lbx hash:ip timeout 600",
 		"ip rule add priority 5210 fwmark 0x80000/0xff0000 lookup 52",
 		"ip rule add priority 6001 from 10.20.77.0/24 lookup 301 protocol 99",
-		"ip rule add priority 9001 fwmark 0x100/0x3f00 to 198.51.100.77 lookup 52 protocol 99",
+		"ip rule add priority 9001 fwmark 0x1000000/0x3f000000 to 198.51.100.77 lookup 52 protocol 99",
 		"ip rule add priority 9990 to 192.0.2.200 unreachable",
 		"ip rule add priority 20000 from 10.20.78.0/24 lookup 52 protocol 108", // our number, but not our range
 		"ip -6 rule add priority 9001 fwmark 0x80000/0xff0000 lookup 52 protocol 99",
@@ -162,8 +162,8 @@ func TestForeignMarks(t *testing.T) {
 		}
 		for range 2 {
 			marks := connmarks(r)
-			if marks[0x80100] != 5 || marks[0x80200] != 5 || len(marks) != 2 {
-				t.Errorf("connections by mark: %v, want 5 of 0x80100 and of 0x80200", hexKeys(marks))
+			if marks[0x1080000] != 5 || marks[0x2080000] != 5 || len(marks) != 2 {
+				t.Errorf("connections by mark: %v, want 5 of 0x1080000 and of 0x2080000", hexKeys(marks))
 			}
 			r.configure(members(netlab.Separate, 2, "option weight '2'") + "config policy p\n\tlist use_member wan2\n")
 			r.must("apply")

@@ -63,12 +63,12 @@ func TestMarksStayWithNames(t *testing.T) {
 			members []int
 			want    map[int]string
 		}{
-			{"as first applied", []int{1, 2, 3}, map[int]string{1: "0x100", 2: "0x200", 3: "0x300"}},
-			{"turned round", []int{3, 2, 1}, map[int]string{1: "0x100", 2: "0x200", 3: "0x300"}},
-			{"one inserted at the front", []int{4, 3, 2, 1}, map[int]string{1: "0x100", 2: "0x200", 3: "0x300", 4: "0x400"}},
-			{"the inserted one removed", []int{3, 1, 2}, map[int]string{1: "0x100", 2: "0x200", 3: "0x300"}},
-			{"another inserted: the freed index comes last", []int{5, 3, 1, 2}, map[int]string{1: "0x100", 2: "0x200", 3: "0x300", 5: "0x500"}},
-			{"the removed one is back with its own", []int{5, 4, 3, 1, 2}, map[int]string{1: "0x100", 2: "0x200", 3: "0x300", 4: "0x400", 5: "0x500"}},
+			{"as first applied", []int{1, 2, 3}, map[int]string{1: "0x1000000", 2: "0x2000000", 3: "0x3000000"}},
+			{"turned round", []int{3, 2, 1}, map[int]string{1: "0x1000000", 2: "0x2000000", 3: "0x3000000"}},
+			{"one inserted at the front", []int{4, 3, 2, 1}, map[int]string{1: "0x1000000", 2: "0x2000000", 3: "0x3000000", 4: "0x4000000"}},
+			{"the inserted one removed", []int{3, 1, 2}, map[int]string{1: "0x1000000", 2: "0x2000000", 3: "0x3000000"}},
+			{"another inserted: the freed index comes last", []int{5, 3, 1, 2}, map[int]string{1: "0x1000000", 2: "0x2000000", 3: "0x3000000", 5: "0x5000000"}},
+			{"the removed one is back with its own", []int{5, 4, 3, 1, 2}, map[int]string{1: "0x1000000", 2: "0x2000000", 3: "0x3000000", 4: "0x4000000", 5: "0x5000000"}},
 		}
 		for _, step := range steps {
 			r.configure(sections(step.members...))
@@ -86,7 +86,7 @@ func TestMarksStayWithNames(t *testing.T) {
 		r.must("stop")
 		r.configure(sections(5, 3))
 		r.must("apply")
-		r.expectMarks("after a stop", map[int]string{3: "0x300", 5: "0x500"})
+		r.expectMarks("after a stop", map[int]string{3: "0x3000000", 5: "0x5000000"})
 	})
 }
 
@@ -100,8 +100,8 @@ func TestRemovedMember(t *testing.T) {
 		expectEqual(t, tally)
 		r.configure(sections(1, 3))
 		r.must("apply")
-		if marks := connmarks(r); len(marks) != 2 || marks[0x100] != 10 || marks[0x300] != 10 {
-			t.Errorf("connections by mark: %v, want 10 each of 0x100 and 0x300", hexKeys(marks))
+		if marks := connmarks(r); len(marks) != 2 || marks[0x1000000] != 10 || marks[0x3000000] != 10 {
+			t.Errorf("connections by mark: %v, want 10 each of 0x1000000 and 0x3000000", hexKeys(marks))
 		}
 		others := slices.DeleteFunc(slices.Clone(flows), func(f *netlab.Flow) bool { return f.Uplink == 2 })
 		expectCheck(t, others)
@@ -111,7 +111,7 @@ func TestRemovedMember(t *testing.T) {
 // TestFreedIndexIsClearedBeforeUse fills a mask that has room for four, so
 // that a new member gets the index of a removed one.
 func TestFreedIndexIsClearedBeforeUse(t *testing.T) {
-	const small = "config globals g\n\toption mark_mask 0x700\n"
+	const small = "config globals g\n\toption mark_mask 0x7000000\n"
 	eachBackend(t, func(t *testing.T, backend string) {
 		r := newRouter(t, backend, netlab.Options{Uplinks: 5}, small+sections(1, 2, 3, 4))
 		r.must("apply")
@@ -120,9 +120,9 @@ func TestFreedIndexIsClearedBeforeUse(t *testing.T) {
 		expectAll(t, tally)
 		r.configure(small + sections(1, 3, 4, 5))
 		r.must("apply")
-		r.expectMarks("one replaced", map[int]string{1: "0x100", 3: "0x300", 4: "0x400", 5: "0x200"})
-		if marks := connmarks(r); marks[0x200] != 0 {
-			t.Errorf("%d connections of the removed member now have the new one's mark", marks[0x200])
+		r.expectMarks("one replaced", map[int]string{1: "0x1000000", 3: "0x3000000", 4: "0x4000000", 5: "0x2000000"})
+		if marks := connmarks(r); marks[0x2000000] != 0 {
+			t.Errorf("%d connections of the removed member now have the new one's mark", marks[0x2000000])
 		}
 		others := slices.DeleteFunc(slices.Clone(flows), func(f *netlab.Flow) bool { return f.Uplink == 2 })
 		expectCheck(t, others)
@@ -132,19 +132,19 @@ func TestFreedIndexIsClearedBeforeUse(t *testing.T) {
 // TestPins pins marks and tables, also on a running system.
 func TestPins(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
-		r := newRouter(t, backend, netlab.Options{Uplinks: 3}, sections(1)+"\toption mark 0x500\n\toption table 252\n"+sections(2, 3))
+		r := newRouter(t, backend, netlab.Options{Uplinks: 3}, sections(1)+"\toption mark 0x5000000\n\toption table 252\n"+sections(2, 3))
 		before := r.dump()
 		r.must("apply")
-		r.expectMarks("pinned", map[int]string{1: "0x500", 2: "0x100", 3: "0x200"})
+		r.expectMarks("pinned", map[int]string{1: "0x5000000", 2: "0x1000000", 3: "0x2000000"})
 		r.expectTable("wan1", 252)
 		r.expectTable("wan2", 301)
 		flows, tally := r.lab.Open(netlab.Traffic{Count: 30})
 		defer flows.Close()
 		expectEqual(t, tally)
 
-		r.configure(sections(1) + "\toption mark 0x700\n\toption table 900\n" + sections(2, 3))
+		r.configure(sections(1) + "\toption mark 0x7000000\n\toption table 900\n" + sections(2, 3))
 		r.must("apply")
-		r.expectMarks("pinned anew", map[int]string{1: "0x700", 2: "0x100", 3: "0x200"})
+		r.expectMarks("pinned anew", map[int]string{1: "0x7000000", 2: "0x1000000", 3: "0x2000000"})
 		r.expectTable("wan1", 900)
 		if routes := r.sh("ip route show table 252 2>/dev/null; true"); routes != "" {
 			t.Errorf("the table pinned before still holds:\n%s", routes)
@@ -153,13 +153,13 @@ func TestPins(t *testing.T) {
 		expectCheck(t, others)
 
 		// The pin is another member's index: that member makes room.
-		r.configure(sections(1) + "\toption mark 0x100\n" + sections(2, 3))
+		r.configure(sections(1) + "\toption mark 0x1000000\n" + sections(2, 3))
 		r.must("apply")
 		marks := r.marks()
-		if marks[1] != "0x100" || marks[2] == "0x100" || marks[3] != "0x200" {
+		if marks[1] != "0x1000000" || marks[2] == "0x1000000" || marks[3] != "0x2000000" {
 			t.Errorf("pinned to another's mark: %v", marks)
 		}
-		if left := connmarks(r)[0x100]; left != 0 {
+		if left := connmarks(r)[0x1000000]; left != 0 {
 			t.Errorf("%d connections of wan2 now have wan1's mark", left)
 		}
 		expectEqual(t, r.lab.Connect(netlab.Traffic{Count: 30}))
@@ -182,7 +182,7 @@ func (r *router) expectTable(device string, table int) {
 // TestFreedIndexIsClearedAfterAll interrupts the apply that gives a freed index
 // to another member: the next one clears what it could not.
 func TestFreedIndexIsClearedAfterAll(t *testing.T) {
-	const small = "config globals g\n\toption mark_mask 0x700\n"
+	const small = "config globals g\n\toption mark_mask 0x7000000\n"
 	interruptions := []struct{ name, restore string }{
 		{"refused", "exit 1"},
 		{"killed before the restore", "kill -9 $PPID\nexit 1"},
@@ -206,8 +206,8 @@ func TestFreedIndexIsClearedAfterAll(t *testing.T) {
 				}
 				r.env = nil
 				r.must("apply")
-				r.expectMarks("one replaced", map[int]string{1: "0x100", 3: "0x300", 4: "0x400", 5: "0x200"})
-				if left := connmarks(r)[0x200]; left != 0 {
+				r.expectMarks("one replaced", map[int]string{1: "0x1000000", 3: "0x3000000", 4: "0x4000000", 5: "0x2000000"})
+				if left := connmarks(r)[0x2000000]; left != 0 {
 					t.Errorf("%d connections of the removed member now have the new one's mark", left)
 				}
 				others := slices.DeleteFunc(slices.Clone(flows), func(f *netlab.Flow) bool { return f.Uplink == 2 })

@@ -18,13 +18,13 @@ import (
 )
 
 // markMask is the default of option mark_mask.
-const markMask = 0x3f00
+const markMask = 0x3f000000
 
 // memberMark is the mark of the uplink with this index; defaultMark that of
 // what is left to the main table.
-func memberMark(i int) uint32 { return uint32(i) << 8 }
+func memberMark(i int) uint32 { return uint32(i) << 24 }
 
-const defaultMark = 0x3f00
+const defaultMark = 0x3f000000
 
 // server is the address of a server of the laboratory with a port.
 func server(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }

@@ -20,7 +20,7 @@ func twoMembers(t *testing.T) Facts {
 	up := func(device string) *uplink.Path { return &uplink.Path{Device: device, Up: true} }
 	return Facts{
 		Config: &config.Config{
-			Globals: config.Globals{Enabled: true, MarkMask: 0x3f00},
+			Globals: config.Globals{Enabled: true, MarkMask: 0x3f000000},
 			Members: []config.Member{
 				{Name: "wan1", Enabled: true, Interface: "wan1"},
 				{Name: "wan2", Enabled: true, Device: "eth2"},
@@ -111,12 +111,12 @@ func TestFind(t *testing.T) {
 				"run `/etc/init.d/mwan3 disable`"}},
 		},
 		"chains that write marks": {
-			change: markers(iptables.Marker{Chain: "qos_Default", Bits: 0xff00}, iptables.Marker{Chain: "PBR_PREROUTING", Bits: 0xff0000},
+			change: markers(iptables.Marker{Chain: "qos_Default", Bits: 0xff000000}, iptables.Marker{Chain: "PBR_PREROUTING", Bits: 0xff0000},
 				iptables.Marker{Chain: "FORWARD", Bits: 0xffffffff}),
 			want: Advice{Warnings: []string{
-				"mangle (ipv4): chain 'qos_Default' (probably qos-scripts) sets the mark bits 0xff00, which overlap ours (0x3f00): " +
+				"mangle (ipv4): chain 'qos_Default' (probably qos-scripts) sets the mark bits 0xff000000, which overlap ours (0x3f000000): " +
 					"connections would change their uplink; give one of the two another mask (here: option mark_mask)",
-				"mangle (ipv4): chain 'FORWARD' sets the mark bits 0xffffffff, which overlap ours (0x3f00): " +
+				"mangle (ipv4): chain 'FORWARD' sets the mark bits 0xffffffff, which overlap ours (0x3f000000): " +
 					"connections would change their uplink; give one of the two another mask (here: option mark_mask)",
 			}},
 		},
@@ -135,9 +135,9 @@ func TestFind(t *testing.T) {
 					Rule{Family: family.IPv6, Priority: 100, Mark: 1, Mask: 0xffffffff, Table: 100})
 			},
 			want: Advice{Warnings: []string{
-				"ip rule 32765 (ipv4) (probably wg-quick) matches the mark bits 0xffffffff, which overlap ours (0x3f00): " +
+				"ip rule 32765 (ipv4) (probably wg-quick) matches the mark bits 0xffffffff, which overlap ours (0x3f000000): " +
 					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask)",
-				"ip rule 100 (ipv6) (probably a transparent proxy) matches the mark bits 0xffffffff, which overlap ours (0x3f00): " +
+				"ip rule 100 (ipv6) (probably a transparent proxy) matches the mark bits 0xffffffff, which overlap ours (0x3f000000): " +
 					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask)",
 			}},
 		},

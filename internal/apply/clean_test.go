@@ -16,7 +16,7 @@ import (
 // tcp is a connection of a LAN host on the uplink with an index.
 func tcp(index int, client, server string) conntrack.Entry {
 	c, s := netip.MustParseAddrPort(client), netip.MustParseAddrPort(server)
-	return conntrack.Entry{Protocol: protoTCP, Mark: uint32(index) << 8, Original: conntrack.Tuple{
+	return conntrack.Entry{Protocol: protoTCP, Mark: uint32(index) << 24, Original: conntrack.Tuple{
 		Source: c.Addr(), SourcePort: c.Port(), Destination: s.Addr(), DestinationPort: s.Port()}}
 }
 
@@ -37,7 +37,7 @@ func (s *service) expectConnections(what string, left, told []string) {
 	s.t.Helper()
 	var have, resets []string
 	for _, e := range s.kernel.entries {
-		have = append(have, fmt.Sprintf("%d %s", e.Mark>>8, e.Original.Source))
+		have = append(have, fmt.Sprintf("%d %s", e.Mark>>24, e.Original.Source))
 	}
 	for _, flow := range s.kernel.resets {
 		resets = append(resets, flow.Client.String()+" "+flow.Server.String())

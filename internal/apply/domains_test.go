@@ -65,7 +65,7 @@ func TestDomainsAreFollowed(t *testing.T) {
 	set.Entries = append(set.Entries, entered)
 	s.kernel.sets["lb_films"] = set
 	// A connection to it that main carries is none of those to be forgotten.
-	s.kernel.entries = []conntrack.Entry{{Mark: 0x3f00, Original: conntrack.Tuple{Destination: entered.Addr()}}}
+	s.kernel.entries = []conntrack.Entry{{Mark: 0x3f000000, Original: conntrack.Tuple{Destination: entered.Addr()}}}
 	s.must(strings.Replace(domainsConfig, "198.51.100.128/25", "198.51.100.0/24", 1))
 	if got := s.kernel.sets["lb_films"].Entries; !slices.Contains(got, entered) || s.restarts() != 1 {
 		t.Errorf("after another apply: %v, %d restarts", got, s.restarts())

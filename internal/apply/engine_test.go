@@ -384,24 +384,24 @@ func TestFreedDestinationsAreDealtOut(t *testing.T) {
 	s := newService(t)
 	s.must(firstConfig) // bypasses 192.0.2.0/24
 	s.kernel.entries = []conntrack.Entry{
-		entry(0x3f00, "192.0.2.9"),         // freed
-		entry(0x83f00, "192.0.2.9"),        // freed, with somebody else's bit
-		entry(0x3f00, "224.0.0.9"),         // still local
-		entry(0x3f00, "8.8.8.8"),           // by a rule
-		entry(0x100, "192.0.2.9"),          // on an uplink
-		entry(0, "192.0.2.9"),              // not ours
-		entry(0x200, "8.8.8.8"),            // of wan2, which goes
-		entry(0x80200, "8.8.8.8"),          // likewise
-		entry(0x3d00, "8.8.8.8"),           // no member's
-		entry(0x200, "198.51.100.2"),       // came in over wan2, which is gone for good
-		{Family: family.IPv6, Mark: 0x200}, // the other family
+		entry(0x3f000000, "192.0.2.9"),         // freed
+		entry(0x3f080000, "192.0.2.9"),         // freed, with somebody else's bit
+		entry(0x3f000000, "224.0.0.9"),         // still local
+		entry(0x3f000000, "8.8.8.8"),           // by a rule
+		entry(0x1000000, "192.0.2.9"),          // on an uplink
+		entry(0, "192.0.2.9"),                  // not ours
+		entry(0x2000000, "8.8.8.8"),            // of wan2, which goes
+		entry(0x2080000, "8.8.8.8"),            // likewise
+		entry(0x3d000000, "8.8.8.8"),           // no member's
+		entry(0x2000000, "198.51.100.2"),       // came in over wan2, which is gone for good
+		{Family: family.IPv6, Mark: 0x2000000}, // the other family
 	}
 	s.must(secondConfig)
 	var left []string
 	for _, e := range s.kernel.entries {
 		left = append(left, fmt.Sprintf("%#x %s", e.Mark, e.Original.Destination))
 	}
-	want := []string{"0x3f00 224.0.0.9", "0x3f00 8.8.8.8", "0x100 192.0.2.9", "0x0 192.0.2.9", "0x3d00 8.8.8.8"}
+	want := []string{"0x3f000000 224.0.0.9", "0x3f000000 8.8.8.8", "0x1000000 192.0.2.9", "0x0 192.0.2.9", "0x3d000000 8.8.8.8"}
 	if !slices.Equal(left, want) {
 		t.Errorf("left: %q\nwant: %q", left, want)
 	}

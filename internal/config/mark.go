@@ -35,7 +35,7 @@ func parseMark(text string) (uint32, error) {
 		return 0, invalid(text, "has more than 32 bits")
 	}
 	if err != nil {
-		return 0, invalid(text, "is not a number, such as 0x3f00")
+		return 0, invalid(text, "is not a number, such as 0x3f000000")
 	}
 	return uint32(mark), nil
 }

@@ -20,7 +20,7 @@ func parse(t *testing.T, text string) *uci.File {
 // Texts to which the cases below add: a member, and a second one.
 const (
 	twoMembers = "config member wan1\nconfig member wan2\n"
-	pinned     = "config member wan1\n\toption mark 0x500\n\toption table 900\n\toption device eth1\n"
+	pinned     = "config member wan1\n\toption mark 0x5000000\n\toption table 900\n\toption device eth1\n"
 )
 
 // TestProblems holds the exact text of every message.
@@ -116,16 +116,16 @@ var problemCases = []problemCase{
 		`error loadbalance:2: globals 'globals': option 'enabled': 'maybe' is neither 1 (on, true, yes, enabled) nor 0 (off, false, no, disabled)`,
 	}},
 	{"mask no number", globals("option mark_mask 0xzz"), []string{
-		`error loadbalance:2: globals 'globals': option 'mark_mask': '0xzz' is not a number, such as 0x3f00`,
+		`error loadbalance:2: globals 'globals': option 'mark_mask': '0xzz' is not a number, such as 0x3f000000`,
 	}},
 	{"mask underscore", globals("option mark_mask 0x3_f00"), []string{
-		`error loadbalance:2: globals 'globals': option 'mark_mask': '0x3_f00' is not a number, such as 0x3f00`,
+		`error loadbalance:2: globals 'globals': option 'mark_mask': '0x3_f00' is not a number, such as 0x3f000000`,
 	}},
 	{"mask zero", globals("option mark_mask 0"), []string{
 		`error loadbalance:2: globals 'globals': option 'mark_mask': '0' has fewer than 3 bits`,
 	}},
-	{"mask too small", globals("option mark_mask 0x300"), []string{
-		`error loadbalance:2: globals 'globals': option 'mark_mask': '0x300' has fewer than 3 bits`,
+	{"mask too small", globals("option mark_mask 0x3000000"), []string{
+		`error loadbalance:2: globals 'globals': option 'mark_mask': '0x3000000' has fewer than 3 bits`,
 	}},
 	{"mask too large", globals("option mark_mask 0x1ffffffff"), []string{
 		`error loadbalance:2: globals 'globals': option 'mark_mask': '0x1ffffffff' has more than 32 bits`,
@@ -238,16 +238,16 @@ var problemCases = []problemCase{
 		`error loadbalance:2: member 'wan1': option 'metric': '257' is out of range (1 to 256)`,
 	}},
 	{"mark text", member("option mark five"), []string{
-		`error loadbalance:2: member 'wan1': option 'mark': 'five' is not a number, such as 0x3f00`,
+		`error loadbalance:2: member 'wan1': option 'mark': 'five' is not a number, such as 0x3f000000`,
 	}},
 	{"mark zero", member("option mark 0"), []string{
 		`error loadbalance:2: member 'wan1': option 'mark': '0' is the mark of unmarked packets`,
 	}},
 	{"mark outside", member("option mark 0x80000"), []string{
-		`error loadbalance:2: member 'wan1': option 'mark': 0x80000 lies outside mark_mask 0x3f00`,
+		`error loadbalance:2: member 'wan1': option 'mark': 0x80000 lies outside mark_mask 0x3f000000`,
 	}},
-	{"mark reserved", member("option mark 0x3f00"), []string{
-		`error loadbalance:2: member 'wan1': option 'mark': 0x3f00 is reserved, members can have 0x100 to 0x3c00`,
+	{"mark reserved", member("option mark 0x3f000000"), []string{
+		`error loadbalance:2: member 'wan1': option 'mark': 0x3f000000 is reserved, members can have 0x1000000 to 0x3c000000`,
 	}},
 	{"mark wide mask", globals("option mark_mask 0xffff") + member("option mark 200"), []string{
 		`error loadbalance:4: member 'wan1': option 'mark': 0xc8 is reserved, members can have 0x1 to 0xc7`,
@@ -261,14 +261,14 @@ var problemCases = []problemCase{
 	{"table of another index", member("option table 305"), []string{
 		`error loadbalance:2: member 'wan1': option 'table': 305 is in the range that is assigned automatically, choose one outside 300 to 363`,
 	}},
-	{"table of another mark", member("option mark 0x500", "option table 306"), []string{
+	{"table of another mark", member("option mark 0x5000000", "option table 306"), []string{
 		`error loadbalance:3: member 'wan1': option 'table': 306 is in the range that is assigned automatically, choose one outside 300 to 363`,
 	}},
 	{"table too large", member("option table 2147483648"), []string{
 		`error loadbalance:2: member 'wan1': option 'table': '2147483648' is out of range (1 to 2147483647)`,
 	}},
-	{"same mark", pinned + "config member wan2\n\toption mark 0x500\n", []string{
-		`error loadbalance:6: member 'wan2': mark 0x500 already belongs to member 'wan1' (line 1)`,
+	{"same mark", pinned + "config member wan2\n\toption mark 0x5000000\n", []string{
+		`error loadbalance:6: member 'wan2': mark 0x5000000 already belongs to member 'wan1' (line 1)`,
 	}},
 	{"same table", pinned + "config member wan2\n\toption table 900\n", []string{
 		`error loadbalance:6: member 'wan2': table 900 already belongs to member 'wan1' (line 1)`,
@@ -284,11 +284,11 @@ var problemCases = []problemCase{
 	}},
 	{"disabled shares nothing", pinned + "config member wan2\n\toption device eth1\n\toption enabled 0\n", nil},
 	{"interface is its own interface6", member("option interface wan", "option interface6 wan"), nil},
-	{"mask full", globals("option mark_mask 0x700") + "config member a\nconfig member b\nconfig member c\nconfig member d\nconfig member e\n", []string{
-		`error loadbalance:7: member 'e': mark_mask 0x700 has room for 4 enabled members, this is number 5`,
+	{"mask full", globals("option mark_mask 0x7000000") + "config member a\nconfig member b\nconfig member c\nconfig member d\nconfig member e\n", []string{
+		`error loadbalance:7: member 'e': mark_mask 0x7000000 has room for 4 enabled members, this is number 5`,
 	}},
-	{"faulty mask hides pins", globals("option mark_mask 0x100") + member("option mark 0x80000"), []string{
-		`error loadbalance:2: globals 'globals': option 'mark_mask': '0x100' has fewer than 3 bits`,
+	{"faulty mask hides pins", globals("option mark_mask 0x1000000") + member("option mark 0x80000"), []string{
+		`error loadbalance:2: globals 'globals': option 'mark_mask': '0x1000000' has fewer than 3 bits`,
 	}},
 
 	// Health.

@@ -26,7 +26,7 @@ func TestDefaults(t *testing.T) {
 	got := read(t, "config member 'wan1'\nconfig rule\n")
 	want := &Config{
 		Globals: Globals{
-			Pos: Pos{File: "loadbalance"}, Enabled: true, MarkMask: 0x3f00, RouterTraffic: true,
+			Pos: Pos{File: "loadbalance"}, Enabled: true, MarkMask: 0x3f000000, RouterTraffic: true,
 			Balance: NTH, LogLevel: "notice", Monitor: true,
 		},
 		Members: []Member{{
@@ -76,7 +76,7 @@ func TestLatencyLimits(t *testing.T) {
 const everyOption = `
 config globals 'globals'
 	option enabled '1'
-	option mark_mask '0x3f00'
+	option mark_mask '0x3f000000'
 	option router_traffic '1'
 	option ignore_split_default '0'
 	option balance 'nth'
@@ -93,7 +93,7 @@ config member 'wan1'
 	list prefix6 '2001:db8::/56'
 	option weight '1'
 	option metric '1'
-	option mark '0x500'
+	option mark '0x5000000'
 	option table '252'
 	list track_ip '1.1.1.1'
 	list track_ip '2606:4700:4700::1111'
@@ -164,7 +164,7 @@ config ipset 'streaming'
 func TestEveryOption(t *testing.T) {
 	c := read(t, everyOption)
 	wan1, wan2 := c.Member("wan1"), c.Member("wan2")
-	if wan1.Mark != 0x500 || wan1.Table != 252 || wan1.Interface6 != "wan1_6" || wan1.Gateway6 != netip.MustParseAddr("fe80::1") {
+	if wan1.Mark != 0x5000000 || wan1.Table != 252 || wan1.Interface6 != "wan1_6" || wan1.Gateway6 != netip.MustParseAddr("fe80::1") {
 		t.Errorf("wan1: %+v", wan1)
 	}
 	if len(wan1.Track.IPs) != 2 || !wan1.Track.Gateway || wan1.Track.Port != 443 {
@@ -347,10 +347,10 @@ func TestPinsAccepted(t *testing.T) {
 		name, text  string
 		mark, table int
 	}{
-		{"table of the own index", "config member a\n\toption mark 0x500\n\toption table 305\n", 0x500, 305},
+		{"table of the own index", "config member a\n\toption mark 0x5000000\n\toption table 305\n", 0x5000000, 305},
 		{"mark in a scattered mask", "config globals g\n\toption mark_mask 0xf0f0\nconfig member a\n\toption mark 0x1010\n\toption table 317\n", 0x1010, 317},
 		{"whole mask", "config globals g\n\toption mark_mask 0xFFFFFFFF\nconfig member a\n\toption mark 199\n\toption table 252\n", 199, 252},
-		{"last mark", "config member a\n\toption mark 15360\n\toption table 364\n", 0x3c00, 364},
+		{"last mark", "config member a\n\toption mark 1006632960\n\toption table 364\n", 0x3c000000, 364},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := read(t, c.text).Member("a")

@@ -141,7 +141,7 @@ func TestTableRange(t *testing.T) {
 	for table, want := range map[string]bool{
 		"252": true, "253": false, "254": false, "255": false, "256": true, "299": true, "300": false, "363": false, "364": true,
 	} {
-		_, problems := Read(parse(t, "config globals g\n\toption mark_mask 0x3f00\n"+member("option table "+table)))
+		_, problems := Read(parse(t, "config globals g\n\toption mark_mask 0x3f000000\n"+member("option table "+table)))
 		if problems.HasErrors() == want {
 			t.Errorf("table %s: %v", table, problems)
 		}
@@ -155,7 +155,7 @@ func TestDisabledMembers(t *testing.T) {
 	option mark_mask 7
 config member off
 	option enabled 0
-	option mark 0x100
+	option mark 0x1000000
 	option table 254
 config member a
 config member b

@@ -15,13 +15,13 @@ func TestSearch(t *testing.T) {
 	}
 	// A LAN host's connection, masqueraded, and one to the router that is
 	// forwarded to a host.
-	out := conntrack.Entry{Protocol: 6, Mark: 0x300,
+	out := conntrack.Entry{Protocol: 6, Mark: 0x3000000,
 		Original: tuple("10.20.1.5", "203.0.113.10", 4000, 443), Reply: tuple("203.0.113.10", "198.18.3.2", 443, 4000)}
-	in := conntrack.Entry{Protocol: 6, Mark: 0x100,
+	in := conntrack.Entry{Protocol: 6, Mark: 0x1000000,
 		Original: tuple("203.0.113.9", "198.18.1.2", 5000, 80), Reply: tuple("10.20.1.7", "203.0.113.9", 80, 5000)}
 	plain := conntrack.Entry{Protocol: 6, Original: tuple("10.20.1.5", "10.20.0.1", 6000, 22), Reply: tuple("10.20.0.1", "10.20.1.5", 22, 6000)}
 	ping := conntrack.Entry{Protocol: 1, Original: tuple("10.20.1.5", "203.0.113.10", 7, 0), Reply: tuple("203.0.113.10", "198.18.3.2", 0, 7)}
-	gre := conntrack.Entry{Protocol: 47, Mark: 0x200, Original: tuple("10.20.1.5", "203.0.113.10", 0, 0), Reply: tuple("203.0.113.10", "198.18.2.2", 0, 0)}
+	gre := conntrack.Entry{Protocol: 47, Mark: 0x2000000, Original: tuple("10.20.1.5", "203.0.113.10", 0, 0), Reply: tuple("203.0.113.10", "198.18.2.2", 0, 0)}
 	ended := out
 	ended.Ended = true
 	table := []conntrack.Entry{ended, in, ping, gre, out, plain}
@@ -38,13 +38,13 @@ func TestSearch(t *testing.T) {
 		alike  int
 	}{
 		{"out", tcp("10.20.1.5", "203.0.113.10", 4000, 443),
-			&Connection{Mark: 0x300, Source: address("10.20.1.5"), OriginalDestination: address("203.0.113.10")}, 0},
+			&Connection{Mark: 0x3000000, Source: address("10.20.1.5"), OriginalDestination: address("203.0.113.10")}, 0},
 		{"its reply", tcp("203.0.113.10", "198.18.3.2", 443, 4000),
-			&Connection{Mark: 0x300, Source: address("10.20.1.5"), OriginalDestination: address("203.0.113.10"), Reply: true, Destination: address("10.20.1.5")}, 0},
+			&Connection{Mark: 0x3000000, Source: address("10.20.1.5"), OriginalDestination: address("203.0.113.10"), Reply: true, Destination: address("10.20.1.5")}, 0},
 		{"in", tcp("203.0.113.9", "198.18.1.2", 5000, 80),
-			&Connection{Mark: 0x100, Source: address("203.0.113.9"), OriginalDestination: address("198.18.1.2"), Destination: address("10.20.1.7")}, 0},
+			&Connection{Mark: 0x1000000, Source: address("203.0.113.9"), OriginalDestination: address("198.18.1.2"), Destination: address("10.20.1.7")}, 0},
 		{"its reply, not translated yet", tcp("10.20.1.7", "203.0.113.9", 80, 5000),
-			&Connection{Mark: 0x100, Source: address("203.0.113.9"), OriginalDestination: address("198.18.1.2"), Reply: true}, 0},
+			&Connection{Mark: 0x1000000, Source: address("203.0.113.9"), OriginalDestination: address("198.18.1.2"), Reply: true}, 0},
 		{"not translated", tcp("10.20.1.5", "10.20.0.1", 6000, 22),
 			&Connection{Source: address("10.20.1.5"), OriginalDestination: address("10.20.0.1")}, 0},
 		{"another port", tcp("10.20.1.5", "203.0.113.10", 4000, 444), nil, 0},
@@ -56,7 +56,7 @@ func TestSearch(t *testing.T) {
 		{"no destination port", tcp("10.20.1.5", "203.0.113.10", 4000, Unknown), nil, 1},
 		{"ICMP", packet("10.20.1.5", "203.0.113.10", of(1)), nil, 1},
 		{"GRE", packet("10.20.1.5", "203.0.113.10", of(47)),
-			&Connection{Mark: 0x200, Source: address("10.20.1.5"), OriginalDestination: address("203.0.113.10")}, 0},
+			&Connection{Mark: 0x2000000, Source: address("10.20.1.5"), OriginalDestination: address("203.0.113.10")}, 0},
 		{"no protocol", packet("10.20.1.5", "203.0.113.10", of(Unknown)), nil, 0},
 	} {
 		s := Search{Packet: test.packet}

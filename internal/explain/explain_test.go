@@ -246,13 +246,13 @@ func TestKnownConnections(t *testing.T) {
 		packet     Packet
 		want       []string
 	}{
-		{"its mark decides", Connection{Mark: 0x300}, packet("10.20.1.5", "203.0.113.10"),
+		{"its mark decides", Connection{Mark: 0x3000000}, packet("10.20.1.5", "203.0.113.10"),
 			[]string{"1.000 wan3 9003 303 default via 198.18.3.1 dev wan3"}},
-		{"other programs' bits stay", Connection{Mark: 0x10300}, packet("10.20.1.5", "203.0.113.10"),
+		{"other programs' bits stay", Connection{Mark: 0x3010000}, packet("10.20.1.5", "203.0.113.10"),
 			[]string{"1.000 wan3 9003 303 default via 198.18.3.1 dev wan3"}},
 		{"without a mark it is dealt", Connection{Mark: 0x10000}, packet("10.20.1.5", "203.0.113.10"),
 			[]string{"0.333 wan1 9001 301 default via 198.18.1.1 dev wan1", "0.667 wan2 9002 302 default via 198.18.2.1 dev wan2"}},
-		{"an answer to a LAN host", Connection{Mark: 0x300, Reply: true, Destination: address("10.20.1.5"), Source: address("10.20.1.5")},
+		{"an answer to a LAN host", Connection{Mark: 0x3000000, Reply: true, Destination: address("10.20.1.5"), Source: address("10.20.1.5")},
 			packet("203.0.113.10", "198.18.3.2", func(p *Packet) { p.InDevice = "wan3" }),
 			[]string{"1.000 wan3 7000 254 10.20.0.0/16 dev br-lan"}},
 	} {

@@ -15,7 +15,7 @@ import (
 func walkerFor(t *testing.T, p Packet) *walker {
 	t.Helper()
 	in := world(t, "", uplinks())
-	w := &walker{Input: in, family: p.Family(), mask: 0x3f00, plan: in.Plan.Family(p.Family()), main: in.Uplinks.Main(p.Family())}
+	w := &walker{Input: in, family: p.Family(), mask: 0x3f000000, plan: in.Plan.Family(p.Family()), main: in.Uplinks.Main(p.Family())}
 	return w
 }
 
@@ -54,10 +54,10 @@ func TestHolds(t *testing.T) {
 		{plan.NotOutDevice("lo"), packet("", "127.0.0.1", own), no},
 		{plan.NotOutDevice("lo"), packet("", "198.18.1.2", own), no},
 		{plan.NotOutDevice("eth1"), p(own), no},
-		{plan.MarkIs{Value: 0x100, Mask: 0x3f00}, p(mark(0x10100)), yes},
-		{plan.MarkIs{Value: 0x100, Mask: 0x3f00}, p(mark(0x300)), no},
-		{plan.MarkIs{Mask: 0x3f00, Not: true}, p(mark(0x300)), yes},
-		{plan.MarkIs{Mask: 0x3f00, Not: true}, p(mark(0x10000)), no},
+		{plan.MarkIs{Value: 0x1000000, Mask: 0x3f000000}, p(mark(0x1010000)), yes},
+		{plan.MarkIs{Value: 0x1000000, Mask: 0x3f000000}, p(mark(0x3000000)), no},
+		{plan.MarkIs{Mask: 0x3f000000, Not: true}, p(mark(0x3000000)), yes},
+		{plan.MarkIs{Mask: 0x3f000000, Not: true}, p(mark(0x10000)), no},
 		{plan.Source{Prefix: lan}, p(), yes},
 		{plan.Source{Prefix: host}, p(), no},
 		{plan.Source{Prefix: lan, Not: true}, p(), no},

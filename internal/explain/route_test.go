@@ -100,16 +100,16 @@ func TestLookup(t *testing.T) {
 // TestPassedRules: ip rules that match and lead nowhere are told with the
 // reason, in their order; those for others are not.
 func TestPassedRules(t *testing.T) {
-	w := &walker{family: family.IPv4, mask: 0x3f00, main: &uplink.Main{Routes: []uplink.Route{
+	w := &walker{family: family.IPv4, mask: 0x3f000000, main: &uplink.Main{Routes: []uplink.Route{
 		{Destination: network("0.0.0.0/0"), Type: uplink.Unicast, Device: "wan1"}}},
 		plan: &plan.Family{
 			Rules: []plan.IPRule{
-				{Priority: 6001, Mark: 0x100, Mask: 0x3f00, Table: 301},
-				{Priority: 6002, Mark: 0x200, Mask: 0x3f00, Table: 302},
+				{Priority: 6001, Mark: 0x1000000, Mask: 0x3f000000, Table: 301},
+				{Priority: 6002, Mark: 0x2000000, Mask: 0x3f000000, Table: 302},
 				{Priority: 7000, Table: mainTable},
 				{Priority: 8001, OIF: "wan1", Table: 301, Suppress: -1},
-				{Priority: 9001, Mark: 0x100, Mask: 0x3f00, Table: 301, Suppress: -1},
-				{Priority: 9002, Mark: 0x100, Mask: 0x3f00, Table: 399, Suppress: -1},
+				{Priority: 9001, Mark: 0x1000000, Mask: 0x3f000000, Table: 301, Suppress: -1},
+				{Priority: 9002, Mark: 0x1000000, Mask: 0x3f000000, Table: 399, Suppress: -1},
 				{Priority: 9501, From: network("10.20.1.5/32"), Table: 302, Suppress: -1},
 				{Priority: 9502, From: network("10.20.1.6/32"), Table: 302, Suppress: -1},
 			},
@@ -119,24 +119,24 @@ func TestPassedRules(t *testing.T) {
 			}},
 	}
 	w.Input.Plan = &plan.Plan{TableNames: []plan.TableName{{Table: 301, Name: "wan1"}}}
-	got := w.route(packet("10.20.1.5", "203.0.113.10"), 0x100, address("203.0.113.10"))
+	got := w.route(packet("10.20.1.5", "203.0.113.10"), 0x1000000, address("203.0.113.10"))
 	want := []string{
-		"6001: fwmark 0x100/0x3f00 lookup 301 (wan1) suppress_prefixlength 0: throw 203.0.113.0/24",
+		"6001: fwmark 0x1000000/0x3f000000 lookup 301 (wan1) suppress_prefixlength 0: throw 203.0.113.0/24",
 		"7000: lookup main suppress_prefixlength 0: only a default route, suppressed",
-		"9001: fwmark 0x100/0x3f00 lookup 301 (wan1): throw 203.0.113.0/24",
-		"9002: fwmark 0x100/0x3f00 lookup 399: no route",
+		"9001: fwmark 0x1000000/0x3f000000 lookup 301 (wan1): throw 203.0.113.0/24",
+		"9002: fwmark 0x1000000/0x3f000000 lookup 399: no route",
 		"9501: from 10.20.1.5/32 lookup 302: no route",
 	}
 	if !slices.Equal(got.Passed, want) || got.Priority != 32766 || got.Table != 254 || got.TableName != "main" || got.Rule != "lookup main" {
 		t.Errorf("%+v\npassed\n%s\nwant\n%s", got, strings.Join(got.Passed, "\n"), strings.Join(want, "\n"))
 	}
 	w.main = &uplink.Main{}
-	got = w.route(packet("10.20.1.5", "203.0.113.10"), 0x100, address("203.0.113.10"))
+	got = w.route(packet("10.20.1.5", "203.0.113.10"), 0x1000000, address("203.0.113.10"))
 	last := []string{"32766: lookup main: no route", "32767: lookup default: no route"}
 	if got.Type != "none" || len(got.Passed) != 7 || !slices.Equal(got.Passed[5:], last) || got.Passed[1] != "7000: lookup main suppress_prefixlength 0: no route" {
 		t.Errorf("without a default route: %s %q", got.Type, got.Passed)
 	}
-	local := w.route(packet("10.20.1.5", "127.0.0.1"), 0x100, address("127.0.0.1"))
+	local := w.route(packet("10.20.1.5", "127.0.0.1"), 0x1000000, address("127.0.0.1"))
 	if local.Type != "local" || local.Priority != 0 || local.Table != 255 || local.Destination != network("127.0.0.1/32") {
 		t.Errorf("local: %+v", local)
 	}

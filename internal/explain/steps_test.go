@@ -17,9 +17,9 @@ func TestSteps(t *testing.T) {
 	const (
 		first   = "the first packet of a connection has no mark yet"
 		matches = "rule 'it' (loadbalance:17) matches: "
-		kept    = "gets the mark 0x300 ('wan3'), which the connection keeps"
-		wan1    = "gets the mark 0x100 ('wan1'), which the connection keeps"
-		refused = "gets the mark 0x3e00 ('unreachable') for this packet only"
+		kept    = "gets the mark 0x3000000 ('wan3'), which the connection keeps"
+		wan1    = "gets the mark 0x1000000 ('wan1'), which the connection keeps"
+		refused = "gets the mark 0x3e000000 ('unreachable') for this packet only"
 	)
 	own := func(p *Packet) { p.Own = true }
 	rule := func(options ...string) string {
@@ -37,20 +37,20 @@ func TestSteps(t *testing.T) {
 		policy     string
 		want       []string
 	}{
-		{"a known connection", "", "", &Connection{Mark: 0x300}, lan, ByConnection, "",
-			[]string{"the packet belongs to a known connection with the mark of 'wan3'", "keeps the mark 0x300 ('wan3')"}},
-		{"a reply", "", "", &Connection{Mark: 0x300, Reply: true}, packet("203.0.113.10", "198.18.3.2", func(p *Packet) { p.InDevice = "wan3" }), ByConnection, "",
-			[]string{"the packet belongs to a known connection (as a reply) with the mark of 'wan3'", "keeps the mark 0x300 ('wan3')"}},
+		{"a known connection", "", "", &Connection{Mark: 0x3000000}, lan, ByConnection, "",
+			[]string{"the packet belongs to a known connection with the mark of 'wan3'", "keeps the mark 0x3000000 ('wan3')"}},
+		{"a reply", "", "", &Connection{Mark: 0x3000000, Reply: true}, packet("203.0.113.10", "198.18.3.2", func(p *Packet) { p.InDevice = "wan3" }), ByConnection, "",
+			[]string{"the packet belongs to a known connection (as a reply) with the mark of 'wan3'", "keeps the mark 0x3000000 ('wan3')"}},
 		{"a known connection without a mark", "", "", &Connection{Mark: 0x10000}, lan, ByTurn, "balanced",
 			[]string{"the packet belongs to a known connection without a mark of ours", "no rule matches: policy 'balanced'",
 				"policy 'balanced' deals in turn: 'wan1' gets 33.3 %", wan1}},
-		{"a socket's mark", "", "", nil, packet("198.18.1.2", "203.0.113.10", own, func(p *Packet) { p.Mark = 0x300 }), NoDraw, "",
-			[]string{"the packet already has the mark 0x300", "keeps the mark 0x300 ('wan3')"}},
+		{"a socket's mark", "", "", nil, packet("198.18.1.2", "203.0.113.10", own, func(p *Packet) { p.Mark = 0x3000000 }), NoDraw, "",
+			[]string{"the packet already has the mark 0x3000000", "keeps the mark 0x3000000 ('wan3')"}},
 		{"another program's mark", rule("use_policy wan3"), "", nil, packet("10.20.1.5", "203.0.113.10", func(p *Packet) { p.Mark = 0x10000 }), NoDraw, "",
 			[]string{first, matches + "'wan3'", kept}},
 		{"a local destination", "", "", nil, packet("10.20.1.5", "10.99.0.1"), NoDraw, "",
 			[]string{first, "the destination is local: it is in set lb_local (routes of main, addresses of the router, option bypass)",
-				"gets the mark 0x3f00 ('default'), which the connection keeps"}},
+				"gets the mark 0x3f000000 ('default'), which the connection keeps"}},
 		{"a member's network", "", "", nil, packet("10.20.1.5", "198.18.3.9"), NoDraw, "",
 			[]string{first, "the destination is in 198.18.3.0/24, the network of 'wan3'", kept}},
 		{"a resolver", "", "", nil, packet("10.20.1.5", "9.9.9.9", func(p *Packet) { p.Protocol, p.DestinationPort = 17, 53 }), NoDraw, "",
@@ -72,7 +72,7 @@ func TestSteps(t *testing.T) {
 			[]string{first, matches + "member 'wan3' is not online: refused", refused}},
 		{"refused", rule("use_policy unreachable"), "", nil, lan, NoDraw, "", []string{first, matches + "'unreachable'", refused}},
 		{"main", rule("use_policy default"), "", nil, lan, NoDraw, "",
-			[]string{first, matches + "'default'", "gets the mark 0x3f00 ('default'), which the connection keeps"}},
+			[]string{first, matches + "'default'", "gets the mark 0x3f000000 ('default'), which the connection keeps"}},
 		{"by hash", rule("use_policy hashed"), "", nil, lan, ByHash, "hashed",
 			[]string{first, matches + "policy 'hashed'", "policy 'hashed': " + slot + "'wan1'", wan1}},
 		{"by chance", rule("use_policy chance"), "", nil, lan, ByChance, "chance",
@@ -83,7 +83,7 @@ func TestSteps(t *testing.T) {
 			[]string{first, matches + "policy 'third'", "policy 'third' has no live member: last resort 'unreachable'", refused}},
 		{"a last resort in main", "", "wan1 wan2 wan3", nil, lan, ByLastResort, "balanced",
 			[]string{first, "no rule matches: policy 'balanced'", "policy 'balanced' has no live member: last resort 'default'",
-				"gets the mark 0x3f00 ('default') for this packet only"}},
+				"gets the mark 0x3f000000 ('default') for this packet only"}},
 		{"a member, logged", rule("use_policy wan3", "log 1"), "", nil, lan, NoDraw, "",
 			[]string{first, matches + "'wan3'", `is logged by the kernel, as "lb it: …"`, kept}},
 		{"a policy, logged", rule("use_policy third", "log 1"), "", nil, lan, ByOnlyOneAlive, "third",
@@ -234,7 +234,7 @@ func TestWhatFollows(t *testing.T) {
 // TestKnownConnectionNeedsNoType: its ICMP type is nobody's guess.
 func TestKnownConnectionNeedsNoType(t *testing.T) {
 	in := world(t, "", uplinks())
-	in.Connection = &Connection{Mark: 0x300}
+	in.Connection = &Connection{Mark: 0x3000000}
 	e, err := Explain(in, packet("10.20.1.5", "203.0.113.10", func(p *Packet) { p.Protocol, p.InDevice = 1, "br-lan" }))
 	if err != nil || len(e.Notes) != 1 || e.Outcomes[0].Member != "wan3" {
 		t.Errorf("%+v, %v", e, err)

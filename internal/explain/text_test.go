@@ -23,18 +23,18 @@ the description leaves 2 possibilities:
 if the source MAC address is 02:00:5e:00:53:09:
   1. the first packet of a connection has no mark yet
   2. rule 'tv' (loadbalance:17) matches: 'unreachable'
-  3. gets the mark 0x3e00 ('unreachable') for this packet only
+  3. gets the mark 0x3e000000 ('unreachable') for this packet only
   4. ip rule 7000: lookup main suppress_prefixlength 0: only a default route, suppressed
-  5. ip rule 9400: fwmark 0x3e00/0x3f00 lookup 362 (unreachable): refused with an ICMP error
+  5. ip rule 9400: fwmark 0x3e000000/0x3f000000 lookup 362 (unreachable): refused with an ICMP error
 
 if not: the source MAC address is 02:00:5e:00:53:09:
   1. the first packet of a connection has no mark yet
   2. no rule matches: policy 'balanced'
   3. policy 'balanced' deals it in turn, to one of:
 
-     SHARE   MEMBER  MARK   IP RULE  TABLE       ROUTE
-     33.3 %  wan1    0x100  9001     301 (wan1)  default via 198.18.1.1 dev wan1
-     66.7 %  wan2    0x200  9002     302 (wan2)  default via 198.18.2.1 dev wan2
+     SHARE   MEMBER  MARK       IP RULE  TABLE       ROUTE
+     33.3 %  wan1    0x1000000  9001     301 (wan1)  default via 198.18.1.1 dev wan1
+     66.7 %  wan2    0x2000000  9002     302 (wan2)  default via 198.18.2.1 dev wan2
 `},
 		{"from outside", "", packet("203.0.113.10", "198.18.3.2", func(p *Packet) { p.InDevice = "wan3" }), `
 ipv4: tcp, 203.0.113.10:4000 → 198.18.3.2:443, coming in on 'wan3'
@@ -42,9 +42,9 @@ ipv4: tcp, 203.0.113.10:4000 → 198.18.3.2:443, coming in on 'wan3'
 
   1. the first packet of a connection has no mark yet
   2. comes in on 'wan3': the connection belongs to 'wan3', replies leave by it
-  3. gets the mark 0x300 ('wan3'), which the connection keeps
+  3. gets the mark 0x3000000 ('wan3'), which the connection keeps
   4. ip rule 0: lookup local: to the router itself, unless a port forward applies
-  5. replies carry the mark 0x300: ip rule 9003: fwmark 0x300/0x3f00 lookup 303 (wan3): default via 198.18.3.1 dev wan3
+  5. replies carry the mark 0x3000000: ip rule 9003: fwmark 0x3000000/0x3f000000 lookup 303 (wan3): default via 198.18.3.1 dev wan3
 `},
 	} {
 		t.Run(test.name, func(t *testing.T) {

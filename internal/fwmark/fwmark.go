@@ -10,9 +10,10 @@ import "math/bits"
 // Mask is the set of mark bits that we own.
 type Mask uint32
 
-// Fallback is the default mask. mwan3 has used it for years, so pbr
-// (0x00ff0000) and Tailscale (0xff0000) stay clear of it.
-const Fallback Mask = 0x3f00
+// Fallback is the default mask. Other programs on a router use the bits below:
+// pbr, Tailscale and openNDS bits 16 to 23; NetBird's sockets 0x1bd00, Clash
+// and its kin numbers such as 6666, wg-quick 51820.
+const Fallback Mask = 0x3f000000
 
 // MaxIndex is the highest member index under any mask: each priority range of
 // the ip rules (9000+i, 9200+i and so on) has room for 199 members.

@@ -46,10 +46,10 @@ func TestMarkSpreads(t *testing.T) {
 		value int
 		want  uint32
 	}{
-		{Fallback, 1, 0x100},
-		{Fallback, 2, 0x200},
-		{Fallback, 60, 0x3c00},
-		{Fallback, 63, 0x3f00},
+		{Fallback, 1, 0x1000000},
+		{Fallback, 2, 0x2000000},
+		{Fallback, 60, 0x3c000000},
+		{Fallback, 63, 0x3f000000},
 		{0xff0000, 1, 0x10000},
 		{0x0f0f0000, 0xf, 0xf0000},
 		{0x0f0f0000, 0x10, 0x1000000},

@@ -35,23 +35,23 @@ func TestFate(t *testing.T) {
 		destination string
 		want        Fate
 	}{
-		{"of a live member", 0x100, "8.8.8.8", Keep},
-		{"of an offline member", 0x200, "8.8.8.8", ForgetAndReset},
-		{"of an offline member, with a foreign bit", 0xff000200, "8.8.8.8", ForgetAndReset},
-		{"came in by the offline member", 0x200, "198.51.100.2", Keep},
-		{"went to another member's address", 0x200, "198.51.100.1", ForgetAndReset},
-		{"of a member without a path", 0x300, "8.8.8.8", ForgetAndReset},
-		{"of the former owner of an index", 0x400, "8.8.8.8", ForgetAndReset},
-		{"came in, but to the former owner", 0x400, "198.51.100.4", ForgetAndReset},
-		{"of nobody", 0x500, "8.8.8.8", ForgetAndReset},
-		{"on_dead 'clear'", 0x600, "8.8.8.8", Forget},
-		{"on_dead 'none'", 0x700, "8.8.8.8", Keep},
-		{"of one that handed over; it is not dead", 0x800, "8.8.8.8", ForgetAndReset},
-		{"came in by one that handed over", 0x800, "198.51.100.8", Keep},
+		{"of a live member", 0x1000000, "8.8.8.8", Keep},
+		{"of an offline member", 0x2000000, "8.8.8.8", ForgetAndReset},
+		{"of an offline member, with a foreign bit", 0xc20fffff, "8.8.8.8", ForgetAndReset},
+		{"came in by the offline member", 0x2000000, "198.51.100.2", Keep},
+		{"went to another member's address", 0x2000000, "198.51.100.1", ForgetAndReset},
+		{"of a member without a path", 0x3000000, "8.8.8.8", ForgetAndReset},
+		{"of the former owner of an index", 0x4000000, "8.8.8.8", ForgetAndReset},
+		{"came in, but to the former owner", 0x4000000, "198.51.100.4", ForgetAndReset},
+		{"of nobody", 0x5000000, "8.8.8.8", ForgetAndReset},
+		{"on_dead 'clear'", 0x6000000, "8.8.8.8", Forget},
+		{"on_dead 'none'", 0x7000000, "8.8.8.8", Keep},
+		{"of one that handed over; it is not dead", 0x8000000, "8.8.8.8", ForgetAndReset},
+		{"came in by one that handed over", 0x8000000, "198.51.100.8", Keep},
 		{"unmarked", 0, "8.8.8.8", Keep},
 		{"foreign mark only", 0x80000, "8.8.8.8", Keep},
-		{"left to main", 0x3f00, "8.8.8.8", Keep},
-		{"refused", 0x3e00, "8.8.8.8", Keep},
+		{"left to main", 0x3f000000, "8.8.8.8", Keep},
+		{"refused", 0x3e000000, "8.8.8.8", Keep},
 	}
 	for _, tt := range tests {
 		if got := c.Fate(tt.mark, address(tt.destination)); got != tt.want {
@@ -60,17 +60,17 @@ func TestFate(t *testing.T) {
 	}
 	none := c
 	none.live = nil
-	if none.Fate(0x200, address("8.8.8.8")) != Keep || none.Fate(0x400, address("8.8.8.8")) != ForgetAndReset {
+	if none.Fate(0x2000000, address("8.8.8.8")) != Keep || none.Fate(0x4000000, address("8.8.8.8")) != ForgetAndReset {
 		t.Error("without a live member there is nowhere to go, but an index must not pass on connections")
 	}
 	c.reused = []int{7}
-	if c.Fate(0x700, address("8.8.8.8")) != ForgetAndReset {
+	if c.Fate(0x7000000, address("8.8.8.8")) != ForgetAndReset {
 		t.Error("on_dead 'none' lets an index pass on connections")
 	}
-	if (Connections{}).Fate(0x200, address("8.8.8.8")) != Keep || (Connections{}).LeftToMain(0x3f00) {
+	if (Connections{}).Fate(0x2000000, address("8.8.8.8")) != Keep || (Connections{}).LeftToMain(0x3f000000) {
 		t.Error("a service that stops judges connections")
 	}
-	if !c.LeftToMain(0x3f00) || !c.LeftToMain(0xff003f00) || c.LeftToMain(0x100) || c.LeftToMain(0) {
+	if !c.LeftToMain(0x3f000000) || !c.LeftToMain(0xffffffff) || c.LeftToMain(0x1000000) || c.LeftToMain(0) {
 		t.Error("left to main: others than those with mark 'default'")
 	}
 }
@@ -146,10 +146,10 @@ func TestUnfinishedConnections(t *testing.T) {
 		mark uint32
 		want Fate
 	}{
-		{"reused", family.IPv4, 0x100, ForgetAndReset},
-		{"vacated, but active again", family.IPv4, 0x200, Keep},
-		{"vacated", family.IPv4, 0x300, ForgetAndReset},
-		{"of a family that was finished", family.IPv6, 0x300, Keep},
+		{"reused", family.IPv4, 0x1000000, ForgetAndReset},
+		{"vacated, but active again", family.IPv4, 0x2000000, Keep},
+		{"vacated", family.IPv4, 0x3000000, ForgetAndReset},
+		{"of a family that was finished", family.IPv6, 0x3000000, Keep},
 	} {
 		if got := p.Connections[tt.f].Fate(tt.mark, elsewhere); got != tt.want {
 			t.Errorf("%s: fate %d, want %d", tt.name, got, tt.want)

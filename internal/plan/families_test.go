@@ -109,7 +109,7 @@ func TestWithoutIP6Tables(t *testing.T) {
 // TestMembers: what a plan tells of its members, in file order, with the names
 // of their tables by index.
 func TestMembers(t *testing.T) {
-	cfg := balanced("a", "b=0x100", "c")
+	cfg := balanced("a", "b=0x1000000", "c")
 	for i := range cfg.Members {
 		cfg.Members[i].Weight, cfg.Members[i].Metric = 4+i, 2
 	}
@@ -125,10 +125,10 @@ func TestMembers(t *testing.T) {
 	a4 := up("a", 0.75)
 	a4.Gateway = address("198.51.100.1")
 	want := []Member{
-		{Name: "a", Index: 2, Mark: 0x200, Table: 302, Weight: 3, Metric: 1, IPv4: a4, IPv6: up("a", 1)},
-		{Name: "b", Index: 1, Mark: 0x100, Table: 301, Weight: 1, Metric: 1, IPv4: up("b", 0.25), IPv6: MemberState{Reason: "has no ipv6"}},
+		{Name: "a", Index: 2, Mark: 0x2000000, Table: 302, Weight: 3, Metric: 1, IPv4: a4, IPv6: up("a", 1)},
+		{Name: "b", Index: 1, Mark: 0x1000000, Table: 301, Weight: 1, Metric: 1, IPv4: up("b", 0.25), IPv6: MemberState{Reason: "has no ipv6"}},
 		// Policy 'balanced' leaves it out: its own weight and tier.
-		{Name: "c", Index: 3, Mark: 0x300, Table: 77, Weight: 6, Metric: 2, IPv4: up("c", 0), IPv6: up("c", 0)},
+		{Name: "c", Index: 3, Mark: 0x3000000, Table: 77, Weight: 6, Metric: 2, IPv4: up("c", 0), IPv6: up("c", 0)},
 	}
 	if !reflect.DeepEqual(p.Members, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", p.Members, want)

@@ -10,7 +10,7 @@ import (
 	"loadbalance/internal/fwmark"
 )
 
-// configured makes a configuration of members: "a", "b=0x500" with a pinned
+// configured makes a configuration of members: "a", "b=0x5000000" with a pinned
 // mark, "-c" disabled.
 func configured(mask fwmark.Mask, members string) *config.Config {
 	cfg := &config.Config{Globals: config.Globals{Enabled: true, MarkMask: uint32(mask)}}
@@ -73,12 +73,12 @@ func TestAssign(t *testing.T) {
 		{"and then the next", small, "a:1 b:2 | y:4 x:3", "a b c d", "a:1 b:2 c:4 d:3"},
 		{"the mask is full", small, "", "a b c d", "a:1 b:2 c:3 d:4"},
 		{"renamed", small, "a:1 b:2 c:3 d:4", "a b c e", "a:1 b:2 c:3 e:4"},
-		{"pinned", fwmark.Fallback, "", "a b=0x500 c", "a:1 b:5 c:2"},
-		{"pinned to the first index", fwmark.Fallback, "", "a b=0x100", "a:2 b:1"},
-		{"a pin takes another's index", fwmark.Fallback, "a:1 b:2", "a b c=0x100", "a:3 b:2 c:1"},
-		{"a pin moves a member", fwmark.Fallback, "a:1 b:2", "a=0x900 b", "a:9 b:2"},
-		{"pins are exchanged", fwmark.Fallback, "a:1 b:2", "a=0x200 b=0x100", "a:2 b:1"},
-		{"a pin takes a freed index", fwmark.Fallback, "a:1 | b:2", "a c=0x200", "a:1 c:2"},
+		{"pinned", fwmark.Fallback, "", "a b=0x5000000 c", "a:1 b:5 c:2"},
+		{"pinned to the first index", fwmark.Fallback, "", "a b=0x1000000", "a:2 b:1"},
+		{"a pin takes another's index", fwmark.Fallback, "a:1 b:2", "a b c=0x1000000", "a:3 b:2 c:1"},
+		{"a pin moves a member", fwmark.Fallback, "a:1 b:2", "a=0x9000000 b", "a:9 b:2"},
+		{"pins are exchanged", fwmark.Fallback, "a:1 b:2", "a=0x2000000 b=0x1000000", "a:2 b:1"},
+		{"a pin takes a freed index", fwmark.Fallback, "a:1 | b:2", "a c=0x2000000", "a:1 c:2"},
 		{"a pin is taken away", fwmark.Fallback, "a:1 b:5", "a b", "a:1 b:5"},
 		{"pin under a mask with gaps", 0x0f0f0000, "", "a b=0x1000000", "a:1 b:16"},
 		{"another mask keeps indices", 0xff0000, "a:1 b:2", "a b", "a:1 b:2"},
@@ -157,16 +157,16 @@ func TestRecover(t *testing.T) {
 		chains  []chain
 		want    string
 	}{
-		{"members", "a b", []chain{{"lb_member_b", 0x100, 0x3f00}, {"lb_member_a", 0x200, 0x3f00}}, "a:2 b:1"},
-		{"a disabled member's chain", "a -b", []chain{{"lb_member_b", 0x300, 0x3f00}}, "b:3"},
-		{"a name that was cut", long, []chain{{MemberChain(long), 0x700, 0x3f00}}, long + ":7"},
-		{"a member that is gone", "a", []chain{{"lb_member_old", 0x400, 0x3f00}, {"lb_member_old", 0x400, 0x3f00}}, "| old:4"},
-		{"gone ones by index", "a", []chain{{"lb_member_y", 0x500, 0x3f00}, {"lb_member_x", 0x300, 0x3f00}}, "| x:3 y:5"},
-		{"reserved ones are no members", "a", []chain{{"lb_member_default", 0x3f00, 0x3f00}, {"lb_member_blackhole", 0x3d00, 0x3f00}, {"lb_member_unreachable", 0x3e00, 0x3f00}}, ""},
+		{"members", "a b", []chain{{"lb_member_b", 0x1000000, 0x3f000000}, {"lb_member_a", 0x2000000, 0x3f000000}}, "a:2 b:1"},
+		{"a disabled member's chain", "a -b", []chain{{"lb_member_b", 0x3000000, 0x3f000000}}, "b:3"},
+		{"a name that was cut", long, []chain{{MemberChain(long), 0x7000000, 0x3f000000}}, long + ":7"},
+		{"a member that is gone", "a", []chain{{"lb_member_old", 0x4000000, 0x3f000000}, {"lb_member_old", 0x4000000, 0x3f000000}}, "| old:4"},
+		{"gone ones by index", "a", []chain{{"lb_member_y", 0x5000000, 0x3f000000}, {"lb_member_x", 0x3000000, 0x3f000000}}, "| x:3 y:5"},
+		{"reserved ones are no members", "a", []chain{{"lb_member_default", 0x3f000000, 0x3f000000}, {"lb_member_blackhole", 0x3d000000, 0x3f000000}, {"lb_member_unreachable", 0x3e000000, 0x3f000000}}, ""},
 		{"another mask", "a", []chain{{"lb_member_a", 0x10000, 0xff0000}}, ""},
-		{"another mask that has room for the mark", "a", []chain{{"lb_member_a", 0x100, 0xff00}, {"lb_member_b", 0x200, 0x700}}, ""},
-		{"no mark at all", "a", []chain{{"lb_member_a", 0, 0}, {"lb_member_a", 0, 0x3f00}}, ""},
-		{"other chains of ours", "a", []chain{{"lb_policy_a", 0x100, 0x3f00}, {"lb_hook", 0x100, 0x3f00}}, ""},
+		{"another mask that has room for the mark", "a", []chain{{"lb_member_a", 0x1000000, 0xff000000}, {"lb_member_b", 0x2000000, 0x7000000}}, ""},
+		{"no mark at all", "a", []chain{{"lb_member_a", 0, 0}, {"lb_member_a", 0, 0x3f000000}}, ""},
+		{"other chains of ours", "a", []chain{{"lb_policy_a", 0x1000000, 0x3f000000}, {"lb_hook", 0x1000000, 0x3f000000}}, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

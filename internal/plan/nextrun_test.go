@@ -79,7 +79,7 @@ func TestConnectionsOfTheNextRun(t *testing.T) {
 				t.Errorf("%s, %s: search %v, want %v", tt.name, f, c.Search, tt.search)
 			}
 			for i, want := range tt.fates {
-				if got := c.Fate(uint32(i+1)<<8, address("203.0.113.9")); got != want {
+				if got := c.Fate(uint32(i+1)<<24, address("203.0.113.9")); got != want {
 					t.Errorf("%s, %s: fate of connections of %c is %d, want %d", tt.name, f, 'a'+i, got, want)
 				}
 			}
@@ -146,7 +146,7 @@ func TestUnfinished(t *testing.T) {
 func TestIncomingConnectionsStay(t *testing.T) {
 	p := runs(t, balanced("a", "b", "c"), "", "a")
 	for f, own := range map[family.Family]string{family.IPv4: "198.51.100.2", family.IPv6: "2001:db8::9"} {
-		if got := p.Connections[f].Fate(0x100, address(own)); got != Keep {
+		if got := p.Connections[f].Fate(0x1000000, address(own)); got != Keep {
 			t.Errorf("%s: fate %d", f, got)
 		}
 	}
@@ -174,7 +174,7 @@ func TestForgottenState(t *testing.T) {
 // with one they do not.
 func TestRecoveredIndices(t *testing.T) {
 	in := Input{Config: balanced("a", "b"), Uplinks: world("a", "b"), Kernel: Kernel{Ours: true, MemberChains: []MemberChainMark{
-		{"lb_member_a", 0x700, 0x3f00}, {"lb_member_b", 0x100, 0x3f00}, {"lb_member_gone", 0x200, 0x3f00}}}}
+		{"lb_member_a", 0x7000000, 0x3f000000}, {"lb_member_b", 0x1000000, 0x3f000000}, {"lb_member_gone", 0x2000000, 0x3f000000}}}}
 	for _, tt := range []struct {
 		state *State
 		want  string

@@ -209,14 +209,14 @@ func readBack(tool iptables.Tool, changes *apply.Changes) error {
 func randomConfig(random *rand.Rand) string {
 	var text strings.Builder
 	pick := func(from ...string) string { return from[random.Intn(len(from))] }
-	mask := pick("0x3f00", "0xff0000", "0x0f0f0000", "0x80808080", "0xffffffff", "63")
+	mask := pick("0x3f000000", "0x3f00", "0xff0000", "0x0f0f0000", "0x80808080", "0xffffffff", "63")
 	fmt.Fprintf(&text, "config globals 'globals'\n\toption mark_mask '%s'\n\toption balance '%s'\n", mask, pick("nth", "nth", "random", "source"))
 	fmt.Fprintf(&text, "\toption router_traffic '%d'\n\toption ignore_split_default '%d'\n", random.Intn(2), random.Intn(2))
 	for range random.Intn(4) {
 		fmt.Fprintf(&text, "\tlist bypass '%s'\n", pick("10.0.0.0/8", "203.0.113.7", "2001:db8:77::/48", "::/1", "0.0.0.0/1", "10.1.2.3/9"))
 	}
 	count := 1 + random.Intn(12) // as many as the smallest of these masks holds
-	if random.Intn(25) == 0 && mask == "0x3f00" {
+	if random.Intn(25) == 0 && mask == "0x3f000000" {
 		count = 60
 	}
 	var names []string

@@ -148,8 +148,8 @@ func input(t *testing.T) Input {
 		Changes:  &apply.Changes{Plan: wanted}, // nothing to change
 		Uplinks:  world(),
 		Connections: map[family.Family]map[uint32]conntrack.Count{
-			family.IPv4: {0x100: {Total: 17, Unanswered: 2}, 0x200: {Total: 5}, 0x3f00: {Total: 99, Unanswered: 9}},
-			family.IPv6: {0x100: {Total: 2, Unanswered: 2}},
+			family.IPv4: {0x1000000: {Total: 17, Unanswered: 2}, 0x2000000: {Total: 5}, 0x3f000000: {Total: 99, Unanswered: 9}},
+			family.IPv6: {0x1000000: {Total: 2, Unanswered: 2}},
 		},
 		Traffic:       map[string]Traffic{"lo": {7, 7}, "wan1": {9_000_000_000, 1_000_000}, "wan2": {5000, 700}},
 		MonitorWanted: true,
@@ -283,7 +283,7 @@ func TestCountConnections(t *testing.T) {
 	counts, err := CountConnections(func(f family.Family, mask uint32) (map[uint32]conntrack.Count, error) {
 		return map[uint32]conntrack.Count{mask: {Total: len(f.String()) + f.Bits(), Unanswered: f.Bits()}}, nil
 	}, fwmark.Fallback)
-	if want := "map[ipv4:map[16128:{36 32}] ipv6:map[16128:{132 128}]]"; err != nil || fmt.Sprint(counts) != want {
+	if want := "map[ipv4:map[1056964608:{36 32}] ipv6:map[1056964608:{132 128}]]"; err != nil || fmt.Sprint(counts) != want {
 		t.Errorf("%v (%v), want %s", counts, err, want)
 	}
 	failure := errors.New("not allowed")

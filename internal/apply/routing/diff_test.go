@@ -13,7 +13,7 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 func addr(s string) netip.Addr     { return netip.MustParseAddr(s) }
 
 func memberRule(priority, table, suppress int) plan.IPRule {
-	return plan.IPRule{Priority: priority, Mark: 0x100, Mask: 0x3f00, Table: table, Suppress: suppress}
+	return plan.IPRule{Priority: priority, Mark: 0x1000000, Mask: 0x3f000000, Table: table, Suppress: suppress}
 }
 
 func defaultVia(table int, gateway, device string) plan.Route {
@@ -50,8 +50,8 @@ func TestDiffRules(t *testing.T) {
 		"all new, written once": {
 			want: []plan.IPRule{own, balanced, own},
 			add: []string{
-				"ip -4 rule add fwmark 0x100/0x3f00 lookup 301 suppress_prefixlength 0 priority 6001 protocol 108",
-				"ip -4 rule add fwmark 0x100/0x3f00 lookup 301 priority 9001 protocol 108",
+				"ip -4 rule add fwmark 0x1000000/0x3f000000 lookup 301 suppress_prefixlength 0 priority 6001 protocol 108",
+				"ip -4 rule add fwmark 0x1000000/0x3f000000 lookup 301 priority 9001 protocol 108",
 			},
 		},
 		"as wanted": {
@@ -72,25 +72,25 @@ func TestDiffRules(t *testing.T) {
 			want: []plan.IPRule{balanced},
 			have: []Rule{{IPRule: balanced, Altered: true}},
 			add: []string{
-				"ip -4 rule del fwmark 0x100/0x3f00 lookup 301 priority 9001 protocol 108",
-				"ip -4 rule add fwmark 0x100/0x3f00 lookup 301 priority 9001 protocol 108",
+				"ip -4 rule del fwmark 0x1000000/0x3f000000 lookup 301 priority 9001 protocol 108",
+				"ip -4 rule add fwmark 0x1000000/0x3f000000 lookup 301 priority 9001 protocol 108",
 			},
 		},
 		"two of the same": {
 			want: []plan.IPRule{own},
 			have: []Rule{{IPRule: own}, {IPRule: own}},
-			del:  []string{"ip -4 rule del fwmark 0x100/0x3f00 lookup 301 suppress_prefixlength 0 priority 6001 protocol 108"},
+			del:  []string{"ip -4 rule del fwmark 0x1000000/0x3f000000 lookup 301 suppress_prefixlength 0 priority 6001 protocol 108"},
 		},
 		"oif and from": {
 			want: []plan.IPRule{
 				{Priority: 8001, OIF: "wan1", Table: 301, Suppress: -1},
 				{Priority: 9501, From: prefix("192.0.2.7/32"), Table: 252, Suppress: -1},
-				{Priority: 9980, Mask: 0x3f00, Table: 301, Suppress: -1},
+				{Priority: 9980, Mask: 0x3f000000, Table: 301, Suppress: -1},
 			},
 			add: []string{
 				"ip -4 rule add oif wan1 lookup 301 priority 8001 protocol 108",
 				"ip -4 rule add from 192.0.2.7 lookup 252 priority 9501 protocol 108",
-				"ip -4 rule add fwmark 0x0/0x3f00 lookup 301 priority 9980 protocol 108",
+				"ip -4 rule add fwmark 0x0/0x3f000000 lookup 301 priority 9980 protocol 108",
 			},
 		},
 	}
