@@ -141,6 +141,10 @@ func (g *generator) addresses(option string, ipv6, source bool) string {
 		if g.chance(25) {
 			not = "!"
 		}
+		if g.chance(15) {
+			fmt.Fprintf(&text, "\tlist %s '%v/%s'\n", option, address, map[bool]string{false: "0.0.0.3", true: "::3"}[ipv6])
+			continue
+		}
 		prefix, _ := address.Prefix(length)
 		fmt.Fprintf(&text, "\tlist %s '%s%v'\n", option, not, prefix)
 	}

@@ -56,8 +56,8 @@ func (s shape) config(mac string) string {
 
 // address is {h3} for LAN host 3, {s10} for server 10, {s16/28} for servers 16
 // to 31 (in IPv6 the prefix has as many addresses), {hosts} for the LAN hosts
-// 1 to 15, {all} for every address.
-var address = regexp.MustCompile(`\{(?:([hs])([0-9]+)(?:/([0-9]+))?|hosts|all)\}`)
+// 1 to 15, {odd} for hosts with an odd number, {all} for every address.
+var address = regexp.MustCompile(`\{(?:([hs])([0-9]+)(?:/([0-9]+))?|hosts|odd|all)\}`)
 
 func addressText(text string, f family.Family) string {
 	ipv6 := f == family.IPv6
@@ -66,6 +66,10 @@ func addressText(text string, f family.Family) string {
 		return "::/0"
 	case text == "{all}":
 		return "0.0.0.0/0"
+	case text == "{odd}" && ipv6:
+		return "::/::1" // host 1 is fd00::10
+	case text == "{odd}":
+		return "0.0.0.1/0.0.0.1"
 	case text == "{hosts}" && ipv6:
 		return "fd00::10/124"
 	case text == "{hosts}":
@@ -200,6 +204,12 @@ var addressShapes = []shape{
 	{name: "every destination but one", rule: "list dest_ip {all}; list dest_ip {s16/28}; list dest_ip !{s10}", match: to(11, 16), other: to(10)},
 	{name: "source", rule: "list src_ip {h1}", match: by(1), other: by(2, 0)},
 	{name: "source prefix", rule: "list src_ip {hosts}", match: by(1, 15), other: by(17, 0)},
+	{name: "odd sources", rule: "list src_ip {odd}", match: by(1, 3, 17), other: by(2, 4)},
+	{name: "even sources", rule: "list src_ip !0.0.0.1/0.0.0.1", match: by(2, 4, 16), other: by(1, 3), only: "ipv4"},
+	{name: "odd sources, some others, and one not", rule: "list src_ip {odd}; list src_ip {h2}; list src_ip {h4}; list src_ip !{h3}",
+		match: by(1, 2, 4, 5), other: by(3, 6)},
+	{name: "odd source and destination", rule: "option src_ip 0.0.0.1/0.0.0.1; option dest_ip 0.0.0.1/0.0.0.1", match: []packet{tcp(1, 11, 80), udp(3, 13, 53)},
+		other: []packet{tcp(1, 10, 80), tcp(2, 11, 80)}, only: "ipv4"},
 	{name: "two sources", rule: "list src_ip {h1}; list src_ip {h3}", match: by(1, 3), other: by(2, 0)},
 	{name: "sources in one option", rule: "option src_ip '10.20.1.1 fd00::10 10.20.1.3 fd00::12'", match: by(1, 3), other: by(2, 0)},
 	{name: "not a source", rule: "list src_ip !{h1}", match: by(2, 0), other: by(1)},

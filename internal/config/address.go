@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 
@@ -126,17 +127,82 @@ func parseSetEntry(text string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
-// addressMatch reads a list of addresses and prefixes, negated ones with a '!'
-// before them.
+// parseMasked reads an address with a mask in place of a prefix length, which
+// iptables takes as well. isMasked is false if there is no such mask.
+func parseMasked(text string) (m Masked, isMasked bool) {
+	address, mask, _ := strings.Cut(text, "/")
+	a, err := netip.ParseAddr(address)
+	b, errMask := netip.ParseAddr(mask)
+	if err != nil || errMask != nil || a.BitLen() != b.BitLen() || a.Zone()+b.Zone() != "" || a.Is4In6() {
+		return Masked{}, false
+	}
+	return Masked{Address: and(a, b), Mask: b}, true
+}
+
+// and returns the bits that two addresses of one family have in common.
+func and(a, b netip.Addr) netip.Addr {
+	bytes, mask := a.AsSlice(), b.AsSlice()
+	for i := range bytes {
+		bytes[i] &= mask[i]
+	}
+	common, _ := netip.AddrFromSlice(bytes)
+	return common
+}
+
+// prefix returns the prefix with the same addresses, if there is one.
+func (m Masked) prefix() (netip.Prefix, bool) {
+	ones, size := net.IPMask(m.Mask.AsSlice()).Size()
+	return netip.PrefixFrom(m.Address, ones), size != 0
+}
+
+// Contains reports whether m matches an address.
+func (m Masked) Contains(a netip.Addr) bool {
+	return a.BitLen() == m.Mask.BitLen() && (and(a, m.Mask) == m.Address) != m.Not
+}
+
+// String returns m as iptables takes it behind -s and -d, without the negation:
+// "0.0.0.1/0.0.0.1".
+func (m Masked) String() string { return m.Address.String() + "/" + m.Mask.String() }
+
+// CanonicalAddress returns an address, prefix or masked address of a rule
+// without bits that do not count, and with a length in place of a mask where
+// both mean the same; a text that is none of them as it is.
+func CanonicalAddress(text string) string {
+	if m, isMasked := parseMasked(text); isMasked {
+		if prefix, ok := m.prefix(); ok {
+			return prefix.String()
+		}
+		return m.String()
+	}
+	if prefix, err := netip.ParsePrefix(text); err == nil {
+		return prefix.Masked().String()
+	}
+	return text
+}
+
+// addressMatch reads a list of addresses, prefixes and masked addresses,
+// negated ones with a '!' before them.
 func (s *section) addressMatch(name string) AddressMatch {
 	var match AddressMatch
-	for _, v := range s.words(name, "") {
+	values := s.words(name, ",")
+	for _, v := range values {
 		if v.Text == "!" {
 			s.errorf(v.Line, "option '%s': '!' must directly precede an address", name)
 			continue
 		}
 		negated := strings.HasPrefix(v.Text, "!")
 		v.Text = strings.TrimPrefix(v.Text, "!")
+		if m, isMasked := parseMasked(v.Text); isMasked {
+			v.Text = CanonicalAddress(v.Text)
+			if _, isPrefix := m.prefix(); !isPrefix {
+				if negated && len(values) > 1 {
+					s.errorf(v.Line, "option '%s': '!' before a mask such as %s needs a rule of its own", name, m.Mask)
+				}
+				m.Not = negated
+				match.Masked = append(match.Masked, m)
+				continue
+			}
+		}
 		prefix, ok := s.prefix(name, v, parsePrefix)
 		switch {
 		case !ok:

@@ -155,11 +155,21 @@ type Rule struct {
 	Log       bool
 }
 
-// AddressMatch matches an address that lies in one of the prefixes of Any
-// (where that is empty: every address) and in none of Not.
+// AddressMatch matches an address that lies in one of the prefixes of Any or
+// has the bits of one of Masked (where there is neither: every address), and
+// lies in none of Not.
 type AddressMatch struct {
-	Any []netip.Prefix
-	Not []netip.Prefix
+	Any    []netip.Prefix
+	Not    []netip.Prefix
+	Masked []Masked
+}
+
+// Masked matches addresses that have the same bits as Address where Mask has
+// ones, or with Not the others. Address has no other bits. A prefix is the
+// special case in which the ones come first.
+type Masked struct {
+	Address, Mask netip.Addr // of one family
+	Not           bool
 }
 
 // Proto is an IP protocol: its number, and the name under which the file has

@@ -76,10 +76,18 @@ func commonFamilies(s *section, constraints []constraint) families {
 	return common
 }
 
-// families returns the families in which m can match: those of the prefixes in
-// Any, else those in Not, else both.
+// families returns the families in which m can match: those of the addresses in
+// Any and Masked, else those in Not, else both.
 func (m AddressMatch) families() families {
-	return cmp.Or(prefixFamilies(m.Any), prefixFamilies(m.Not), bothFamilies)
+	return cmp.Or(prefixFamilies(m.Any)|m.maskedFamilies(), prefixFamilies(m.Not), bothFamilies)
+}
+
+func (m AddressMatch) maskedFamilies() families {
+	var fs families
+	for _, masked := range m.Masked {
+		fs |= familiesOf(family.Of(masked.Address))
+	}
+	return fs
 }
 
 // prefixFamilies returns the families that occur in a list.

@@ -105,8 +105,23 @@ var hintProblemCases = []problemCase{
 	{"proto of the firewall", rule("option proto tcpudp", "option dest_port 80"), []string{
 		`error loadbalance:2: rule 'r': option 'proto': 'tcpudp' is not a protocol (did you mean 'tcp udp'?)`,
 	}},
-	{"mask", rule("list dest_ip 10.0.0.0/255.255.255.0"), []string{
-		`error loadbalance:2: rule 'r': option 'dest_ip': '10.0.0.0/255.255.255.0' is not an IP prefix with a length, such as /24`,
+	{"mask", rule("list dest_ip 10.0.0.0/255.255.255.256"), []string{
+		`error loadbalance:2: rule 'r': option 'dest_ip': '10.0.0.0/255.255.255.256' is not an IP prefix with a length, such as /24`,
+	}},
+	{"mask of the other family", rule("list dest_ip 10.0.0.0/::1"), []string{
+		`error loadbalance:2: rule 'r': option 'dest_ip': '10.0.0.0/::1' is not an IP prefix with a length, such as /24`,
+	}},
+	{"mask in another list", globals("list bypass 10.0.0.0/255.0.255.0"), []string{
+		`error loadbalance:2: globals 'globals': option 'bypass': '10.0.0.0/255.0.255.0' is not an IP prefix with a length, such as /24`,
+	}},
+	{"negated mask", rule("list src_ip !0.0.0.1/0.0.0.1", "list src_ip 10.0.0.0/8"), []string{
+		`error loadbalance:2: rule 'r': option 'src_ip': '!' before a mask such as 0.0.0.1 needs a rule of its own`,
+	}},
+	{"family of a mask", rule("list src_ip 0.0.0.1/0.0.0.1", "list dest_ip 2001:db8::1"), []string{
+		`error loadbalance:3: rule 'r': option 'dest_ip' is ipv6, but option 'src_ip' is ipv4`,
+	}},
+	{"useless mask", rule("list src_ip ::1/::1,10.0.0.0/8", "option proto icmp"), []string{
+		`warning loadbalance:2: rule 'r': option 'src_ip': the ipv6 addresses have no effect, the rule is ipv4`,
 	}},
 	{"source name", rule("list src_ip host.example.org"), []string{
 		`error loadbalance:2: rule 'r': option 'src_ip': 'host.example.org' is a host name; an address is needed`,

@@ -418,6 +418,11 @@ func TestAccepted(t *testing.T) {
 		{"option timeout 2h", func(r Rule) any { return r.Timeout }, 7200 * time.Second},
 		{"option src_ip '10.0.0.1 2001:db8::/32'", func(r Rule) any { return len(r.Families) }, 2},
 		{"list dest_ip 0.0.0.0/0", func(r Rule) any { return r.DestIP.Any }, []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}},
+		{"option dest_ip '10.0.0.0/8,!10.0.0.1'", func(r Rule) any { return r.DestIP }, AddressMatch{
+			Any: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Not: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}}},
+		{"list dest_ip 10.1.2.3/255.0.0.0", func(r Rule) any { return r.DestIP.Any }, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
+		{"list src_ip !10.0.0.3/0.0.0.1", func(r Rule) any { return r.SrcIP.Masked }, []Masked{
+			{netip.MustParseAddr("0.0.0.1"), netip.MustParseAddr("0.0.0.1"), true}}},
 		{"list src_mac 0200.5e00.5301", func(r Rule) any { return r.SrcMAC }, []string{"02:00:5e:00:53:01"}},
 		{"option enabled no", func(r Rule) any { return r.Enabled }, false},
 	} {

@@ -104,7 +104,7 @@ func (r *reader) ruleFamilies(s *section, rule *Rule) families {
 
 // warnUseless warns about addresses of a family in which the rule cannot match.
 func warnUseless(s *section, option string, m AddressMatch, common families) {
-	mentioned := prefixFamilies(m.Any) | prefixFamilies(m.Not)
+	mentioned := prefixFamilies(m.Any) | prefixFamilies(m.Not) | m.maskedFamilies()
 	if useless := mentioned &^ common; useless != 0 && mentioned&common != 0 {
 		s.warnf(s.line(option), "option '%s': the %s addresses have no effect, the rule is %s", option, useless, common)
 	}

@@ -72,9 +72,11 @@ func (w *walker) holds(p *path, m plan.Match) truth {
 		return known(packet.DSCP != Unknown, packet.DSCP == int(m))
 	case plan.Slot:
 		return is(w.tracked(*packet) && slotOf(w.originalSource(p), m.Total, plan.ClusterSeed) == m.Number)
-	case plan.SourceEnds:
-		bytes := packet.Source.As16()
-		return is(int(bytes[15]&31) == int(m))
+	case plan.Masked:
+		if m.Source {
+			return is(m.Contains(packet.Source))
+		}
+		return is(m.Contains(packet.Destination))
 	case plan.CtState:
 		// The only states that we match are INVALID,UNTRACKED; see tracked.
 		return is(!w.tracked(*packet))

@@ -41,6 +41,9 @@ func TestHolds(t *testing.T) {
 	lan, host := network("10.20.0.0/16"), network("203.0.113.10/32")
 	four := func(text string) plan.ICMPType { return plan.ICMPType{Family: family.IPv4, Type: text} }
 	local := plan.InSet{Name: plan.LocalSet(family.IPv4)}
+	masked := func(address, mask string, source, not bool) plan.Match {
+		return plan.Masked{Masked: config.Masked{Address: netip.MustParseAddr(address), Mask: netip.MustParseAddr(mask), Not: not}, Source: source}
+	}
 	for _, test := range []struct {
 		match  plan.Match
 		packet Packet
@@ -108,9 +111,15 @@ func TestHolds(t *testing.T) {
 		{plan.Slot{Number: slotOf(address("10.20.1.5"), 32, plan.ClusterSeed), Total: 32}, p(), yes},
 		{plan.Slot{Number: slotOf(address("10.20.1.5"), 32, plan.ClusterSeed)%32 + 1, Total: 32}, p(), no},
 		{plan.Slot{Number: slotOf(address("10.20.1.5"), 32, plan.ClusterSeed), Total: 32}, p(icmp(1, 0, 0)), no}, // has no entry
-		{plan.SourceEnds(5), six("fd00::5"), yes},
-		{plan.SourceEnds(5), six("fd00::25"), yes},
-		{plan.SourceEnds(5), six("fd00::15"), no},
+		{masked("::5", "::1f", true, false), six("fd00::5"), yes},
+		{masked("::5", "::1f", true, false), six("fd00::25"), yes},
+		{masked("::5", "::1f", true, false), six("fd00::15"), no},
+		{masked("0.0.0.1", "0.0.0.1", true, false), p(), yes},
+		{masked("0.0.0.1", "0.0.0.1", true, true), p(), no},
+		{masked("0.0.0.0", "0.0.0.1", true, false), p(), no},
+		{masked("203.0.0.10", "255.0.0.255", false, false), p(), yes},
+		{masked("203.0.0.11", "255.0.0.255", false, true), p(), yes},
+		{masked("0.0.0.1", "0.0.0.1", true, false), six("fd00::1"), no},
 		{plan.CtState("INVALID,UNTRACKED"), p(), no},
 		{plan.CtState("INVALID,UNTRACKED"), p(icmp(1, 0, 0)), yes},
 		{plan.CtOriginal{}, p(), yes},

@@ -251,8 +251,8 @@ func slots(c plan.Chain) int {
 			switch m := m.(type) {
 			case plan.Slot:
 				return m.Total
-			case plan.SourceEnds:
-				return 32 // five bits
+			case plan.Masked:
+				return 32 // the address's last five bits
 			}
 		}
 	}

@@ -57,6 +57,12 @@ type (
 		Prefix netip.Prefix
 		Not    bool
 	}
+	// Masked holds for packets whose destination, or with Source whose
+	// source, has some bits.
+	Masked struct {
+		config.Masked
+		Source bool
+	}
 	// InSet holds for packets whose destination, or with Source whose source,
 	// is in an ipset, or with Not is in none.
 	InSet struct {
@@ -86,9 +92,6 @@ type (
 	// Slot holds for the packets of connections whose original source hashes
 	// to the slot, from 1, out of so many.
 	Slot struct{ Number, Total int }
-	// SourceEnds holds for packets whose IPv6 source address ends in these
-	// five bits.
-	SourceEnds int
 	// CtState holds for the listed conntrack states.
 	CtState string
 	// CtOriginal holds for packets in the direction of a connection's first
@@ -127,6 +130,15 @@ func (m Source) Args() string { return negated(m.Not, "-s "+m.Prefix.String()) }
 
 // Args implements Match.
 func (m Destination) Args() string { return negated(m.Not, "-d "+m.Prefix.String()) }
+
+// Args implements Match.
+func (m Masked) Args() string {
+	option := "-d "
+	if m.Source {
+		option = "-s "
+	}
+	return negated(m.Not, option+m.String())
+}
 
 // Args implements Match.
 func (m InSet) Args() string {
@@ -180,9 +192,6 @@ func (m Slot) Args() string {
 	return fmt.Sprintf("-m cluster --cluster-total-nodes %d --cluster-local-node %d --cluster-hash-seed %d",
 		m.Total, m.Number, ClusterSeed)
 }
-
-// Args implements Match.
-func (m SourceEnds) Args() string { return fmt.Sprintf("-s ::%x/::%x", int(m), sourceSlots-1) }
 
 // Args implements Match.
 func (m CtState) Args() string { return "-m conntrack --ctstate " + string(m) }

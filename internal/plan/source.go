@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"hash/fnv"
+	"net/netip"
 	"slices"
 	"sort"
 
@@ -36,7 +37,8 @@ func sourceDraw(f family.Family, tier, active []config.PolicyMember, target func
 // there the address's last five bits are the slot.
 func sourceSlot(f family.Family, slot int) Match {
 	if f == family.IPv6 {
-		return SourceEnds(slot)
+		bits := func(n int) netip.Addr { return netip.AddrFrom16([16]byte{15: byte(n)}) }
+		return Masked{config.Masked{Address: bits(slot), Mask: bits(sourceSlots - 1)}, true}
 	}
 	return Slot{slot + 1, sourceSlots}
 }

@@ -91,18 +91,41 @@ type ruleBuilder struct {
 // build writes the rule's conditions as one line for every combination of
 // those that iptables cannot take several of, and its target.
 func (b *ruleBuilder) build() error {
+	device, err := b.inDevice()
+	if err != nil {
+		return err
+	}
 	common, err := b.commonMatches()
 	if err != nil {
 		return err
 	}
+	var in []Match
+	if device != "" {
+		in = append(in, InDevice(device))
+	}
+	lines := [][]Match{in}
+	for _, alternatives := range [][][]Match{
+		b.addresses(b.rule.SrcIP, sourceSide), b.addresses(b.rule.DestIP, destinationSide),
+		{common}, b.macs(), b.transports(),
+	} {
+		lines = combine(lines, alternatives)
+	}
 	target := b.target()
-	for _, mac := range b.macs() {
-		for _, transport := range b.transports() {
-			matches := slices.Concat(common, mac, transport)
-			b.rules = append(b.rules, Rule{Matches: matches, Target: Goto(target), Origin: b.origin()})
-		}
+	for _, matches := range lines {
+		b.rules = append(b.rules, Rule{Matches: matches, Target: Goto(target), Origin: b.origin()})
 	}
 	return nil
+}
+
+// combine continues each line with each of the alternatives.
+func combine(lines, alternatives [][]Match) [][]Match {
+	var combined [][]Match
+	for _, line := range lines {
+		for _, a := range alternatives {
+			combined = append(combined, slices.Concat(line, a))
+		}
+	}
+	return combined
 }
 
 // origin tells where a line of the table comes from.
@@ -110,18 +133,9 @@ func (b *ruleBuilder) origin() string {
 	return fmt.Sprintf("rule '%s' (%s:%d)", b.rule.Label, b.rule.Pos.File, b.rule.Pos.Line)
 }
 
-// commonMatches are the conditions that every line of the rule has.
+// commonMatches are the further conditions that every line of the rule has.
 func (b *ruleBuilder) commonMatches() ([]Match, error) {
 	var matches []Match
-	device, err := b.inDevice()
-	if err != nil {
-		return nil, err
-	}
-	if device != "" {
-		matches = append(matches, InDevice(device))
-	}
-	matches = append(matches, b.addresses(b.rule.SrcIP, sourceSide)...)
-	matches = append(matches, b.addresses(b.rule.DestIP, destinationSide)...)
 	for _, set := range []struct {
 		name string
 		side side
@@ -172,42 +186,51 @@ func (b *ruleBuilder) setName(name string) (string, error) {
 type side struct {
 	suffix string // of the name of a set
 	in     func(p netip.Prefix, not bool) Match
+	masked func(m config.Masked) Match
 	inSet  func(name string, not bool) Match
 }
 
 var (
 	sourceSide = side{"s",
 		func(p netip.Prefix, not bool) Match { return Source{p, not} },
+		func(m config.Masked) Match { return Masked{m, true} },
 		func(name string, not bool) Match { return InSet{Name: name, Source: true, Not: not} }}
 	destinationSide = side{"d",
 		func(p netip.Prefix, not bool) Match { return Destination{p, not} },
+		func(m config.Masked) Match { return Masked{m, false} },
 		func(name string, not bool) Match { return InSet{Name: name, Not: not} }}
 )
 
-// addresses are the conditions for one side's addresses: one prefix is written
-// into the rule, several become a set, and so does a negated one beside a
-// positive one, since iptables takes -s and -d only once.
-func (b *ruleBuilder) addresses(m config.AddressMatch, s side) []Match {
-	var matches []Match
-	for _, part := range []struct {
-		prefixes []netip.Prefix
-		suffix   string
-		not      bool
-	}{{m.Any, s.suffix, false}, {m.Not, s.suffix + "n", true}} {
-		prefixes := slices.DeleteFunc(slices.Clone(part.prefixes), func(p netip.Prefix) bool {
-			return family.Of(p.Addr()) != b.family
-		})
-		switch {
-		case len(prefixes) == 0:
-		case len(prefixes) == 1 && len(matches) == 0:
-			matches = append(matches, s.in(prefixes[0], part.not))
-		default:
-			name := b.ruleSet(part.suffix)
-			b.sets = append(b.sets, Set{Name: name, Entries: withoutCovered(prefixes)})
-			matches = append(matches, s.inSet(name, part.not))
-		}
+// addresses are the conditions for one side's addresses: one line for all
+// prefixes, and one for each masked address, which no set can hold.
+func (b *ruleBuilder) addresses(m config.AddressMatch, s side) [][]Match {
+	masked := slices.DeleteFunc(slices.Clone(m.Masked), func(p config.Masked) bool { return family.Of(p.Address) != b.family })
+	included := b.prefixes(m.Any, s, s.suffix, false, false)
+	excluded := b.prefixes(m.Not, s, s.suffix+"n", true, len(included)+len(masked) > 0)
+	var lines [][]Match
+	if len(included) > 0 || len(masked) == 0 {
+		lines = append(lines, append(included, excluded...))
 	}
-	return matches
+	for _, p := range masked {
+		lines = append(lines, append([]Match{s.masked(p)}, excluded...))
+	}
+	return lines
+}
+
+// prefixes is the condition for a list of prefixes, none for an empty one. One
+// prefix is written into the rule; several become a set, and so does a negated
+// one beside a positive one, since iptables takes -s and -d only once: taken.
+func (b *ruleBuilder) prefixes(list []netip.Prefix, s side, suffix string, not, taken bool) []Match {
+	list = slices.DeleteFunc(slices.Clone(list), func(p netip.Prefix) bool { return family.Of(p.Addr()) != b.family })
+	switch {
+	case len(list) == 0:
+		return nil
+	case len(list) == 1 && !taken:
+		return []Match{s.in(list[0], not)}
+	}
+	name := b.ruleSet(suffix)
+	b.sets = append(b.sets, Set{Name: name, Entries: withoutCovered(list)})
+	return []Match{s.inSet(name, not)}
 }
 
 // macs are the source MAC addresses, one line each.
