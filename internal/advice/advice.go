@@ -27,11 +27,6 @@ type Facts struct {
 	Members []plan.Member
 	// Mangle are the mangle tables; a family may have none.
 	Mangle map[family.Family]*iptables.Table
-	// Rules are the ip rules that are not ours.
-	Rules []Rule
-	// Routes are the routes of all tables but the kernel's own (local, main,
-	// default), ours left out.
-	Routes []Route
 	Files
 	// TCPLoose is net.netfilter.nf_conntrack_tcp_loose; "" if conntrack is not
 	// loaded yet.
@@ -44,20 +39,6 @@ type Files struct {
 	Network  *uci.File // /etc/config/network; nil: there is none
 	// MWAN3Link is the link that starts mwan3 at boot; "" for none.
 	MWAN3Link string
-}
-
-// Rule is an ip rule of another program.
-type Rule struct {
-	Family     family.Family
-	Priority   int
-	Mark, Mask uint32
-	Table      int
-}
-
-// Route is a route of another program in any table but the kernel's own.
-type Route struct {
-	Family family.Family
-	Table  int
 }
 
 // Advice is the result of Find.

@@ -29,21 +29,23 @@ func twoMembers(t *testing.T) Facts {
 		},
 		Uplinks: uplink.State{
 			Members: []uplink.Member{{Name: "wan1", IPv4: up("eth1")}, {Name: "wan2", IPv4: up("eth2")}},
-			IPv4: uplink.Main{Enabled: true, Routes: []uplink.Route{
-				defaultRoute("eth1", 10), defaultRoute("eth2", 20)}},
+			IPv4: uplink.Main{Enabled: true,
+				Routes: []uplink.Route{defaultRoute("eth1", 10), defaultRoute("eth2", 20)},
+				Rules: []uplink.Rule{
+					{Priority: 2000, Table: 5}, {Priority: 5210, Mark: 0x80000, Mask: 0xff0000, Table: 254},
+					{Priority: 5270, Table: 52}, {Priority: 10000, Table: 254},
+					{Priority: 30000, Mark: 0x10000, Mask: 0xff0000, Table: 256},
+				},
+				Tables: map[int][]uplink.Route{52: {{}}, 256: {{}}}},
+			IPv6: uplink.Main{Tables: map[int][]uplink.Route{52: {{}}}},
 		},
 		Members: []plan.Member{{Name: "wan1", Table: 301}, {Name: "wan2", Table: 252}},
 		Mangle:  map[family.Family]*iptables.Table{family.IPv4: {}},
-		Rules: []Rule{
-			{Priority: 0, Table: 255}, {Priority: 32766, Table: 254}, {Priority: 32767, Table: 253},
-			{Priority: 5210, Mark: 0x80000, Mask: 0xff0000, Table: 254}, {Priority: 5270, Table: 52},
-			{Priority: 30000, Mark: 0x10000, Mask: 0xff0000, Table: 256},
-			{Priority: 10000, Table: 254}, {Priority: 2000, Table: 5},
-		},
-		Routes: []Route{{Table: 52}, {Table: 256}, {Family: family.IPv6, Table: 52}},
-		Files:  Files{Firewall: parse(t, quietFirewall)},
+		Files:   Files{Firewall: parse(t, quietFirewall)},
 	}
 }
+
+func add(main *uplink.Main, rules ...uplink.Rule) { main.Rules = append(main.Rules, rules...) }
 
 const quietFirewall = "config defaults\n option flow_offloading 0\n" +
 	"config zone\n option name lan\n list network lan\n" +
@@ -101,7 +103,7 @@ func TestFind(t *testing.T) {
 		},
 		"mwan3 by its ip rules": {
 			change: func(_ *testing.T, f *Facts) {
-				f.Rules = append(f.Rules, Rule{Priority: 1001, Table: 1}, Rule{Priority: 2001, Mark: 0x100, Mask: 0x3f00, Table: 1})
+				add(&f.Uplinks.IPv4, uplink.Rule{Priority: 1001, Table: 1}, uplink.Rule{Priority: 2001, Mark: 0x100, Mask: 0x3f00, Table: 1})
 			},
 			want: Advice{Errors: []string{MWAN3Running}},
 		},
@@ -131,8 +133,8 @@ func TestFind(t *testing.T) {
 		},
 		"marks without a mask": {
 			change: func(_ *testing.T, f *Facts) {
-				f.Rules = append(f.Rules, Rule{Priority: 32765, Mark: 0xca6c, Mask: 0xffffffff, Table: 51820},
-					Rule{Family: family.IPv6, Priority: 100, Mark: 1, Mask: 0xffffffff, Table: 100})
+				add(&f.Uplinks.IPv4, uplink.Rule{Priority: 32765, Mark: 0xca6c, Mask: 0xffffffff, Table: 51820})
+				add(&f.Uplinks.IPv6, uplink.Rule{Priority: 100, Mark: 1, Mask: 0xffffffff, Table: 100})
 			},
 			want: Advice{Warnings: []string{
 				"ip rule 32765 (ipv4) (probably wg-quick) matches the mark bits 0xffffffff, which overlap ours (0x3f000000): " +
@@ -143,17 +145,18 @@ func TestFind(t *testing.T) {
 		},
 		"ip rules among ours": {
 			change: func(_ *testing.T, f *Facts) {
-				f.Rules = append(f.Rules, Rule{Priority: 5999, Table: 9}, Rule{Priority: 6000, Table: 9},
-					Rule{Family: family.IPv6, Priority: 9999, Table: 9}, Rule{Priority: 10000, Table: 9})
+				add(&f.Uplinks.IPv4, uplink.Rule{Priority: 5999, Table: 9}, uplink.Rule{Priority: 6000, Table: 9})
+				add(&f.Uplinks.IPv6, uplink.Rule{Priority: 9999, Table: 9}, uplink.Rule{Priority: 10000, Table: 9})
 			},
 			want: Advice{Warnings: []string{
 				"ip rule 6000 (ipv4) is in our range (6000 to 9999) and can take packets away from their uplink: give it another priority",
 				"ip rule 9999 (ipv6) is in our range (6000 to 9999) and can take packets away from their uplink: give it another priority",
 			}},
 		},
-		"routes in our tables, each table once": {
+		"routes in our tables": {
 			change: func(_ *testing.T, f *Facts) {
-				f.Routes = append(f.Routes, Route{Table: 252}, Route{Table: 252}, Route{Table: 302}, Route{Family: family.IPv6, Table: 362})
+				f.Uplinks.IPv4.Tables = map[int][]uplink.Route{252: {{}, {}}, 302: {{}}}
+				f.Uplinks.IPv6.Tables = map[int][]uplink.Route{362: {{}}}
 			},
 			want: Advice{Warnings: []string{
 				"table 252 (ipv4) of member 'wan2' has a route of another program: give that program another table, or the member (option table)",

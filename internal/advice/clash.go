@@ -2,12 +2,14 @@ package advice
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
+	"loadbalance/internal/uplink"
 )
 
 // ownersOfChains has the programs to which mangle chains probably belong, by
@@ -41,9 +43,9 @@ func ownerOfChain(name string) string {
 // owner returns the program to which a rule probably belongs, by the
 // priorities, tables and masks that programs use by default; "" if there is
 // none.
-func (r Rule) owner() string {
+func owner(r uplink.Rule) string {
 	switch {
-	case r.isMWAN3():
+	case isMWAN3(r):
 		return "mwan3"
 	case r.Priority >= 5210 && r.Priority <= 5270, r.Table == 52: // Tailscale's osrouter
 		return "Tailscale"
@@ -59,7 +61,7 @@ func (r Rule) owner() string {
 
 // markClashes finds chains and ip rules that use bits of our mask.
 func (f Facts) markClashes() []string {
-	mwan3 := MWAN3Runs(f.Mangle, f.Rules) // is an error of its own
+	mwan3 := MWAN3Runs(f.Mangle, f.Uplinks) // is an error of its own
 	ours := uint32(f.mask())
 	var found []string
 	for _, fam := range family.All {
@@ -78,29 +80,37 @@ func (f Facts) markClashes() []string {
 				fam, m.Chain, probably(owner), m.Bits, ours))
 		}
 	}
-	for _, r := range f.Rules {
-		if r.Mask&ours == 0 || mwan3 && r.isMWAN3() {
-			continue
+	f.eachRule(func(fam family.Family, r uplink.Rule) {
+		if r.Mask&ours == 0 || mwan3 && isMWAN3(r) {
+			return
 		}
 		found = append(found, fmt.Sprintf(
 			"ip rule %d (%s)%s matches the mark bits %#x, which overlap ours (%#x): "+
 				"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask)",
-			r.Priority, r.Family, probably(r.owner()), r.Mask, ours))
-	}
+			r.Priority, fam, probably(owner(r)), r.Mask, ours))
+	})
 	return found
+}
+
+func (f Facts) eachRule(do func(family.Family, uplink.Rule)) {
+	for _, fam := range family.All {
+		for _, r := range f.Uplinks.Main(fam).Rules {
+			do(fam, r)
+		}
+	}
 }
 
 // ruleClashes finds foreign ip rules among ours.
 func (f Facts) ruleClashes() []string {
 	var found []string
-	for _, r := range f.Rules {
+	f.eachRule(func(fam family.Family, r uplink.Rule) {
 		if r.Priority < routing.FirstPriority || r.Priority > routing.LastPriority {
-			continue
+			return
 		}
 		found = append(found, fmt.Sprintf(
 			"ip rule %d (%s)%s is in our range (%d to %d) and can take packets away from their uplink: give it another priority",
-			r.Priority, r.Family, probably(r.owner()), routing.FirstPriority, routing.LastPriority))
-	}
+			r.Priority, fam, probably(owner(r)), routing.FirstPriority, routing.LastPriority))
+	})
 	return found
 }
 
@@ -114,15 +124,13 @@ func (f Facts) tableClashes() []string {
 		names[m.Table] = "of member '" + m.Name + "'"
 	}
 	var found []string
-	for _, r := range f.Routes {
-		name, ours := names[r.Table]
-		if !ours {
-			continue
-		}
-		text := fmt.Sprintf("table %d (%s) %s has a route of another program: give that program another table, or the member (option table)",
-			r.Table, r.Family, name)
-		if !slices.Contains(found, text) {
-			found = append(found, text)
+	for _, fam := range family.All {
+		for _, table := range slices.Sorted(maps.Keys(f.Uplinks.Main(fam).Tables)) {
+			if name, ours := names[table]; ours {
+				found = append(found, fmt.Sprintf(
+					"table %d (%s) %s has a route of another program: give that program another table, or the member (option table)",
+					table, fam, name))
+			}
 		}
 	}
 	return found

@@ -5,6 +5,7 @@ import (
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
+	"loadbalance/internal/uplink"
 )
 
 // What mwan3 puts into the kernel (lib/mwan3/mwan3.sh of its package): the
@@ -20,16 +21,16 @@ const (
 
 // MWAN3Runs reports whether the kernel has the rules of mwan3, which balances
 // by mark bits, too, and deletes rules and routes of others when it stops.
-func MWAN3Runs(mangle map[family.Family]*iptables.Table, rules []Rule) bool {
+func MWAN3Runs(mangle map[family.Family]*iptables.Table, uplinks uplink.State) bool {
 	for _, table := range mangle {
 		if table != nil && slices.Contains(table.ForeignChains, mwan3Chain) {
 			return true
 		}
 	}
-	return slices.ContainsFunc(rules, Rule.isMWAN3)
+	return slices.ContainsFunc(uplinks.IPv4.Rules, isMWAN3) || slices.ContainsFunc(uplinks.IPv6.Rules, isMWAN3)
 }
 
-func (r Rule) isMWAN3() bool {
+func isMWAN3(r uplink.Rule) bool {
 	return r.Priority >= mwan3FirstPriority && r.Priority <= mwan3LastPriority && r.Mask == mwan3Mask
 }
 
@@ -39,7 +40,7 @@ const MWAN3Running = "mwan3 is running, and both would balance the same connecti
 
 func mwan3Problem(f Facts) string {
 	switch {
-	case MWAN3Runs(f.Mangle, f.Rules):
+	case MWAN3Runs(f.Mangle, f.Uplinks):
 		return MWAN3Running
 	case f.MWAN3Link != "":
 		return "mwan3 starts at boot (" + f.MWAN3Link + "), and both would balance the same connections: " +

@@ -17,27 +17,27 @@ import (
 // TestOwnerOfRule: by the numbers that programs use unless told otherwise.
 func TestOwnerOfRule(t *testing.T) {
 	for _, tt := range []struct {
-		rule Rule
+		rule uplink.Rule
 		want string
 	}{
-		{Rule{Priority: 999, Mask: 0x3f00}, ""},
-		{Rule{Priority: 1000, Mask: 0x3f00}, "mwan3"},
-		{Rule{Priority: 3999, Mask: 0x3f00}, "mwan3"},
-		{Rule{Priority: 4000, Mask: 0x3f00}, ""},
-		{Rule{Priority: 2000, Mask: 0xff00}, ""},
-		{Rule{Priority: 5209}, ""},
-		{Rule{Priority: 5210}, "Tailscale"},
-		{Rule{Priority: 5270}, "Tailscale"},
-		{Rule{Priority: 5271}, ""},
-		{Rule{Priority: 100, Table: 52}, "Tailscale"},
-		{Rule{Priority: 100, Table: 51}, ""},
-		{Rule{Priority: 100, Table: 51820}, "wg-quick"},
-		{Rule{Priority: 100, Mask: 0xff0000}, "pbr"},
-		{Rule{Priority: 100, Mark: 1, Table: 100}, "a transparent proxy"},
-		{Rule{Priority: 100, Mark: 1, Table: 101}, ""},
-		{Rule{Priority: 100, Mark: 2, Table: 100}, ""},
+		{uplink.Rule{Priority: 999, Mask: 0x3f00}, ""},
+		{uplink.Rule{Priority: 1000, Mask: 0x3f00}, "mwan3"},
+		{uplink.Rule{Priority: 3999, Mask: 0x3f00}, "mwan3"},
+		{uplink.Rule{Priority: 4000, Mask: 0x3f00}, ""},
+		{uplink.Rule{Priority: 2000, Mask: 0xff00}, ""},
+		{uplink.Rule{Priority: 5209}, ""},
+		{uplink.Rule{Priority: 5210}, "Tailscale"},
+		{uplink.Rule{Priority: 5270}, "Tailscale"},
+		{uplink.Rule{Priority: 5271}, ""},
+		{uplink.Rule{Priority: 100, Table: 52}, "Tailscale"},
+		{uplink.Rule{Priority: 100, Table: 51}, ""},
+		{uplink.Rule{Priority: 100, Table: 51820}, "wg-quick"},
+		{uplink.Rule{Priority: 100, Mask: 0xff0000}, "pbr"},
+		{uplink.Rule{Priority: 100, Mark: 1, Table: 100}, "a transparent proxy"},
+		{uplink.Rule{Priority: 100, Mark: 1, Table: 101}, ""},
+		{uplink.Rule{Priority: 100, Mark: 2, Table: 100}, ""},
 	} {
-		if got := tt.rule.owner(); got != tt.want {
+		if got := owner(tt.rule); got != tt.want {
 			t.Errorf("%+v: %q, want %q", tt.rule, got, tt.want)
 		}
 	}
@@ -47,18 +47,18 @@ func TestOwnerOfRule(t *testing.T) {
 // runs; all else is told, and so is what it left behind.
 func TestMarkClashesBesideMWAN3(t *testing.T) {
 	chains := []iptables.Marker{{Chain: "mwan3_iface_in_wan", Bits: 0x3f00}, {Chain: "mark_it", Bits: 0x100}, {Chain: "elsewhere", Bits: 0x10000}}
-	foreign := Rule{Priority: 100, Mark: 0x100, Mask: 0x100}
-	mwan3 := Rule{Priority: 2001, Mark: 0x100, Mask: 0x3f00}
+	foreign := uplink.Rule{Priority: 100, Mark: 0x100, Mask: 0x100}
+	mwan3 := uplink.Rule{Priority: 2001, Mark: 0x100, Mask: 0x3f00}
 	for _, tt := range []struct {
 		hook  []string
-		rules []Rule
+		rules []uplink.Rule
 		want  []string // what each sentence is about
 	}{
-		{nil, []Rule{foreign}, []string{"chain 'mwan3_iface_in_wan'", "chain 'mark_it'", "ip rule 100 "}},
-		{[]string{"mwan3_hook"}, []Rule{foreign}, []string{"chain 'mark_it'", "ip rule 100 "}},
-		{nil, []Rule{mwan3, foreign}, []string{"chain 'mark_it'", "ip rule 100 "}},
+		{nil, []uplink.Rule{foreign}, []string{"chain 'mwan3_iface_in_wan'", "chain 'mark_it'", "ip rule 100 "}},
+		{[]string{"mwan3_hook"}, []uplink.Rule{foreign}, []string{"chain 'mark_it'", "ip rule 100 "}},
+		{nil, []uplink.Rule{mwan3, foreign}, []string{"chain 'mark_it'", "ip rule 100 "}},
 	} {
-		f := Facts{Config: &config.Config{Globals: config.Globals{MarkMask: 0x3f00}}, Rules: tt.rules,
+		f := Facts{Config: &config.Config{Globals: config.Globals{MarkMask: 0x3f00}}, Uplinks: uplink.State{IPv4: uplink.Main{Rules: tt.rules}},
 			Mangle: map[family.Family]*iptables.Table{family.IPv4: {Markers: chains, ForeignChains: tt.hook}, family.IPv6: nil}}
 		got := f.markClashes()
 		same := len(got) == len(tt.want)

@@ -6,13 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
-	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/apply/sysctl"
-	"loadbalance/internal/family"
-	"loadbalance/internal/kernel"
 	"loadbalance/internal/uci"
 )
 
@@ -58,48 +52,4 @@ func ReadTCPLoose() (string, error) {
 		return "", nil
 	}
 	return value, err
-}
-
-// ReadRules returns the ip rules that are not ours.
-func ReadRules(h *kernel.Handle) ([]Rule, error) {
-	var rules []Rule
-	for _, f := range family.All {
-		all, err := h.Rules(f)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range all {
-			if r.Protocol != routing.Protocol {
-				rules = append(rules, newRule(f, r))
-			}
-		}
-	}
-	return rules, nil
-}
-
-func newRule(f family.Family, r netlink.Rule) Rule {
-	rule := Rule{Family: f, Priority: r.Priority, Mark: r.Mark, Table: r.Table}
-	if r.Mask != nil {
-		rule.Mask = *r.Mask
-	}
-	return rule
-}
-
-// ReadRoutes returns the routes that are not ours in all tables but the
-// kernel's own.
-func ReadRoutes(h *kernel.Handle) ([]Route, error) {
-	var routes []Route
-	for _, f := range family.All {
-		all, err := h.Routes(f)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range all {
-			kernels := r.Table >= unix.RT_TABLE_DEFAULT && r.Table <= unix.RT_TABLE_LOCAL
-			if r.Protocol != routing.Protocol && !kernels {
-				routes = append(routes, Route{Family: f, Table: r.Table})
-			}
-		}
-	}
-	return routes, nil
 }

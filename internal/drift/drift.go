@@ -40,8 +40,9 @@ type Scope struct {
 // state has changed; two that are equal, that it very probably has not. Only
 // those of one process can be compared.
 type Fingerprint struct {
-	// Network is what an apply reads but does not change: devices, addresses
-	// and the main table, of both families, without counters and life times.
+	// Network is what an apply reads but does not change: devices, addresses,
+	// the main table, and other programs' ip rules and tables, of both
+	// families, without counters and life times.
 	Network uint64
 	// Ours is what an apply writes: ip rules and routes of our protocol
 	// number, sets and chains. Of sets names, types and numbers of entries

@@ -31,6 +31,8 @@ var (
 	networkChange = effect{network: true, event: true}
 	ourLoss       = effect{ours: true, event: true}
 	oursAlone     = effect{ours: true, silent: true}
+	networkAlone  = effect{network: true, silent: true}
+	both          = effect{network: true, ours: true, event: true}
 )
 
 // changes are commands, what they must show as, and the commands that take
@@ -57,8 +59,8 @@ var changes = []struct {
 	{"our route deleted", "ip route del default table 301", "ip route add default via 10.0.1.254 dev wan1 onlink table 301 protocol 108", ourLoss},
 	{"our IPv6 route deleted", "ip -6 route del default table 301", "ip -6 route add default via 2001:db8:1::ff dev wan1 onlink table 301 protocol 108", ourLoss},
 	{"our table flushed", "ip route flush table 302", "ip route add 10.0.2.0/24 dev wan2 src 10.0.2.1 table 302 protocol 108\nip route add default via 10.0.2.254 dev wan2 onlink table 302 protocol 108", ourLoss},
-	{"our route replaced by another's", "ip route replace default via 10.0.1.253 dev wan1 onlink table 301", "ip route replace default via 10.0.1.254 dev wan1 onlink table 301 protocol 108", ourLoss},
-	{"our IPv6 route replaced by another's", "ip -6 route replace default via 2001:db8:1::fe dev wan1 onlink table 301", "ip -6 route replace default via 2001:db8:1::ff dev wan1 onlink table 301 protocol 108", ourLoss},
+	{"our route replaced by another's", "ip route replace default via 10.0.1.253 dev wan1 onlink table 301", "ip route replace default via 10.0.1.254 dev wan1 onlink table 301 protocol 108", both},
+	{"our IPv6 route replaced by another's", "ip -6 route replace default via 2001:db8:1::fe dev wan1 onlink table 301", "ip -6 route replace default via 2001:db8:1::ff dev wan1 onlink table 301 protocol 108", both},
 	{"our rule added", "ip rule add fwmark 0x3f00/0x3f00 lookup 361 priority 9400 protocol 108", "ip rule del priority 9400", oursAlone},
 	{"our route added to main", "ip route add 10.88.0.0/16 dev spare protocol 108", "ip route del 10.88.0.0/16 dev spare", oursAlone},
 	{"our route added", "ip route add blackhole default table 361 protocol 108", "ip route del default table 361", oursAlone},
@@ -76,8 +78,8 @@ var changes = []struct {
 	{"neighbour", "ip neigh add 10.0.1.9 lladdr 02:00:00:00:00:01 dev wan1", "ip neigh del 10.0.1.9 dev wan1", noEvent},
 	{"promiscuous", "ip link set wan1 promisc on", "ip link set wan1 promisc off", nothing},
 	{"queue length", "ip link set spare txqueuelen 100", "ip link set spare txqueuelen 1000", nothing},
-	{"foreign rule", "ip rule add fwmark 0x10000/0xff0000 lookup 77 priority 100", "ip rule del priority 100", noEvent},
-	{"foreign table", "ip route add default via 192.168.1.9 table 77", "ip route flush table 77", noEvent},
+	{"foreign rule", "ip rule add fwmark 0x10000/0xff0000 lookup 77 priority 100", "ip rule del priority 100", networkAlone},
+	{"foreign table", "ip route add default via 192.168.1.9 table 77", "ip route flush table 77", networkChange},
 	{"local route", "ip route add local 203.0.113.0/24 dev lo table local", "ip route del local 203.0.113.0/24 dev lo table local", noEvent},
 }
 

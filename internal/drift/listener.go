@@ -120,8 +120,8 @@ func matters(m syscall.NetlinkMessage) bool {
 	return true
 }
 
-// routeMatters leaves out routes of the kernel's own tables, of other programs
-// in other tables, and those that we add ourselves.
+// routeMatters leaves out the kernel's own routes and those that we add
+// ourselves.
 func routeMatters(m syscall.NetlinkMessage) bool {
 	if len(m.Data) < unix.SizeofRtMsg {
 		return true
@@ -132,10 +132,6 @@ func routeMatters(m syscall.NetlinkMessage) bool {
 		return false
 	case header.Protocol == routing.Protocol:
 		return m.Header.Type == unix.RTM_DELROUTE
-	case header.Table == unix.RT_TABLE_MAIN:
-		return true
 	}
-	// Of a route that was replaced, or to which another was appended, the
-	// kernel does not say whose it was.
-	return m.Header.Type == unix.RTM_NEWROUTE && m.Header.Flags&(unix.NLM_F_REPLACE|unix.NLM_F_APPEND) != 0
+	return true
 }

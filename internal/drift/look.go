@@ -10,6 +10,7 @@ import (
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/family"
 	"loadbalance/internal/kernel"
+	"loadbalance/internal/uplink"
 )
 
 var seed = maphash.MakeSeed()
@@ -21,7 +22,8 @@ func hash(object ...any) uint64 { return maphash.String(seed, fmt.Sprintln(objec
 // linkFlags are the flags that decide whether and how a device is used.
 const linkFlags = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP | unix.IFF_POINTOPOINT
 
-// network sums up devices, addresses and main tables.
+// network sums up devices, addresses, main tables, and the ip rules and tables of
+// other programs.
 func (w *Watcher) network() (uint64, error) {
 	links, err := w.kernel.Links()
 	if err != nil {
@@ -51,6 +53,11 @@ func (w *Watcher) network() (uint64, error) {
 				total += hash("route", r)
 			}
 		}
+		var others uplink.Main
+		if err := (routing.Netlink{Handle: w.kernel}).ReadForeign(f, &others); err != nil {
+			return 0, err
+		}
+		total += hash("other programs", f, others.Rules, others.Tables)
 	}
 	return total, nil
 }

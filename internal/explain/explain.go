@@ -148,7 +148,7 @@ func Explain(in Input, packet Packet) (*Explanation, error) {
 	w.plan = in.Plan.Family(w.family)
 	w.main = in.Uplinks.Main(w.family)
 	w.complete(&packet)
-	w.note("ip rules and mangle rules of other programs are not considered here")
+	w.note("mangle rules of other programs are not considered here")
 	e := &Explanation{Packet: packet, Notes: w.notes}
 	for _, p := range w.mangle(w.start(packet)) {
 		e.Outcomes = append(e.Outcomes, w.outcome(p))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
@@ -60,20 +61,35 @@ const (
 	typeBlackhole   = string(uplink.Blackhole)
 )
 
-// route walks the ip rules: ours and the kernel's own. Those of other programs
-// are not known here.
+// route walks the ip rules: ours, other programs' and the kernel's own.
 func (w *walker) route(p Packet, mark uint32, destination netip.Addr) Route {
 	if kind := w.localType(p, destination); kind != "" {
 		return Route{Type: kind, Priority: prioLocal, Rule: "lookup local", Table: localTable, TableName: "local",
 			Destination: netip.PrefixFrom(destination, destination.BitLen())}
 	}
 	var passed []string
-	for _, rule := range w.rules() {
-		if !ruleMatches(rule, p.Source, mark) {
+	rules, flow := w.rules(), w.flow(p, mark, destination)
+	from := 0 // the priority that a rule of the kind "goto" leads to
+	for _, rule := range rules {
+		if rule.Priority < from || !rule.Matches(flow) {
 			continue
 		}
-		found := w.lookup(rule.Table, p.Source, destination)
 		text := fmt.Sprintf("%d: %s", rule.Priority, w.ruleText(rule))
+		var found *Route
+		switch rule.Action {
+		case uplink.GoTo:
+			if slices.ContainsFunc(rules, func(r uplink.Rule) bool { return r.Priority == rule.Target }) {
+				from = rule.Target
+			}
+			fallthrough
+		case uplink.Nop:
+			passed = append(passed, text)
+			continue
+		case uplink.LookUp:
+			found = w.lookup(rule.Table, p.Source, destination)
+		default:
+			found = &Route{Type: string(rule.Action)}
+		}
 		switch {
 		case found == nil:
 			passed = append(passed, text+": no route")
@@ -92,24 +108,33 @@ func (w *walker) route(p Packet, mark uint32, destination netip.Addr) Route {
 	return Route{Type: typeNone, Passed: passed}
 }
 
+// flow is what ip rules see of a packet. What its description leaves open is
+// taken for what most packets have.
+func (w *walker) flow(p Packet, mark uint32, destination netip.Addr) uplink.Flow {
+	flow := uplink.Flow{Source: p.Source, Destination: destination, Mark: mark, In: p.InDevice,
+		TOS: max(p.DSCP, 0) << 2, Protocol: max(p.Protocol, 0), SourcePort: max(p.SourcePort, 0), Port: max(p.DestinationPort, 0)}
+	if p.Own {
+		flow.In = "lo"
+	}
+	return flow
+}
+
 // isUsable reports whether suppress_prefixlength applies to the route. It does
 // not to an error route: that ends the lookup.
 func (r *Route) isUsable() bool { return r.Type == typeUnicast }
 
-// rules returns our ip rules and the kernel's, by priority.
-func (w *walker) rules() []plan.IPRule {
-	return append(slices.Clone(w.plan.Rules),
-		plan.IPRule{Priority: prioMain, Table: mainTable, Suppress: anyLength},
-		plan.IPRule{Priority: prioDefault, Table: defaultTable, Suppress: anyLength})
-}
-
-// ruleMatches reports whether an ip rule matches. A rule with oif matches only
-// sockets that are bound to the device, which a described packet never is.
-func ruleMatches(r plan.IPRule, source netip.Addr, mark uint32) bool {
-	if r.OIF != "" || mark&r.Mask != r.Mark&r.Mask {
-		return false
+// rules returns all ip rules but the first, by priority.
+func (w *walker) rules() []uplink.Rule {
+	rules := slices.Clone(w.main.Rules)
+	for _, r := range w.plan.Rules {
+		rules = append(rules, uplink.Rule{Priority: r.Priority, Action: uplink.LookUp, Table: r.Table, Suppress: r.Suppress,
+			Mark: r.Mark, Mask: r.Mask, From: r.From, Out: r.OIF})
 	}
-	return !r.From.IsValid() || r.From.Contains(source)
+	rules = append(rules,
+		uplink.Rule{Priority: prioMain, Action: uplink.LookUp, Table: mainTable, Suppress: anyLength},
+		uplink.Rule{Priority: prioDefault, Action: uplink.LookUp, Table: defaultTable, Suppress: anyLength})
+	sort.SliceStable(rules, func(i, j int) bool { return rules[i].Priority < rules[j].Priority })
+	return rules
 }
 
 // lookup returns the best route of a table, nil if there is none: that with the
@@ -117,7 +142,10 @@ func ruleMatches(r plan.IPRule, source netip.Addr, mark uint32) bool {
 // metric.
 func (w *walker) lookup(table int, source, destination netip.Addr) *Route {
 	if table == mainTable {
-		return lookupMain(w.main.Routes, source, destination)
+		return bestRoute(w.main.Routes, source, destination)
+	}
+	if foreign := bestRoute(w.main.Tables[table], source, destination); foreign != nil {
+		return foreign
 	}
 	var best *plan.Route
 	for i, r := range w.plan.Routes {
@@ -141,7 +169,7 @@ var planTypes = map[plan.RouteType]string{
 	plan.Unreachable: typeUnreachable, plan.Throw: typeThrow,
 }
 
-func lookupMain(routes []uplink.Route, source, destination netip.Addr) *Route {
+func bestRoute(routes []uplink.Route, source, destination netip.Addr) *Route {
 	var best *uplink.Route
 	for i, r := range routes {
 		if !r.Destination.Contains(destination) || r.From.IsValid() && !r.From.Contains(source) {
@@ -215,7 +243,7 @@ func lastOf(p netip.Prefix) netip.Addr {
 // deviceTowards returns the device of main's route to an address, "" if it is
 // only a default route.
 func (w *walker) deviceTowards(a netip.Addr) string {
-	found := lookupMain(w.main.Routes, netip.Addr{}, a)
+	found := bestRoute(w.main.Routes, netip.Addr{}, a)
 	if found == nil || found.Destination.Bits() == 0 || len(found.Hops) != 1 {
 		return ""
 	}

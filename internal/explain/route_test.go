@@ -68,15 +68,15 @@ func TestLookup(t *testing.T) {
 		if test.source != "" {
 			source = address(test.source)
 		}
-		got := lookupMain(routes, source, address(test.destination))
+		got := bestRoute(routes, source, address(test.destination))
 		if got == nil || len(got.Hops) != 1 || got.Hops[0].Device != test.want {
 			t.Errorf("%s to %s: %+v, want %s", test.source, test.destination, got, test.want)
 		}
 	}
-	if got := lookupMain(routes[5:], address("fd00::5"), address("2001:db8:bb::1")); got != nil {
+	if got := bestRoute(routes[5:], address("fd00::5"), address("2001:db8:bb::1")); got != nil {
 		t.Errorf("no route: %+v", got)
 	}
-	w := &walker{plan: &plan.Family{Routes: []plan.Route{
+	w := &walker{main: &uplink.Main{}, plan: &plan.Family{Routes: []plan.Route{
 		{Table: 301, Type: plan.Unicast, Destination: network("10.0.0.0/8"), Device: "a", Source: address("10.0.0.1")},
 		{Table: 301, Type: plan.Throw, Destination: network("10.20.0.0/16")},
 		{Table: 301, Type: plan.Unicast, Destination: network("0.0.0.0/0"), Device: "a", Gateway: address("10.0.0.9")},

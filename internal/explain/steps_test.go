@@ -188,7 +188,7 @@ func TestConditions(t *testing.T) {
 
 // TestWhatFollows: what the description leaves out and its addresses tell.
 func TestWhatFollows(t *testing.T) {
-	const others = "ip rules and mangle rules of other programs are not considered here"
+	const others = "mangle rules of other programs are not considered here"
 	for _, test := range []struct {
 		name   string
 		packet Packet

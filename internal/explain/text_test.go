@@ -16,7 +16,7 @@ func TestText(t *testing.T) {
 			packet("10.20.1.5", "203.0.113.10", func(p *Packet) { p.SourceMAC = "" }), `
 ipv4: tcp, 10.20.1.5:4000 → 203.0.113.10:443, coming in on 'br-lan'
   the packet comes in on 'br-lan', since main's route to 10.20.1.5 leads there
-  ip rules and mangle rules of other programs are not considered here
+  mangle rules of other programs are not considered here
 
 the description leaves 2 possibilities:
 
@@ -38,7 +38,7 @@ if not: the source MAC address is 02:00:5e:00:53:09:
 `},
 		{"from outside", "", packet("203.0.113.10", "198.18.3.2", func(p *Packet) { p.InDevice = "wan3" }), `
 ipv4: tcp, 203.0.113.10:4000 → 198.18.3.2:443, coming in on 'wan3'
-  ip rules and mangle rules of other programs are not considered here
+  mangle rules of other programs are not considered here
 
   1. the first packet of a connection has no mark yet
   2. comes in on 'wan3': the connection belongs to 'wan3', replies leave by it

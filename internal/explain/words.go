@@ -10,6 +10,7 @@ import (
 	"loadbalance/internal/config"
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/uplink"
 )
 
 // The chains of the plan that are the same in every configuration.
@@ -318,19 +319,8 @@ func prefixText(p netip.Prefix) string {
 func percent(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" }
 
 // ruleText formats an ip rule as `ip rule` does.
-func (w *walker) ruleText(r plan.IPRule) string {
-	var parts []string
-	if r.From.IsValid() {
-		parts = append(parts, "from "+r.From.String())
-	}
-	if r.Mask != 0 {
-		parts = append(parts, fmt.Sprintf("fwmark %#x/%#x", r.Mark, r.Mask))
-	}
-	parts = append(parts, "lookup "+tableText(r.Table, w.tableName(r.Table)))
-	if r.Suppress != anyLength {
-		parts = append(parts, fmt.Sprintf("suppress_prefixlength %d", r.Suppress))
-	}
-	return strings.Join(parts, " ")
+func (w *walker) ruleText(r uplink.Rule) string {
+	return r.Text(tableText(r.Table, w.tableName(r.Table)))
 }
 
 func tableText(table int, name string) string {

@@ -15,7 +15,7 @@
 //   - RuleAdd and RuleDel send suppress_prefixlength and suppress_ifgroup only
 //     for tables below 256. The others are sent by rule.go.
 //   - RuleList returns neither a rule's type nor l3mdev. Both show as a rule
-//     without a table, which no rule of ours is.
+//     without a table, which no rule of ours is; rule.go asks for the types then.
 //   - Handle keeps its sockets to itself, so that requests made with nl need
 //     sockets of their own.
 //

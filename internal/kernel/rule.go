@@ -1,6 +1,9 @@
 package kernel
 
 import (
+	"errors"
+	"slices"
+
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -10,13 +13,33 @@ import (
 
 // Rules returns the ip rules of a family, by priority.
 func (h *Handle) Rules(f family.Family) ([]netlink.Rule, error) {
-	all, err := h.rules.get("ip rules", func() ([]netlink.Rule, error) {
-		return h.Netlink.RuleList(netlink.FAMILY_ALL)
-	})
+	all, err := h.rules.get("ip rules", h.dumpRules)
 	var rules []netlink.Rule
 	for _, r := range all {
 		if r.Family == int(kernelFamily(f)) {
 			rules = append(rules, r)
+		}
+	}
+	return rules, err
+}
+
+// dumpRules reads the rules. What those do that have no table to look up
+// (FR_ACT_…), which the library leaves out, takes a second dump.
+func (h *Handle) dumpRules() ([]netlink.Rule, error) {
+	rules, err := h.Netlink.RuleList(netlink.FAMILY_ALL)
+	noTable := func(r netlink.Rule) bool { return r.Table == unix.RT_TABLE_UNSPEC }
+	if err != nil || !slices.ContainsFunc(rules, noTable) {
+		return rules, err
+	}
+	req := h.Request(unix.RTM_GETRULE, unix.NLM_F_DUMP)
+	req.AddData(&nl.RtMsg{}) // of all families
+	messages, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWRULE)
+	if len(messages) != len(rules) {
+		return rules, errors.Join(netlink.ErrDumpInterrupted, err)
+	}
+	for i, m := range messages {
+		if noTable(rules[i]) {
+			rules[i].Type = nl.DeserializeRtMsg(m).Type
 		}
 	}
 	return rules, err

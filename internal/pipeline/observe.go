@@ -6,6 +6,7 @@ import (
 
 	"loadbalance/internal/advice"
 	"loadbalance/internal/apply"
+	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
@@ -21,10 +22,7 @@ type Observed struct {
 	// State is what the last run left; nil if there was none, or if it was lost.
 	State    *rundir.State
 	Verdicts plan.Verdicts
-	// foreignRules and foreignRoutes are other programs'.
-	foreignRules  []advice.Rule
-	foreignRoutes []advice.Route
-	wanted        *plan.Plan // nil until it is asked for
+	wanted   *plan.Plan // nil until it is asked for
 }
 
 // Observe reads what the kernel, netifd and the run directory say. verdicts are
@@ -46,13 +44,7 @@ func (p *Pipeline) Observe(cfg *config.Config, verdicts plan.Verdicts) (*Observe
 	if o.Kernel, err = p.engine.Read(); err != nil {
 		return nil, err
 	}
-	if o.Uplinks, err = p.uplinks(cfg); err != nil {
-		return nil, err
-	}
-	if o.foreignRules, err = advice.ReadRules(p.kernel); err != nil {
-		return nil, err
-	}
-	o.foreignRoutes, err = advice.ReadRoutes(p.kernel)
+	o.Uplinks, err = p.uplinks(cfg)
 	return o, err
 }
 
@@ -113,7 +105,7 @@ func (o *Observed) Without(member string) *Observed {
 // refuseMWAN3 returns an error while mwan3 runs: it deals out connections with
 // marks, too.
 func (o *Observed) refuseMWAN3() error {
-	if advice.Active(o.Config) && advice.MWAN3Runs(o.Kernel.Tables, o.foreignRules) {
+	if advice.Active(o.Config) && advice.MWAN3Runs(o.Kernel.Tables, o.Uplinks) {
 		return errors.New(advice.MWAN3Running + " (nothing was changed)")
 	}
 	return nil
@@ -129,7 +121,7 @@ func (o *Observed) Advise(members []plan.Member, configDir string) advice.Advice
 		}
 	}
 	facts := advice.Facts{Config: o.Config, Uplinks: o.Uplinks, Members: members,
-		Mangle: o.Kernel.Tables, Rules: o.foreignRules, Routes: o.foreignRoutes}
+		Mangle: o.Kernel.Tables}
 	var err error
 	facts.Files, err = advice.ReadFiles(configDir)
 	note(err)
@@ -152,12 +144,17 @@ func (p *Pipeline) state() *rundir.State {
 	return &state
 }
 
-// uplinks is where the members stand, with which other programs' sets there are
+// uplinks is where the members stand, with other programs' ip rules, which other programs' sets there are
 // and whether dnsmasq can fill ours.
 func (p *Pipeline) uplinks(cfg *config.Config) (uplink.State, error) {
 	state, err := uplink.NetifdSource{Kernel: p.kernel, RuleInterfaces: cfg.RuleInterfaces()}.Read(cfg.Members)
 	if err != nil {
 		return uplink.State{}, fmt.Errorf("uplinks: %w", err)
+	}
+	for _, f := range family.All {
+		if err := (routing.Netlink{Handle: p.kernel}).ReadForeign(f, state.Main(f)); err != nil {
+			return uplink.State{}, err
+		}
 	}
 	for _, name := range cfg.ForeignSets() {
 		f, known, err := p.Sets.Family(name)

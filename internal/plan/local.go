@@ -50,6 +50,7 @@ func (b *familyBuilder) local() []netip.Prefix {
 			entries = append(entries, r.Destination)
 		}
 	}
+	entries = append(entries, b.elsewhere()...)
 	for _, a := range b.main.Addresses {
 		entries = append(entries, hostPrefix(a.Prefix.Addr()))
 		if broadcast, ok := broadcastOf(a); ok {
@@ -57,6 +58,25 @@ func (b *familyBuilder) local() []netip.Prefix {
 		}
 	}
 	return withoutCovered(entries)
+}
+
+// elsewhere are the destinations that another program's ip rule takes away
+// before ours are asked, whoever sends there: IPsec has its routes in a table
+// of its own. A rule for some packets only leaves the rest to be dealt out.
+func (b *familyBuilder) elsewhere() []netip.Prefix {
+	var found []netip.Prefix
+	for _, rule := range b.main.Rules {
+		everybody := rule == uplink.Rule{Priority: rule.Priority, Action: uplink.LookUp, Table: rule.Table, Suppress: rule.Suppress}
+		if !everybody || rule.Priority >= prioMark {
+			continue
+		}
+		for _, r := range b.main.Tables[rule.Table] {
+			if r.Destination.Bits() > max(rule.Suppress, b.splitDefaultLength()) && r.Type != uplink.Throw {
+				found = append(found, r.Destination)
+			}
+		}
+	}
+	return found
 }
 
 // withoutCovered sorts prefixes and leaves out those that lie in another one:

@@ -80,6 +80,7 @@ func parseAddress(a netlink.Addr) address {
 // routeTypes names the types that Route can have.
 var routeTypes = map[uint8]RouteType{
 	unix.RTN_UNICAST:     Unicast,
+	unix.RTN_LOCAL:       Local,
 	unix.RTN_BLACKHOLE:   Blackhole,
 	unix.RTN_UNREACHABLE: Unreachable,
 	unix.RTN_PROHIBIT:    Prohibit,
@@ -91,21 +92,29 @@ func readMainTable(h *kernel.Handle, f family.Family) ([]route, error) {
 	all, err := h.Routes(f)
 	var routes []route
 	for _, r := range all {
-		kind, ok := routeTypes[r.Type]
-		if r.Table != unix.RT_TABLE_MAIN || !ok {
+		if r.Table != unix.RT_TABLE_MAIN {
 			continue
 		}
-		parsed := route{protocol: r.Protocol, Route: Route{
-			Destination: r.Destination, From: r.From, Type: kind,
-			Device: r.Device, Gateway: r.Gateway, Source: r.Source, Metric: r.Metric,
-		}}
-		for _, n := range r.Nexthops {
-			parsed.Nexthops = append(parsed.Nexthops, Nexthop(n))
+		if parsed, ok := ParseRoute(r); ok && parsed.Type != Local {
+			routes = append(routes, route{parsed, r.Protocol})
 		}
-		routes = append(routes, parsed)
 	}
 	sort.SliceStable(routes, func(i, j int) bool { return compareRoutes(routes[i], routes[j]) < 0 })
 	return routes, err
+}
+
+// ParseRoute returns a route of the kernel; ok is false for types that occur in
+// the local table only.
+func ParseRoute(r kernel.Route) (parsed Route, ok bool) {
+	kind, ok := routeTypes[r.Type]
+	parsed = Route{
+		Destination: r.Destination, From: r.From, Type: kind,
+		Device: r.Device, Gateway: r.Gateway, Source: r.Source, Metric: r.Metric,
+	}
+	for _, n := range r.Nexthops {
+		parsed.Nexthops = append(parsed.Nexthops, Nexthop(n))
+	}
+	return parsed, ok
 }
 
 // compareRoutes orders routes as a person reads them, so that equal tables

@@ -113,6 +113,11 @@ type Main struct {
 	Addresses []Address `json:"addresses,omitempty"`
 	// Routes is the whole main table.
 	Routes []Route `json:"routes,omitempty"`
+	// Rules are the ip rules of other programs, by priority.
+	Rules []Rule `json:"rules,omitempty"`
+	// Tables are other programs' routes in all tables but main and the kernel's
+	// own.
+	Tables map[int][]Route `json:"tables,omitempty"`
 }
 
 // Address is an address of the router with the network that it lies in.
@@ -126,9 +131,10 @@ type Address struct {
 // RouteType is a route's type as the kernel names it.
 type RouteType string
 
-// The types that occur in a main table. Local, broadcast and multicast routes
-// live in the local table and are not read.
+// The types that occur outside of the kernel's own tables. Local is what a
+// transparent proxy has in a table of its own.
 const (
+	Local       RouteType = "local"
 	Unicast     RouteType = "unicast"
 	Unreachable RouteType = "unreachable"
 	Blackhole   RouteType = "blackhole"
