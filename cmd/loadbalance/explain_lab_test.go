@@ -17,6 +17,7 @@ import (
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/apply/ipset"
+	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/config"
 	"loadbalance/internal/explain"
 	"loadbalance/internal/family"
@@ -74,6 +75,7 @@ type proof struct {
 	connections *conntrack.Netlink
 	routes      *netlink.Handle
 	number      uint64
+	foreign     []string // ip commands that give another program rules
 	world       explainedWorld
 	text        string // of the configuration
 	kinds       map[string]int
@@ -146,7 +148,12 @@ func (p *proof) round(number int) {
 			}
 		}()
 	}
-	p.text = p.g.config()
+	p.text, p.foreign = p.g.config(), nil
+	if number%5 == 2 {
+		p.foreign = p.g.foreignRules()
+		p.foreignRules("add")
+		defer p.foreignRules("del")
+	}
 	p.configure(p.text)
 	if out, messages, code := p.call("apply"); code != 0 {
 		p.t.Fatalf("round %d: apply: exit code %d\n%s%s\n%s", number, code, out, messages, p.text)
@@ -170,6 +177,14 @@ func (p *proof) round(number int) {
 	p.judge(number, trials)
 }
 
+// foreignRules adds or deletes the rules and tables of another program. Two
+// equal rules are one.
+func (p *proof) foreignRules(verb string) {
+	for _, command := range p.foreign {
+		p.sh(fmt.Sprintf(command, verb) + " || true")
+	}
+}
+
 // read plans the configuration as the program does.
 func (p *proof) read() {
 	p.t.Helper()
@@ -189,8 +204,15 @@ func (p *proof) read() {
 			return err
 		}
 		defer handle.Close()
-		w.uplinks, err = uplink.KernelSource{Kernel: handle}.Read(cfg.Members)
-		return err
+		if w.uplinks, err = (uplink.KernelSource{Kernel: handle}).Read(cfg.Members); err != nil {
+			return err
+		}
+		for _, f := range family.All {
+			if err := (routing.Netlink{Handle: handle}).ReadForeign(f, w.uplinks.Main(f)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		p.t.Fatal(err)
@@ -320,7 +342,7 @@ func (p *proof) try(round int, f frame, again bool) trial {
 	}
 	limit := time.Duration(0)
 	if slices.ContainsFunc(tried.explained.Outcomes, func(o explain.Outcome) bool {
-		return len(o.Route.Hops) > 0 || refuses(o) && !tried.muted
+		return len(o.Route.Hops) > 0 || refuses(o) && !tried.muted && p.foreign == nil
 	}) {
 		limit = patience
 	}
@@ -350,8 +372,8 @@ func (p *proof) judge(round int, trials []trial) {
 		})
 		if i < 0 {
 			text, _ := json.MarshalIndent(tried.explained, "", " ")
-			p.t.Fatalf("round %d: %v\nthe packet %v, its connection is %+v; explained:\n%s\nconfiguration:\n%s",
-				round, tried.packet, tried.seen, found, text, p.text)
+			p.t.Fatalf("round %d: %v\nthe packet %v, its connection is %+v; explained:\n%s\nconfiguration:\n%s\nother programs: %q",
+				round, tried.packet, tried.seen, found, text, p.text, p.foreign)
 		}
 		o := tried.explained.Outcomes[i]
 		p.kinds[string(o.Draw)+" "+o.Route.Type]++
@@ -370,7 +392,8 @@ func refuses(o explain.Outcome) bool {
 	return o.Route.Type == "unreachable" || o.Route.Type == "none" || o.Route.Type == "prohibit"
 }
 
-// agrees says whether a packet has done what an outcome says.
+// agrees says whether a packet has done what an outcome says. Where another
+// program has rules, these may take the kernel's refusal away, too.
 func (p *proof) agrees(tried trial, o explain.Outcome, found *explain.Connection) bool {
 	mask := p.world.config.Globals.MarkMask
 	if found != nil && found.Mark&mask != o.ConnectionMark&mask {
@@ -379,11 +402,20 @@ func (p *proof) agrees(tried trial, o explain.Outcome, found *explain.Connection
 	switch {
 	case o.Route.Type == "unicast":
 		return slices.ContainsFunc(o.Route.Hops, func(h explain.Hop) bool { return h.Device == tried.seen.device }) &&
-			p.kernelTable(tried.packet, o.Mark) == o.Route.Table
+			p.tableAgrees(tried.packet, o)
 	case refuses(o):
-		return tried.seen.refused || tried.muted && tried.seen == sighting{}
+		return tried.seen.refused || (tried.muted || p.foreign != nil) && tried.seen == sighting{}
 	}
 	return tried.seen == sighting{}
+}
+
+// tableAgrees compares the table with the one that the kernel names, which
+// cannot be asked for what has ports or a DSCP.
+func (p *proof) tableAgrees(packet explain.Packet, o explain.Outcome) bool {
+	special := slices.ContainsFunc(p.world.uplinks.Main(packet.Family()).Rules, func(r uplink.Rule) bool {
+		return r.TOS != 0 || r.Protocol != 0
+	})
+	return special || p.kernelTable(packet, o.Mark) == o.Route.Table
 }
 
 // kernelTable asks the kernel which table it takes for a packet with a mark.

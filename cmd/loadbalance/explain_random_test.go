@@ -244,3 +244,62 @@ func (g *generator) transport(f *frame, ipv6 bool) {
 		f.sport, f.dport = 0, 0
 	}
 }
+
+// foreignRules are ip commands that give another program rules, and tables 50
+// and 51 for them, without "add".
+func (g *generator) foreignRules() []string {
+	commands := []string{fmt.Sprintf("ip rule %%s priority 1 from %v to %v lookup main", g.lab.LANHosts()[0], netlab.VPNHost)}
+	add := func(format string, args ...any) { commands = append(commands, fmt.Sprintf(format, args...)) }
+	for _, ip := range []string{"ip", "ip -6"} {
+		way, inside := g.lab.Uplink(1), fmt.Sprintf("%v/29", netlab.Server(16))
+		to := "dev " + way.Device
+		if ip == "ip -6" {
+			inside = fmt.Sprintf("%v/125", netlab.Server6(16))
+			if way.Gateway6.IsValid() {
+				to = fmt.Sprintf("via %v dev %s onlink", way.Gateway6, way.Device)
+			}
+		} else if way.Gateway.IsValid() {
+			to = fmt.Sprintf("via %v dev %s onlink", way.Gateway, way.Device)
+		}
+		add("%s route %%s default %s table 50", ip, to)
+		add("%s route %%s %s %s table 51", ip, pick(g, "throw", "unreachable", "prohibit", "blackhole"), inside)
+		for range 1 + g.Intn(3) {
+			selectors := g.selectors(ip == "ip -6")
+			action := pick(g, "lookup 50", "lookup 50", "lookup 51", "lookup main",
+				"lookup 50 suppress_prefixlength 0", "goto 32766", "nop", "unreachable", "prohibit", "blackhole")
+			if strings.Contains(selectors, "fwmark") {
+				// One that goes by the draw refuses nothing: a packet that
+				// may or may not leave would have to be waited for.
+				action = "lookup 50"
+			}
+			add("%s rule %%s priority %d %s%s", ip, pick(g, 100, 901, 5000, 5980, 7500, 8900, 9300, 12000)+g.Intn(9), selectors, action)
+		}
+	}
+	return commands
+}
+
+// selectors are what a rule of another program matches.
+func (g *generator) selectors(ipv6 bool) string {
+	not := pick(g, "", "", "", "not ")
+	source, destination := g.address4(true), g.address4(false)
+	if ipv6 {
+		source, destination = g.address6(true), g.address6(false)
+	}
+	from, _ := source.Prefix(source.BitLen() - pick(g, 0, 4))
+	to, _ := destination.Prefix(destination.BitLen() - pick(g, 0, 4))
+	switch g.Intn(8) {
+	case 0, 1:
+		return fmt.Sprintf("%sfrom %v ", not, from)
+	case 2:
+		return fmt.Sprintf("%sto %v ", not, to)
+	case 3:
+		return fmt.Sprintf("%siif %s ", not, pick(g, netlab.LANDevice, netlab.GuestDevice))
+	case 4:
+		return fmt.Sprintf("%sfwmark %#x/0x3f000000 ", not, (1+g.Intn(g.lab.Uplinks()))<<24)
+	case 5:
+		return fmt.Sprintf("%sipproto %s dport %s ", not, pick(g, "tcp", "udp"), pick(g, "443", "80-8001"))
+	case 6:
+		return fmt.Sprintf("%stos %#x ", not, pick(g, 8, 10, 46)<<2)
+	}
+	return ""
+}

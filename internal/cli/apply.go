@@ -98,6 +98,13 @@ func (in *invocation) apply(cfg *pipeline.Configuration, verdicts plan.Verdicts)
 		return done
 	}
 	in.tell(done.report)
+	taken, err := p.Taken(observed, done.report.Changes.Plan.Members)
+	if err != nil {
+		taken = []string{err.Error()}
+	}
+	for _, warning := range taken {
+		in.log.Warning(warning)
+	}
 	if faulty {
 		in.log.Error("the faulty sections were left out, the rest was applied")
 		done.code = exitUsage

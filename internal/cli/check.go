@@ -52,7 +52,7 @@ func (in *invocation) checkSystem(cfg *pipeline.Configuration) int {
 	for _, notice := range wanted.Notices {
 		in.log.Warning(notice)
 	}
-	found := observed.Advise(wanted.Members, in.configDir)
+	found := p.Advise(observed, wanted.Members, in.configDir)
 	for _, text := range found.Errors {
 		in.log.Error(text)
 	}

@@ -96,7 +96,7 @@ func (in *invocation) status() (status.Status, error) {
 	if err != nil {
 		return status.Status{}, err
 	}
-	found := observed.Advise(wanted.Members, in.configDir)
+	found := p.Advise(observed, wanted.Members, in.configDir)
 	traffic, err := status.ReadTraffic()
 	if err != nil {
 		return status.Status{}, err

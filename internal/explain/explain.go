@@ -10,6 +10,7 @@ package explain
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
@@ -149,10 +150,13 @@ func Explain(in Input, packet Packet) (*Explanation, error) {
 	w.main = in.Uplinks.Main(w.family)
 	w.complete(&packet)
 	w.note("mangle rules of other programs are not considered here")
-	e := &Explanation{Packet: packet, Notes: w.notes}
+	e := &Explanation{Packet: packet}
 	for _, p := range w.mangle(w.start(packet)) {
-		e.Outcomes = append(e.Outcomes, w.outcome(p))
+		o := w.outcome(p)
+		w.noteForeign(o.Route)
+		e.Outcomes = append(e.Outcomes, o)
 	}
+	e.Notes = w.notes
 	return e, nil
 }
 
@@ -199,6 +203,17 @@ func (w *walker) replyRoute(p path) Route {
 		Own: w.isLocal(p.destination()), Protocol: p.packet.Protocol}
 	mark := uint32(w.mask) & p.connectionMark
 	return w.route(answer, mark, answer.Destination)
+}
+
+// noteForeign says, once, that a rule of another program decides about a route.
+func (w *walker) noteForeign(r Route) {
+	foreign := slices.ContainsFunc(w.main.Rules, func(rule uplink.Rule) bool {
+		return rule.Priority == r.Priority && w.ruleText(rule) == r.Rule
+	})
+	text := fmt.Sprintf("ip rule %d, '%s', is another program's, and decides the way whatever the mark", r.Priority, r.Rule)
+	if foreign && !slices.Contains(w.notes, text) {
+		w.notes = append(w.notes, text)
+	}
 }
 
 func (w *walker) note(format string, args ...any) {

@@ -178,6 +178,30 @@ func number(b []byte) int {
 	return int(binary.NativeEndian.Uint32(b))
 }
 
+// Lookup returns the device by which the kernel sends a packet, "" if it refuses
+// to. in is the device that the packet comes in by, lo for
+// the router's own; a source that is not valid is left to the kernel.
+func (h *Handle) Lookup(source, destination netip.Addr, in string, mark uint32) (device string, err error) {
+	options := &netlink.RouteGetOptions{SrcAddr: source.AsSlice(), Mark: mark}
+	if in != "lo" {
+		if options.IifIndex, err = h.index(in); err != nil {
+			return "", err
+		}
+	}
+	routes, err := h.Netlink.RouteGetWithOptions(destination.AsSlice(), options)
+	switch {
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.EACCES), errors.Is(err, unix.EINVAL):
+		return "", nil // no route, unreachable, prohibit, blackhole
+	case err != nil:
+		return "", fmt.Errorf("route to %s: %w", destination, err)
+	}
+	names, err := h.DeviceNames()
+	if err != nil || len(routes) != 1 {
+		return "", err
+	}
+	return names[routes[0].LinkIndex], nil
+}
+
 // AddRoute adds a route. The error is EEXIST if there is one to the same
 // destination with the same metric in the table, and ENODEV if the device does
 // not exist.

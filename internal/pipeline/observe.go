@@ -3,6 +3,7 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"loadbalance/internal/advice"
 	"loadbalance/internal/apply"
@@ -113,7 +114,7 @@ func (o *Observed) refuseMWAN3() error {
 
 // Advise looks at the system around us. What cannot be read is a warning: the
 // rest of the advice is still good.
-func (o *Observed) Advise(members []plan.Member, configDir string) advice.Advice {
+func (p *Pipeline) Advise(o *Observed, members []plan.Member, configDir string) advice.Advice {
 	var unread []string
 	note := func(err error) {
 		if err != nil {
@@ -127,9 +128,36 @@ func (o *Observed) Advise(members []plan.Member, configDir string) advice.Advice
 	note(err)
 	facts.TCPLoose, err = advice.ReadTCPLoose()
 	note(err)
+	taken, err := p.Taken(o, members)
+	note(err)
 	found := advice.Find(facts)
-	found.Warnings = append(found.Warnings, unread...)
+	found.Warnings = slices.Concat(found.Warnings, taken, unread)
 	return found
+}
+
+// Taken asks the kernel which way packets take that were dealt to the members,
+// and names the ip rules of other programs that take some away.
+func (p *Pipeline) Taken(o *Observed, members []plan.Member) ([]string, error) {
+	if !advice.Active(o.Config) {
+		return nil, nil
+	}
+	var ways []advice.Way
+	for _, f := range family.All {
+		for _, flow := range advice.Askers(f, o.Uplinks) {
+			for _, m := range members {
+				if !m.State(f).Up {
+					continue
+				}
+				flow.Mark = m.Mark
+				device, err := p.kernel.Lookup(flow.Source, flow.Destination, flow.In, flow.Mark)
+				if err != nil {
+					return nil, err
+				}
+				ways = append(ways, advice.Way{Family: f, Flow: flow, Expected: m.State(f).Device, Device: device})
+			}
+		}
+	}
+	return advice.Taken(o.Uplinks, ways), nil
 }
 
 // state is what the last run left. What cannot be read is as good as lost.

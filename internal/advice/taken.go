@@ -1,0 +1,173 @@
+package advice
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"loadbalance/internal/apply/routing"
+	"loadbalance/internal/family"
+	"loadbalance/internal/uplink"
+)
+
+// Way is the kernel's answer to which way a packet takes that carries a
+// member's mark.
+type Way struct {
+	Family family.Family
+	Flow   uplink.Flow
+	// Expected is the member's device, Device the one that the packet leaves
+	// by; "" if it is refused.
+	Expected, Device string
+}
+
+// faraway are addresses that no network should know better than by its default
+// route: two blocks that are kept for documentation and are often refused as
+// such (RFC 5737, RFC 3849), then public resolvers.
+var faraway = map[family.Family][]netip.Addr{
+	family.IPv4: {netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("9.9.9.9"), netip.MustParseAddr("1.1.1.1")},
+	family.IPv6: {netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2620:fe::fe"), netip.MustParseAddr("2606:4700:4700::1111")},
+}
+
+// Askers are packets for which the kernel is to be asked because another
+// program has ip rules before ours: from the router, from a host of each
+// network of main, and from somebody in each prefix that such a rule names.
+// The mark is left to the caller.
+func Askers(f family.Family, uplinks uplink.State) []uplink.Flow {
+	main := uplinks.Main(f)
+	i := slices.IndexFunc(faraway[f], func(a netip.Addr) bool { return specific(main, a) == nil })
+	before := rulesBefore(main)
+	if i < 0 || len(before) == 0 {
+		return nil // with a split default, all traffic is told about elsewhere
+	}
+	router := uplink.Flow{Destination: faraway[f][i], In: "lo"}
+	flows := []uplink.Flow{router}
+	from := func(a netip.Addr) {
+		flow := router
+		flow.Source = a
+		if !slices.ContainsFunc(main.Addresses, func(own uplink.Address) bool { return own.Prefix.Addr() == a }) {
+			route := specific(main, a)
+			if route == nil || route.Device == "" {
+				return
+			}
+			flow.In = route.Device
+		}
+		flows = append(flows, flow)
+	}
+	for _, r := range main.Routes {
+		if r.Type == uplink.Unicast && !r.Gateway.IsValid() && !r.IsDefault() && !isMembers(f, uplinks, r.Device) {
+			from(host(main, r.Destination))
+		}
+	}
+	for _, r := range before {
+		if r.From.IsValid() {
+			from(host(main, r.From))
+		}
+	}
+	return flows
+}
+
+// rulesBefore returns the rules of other programs that the kernel asks before
+// ours.
+func rulesBefore(main *uplink.Main) []uplink.Rule {
+	var before []uplink.Rule
+	for _, r := range main.Rules {
+		if r.Priority < routing.FirstPriority {
+			before = append(before, r)
+		}
+	}
+	return before
+}
+
+// specific returns a route of main to an address that is no default route.
+func specific(main *uplink.Main, a netip.Addr) *uplink.Route {
+	for i, r := range main.Routes {
+		if !r.IsDefault() && r.Destination.Contains(a) {
+			return &main.Routes[i]
+		}
+	}
+	return nil
+}
+
+func isMembers(f family.Family, uplinks uplink.State, device string) bool {
+	return slices.ContainsFunc(uplinks.Members, func(m uplink.Member) bool {
+		return m.Path(f) != nil && m.Path(f).Device == device
+	})
+}
+
+// host returns the first address of a network that is not the router's; of a
+// network without room, its address.
+func host(main *uplink.Main, p netip.Prefix) netip.Addr {
+	a := p.Masked().Addr()
+	for range 4 { // a router has rarely more addresses in a row
+		next := a.Next()
+		if !p.Contains(next) {
+			break
+		}
+		a = next
+		if !slices.ContainsFunc(main.Addresses, func(own uplink.Address) bool { return own.Prefix.Addr() == a }) {
+			break
+		}
+	}
+	return a
+}
+
+// Taken finds the ip rules of other programs that take packets away from the
+// member that they were dealt to.
+func Taken(uplinks uplink.State, ways []Way) []string {
+	var found []string
+	for _, way := range ways {
+		if way.Device == way.Expected {
+			continue
+		}
+		main := uplinks.Main(way.Family)
+		for _, r := range rulesBefore(main) {
+			if !r.Matches(way.Flow) || !decides(main, r, way.Flow.Destination) {
+				continue
+			}
+			text := fmt.Sprintf("ip rule %d (%s)%s, '%s', comes before ours: what it matches %s, whatever uplink it was dealt to; "+
+				"if that is not wanted, give it a priority above %d, or selectors", r.Priority, way.Family, probably(owner(r)),
+				r.Text(tableName(r.Table)), leaves(way.Device), routing.LastPriority)
+			if !slices.Contains(found, text) {
+				found = append(found, text)
+			}
+			break
+		}
+	}
+	return found
+}
+
+// decides reports whether a rule has an answer for a destination.
+func decides(main *uplink.Main, r uplink.Rule, destination netip.Addr) bool {
+	switch r.Action {
+	case uplink.GoTo, uplink.Nop:
+		return false
+	case uplink.LookUp:
+		routes := main.Tables[r.Table]
+		if r.Table == mainTable {
+			routes = main.Routes
+		}
+		return slices.ContainsFunc(routes, func(route uplink.Route) bool {
+			return route.Destination.Contains(destination) && route.Type != uplink.Throw &&
+				(route.Type != uplink.Unicast || route.Destination.Bits() > r.Suppress)
+		})
+	}
+	return true
+}
+
+// mainTable is the main table's number (RT_TABLE_MAIN in linux/rtnetlink.h).
+const mainTable = 254
+
+func tableName(table int) string {
+	if table == mainTable {
+		return "main"
+	}
+	return strconv.Itoa(table)
+}
+
+func leaves(device string) string {
+	if device == "" {
+		return "is refused"
+	}
+	return "leaves by '" + device + "'"
+}
