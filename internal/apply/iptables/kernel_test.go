@@ -136,6 +136,33 @@ func TestWriteAndReadBack(t *testing.T) {
 	})
 }
 
+// TestOddNamesInTheKernel: names and texts of other programs, as the real
+// programs print them, hide neither our chains nor our jumps, and stay.
+func TestOddNamesInTheKernel(t *testing.T) {
+	eachBackend(t, func(t *testing.T, tool Tool) {
+		name := tool.name(family.IPv4, "") + " -t mangle "
+		odd := func() {
+			for _, list := range []string{`a"b`, `"ab`, `"`, `ab"`, `a\`, `\"`, `a'b`, "a b", "a\nb\"", `--comment "`} {
+				run(t, name+"-A PREROUTING -m recent --set --name", list)
+				run(t, name+"-A OUTPUT -m comment -m recent --set --comment", `say "hi" \`, "--name", list)
+			}
+			run(t, name+"-A OUTPUT -j LOG --log-prefix", `l"o\g `)
+			run(t, name+"-A OUTPUT -m string --algo bm --string", `p"q\r`)
+			run(t, name+`-A PREROUTING -i e"0`)
+			run(t, name+"-A PREROUTING -m comment --comment", "two\n[0:0] -A PREROUTING -j lb_hook")
+		}
+		odd()
+		if err := tool.Write(family.IPv4, Diff(kernelPlan(), read(t, tool, family.IPv4), nil)); err != nil {
+			t.Fatal(err)
+		}
+		odd()
+		table := read(t, tool, family.IPv4)
+		if again := Diff(kernelPlan(), table, nil); !again.Empty() || !table.Foreign {
+			t.Errorf("to be written again:\n%s", again.Input())
+		}
+	})
+}
+
 // TestRefusedTransaction: when the kernel or the program takes exception at
 // one line, nothing of the transaction happens.
 func TestRefusedTransaction(t *testing.T) {

@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"os"
@@ -125,16 +126,78 @@ func TestParseLines(t *testing.T) {
 	}
 }
 
-// TestParseRefuses what is no rule: better no apply than one that overlooks
-// half of what is there.
-func TestParseRefuses(t *testing.T) {
-	for _, line := range []string{"[0:0 -A lb_x -j RETURN", "[x:0] -A lb_x -j RETURN", "[0] -A lb_x -j RETURN", "[-1:0] -A lb_x", "["} {
-		if table, err := Parse([]byte(line + "\n")); err == nil {
-			t.Errorf("%q: %+v", line, table)
+// oddRules are rules with names as iptables-save prints them with either back
+// end, without quotes, and after each of them a quoted text.
+var oddRules = []string{
+	`-m recent --set --name a"b --mask 255.255.255.255 --rsource`,
+	`-m recent --set --name "ab --mask 255.255.255.255 --rsource`,
+	`-m recent --set --name " --mask 255.255.255.255 --rsource`,
+	`-m recent --set --name ab" --mask 255.255.255.255 --rsource`,
+	`-m recent --set --name a\ --mask 255.255.255.255 --rsource`,
+	`-m recent --set --name \" --mask 255.255.255.255 --rsource`,
+	`-m recent --set --name a'b --mask 255.255.255.255 --rsource`,
+	`-m recent --set --name a b --mask 255.255.255.255 --rsource`,
+	"-m recent --set --name a\nb --mask 255.255.255.255 --rsource",
+	"-m recent --set --name a\"b\n[0:0] --mask 255.255.255.255 --rsource",
+	`-i e"0`,
+	`-m recent --set --name x" --mask 255.255.255.255 --rsource -m comment --comment "say \"hi\" \\ \'x\'"`,
+	`-m hashlimit --hashlimit-above 1/sec --hashlimit-burst 5 --hashlimit-name h"l`,
+	`-m set --match-set s"t src`,
+	`-m string --string "p\"q\\r" --algo bm`,
+	`-j LOG --log-prefix "l\"o\\g "`,
+	"-m comment --comment \"two\n[0:0] -A PREROUTING -j lb_\" -j ACCEPT",
+	"-m comment --comment \"\n\n\" -m comment --comment \"a\nb\" -j ACCEPT",
+}
+
+// TestParseOddNames: other programs' names and texts hide nothing of ours,
+// wherever they stand.
+func TestParseOddNames(t *testing.T) {
+	const ours = `[1:2] -A PREROUTING -j lb_hook
+[3:4] -A lb_hook -m comment --comment "lb:aabbccddeeff0011" -j RETURN
+`
+	for _, odd := range append(oddRules, strings.Join(oddRules, "\n[0:0] -A PREROUTING ")) {
+		odd = "[5:6] -A PREROUTING " + odd + "\n"
+		for _, text := range []string{odd + ours, ours + odd, odd + ours + odd} {
+			table, err := Parse([]byte("*mangle\n:lb_hook - [0:0]\n" + text + "COMMIT\n"))
+			if err != nil {
+				t.Fatalf("%q: %v", odd, err)
+			}
+			hook := table.Chains["lb_hook"]
+			if !table.Foreign || !slices.Equal(table.Jumps, []Jump{{"PREROUTING", "-j lb_hook"}}) || len(table.Chains) != 1 ||
+				hook.Rules != 1 || hook.Comment != "lb:aabbccddeeff0011" {
+				t.Errorf("%q: %+v, lb_hook %+v", text, table, hook)
+			}
 		}
 	}
-	if _, err := Parse([]byte("[0:0] -A FORWARD -m comment --comment \"" + strings.Repeat("x", 2<<20))); err == nil {
-		t.Error("a line of 2 MB was read")
+}
+
+// TestParseUnreadable: a line that cannot be read is somebody else's.
+func TestParseUnreadable(t *testing.T) {
+	for _, line := range []string{"[0:0 -A lb_x -j RETURN", "[x:0] -A lb_x -j RETURN", "[0] -A lb_x -j RETURN", "[0:x] -A lb_x",
+		"[-1:0] -A lb_x", "[", "[0:\"] -A lb_\n\"0", "[0:0] -A FORWARD -m comment --comment \"" + strings.Repeat("x", 2<<20)} {
+		table, err := Parse([]byte(line + "\n[0:0] -A OUTPUT -j lb_out\nCOMMIT\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !table.Foreign || len(table.Chains) > 0 || !slices.Equal(table.Jumps, []Jump{{"OUTPUT", "-j lb_out"}}) {
+			t.Errorf("%.30q: foreign %v, chains %v, jumps %v", line, table.Foreign, table.Chains, table.Jumps)
+		}
+	}
+}
+
+// TestParseRefuses what is not whole: taken for all that is there, it would have
+// us write what is there already.
+func TestParseRefuses(t *testing.T) {
+	for _, backend := range []string{"nft", "legacy"} {
+		output, err := os.ReadFile("testdata/" + backend + "-ours.txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range bytes.Index(output, []byte("\nCOMMIT\n")) {
+			if table, err := Parse(output[:n]); err == nil {
+				t.Fatalf("the first %d bytes: %+v", n, table)
+			}
+		}
 	}
 }
 
@@ -149,8 +212,10 @@ func TestSplitWords(t *testing.T) {
 		{`--comment "a b" -j X`, []string{"--comment", "a b", "-j", "X"}},
 		{`--comment "a \"-j lb_x\" \\" -j X`, []string{"--comment", `a "-j lb_x" \`, "-j", "X"}},
 		{"--comment \"a\nb\" -j X", []string{"--comment", "a\nb", "-j", "X"}},
-		{`"open`, []string{"open"}},
-		{`"\`, []string{`\`}},
+		{`"open -j X`, []string{`"open`, "-j", "X"}},
+		{`open" "a b" c"`, []string{`open"`, "a b", `c"`}},
+		{`"a"b c" d`, []string{`"a"b`, `c"`, "d"}},
+		{`"\`, []string{`"\`}},
 	}
 	for _, tt := range tests {
 		if got := splitWords(tt.rule); !slices.Equal(got, tt.want) {
@@ -167,6 +232,9 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(output)
 	}
+	f.Add([]byte("[0:0] -A PREROUTING " + strings.Join(oddRules, "\n[0:0] -A PREROUTING ") + "\nCOMMIT\n"))
+	f.Add([]byte("[0:\"] -A lb_\n\"0"))
+	f.Add([]byte("[0:0] -A lb_\n\"0 --comment \"a\nb\"\nCOMMIT"))
 	f.Fuzz(func(t *testing.T, output []byte) {
 		table, err := Parse(output)
 		if err != nil {
