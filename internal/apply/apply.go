@@ -21,6 +21,11 @@ import (
 	"loadbalance/internal/rundir"
 )
 
+// lockAttempts is how often a family's chains are tried while another program
+// holds the xtables lock, each time for a second: a run in which both families
+// wait ends after ten, and the next verdict comes through.
+const lockAttempts = 5
+
 // Mangle is one back end of iptables.
 type Mangle interface {
 	Read(family.Family) (*iptables.Table, error)
@@ -31,8 +36,7 @@ type Mangle interface {
 type OtherBackend interface {
 	// Clear removes what is ours.
 	Clear(family.Family) error
-	// IsEmpty reports whether the mangle table holds nothing of anybody.
-	IsEmpty(family.Family) (bool, error)
+	Read(family.Family) (*iptables.Table, error)
 }
 
 // nftables looks after the tables behind iptables-nft.
@@ -92,19 +96,18 @@ func (e *Engine) Apply(c *Changes) (*Report, error) {
 		return err == nil
 	}
 	note(c.sysctls.Run(c.Sysctls.Set...))
-	complete := map[family.Family]bool{}
+	var ready []family.Family
 	for _, f := range family.All {
 		routing := c.Families[f].Routing
-		complete[f] = note(e.route(routing.AddRoutes)) && note(e.route(routing.AddRules))
+		if note(e.route(routing.AddRoutes)) && note(e.route(routing.AddRules)) {
+			ready = append(ready, f)
+		}
 	}
 	setsReady := note(e.updateSets(c.Sets.Update))
-	for _, f := range family.All {
-		complete[f] = complete[f] && setsReady && note(e.writeChains(f, c.Families[f].Mangle))
+	if !setsReady {
+		ready = nil
 	}
-	cleaned := map[family.Family]bool{}
-	for _, f := range family.All {
-		cleaned[f] = complete[f] && c.Families[f].clean && note(e.cleanConnections(f, c, report))
-	}
+	complete, cleaned := e.writeFamilies(ready, c, report, note)
 	note(e.saveResult(c, complete, cleaned))
 	if complete[family.IPv4] && complete[family.IPv6] {
 		// Chains in the other back end may still name the sets.
@@ -125,6 +128,30 @@ func (e *Engine) Apply(c *Changes) (*Report, error) {
 		note(dnsmasq.Run(c.Domains, e.DNS))
 	}
 	return report, errors.Join(failed...)
+}
+
+// writeFamilies writes the chains of families, and then cleans their
+// connections. It returns in which this was done. One that has to wait for the
+// xtables lock keeps no other waiting.
+func (e *Engine) writeFamilies(ready []family.Family, c *Changes, report *Report, note func(error) bool) (written, cleaned map[family.Family]bool) {
+	written, cleaned = map[family.Family]bool{}, map[family.Family]bool{}
+	for attempt := 1; len(ready) > 0; attempt++ {
+		var done, busy []family.Family
+		for _, f := range ready {
+			err := e.writeChains(f, c.Families[f].Mangle)
+			if errors.Is(err, iptables.ErrBusy) && attempt < lockAttempts {
+				busy = append(busy, f)
+			} else if note(err) {
+				done = append(done, f)
+			}
+		}
+		for _, f := range done {
+			written[f] = true
+			cleaned[f] = c.Families[f].clean && note(e.cleanConnections(f, c, report))
+		}
+		ready = busy
+	}
+	return written, cleaned
 }
 
 func (e *Engine) writeChains(f family.Family, change iptables.Change) error {

@@ -56,7 +56,7 @@ func newFakeKernel(t *testing.T) *fakeKernel {
 		sets:    map[string]ipset.Set{},
 		sysctls: map[string]string{},
 	}
-	k.mangle = &fakeMangle{kernel: k, tables: map[family.Family]*fakeTable{}, missing: map[family.Family]bool{}}
+	k.mangle = &fakeMangle{kernel: k, tables: map[family.Family]*fakeTable{}, missing: map[family.Family]bool{}, locked: map[family.Family]int{}}
 	k.other = &fakeMangle{kernel: k, legacy: true, tables: map[family.Family]*fakeTable{}}
 	for _, device := range []string{"default", "wan1", "wan2", "wan3"} {
 		for _, setting := range []string{"rp_filter", "src_valid_mark"} {

@@ -18,6 +18,8 @@ type fakeMangle struct {
 	tables map[family.Family]*fakeTable
 	// missing are families whose programs are not installed.
 	missing map[family.Family]bool
+	// locked is how many writes of a family find the xtables lock taken.
+	locked map[family.Family]int
 }
 
 // fakeTable is a mangle table: chains with their rules, built-in ones too.
@@ -92,6 +94,10 @@ func (m *fakeMangle) Write(f family.Family, change iptables.Change) error {
 	if err := m.kernel.step("mangle restore (%s)", f); err != nil {
 		return err
 	}
+	if m.locked[f] > 0 {
+		m.locked[f]--
+		return fmt.Errorf("mangle restore (%s): %w", f, iptables.ErrBusy)
+	}
 	m.kernel.entries = append(m.kernel.entries, m.kernel.dealtMeanwhile...)
 	m.kernel.dealtMeanwhile = nil
 	next := newFakeTable()
@@ -123,24 +129,6 @@ func (m *fakeMangle) Clear(f family.Family) error {
 		table.chains[name] = slices.DeleteFunc(rules, func(r fakeRule) bool { return strings.Contains(r.text, " lb_") })
 	}
 	return nil
-}
-
-// IsEmpty reports whether the table has no rule and no chain but the built-in
-// ones.
-func (m *fakeMangle) IsEmpty(f family.Family) (bool, error) {
-	if err := m.kernel.step("mangle list (%s)", f); err != nil {
-		return false, err
-	}
-	table := m.tables[f]
-	if table == nil {
-		return true, nil
-	}
-	for name, rules := range table.chains {
-		if len(rules) > 0 || !slices.Contains(builtinChains, name) {
-			return false, nil
-		}
-	}
-	return true, nil
 }
 
 func (m *fakeMangle) run(table *fakeTable, input string) error {

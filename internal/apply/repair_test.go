@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
 	"loadbalance/internal/rundir"
 )
@@ -93,6 +94,50 @@ func TestOneFamilyDoesNotStopTheOther(t *testing.T) {
 		}
 		if s.kernel.chains(f) == good.kernel.chains(f) {
 			t.Errorf("%s was written although its rules could not be added", f)
+		}
+	}
+}
+
+// TestLockIsHeld by another program: the other family is written at once, with
+// its routes and connections, and the one that waits as soon as it can be.
+func TestLockIsHeld(t *testing.T) {
+	for i, f := range family.All {
+		other := family.All[1-i]
+		for _, locked := range []int{1, lockAttempts - 1, lockAttempts, 1000} {
+			s := newService(t)
+			s.must(firstConfig)
+			good := newService(t)
+			good.must(firstConfig)
+			good.must(secondConfig)
+			old, before := s.kernel.chains(f), len(s.kernel.log)
+			s.kernel.mangle.locked[f] = locked
+			err := s.apply(secondConfig)
+			var restores []string
+			for _, step := range s.kernel.log[before:] {
+				if strings.HasPrefix(step, "mangle restore") {
+					restores = append(restores, step)
+				}
+			}
+			if n := min(locked+1, lockAttempts) + 1; len(restores) != n || !slices.Contains(restores[:2], "mangle restore ("+other.String()+")") {
+				t.Errorf("%s, %d times: %q", f, locked, restores)
+			}
+			if s.kernel.chains(other) != good.kernel.chains(other) {
+				t.Errorf("%s, %d times: the other family waits", f, locked)
+			}
+			if locked < lockAttempts {
+				if err != nil || s.kernel.dump() != good.kernel.dump() {
+					t.Errorf("%s, %d times: error %v", f, locked, err)
+				}
+				continue
+			}
+			if !errors.Is(err, iptables.ErrBusy) || s.kernel.chains(f) != old {
+				t.Errorf("%s, %d times: error %v", f, locked, err)
+			}
+			s.kernel.mangle.locked[f] = 0
+			s.must(secondConfig)
+			if got, want := s.kernel.dump(), good.kernel.dump(); got != want {
+				t.Errorf("%s, %d times: the next run left\n%s\nwant\n%s", f, locked, got, want)
+			}
 		}
 	}
 }

@@ -69,14 +69,12 @@ func (e *Engine) deleteTables(k *Kernel, state rundir.State) error {
 // nftIsEmpty reports whether the mangle table of iptables-nft holds nothing,
 // given what the back end in use has printed.
 func (e *Engine) nftIsEmpty(f family.Family, inUse *iptables.Table) (bool, error) {
+	read := e.Mangle.Read
 	if inUse.Legacy {
-		return e.Other(true).IsEmpty(f)
+		read = e.Other(true).Read
 	}
-	table, err := e.Mangle.Read(f)
-	if err != nil {
-		return false, err
-	}
-	return !table.Foreign && len(table.Chains)+len(table.Jumps) == 0, nil
+	table, err := read(f)
+	return err == nil && table.Empty(), err
 }
 
 // adoptLostSysctls makes records of what we must have changed when the run

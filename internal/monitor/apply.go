@@ -1,9 +1,11 @@
 package monitor
 
 import (
+	"errors"
 	"strings"
 	"time"
 
+	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/drift"
 )
 
@@ -71,6 +73,9 @@ func (m *Monitor) finish(r result, now time.Time) {
 // one each minute would leave no room for anything else.
 func (m *Monitor) fail(r result, now time.Time) {
 	m.retry = min(max(2*m.retry, firstRetry), lastRetry)
+	if errors.Is(r.err, iptables.ErrBusy) {
+		m.retry = firstRetry // the lock may be free at any time
+	}
 	level, text := "error", r.err.Error()
 	if text == m.failure {
 		level = "debug"

@@ -2,11 +2,13 @@ package monitor
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
 )
@@ -46,6 +48,30 @@ func TestFailuresAreSpacedOut(t *testing.T) {
 				t.Errorf("log: %q", g.logged)
 			}
 		})
+	}
+}
+
+// TestBusyLockIsTriedAgain: while another program holds the xtables lock, an
+// apply is tried every second, so that a verdict is in the kernel as soon as the
+// lock is free; the log says so once.
+func TestBusyLockIsTriedAgain(t *testing.T) {
+	g := newMonitorRig(t, three)
+	g.start()
+	g.pass(5 * time.Second)
+	g.applies, g.logged = nil, nil
+	g.failing, g.failure = true, fmt.Errorf("mangle restore (ipv4): %w", iptables.ErrBusy)
+	g.silent["wan2"] = true
+	g.pass(30 * time.Second)
+	if n := len(g.applies); n < 25 || n > 35 {
+		t.Errorf("%d attempts in half a minute", n)
+	}
+	if n := strings.Count(strings.Join(g.logged, "\n"), "error: "); n != 1 {
+		t.Errorf("log: %q", g.logged)
+	}
+	g.failing = false
+	g.pass(1100 * time.Millisecond)
+	if g.applied[family.IPv4]["wan2"] == "" {
+		t.Error("the verdict does not reach the kernel when the lock is free")
 	}
 }
 

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -37,6 +38,7 @@ type rig struct {
 	kernel  drift.Fingerprint
 	applied plan.Verdicts // verdicts of the last apply
 	failing bool          // applies fail
+	failure error         // with what; nil: they are refused
 	undo    bool          // somebody undoes each apply at once
 	stopped bool
 	idle    bool // the configuration wants no monitor
@@ -112,7 +114,7 @@ func (g *rig) Reload(verdicts plan.Verdicts) (Outcome, error) { return g.apply("
 func (g *rig) apply(what string, verdicts plan.Verdicts) (Outcome, error) {
 	g.applies = append(g.applies, what)
 	if g.failing {
-		return Outcome{}, errors.New("mangle restore (ipv4): refused")
+		return Outcome{}, cmp.Or(g.failure, errors.New("mangle restore (ipv4): refused"))
 	}
 	if g.idle {
 		g.store = nil

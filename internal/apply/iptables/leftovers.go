@@ -17,6 +17,9 @@ import (
 // the other back end has left. It has no iptables-restore, and so cannot write
 // our chains in one transaction, and it does not tell a program's back end.
 
+// stepSeconds is how long a step waits for others that hold the xtables lock.
+const stepSeconds = 5
+
 // open finds a family's program, which costs a process.
 func (t Tool) open(f family.Family) (*goiptables.IPTables, error) {
 	name := t.name(f, "")
@@ -25,7 +28,7 @@ func (t Tool) open(f family.Family) (*goiptables.IPTables, error) {
 		protocol = goiptables.ProtocolIPv6
 	}
 	// Without a time limit it would wait for the xtables lock for ever.
-	program, err := goiptables.New(goiptables.IPFamily(protocol), goiptables.Path(name), goiptables.Timeout(lockSeconds))
+	program, err := goiptables.New(goiptables.IPFamily(protocol), goiptables.Path(name), goiptables.Timeout(stepSeconds))
 	if errors.Is(err, exec.ErrNotFound) {
 		return nil, fmt.Errorf("%s %w", name, ErrMissing)
 	}
@@ -46,14 +49,19 @@ func (t Tool) Version(f family.Family) (string, error) {
 }
 
 // Clear removes what is ours from the mangle table: first the jumps, so that no
-// packet meets a part of it. It is no transaction. A table that other programs
-// have filled with nftables rules that iptables cannot read has nothing of ours.
+// packet meets a part of it. It is no transaction. A table in which a save shows
+// nothing of ours is left alone: go-iptables sets no limit to a program that
+// hangs, and stumbles over nftables rules that iptables cannot read.
 func (t Tool) Clear(f family.Family) error {
+	table, err := t.Read(f)
+	if err != nil || len(table.Chains)+len(table.Jumps) == 0 {
+		return err
+	}
 	program, err := t.open(f)
 	if err == nil {
 		err = clearMangle(program)
 	}
-	if err != nil && !isUnreadable(err) {
+	if err != nil {
 		return fmt.Errorf("clear mangle (%s): %w", f, err)
 	}
 	return nil
@@ -100,38 +108,4 @@ func deleteJumps(program *goiptables.IPTables, chain string) error {
 		}
 	}
 	return nil
-}
-
-// IsEmpty reports whether the mangle table holds nothing of anybody: no chain
-// but the built-in ones, no rule, and no policy but ACCEPT.
-func (t Tool) IsEmpty(f family.Family) (bool, error) {
-	program, err := t.open(f)
-	if err != nil {
-		return false, err
-	}
-	chains, err := program.ListChains("mangle")
-	if isUnreadable(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("list mangle (%s): %w", f, err)
-	}
-	for _, chain := range chains {
-		rules, err := program.List("mangle", chain)
-		if err != nil {
-			return false, fmt.Errorf("list mangle (%s): %w", f, err)
-		}
-		if !isBuiltin(chain) || len(rules) != 1 || rules[0] != "-P "+chain+" ACCEPT" {
-			return false, nil
-		}
-	}
-	// It lists none where it stumbles over the remark that some rules of
-	// nftables are not shown.
-	return len(chains) > 0, nil
-}
-
-// isUnreadable reports whether iptables-nft has refused a table because of
-// nftables rules that it does not know. Its exit code is that of other errors.
-func isUnreadable(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "is incompatible, use 'nft' tool")
 }

@@ -40,6 +40,9 @@ type Table struct {
 	unnamed bool
 }
 
+// Empty reports whether the table holds nothing of anybody.
+func (t *Table) Empty() bool { return !t.Foreign && len(t.Chains)+len(t.Jumps) == 0 }
+
 // Chain is one of our chains in the kernel, together with its parts (see
 // plan.Chain.Written).
 type Chain struct {

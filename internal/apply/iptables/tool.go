@@ -2,17 +2,13 @@ package iptables
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
-	"time"
 
 	"loadbalance/internal/family"
 )
@@ -29,15 +25,10 @@ const (
 	Legacy Backend = "legacy"
 )
 
-const (
-	// lockSeconds is how long iptables waits for others that hold the xtables
-	// lock. fw3 and docker hold it for well under a second each.
-	lockSeconds = 5
-	// timeout bounds one run of a program, lock included. A full table of 60
-	// members is loaded in well under a second on a PC; a slow router gets
-	// fifty times that.
-	timeout = 30 * time.Second
-)
+// lockSeconds is how long iptables waits for others that hold the xtables
+// lock. fw3 and docker hold it for well under a second each; whoever holds it
+// longer shall not keep the other family waiting, so the caller tries again.
+const lockSeconds = 1
 
 // Tool runs the programs of one back end.
 type Tool struct {
@@ -46,6 +37,9 @@ type Tool struct {
 
 // ErrMissing says that a program is not installed.
 var ErrMissing = errors.New("is not installed (on OpenWrt: packages iptables-nft and ip6tables-nft)")
+
+// ErrBusy says that another program holds the xtables lock.
+var ErrBusy = errors.New("another program holds the xtables lock")
 
 // name returns a program's name, such as ip6tables-nft-restore.
 func (t Tool) name(f family.Family, suffix string) string {
@@ -101,6 +95,9 @@ func (t Tool) isLegacy(f family.Family) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if !bytes.Contains(output, []byte(" v")) {
+		return false, fmt.Errorf("%s --version printed no version: %.40q", name, output)
+	}
 	asked.legacy[file] = !bytes.Contains(output, []byte(nftMode))
 	return asked.legacy[file], nil
 }
@@ -111,45 +108,19 @@ var asked = struct {
 	legacy map[string]bool
 }{legacy: map[string]bool{}}
 
-// Write runs a transaction. If it is refused, nothing has changed, and the
-// error is an *InputError.
+// Write runs a transaction. If it fails, nothing has changed; the error is an
+// *InputError if it was refused, and ErrBusy if the lock was not to be had.
 func (t Tool) Write(f family.Family, change Change) error {
 	input := change.Input()
 	_, err := runProgram(t.name(f, "-restore"), input, "--noflush", "-w", strconv.Itoa(lockSeconds))
 	var refused *exec.ExitError
-	if errors.As(err, &refused) {
+	if errors.As(err, &refused) && !errors.Is(err, ErrBusy) {
 		return &InputError{Family: f, Input: input, Err: err}
 	}
 	if err != nil {
 		return fmt.Errorf("mangle restore (%s): %w", f, err)
 	}
 	return nil
-}
-
-// runProgram runs a program on the calling thread, and so in its network namespace,
-// and returns what it prints.
-func runProgram(name, input string, args ...string) ([]byte, error) {
-	limit, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	cmd := exec.CommandContext(limit, name, args...)
-	cmd.Stdin = strings.NewReader(input)
-	var messages bytes.Buffer
-	cmd.Stderr = &messages
-	// If we are killed, the program must not go on and write behind the back
-	// of the next apply. The kernel watches the thread, so it is kept.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	output, err := cmd.Output()
-	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		return nil, fmt.Errorf("%s %w", name, ErrMissing)
-	case limit.Err() != nil:
-		return nil, fmt.Errorf("%s did not end within %s", name, timeout)
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(messages.String()))
-	}
-	return output, nil
 }
 
 // InputError says that iptables-restore refused a transaction. The message is
