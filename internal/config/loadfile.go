@@ -7,15 +7,29 @@ import (
 	"io"
 	"io/fs"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"loadbalance/internal/uci"
 )
 
 // maxLoadFile is the largest file in bytes that a set is loaded from. A million
 // addresses, more than a router's memory wants in a set, take 16 MB.
 const maxLoadFile = 16 << 20
+
+const (
+	// maxWrongLines is how many lines that are no entries end the reading of a
+	// file: lists with host names among the addresses have some thousands, and
+	// 10,000 take a slow router some tenths of a second.
+	maxWrongLines = 10_000
+	// maxNamed is how many of them are named, each time that the file is read:
+	// enough to see what kind of file it is.
+	maxNamed = 20
+	// maxShown is how many characters of such a line are shown. It is a common
+	// IPv6 prefix in full, and of a line of /etc/shadow no password.
+	maxShown = 24
+)
 
 // LoadSets reads the file of each set's option loadfile and adds its entries to
 // the set. A line that is not an entry and a file that cannot be read are
@@ -35,8 +49,10 @@ func (c *Config) LoadSets() Problems {
 	return problems.sorted()
 }
 
+// load adds the entries of the file. What it returns is wrong with the file as
+// a whole.
 func (set *IPSet) load(problems *collector) error {
-	file, err := os.Open(set.LoadFile)
+	file, size, err := uci.OpenRegular(set.LoadFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s does not exist", quote(set.LoadFile))
 	}
@@ -44,18 +60,22 @@ func (set *IPSet) load(problems *collector) error {
 		return err
 	}
 	defer file.Close()
+	if size == 0 {
+		return fmt.Errorf("%s is empty", quote(set.LoadFile))
+	}
 	seen := map[netip.Prefix]bool{}
 	for _, p := range set.Entries {
 		seen[p] = true
 	}
-	rest := &io.LimitedReader{R: file, N: maxLoadFile + 1}
+	rest := &io.LimitedReader{R: io.LimitReader(file, size), N: maxLoadFile + 1}
 	lines := bufio.NewScanner(rest)
 	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) {
 		// A line that the limit cuts off is dropped: half an address would be
 		// another address.
 		return bufio.ScanLines(data, atEOF && rest.N > 0)
 	})
-	for number := 1; lines.Scan(); number++ {
+	number, wrong := 1, 0
+	for ; wrong < maxWrongLines && lines.Scan(); number++ {
 		text, _, _ := strings.Cut(lines.Text(), "#")
 		text = strings.TrimSpace(text)
 		if text == "" {
@@ -63,8 +83,11 @@ func (set *IPSet) load(problems *collector) error {
 		}
 		prefix, err := set.parseEntry(text)
 		if err != nil {
-			problems.add(Problem{Pos: Pos{File: filepath.Base(set.LoadFile), Line: number}, Severity: Warning,
-				Section: "ipset '" + set.Name + "'", Text: err.Error()})
+			if wrong++; wrong > maxNamed {
+				continue
+			}
+			problems.add(Problem{Pos: Pos{File: filepath.Base(set.LoadFile), Line: number}, Severity: Warning, Section: "ipset '" + set.Name + "'",
+				Text: strings.Replace(err.Error(), quote(text), quoteStart(text, maxShown), 1)})
 			continue
 		}
 		if prefix = prefix.Masked(); !seen[prefix] {
@@ -72,8 +95,15 @@ func (set *IPSet) load(problems *collector) error {
 			set.Entries = append(set.Entries, prefix)
 		}
 	}
-	if rest.N == 0 {
+	switch {
+	case wrong == maxWrongLines:
+		return fmt.Errorf("%d lines are no entries, and what follows line %d is not read", wrong, number-1)
+	case errors.Is(lines.Err(), bufio.ErrTooLong):
+		return fmt.Errorf("line %d is longer than 64 KB, and is not read, nor what follows", number)
+	case rest.N == 0:
 		return errors.New("only the first 16 MB are read")
+	case wrong > maxNamed:
+		return fmt.Errorf("%d more lines are no entries", wrong-maxNamed)
 	}
 	return lines.Err()
 }

@@ -99,11 +99,14 @@ const maxQuoted = 60
 
 // quote returns a value from the file in single quotes, safe for a terminal and
 // a log: on one line, without control characters, shortened.
-func quote(value string) string {
+func quote(value string) string { return quoteStart(value, maxQuoted) }
+
+// quoteStart is quote for a value of which fewer characters are to be shown.
+func quoteStart(value string, longest int) string {
 	shortened := ""
 	characters := 0
 	for i := range value {
-		if characters == maxQuoted {
+		if characters == longest {
 			value, shortened = value[:i], "..."
 			break
 		}

@@ -154,20 +154,41 @@ func ReadText(dir, name string) ([]byte, error) {
 
 // readRegular returns at most maxSize+1 bytes of a file.
 func readRegular(path string) ([]byte, error) {
-	// O_NONBLOCK: opening a named pipe must not wait for a writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, size, err := OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
+	return io.ReadAll(io.LimitReader(f, min(size, maxSize+1)))
+}
+
+// OpenRegular opens a regular file, or a link to one, and nothing that could
+// make the caller wait. No more than the returned size should be read of it: a
+// file of the kernel such as /proc/kmsg calls itself regular and empty, and a
+// reader of it waits.
+func OpenRegular(path string) (*os.File, int64, error) {
+	// Asked before, since to open a device can have effects, and afterwards,
+	// since another file may have taken the place.
+	info, err := os.Stat(path)
+	var f *os.File
+	if err == nil && info.Mode().IsRegular() {
+		// O_NONBLOCK: opening a named pipe must not wait for a writer.
+		f, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+		if err == nil {
+			info, err = f.Stat()
+		}
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
+	switch {
+	case err != nil:
+	case info.IsDir():
+		err = fmt.Errorf("%s is a directory", path)
+	case !info.Mode().IsRegular():
+		err = fmt.Errorf("%s is not a regular file", path)
+	default:
+		return f, info.Size(), nil
 	}
-	return io.ReadAll(io.LimitReader(f, maxSize+1))
+	f.Close() // of nil it does nothing
+	return nil, 0, err
 }
 
 // Parse reads text as the configuration file called name. Every error about

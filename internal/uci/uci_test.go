@@ -114,6 +114,12 @@ func TestLoad(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// A device, and a file that calls itself regular and never ends.
+	for name, target := range map[string]string{"kmsg": "/dev/kmsg", "endless": "/proc/kmsg"} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 
 	f, err := Load(dir, "loadbalance")
 	if err != nil {
@@ -122,13 +128,17 @@ func TestLoad(t *testing.T) {
 	if f.Name != "loadbalance" || dump(f) != "member wan1[0]\n" {
 		t.Errorf("got %+v", f)
 	}
+	if f, err := Load(dir, "endless"); err != nil || len(f.Sections) > 0 {
+		t.Errorf("got %+v, error %v", f, err)
+	}
 	if _, err := Load(dir, "missing"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: error %v is not fs.ErrNotExist", err)
 	}
 	refused := []struct{ name, want string }{
 		{"broken", "broken:1: syntax error: the quote ' that is opened here is never closed"},
 		{"huge", fmt.Sprintf("huge:%d: syntax error: the file is larger than 4194304 bytes", maxSize/2+1)},
-		{"folder", filepath.Join(dir, "folder") + " is not a regular file"},
+		{"folder", filepath.Join(dir, "folder") + " is a directory"},
+		{"kmsg", filepath.Join(dir, "kmsg") + " is not a regular file"},
 		{"pipe", filepath.Join(dir, "pipe") + " is not a regular file"},
 		{"../loadbalance", "'../loadbalance' is not a name for a configuration file"},
 		{"", "'' is not a name for a configuration file"},
