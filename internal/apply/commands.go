@@ -6,6 +6,7 @@ import (
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
+	"loadbalance/internal/shell"
 )
 
 // Commands writes the changes as the commands that a person would type, in
@@ -40,7 +41,7 @@ func restoreCommand(f family.Family, change iptables.Change) string {
 	if f == family.IPv6 {
 		program = "ip6tables-restore"
 	}
-	return program + " --noflush <<'EOF'\n" + change.Input() + "EOF"
+	return shell.Input(program+" --noflush", change.Input())
 }
 
 func section(text *strings.Builder, title string, commands []string) {

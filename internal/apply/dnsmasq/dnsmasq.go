@@ -15,6 +15,7 @@ import (
 
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
+	"loadbalance/internal/shell"
 )
 
 // fileName is our file; dnsmasq reads every file of the folder.
@@ -78,10 +79,10 @@ func (c Change) Commands() []string {
 	var commands []string
 	for _, path := range slices.Sorted(maps.Keys(c)) {
 		if c[path] == "" {
-			commands = append(commands, "rm "+path)
+			commands = append(commands, "rm "+shell.Quote(path))
 			continue
 		}
-		commands = append(commands, "cat >"+path+" <<'EOF'\n"+c[path]+"EOF")
+		commands = append(commands, shell.Input("cat >"+shell.Quote(path), c[path]))
 	}
 	return commands
 }

@@ -26,6 +26,7 @@ import (
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/shell"
 )
 
 // Prefix begins the name of every set of ours.
@@ -117,9 +118,9 @@ func (o Op) String() string {
 	case del:
 		return o.entriesText("del")
 	case swap:
-		return "ipset swap " + temporary + " " + o.set
+		return "ipset swap " + temporary + " " + shell.Quote(o.set)
 	}
-	return "ipset destroy " + o.set
+	return "ipset destroy " + shell.Quote(o.set)
 }
 
 func (o Op) createText() string {
@@ -127,7 +128,7 @@ func (o Op) createText() string {
 	if o.family == family.IPv6 {
 		name = "inet6"
 	}
-	text := "ipset create " + o.set + " " + typeOf(o.timeout) + " family " + name
+	text := "ipset create " + shell.Quote(o.set) + " " + typeOf(o.timeout) + " family " + name
 	if o.timeout > 0 {
 		text += fmt.Sprintf(" timeout %d", o.timeout)
 	}
@@ -140,7 +141,7 @@ func (o Op) createText() string {
 func (o Op) entriesText(verb string) string {
 	lines := make([]string, 0, len(o.entries))
 	for _, e := range o.entries {
-		lines = append(lines, "ipset "+verb+" "+o.set+" "+entryText(e))
+		lines = append(lines, "ipset "+verb+" "+shell.Quote(o.set)+" "+entryText(e))
 	}
 	return strings.Join(lines, "\n")
 }

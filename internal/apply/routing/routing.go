@@ -15,6 +15,7 @@ import (
 	"loadbalance/internal/family"
 	"loadbalance/internal/kernel"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/shell"
 )
 
 // Protocol marks every rule and route of ours. Numbers above 4 are the user's
@@ -111,7 +112,7 @@ func ruleText(f family.Family, verb string, r plan.IPRule) string {
 		fmt.Fprintf(&b, " fwmark 0x%x/0x%x", r.Mark, r.Mask)
 	}
 	if r.OIF != "" {
-		b.WriteString(" oif " + r.OIF)
+		b.WriteString(" oif " + shell.Quote(r.OIF))
 	}
 	b.WriteString(" lookup " + tableText(r.Table))
 	if r.Suppress >= 0 {
@@ -129,7 +130,7 @@ func routeText(f family.Family, verb string, r plan.Route) string {
 		b.WriteString(" via " + r.Gateway.String())
 	}
 	if r.Device != "" {
-		b.WriteString(" dev " + r.Device)
+		b.WriteString(" dev " + shell.Quote(r.Device))
 	}
 	if r.Source.IsValid() {
 		b.WriteString(" src " + r.Source.String())

@@ -12,6 +12,7 @@ import (
 
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
+	"loadbalance/internal/shell"
 )
 
 // fileName is the record's name in the run directory.
@@ -76,7 +77,7 @@ func (o Op) String() string {
 	if !o.write {
 		return ""
 	}
-	return "sysctl -w " + name(o.path) + "=" + o.value
+	return "sysctl -w " + shell.Quote(name(o.path)+"="+o.value)
 }
 
 // Changes are operations in two steps: what is wanted, and what is restored.
