@@ -119,8 +119,8 @@ func (in *invocation) monitor() error {
 	defer k.Close()
 	table := conntrack.New(k)
 	answers := make(chan probe.Answer, maxAnswers)
-	prober, err := probe.Open(answers, func(local, remote netip.AddrPort) {
-		if err := table.DeleteTCP(local, remote); err != nil {
+	prober, err := probe.Open(answers, func(protocol uint8, local, remote netip.AddrPort) {
+		if err := table.DeleteOne(protocol, local, remote); err != nil {
 			log.Log("debug", err.Error())
 		}
 	})

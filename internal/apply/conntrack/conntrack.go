@@ -162,13 +162,14 @@ func (n *Netlink) Delete(f family.Family, filter Filter, match func(Entry) bool)
 	return deleted, err
 }
 
-// DeleteTCP deletes the entry of a TCP connection between two addresses of one
-// family, by the direction in which it was opened, in the default zone. One that
-// is not there is no error. It may be called from several goroutines at a time.
-func (n *Netlink) DeleteTCP(source, destination netip.AddrPort) error {
+// DeleteOne deletes the entry of a connection of TCP or UDP, by IP protocol
+// number, between two addresses of one family, by the direction in which it was
+// opened, in the default zone. One that is not there is no error. It may be
+// called from several goroutines at a time.
+func (n *Netlink) DeleteOne(protocol uint8, source, destination netip.AddrPort) error {
 	f := family.Of(source.Addr())
-	if err := n.delete(f, tcpIdentity(source, destination)); err != nil {
-		return fmt.Errorf("conntrack delete (%s): TCP from %v to %v: %w", f, source, destination, err)
+	if err := n.delete(f, identityOf(protocol, source, destination)); err != nil {
+		return fmt.Errorf("conntrack delete (%s): protocol %d from %v to %v: %w", f, protocol, source, destination, err)
 	}
 	return nil
 }

@@ -193,7 +193,7 @@ func TestDeleteByPredicate(t *testing.T) {
 	}
 }
 
-func TestDeleteTCP(t *testing.T) {
+func TestDeleteOne(t *testing.T) {
 	n := freshNamespace(t)
 	run(t, "ip link set lo up")
 	for _, tool := range []string{"iptables", "ip6tables"} {
@@ -214,7 +214,7 @@ func TestDeleteTCP(t *testing.T) {
 			{"the connection", own, server, 1},
 			{"again", own, server, 1},
 		} {
-			if err := n.DeleteTCP(step.source, step.destination); err != nil {
+			if err := n.DeleteOne(unix.IPPROTO_TCP, step.source, step.destination); err != nil {
 				t.Errorf("%s: %s: %v", f, step.name, err)
 			}
 			if left := list(t, n, f, Filter{}); len(left) != before-step.gone {

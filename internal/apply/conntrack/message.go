@@ -68,9 +68,9 @@ func identity(m []byte) []byte {
 	return id
 }
 
-// tcpIdentity returns the attributes that identify a TCP connection by its
-// original direction.
-func tcpIdentity(source, destination netip.AddrPort) []byte {
+// identityOf returns the attributes that identify a connection by its original
+// direction.
+func identityOf(protocol uint8, source, destination netip.AddrPort) []byte {
 	from, to := nl.CTA_IP_V4_SRC, nl.CTA_IP_V4_DST
 	if source.Addr().Is6() {
 		from, to = nl.CTA_IP_V6_SRC, nl.CTA_IP_V6_DST
@@ -80,7 +80,7 @@ func tcpIdentity(source, destination netip.AddrPort) []byte {
 	addresses.AddRtAttr(from, source.Addr().AsSlice())
 	addresses.AddRtAttr(to, destination.Addr().AsSlice())
 	ports := tuple.AddRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_PROTO, nil)
-	ports.AddRtAttr(nl.CTA_PROTO_NUM, []byte{unix.IPPROTO_TCP})
+	ports.AddRtAttr(nl.CTA_PROTO_NUM, []byte{protocol})
 	ports.AddRtAttr(nl.CTA_PROTO_SRC_PORT, nl.BEUint16Attr(source.Port()))
 	ports.AddRtAttr(nl.CTA_PROTO_DST_PORT, nl.BEUint16Attr(destination.Port()))
 	return tuple.Serialize()

@@ -40,6 +40,10 @@ func TestDeadLines(t *testing.T) {
 	})
 }
 
+// dnsResponse is the bit that tells a DNS response from a query, in the third
+// byte.
+const dnsResponse = 0x80
+
 // held collects packets and answers them when told to.
 type held struct {
 	conn   net.PacketConn
@@ -125,8 +129,7 @@ type forgery struct {
 
 var forgeries = map[string][]forgery{
 	"ping": {
-		{"identifier of nobody", func(b []byte) { b[5]++ }},
-		{"identifier of another program", func(b []byte) { b[4] ^= 0x80 }},
+		{"identifier", func(b []byte) { b[5]++ }},
 		{"sequence", func(b []byte) { b[7]++ }},
 		{"token", func(b []byte) { b[8]++ }},
 		{"round", func(b []byte) { b[19]++ }},
@@ -135,10 +138,11 @@ var forgeries = map[string][]forgery{
 		{"code", func(b []byte) { b[1]++ }},
 	},
 	"dns": {
-		// Of the round 0x10000, whose last 16 bits are 0.
-		{"identifier of a round to come", func(b []byte) { b[1] ^= 1 }},
-		{"identifier of a round long ago", func(b []byte) { b[0] ^= 0x80 }},
-		{"question", func(b []byte) { b[2] &^= dnsResponse }},
+		{"identifier", func(b []byte) { b[1] ^= 1 }},
+		{"no response", func(b []byte) { b[2] &^= dnsResponse }},
+		{"no question", func(b []byte) { b[5] = 0 }},
+		{"type of the question", func(b []byte) { b[14]++ }},
+		{"class of the question", func(b []byte) { b[16]++ }},
 	},
 }
 

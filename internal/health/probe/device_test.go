@@ -171,8 +171,10 @@ func TestARPWithoutAddresses(t *testing.T) {
 		l.send(p)
 		l.expect(p)
 	}
-	if l.prober.shared[arp].socket != nil || l.prober.shared[nd].socket != nil {
-		t.Error("asked for Ethernet addresses")
+	for _, path := range l.prober.paths {
+		if path.neighbour.socket != nil {
+			t.Error("asked for Ethernet addresses")
+		}
 	}
 	p := l.probe(1, family.IPv4, "arp", 2)
 	p.Device, p.Address = "tun0", netip.MustParseAddr("192.168.2.1")

@@ -43,13 +43,16 @@ type lab struct {
 	forgotten []ends
 }
 
-// ends are those of a TCP connection.
-type ends struct{ local, remote netip.AddrPort }
+// ends are those of a connection.
+type ends struct {
+	protocol      uint8
+	local, remote netip.AddrPort
+}
 
-func (l *lab) forget(local, remote netip.AddrPort) {
+func (l *lab) forget(protocol uint8, local, remote netip.AddrPort) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.forgotten = append(l.forgotten, ends{local, remote})
+	l.forgotten = append(l.forgotten, ends{protocol, local, remote})
 }
 
 func (l *lab) allForgotten() []ends {

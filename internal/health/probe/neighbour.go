@@ -52,7 +52,7 @@ func (p *Prober) askNeighbour(path *pathState, t *target, probe *Probe) error {
 }
 
 func (p *Prober) sendARP(path *pathState, probe *Probe, own, to hardware) error {
-	s, err := p.open(&p.shared[arp])
+	s, err := p.open(path, &path.neighbour)
 	if err != nil {
 		return err
 	}
@@ -82,8 +82,12 @@ func networkOrder(n uint16) uint16 {
 	return binary.NativeEndian.Uint16(b[:])
 }
 
-func onlyReplies(fd int) error {
-	return attachFilter(fd, 0xffff, arpReply, unix.SockFilter{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: 6})
+// setUpARP has a packet socket, which heeds no other binding to a device, take
+// replies of ARP that come in by the path's.
+func (path *pathState) setUpARP(fd int) error {
+	return errors.Join(
+		attachFilter(fd, arpReply, unix.SockFilter{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: 6}),
+		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ARP), Ifindex: path.index}))
 }
 
 func arpMessage(own hardware, sender, wanted [4]byte) []byte {
@@ -110,25 +114,19 @@ func parseARP(b []byte) (mac hardware, sender, receiver netip.Addr, ok bool) {
 	return hardware(b[8:14]), netip.AddrFrom4([4]byte(b[14:18])), netip.AddrFrom4([4]byte(b[24:28])), true
 }
 
-func (p *Prober) handleARP(m packet) []Answer {
+func (path *pathState) handleARP(m packet) []Answer {
 	mac, sender, receiver, ok := parseARP(m.data)
 	from, isLink := m.from.(*unix.SockaddrLinklayer)
-	if !ok || !isLink {
-		return nil
+	if !ok || !isLink || netip.AddrFrom4(address4(path.source)) != receiver {
+		return nil // an announcement, or for somebody else
 	}
-	return p.handleNeighbour(from.Ifindex, sender, func(path *pathState, t *target) bool {
-		if netip.AddrFrom4(address4(path.source)) != receiver {
-			return false // an announcement, or for somebody else
-		}
-		t.mac = mac
-		return true
-	})
+	return path.handleNeighbour(from.Ifindex, sender, mac)
 }
 
 // sendSolicitation asks the target's solicited-node multicast group, to which
 // few other hosts listen.
 func (p *Prober) sendSolicitation(path *pathState, probe *Probe, own hardware) error {
-	s, err := p.open(&p.shared[nd])
+	s, err := p.open(path, &path.neighbour)
 	if err != nil {
 		return err
 	}
@@ -168,28 +166,26 @@ func parseAdvertisement(b []byte) (netip.Addr, bool) {
 	return netip.AddrFrom16([16]byte(b[8:24])), true
 }
 
-func (p *Prober) handleND(m packet) []Answer {
+func (path *pathState) handleND(m packet) []Answer {
 	wanted, ok := parseAdvertisement(m.data)
 	index, hopLimit := m.arrival()
 	if !ok || hopLimit != linkHopLimit {
 		return nil
 	}
-	return p.handleNeighbour(index, wanted, func(*pathState, *target) bool { return true })
+	return path.handleNeighbour(index, wanted, hardware{})
 }
 
-// handleNeighbour returns a neighbour's answer to every path on the device that
-// waits for it and for which isFor is true. Neither ARP nor neighbour discovery
-// says which request is answered, so it counts for the newest one, once.
-func (p *Prober) handleNeighbour(index int, neighbour netip.Addr, isFor func(*pathState, *target) bool) []Answer {
-	var answers []Answer
-	for _, path := range p.paths {
-		for i := range path.targets {
-			t := &path.targets[i]
-			if path.index == index && t.address == neighbour && t.awaiting && isFor(path, t) {
-				t.awaiting = false
-				answers = append(answers, path.answer(i, neighbour, t.round)...)
-			}
+// handleNeighbour returns the answer of a neighbour that is waited for. Neither
+// ARP nor neighbour discovery says which request is answered, so it counts for
+// the newest one, once. The device is asked for as well: a packet may have come
+// before the socket was bound.
+func (path *pathState) handleNeighbour(index int, neighbour netip.Addr, mac hardware) []Answer {
+	for i := range path.targets {
+		t := &path.targets[i]
+		if path.index == index && t.address == neighbour && t.awaiting {
+			t.awaiting, t.mac = false, mac
+			return path.answer(i, neighbour, t.round)
 		}
 	}
-	return answers
+	return nil
 }

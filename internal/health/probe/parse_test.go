@@ -96,7 +96,7 @@ func FuzzParsers(f *testing.F) {
 	advertisement[0], advertisement[4] = neighbourAdvertisement, solicited
 	f.Add(advertisement)
 	f.Add([]byte("HTTP/1.1 204 No Content\r\n"))
-	f.Add([]byte{0, 1, dnsResponse, 0, 0, 1, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte{0, 1, dnsResponse, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if e, ok := parseEcho4(b); ok {
 			if got, ok := parseEcho(e.message(), echoReply4); !ok || got != e {
@@ -113,7 +113,7 @@ func FuzzParsers(f *testing.F) {
 		if wanted, ok := parseAdvertisement(b); ok && (!wanted.Is6() || b[0] != neighbourAdvertisement) {
 			t.Errorf("advertisement of %v", wanted)
 		}
-		if _, ok := parseResponse(b); ok && b[2] < dnsResponse {
+		if isResponse(b, 1) && b[2] < dnsResponse {
 			t.Errorf("not a response: %x", b)
 		}
 		if status, ok := parseStatus(b); ok && (status < 0 || status > 999) {

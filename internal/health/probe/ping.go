@@ -74,7 +74,7 @@ func checksum(b []byte) uint16 {
 }
 
 func (p *Prober) sendPing(path *pathState, probe *Probe) error {
-	s, err := p.open(&p.shared[path.key.Family])
+	s, err := p.open(path, &path.ping)
 	if err != nil {
 		return err
 	}
@@ -88,19 +88,19 @@ func (p *Prober) sendPing(path *pathState, probe *Probe) error {
 	return s.send(e.message(), netip.AddrPortFrom(probe.Address, 0), path.index, probe.Mark, probe.Source)
 }
 
-// filterEcho4 lets echo replies with our identifiers through. A filter of raw
-// IPv4 sockets sees the IP header, one of raw IPv6 sockets does not.
-func (p *Prober) filterEcho4(fd int) error {
+// filterEcho4 lets echo replies with the path's identifier through. A filter of
+// raw IPv4 sockets sees the IP header, one of raw IPv6 sockets does not.
+func (path *pathState) filterEcho4(fd int) error {
 	return errors.Join(
 		unix.SetsockoptInt(fd, unix.SOL_RAW, unix.ICMP_FILTER, ^(1<<echoReply4)),
-		attachFilter(fd, idMask, p.idBase,
+		attachFilter(fd, path.id,
 			unix.SockFilter{Code: unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH}, // X: length of the header
 			unix.SockFilter{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_IND, K: 4}))
 }
 
-func (p *Prober) filterEcho6(fd int) error {
+func (path *pathState) filterEcho6(fd int) error {
 	return errors.Join(onlyICMPv6(fd, echoReply6),
-		attachFilter(fd, idMask, p.idBase, unix.SockFilter{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: 4}))
+		attachFilter(fd, path.id, unix.SockFilter{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: 4}))
 }
 
 // onlyICMPv6 blocks all types but one (RFC 3542, section 3.2).
@@ -113,7 +113,7 @@ func onlyICMPv6(fd int, kind uint) error {
 	return unix.SetsockoptICMPv6Filter(fd, unix.IPPROTO_ICMPV6, unix.ICMPV6_FILTER, &filter)
 }
 
-func (p *Prober) handleEcho(m packet) []Answer {
+func (path *pathState) handleEcho(m packet) []Answer {
 	source := addrPort(m.from).Addr()
 	var e echo
 	var ok bool
@@ -122,8 +122,7 @@ func (p *Prober) handleEcho(m packet) []Answer {
 	} else {
 		e, ok = parseEcho(m.data, echoReply6)
 	}
-	path := p.byID[e.ID]
-	if !ok || e.Sequence != uint16(e.Round) || path == nil || path.token != e.Token || path.key.Family != family.Of(source) {
+	if !ok || e.ID != path.id || e.Token != path.token || e.Sequence != uint16(e.Round) {
 		return nil
 	}
 	return path.answer(int(e.Target), source, e.Round)

@@ -3,17 +3,18 @@
 // packets count as its answer. When to probe, and what a missing answer means,
 // is decided in package health.
 //
-// All paths share one socket for each of ICMP, ICMPv6, ARP and neighbour
-// discovery. DNS needs one per path, TCP and HTTP one per probe, since a
-// socket has one source port and two paths may have identical addresses,
-// gateways and targets: only ports and ICMP identifiers then tell their
-// connections apart, for us and for connection tracking.
+// Every socket is bound to the device of its path: what a LAN host or another
+// line sends is no answer, and does not even wake us. A path has a socket for
+// ping and one for its neighbours. DNS, TCP and HTTP have one per probe, since
+// a port that serves once cannot be guessed, and since two paths may have
+// identical addresses, gateways and targets: only ports and ICMP identifiers
+// then tell their connections apart, for us and for connection tracking.
 package probe
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -41,8 +42,8 @@ type Probe struct {
 	// pinged. tcp is answered by an accepted connection and likewise by a
 	// refusing RST of the target: the path has carried packets both ways. An
 	// ICMP error is no answer, nor is one to a SYN that the kernel repeated.
-	// dns asks for the name servers of the root; every response counts,
-	// whatever its code. http is answered by a response with the expected
+	// dns asks for the name servers of the root; every response with that
+	// question counts, whatever its code. http is answered by a response with the expected
 	// Status.
 	Method string
 	// Device and Mark are those by which the probe leaves.
@@ -80,15 +81,8 @@ type Answer struct {
 	At time.Time
 }
 
-const (
-	// maxTargets bounds the index of a target. It is sent as 16 bits.
-	maxTargets = 1 << 16
-	// idMask has the bits of an ICMP identifier that are the same in all our
-	// probes, so that the kernel does not wake us for answers to other
-	// programs. The rest, 1024 values, is enough for the paths of 60 members in
-	// both families, and for not reusing an identifier soon.
-	idMask = 0xfc00
-)
+// maxTargets bounds the index of a target. It is sent as 16 bits.
+const maxTargets = 1 << 16
 
 var errClosed = errors.New("the prober is closed")
 
@@ -96,43 +90,33 @@ var errClosed = errors.New("the prober is closed")
 // from several goroutines.
 type Prober struct {
 	answers    chan<- Answer
-	unanswered func(local, remote netip.AddrPort) // see Open
+	forget     func(protocol uint8, local, remote netip.AddrPort) // see Open
 	closed     chan struct{}
 	goroutines sync.WaitGroup
 
 	mu       sync.Mutex // everything below
 	isClosed bool
 	devices  devices
-	idBase   uint16
 	lastID   uint16
 	paths    map[health.Key]*pathState
-	byID     map[uint16]*pathState
-	// shared are the sockets of ping, by family, and of the neighbours.
-	shared [len(family.All) + 2]receiver
 }
 
-// The sockets behind those of ping.
-const (
-	arp = len(family.All) + iota
-	nd
-)
-
-// receiver is a socket for probes and their answers.
+// receiver is a path's socket for probes and their answers.
 type receiver struct {
-	*socket                // nil until the first use
+	*socket                // nil until the first use on a device
 	name                   string
 	domain, kind, protocol int
 	setUp                  func(fd int) error
 	handle                 func(packet) []Answer
 }
 
-// open returns the socket of a receiver.
-func (p *Prober) open(r *receiver) (*socket, error) {
+// open returns the socket of a receiver, bound to the path's device.
+func (p *Prober) open(path *pathState, r *receiver) (*socket, error) {
 	if r.socket != nil {
 		return r.socket, nil
 	}
 	var err error
-	if r.socket, err = openSocket(r.name, r.domain, r.kind, r.protocol, r.setUp); err != nil {
+	if r.socket, err = openSocket(r.name, r.domain, r.kind, r.protocol, path.index, r.setUp); err != nil {
 		return nil, err
 	}
 	p.goroutines.Add(1)
@@ -140,26 +124,25 @@ func (p *Prober) open(r *receiver) (*socket, error) {
 	return r.socket, nil
 }
 
-func (r *receiver) close() error {
-	if r.socket == nil {
-		return nil
+func (r *receiver) close() {
+	if r.socket != nil {
+		r.file.Close() // fails in no way that matters
+		r.socket = nil
 	}
-	return r.file.Close()
 }
 
 // pathState is what is known of a path between two of its probes.
 type pathState struct {
 	key health.Key
 	// id is the path's ICMP identifier, token a secret in its echo requests:
-	// nobody who has not seen the request can forge the reply. The identifier
-	// of a DNS query is the round XOR dnsBase, for the same reason.
-	id, dnsBase uint16
-	token       uint64
+	// nobody who has not seen one can forge a reply.
+	id    uint16
+	token uint64
 	// index and source are those of the last probe.
-	index   int
-	source  netip.Addr
-	targets []target
-	dns     receiver
+	index           int
+	source          netip.Addr
+	targets         []target
+	ping, neighbour receiver
 }
 
 // target is what is known of a target between two of its probes.
@@ -180,34 +163,36 @@ type target struct {
 // the same namespace. The caller must keep receiving answers: while one waits,
 // nothing more is read from the network.
 //
-// unanswered is called with both ends of each TCP connection that is over and
-// did not count as an answer, mostly a SYN that nobody answered. It is called
-// from several goroutines.
-func Open(answers chan<- Answer, unanswered func(local, remote netip.AddrPort)) (*Prober, error) {
+// forget is called with both ends of what is over and needs no entry in
+// connection tracking any more: each DNS query, and each TCP connection that did
+// not count as an answer, mostly a SYN that nobody answered. It is called from
+// several goroutines.
+func Open(answers chan<- Answer, forget func(protocol uint8, local, remote netip.AddrPort)) (*Prober, error) {
 	devices, err := openDevices()
 	if err != nil {
 		return nil, err
 	}
-	p := &Prober{
-		answers:    answers,
-		unanswered: unanswered,
-		closed:     make(chan struct{}),
-		devices:    devices,
-		idBase:     uint16(rand.Uint32()) & idMask,
-		paths:      make(map[health.Key]*pathState),
-		byID:       make(map[uint16]*pathState),
+	first, err := random()
+	if err != nil {
+		return nil, errors.Join(err, devices.close())
 	}
-	p.shared = [...]receiver{
-		family.IPv4: {name: "ICMP", domain: unix.AF_INET, kind: unix.SOCK_RAW, protocol: unix.IPPROTO_ICMP,
-			setUp: p.filterEcho4, handle: p.handleEcho},
-		family.IPv6: {name: "ICMPv6", domain: unix.AF_INET6, kind: unix.SOCK_RAW, protocol: unix.IPPROTO_ICMPV6,
-			setUp: p.filterEcho6, handle: p.handleEcho},
-		arp: {name: "ARP", domain: unix.AF_PACKET, kind: unix.SOCK_DGRAM, protocol: int(networkOrder(unix.ETH_P_ARP)),
-			setUp: onlyReplies, handle: p.handleARP},
-		nd: {name: "neighbour discovery", domain: unix.AF_INET6, kind: unix.SOCK_RAW, protocol: unix.IPPROTO_ICMPV6,
-			setUp: setUpND, handle: p.handleND},
+	return &Prober{
+		answers: answers,
+		forget:  forget,
+		closed:  make(chan struct{}),
+		devices: devices,
+		lastID:  uint16(first),
+		paths:   make(map[health.Key]*pathState),
+	}, nil
+}
+
+// random returns bits that nobody can guess.
+func random() (uint64, error) {
+	var b [8]byte
+	if _, err := unix.Getrandom(b[:], 0); err != nil {
+		return 0, fmt.Errorf("getrandom: %w", err)
 	}
-	return p, nil
+	return binary.NativeEndian.Uint64(b[:]), nil
 }
 
 // Send sends a probe without waiting for anything. After an error, such as
@@ -249,32 +234,35 @@ func (p *Prober) send(probe *Probe) error {
 		return p.sendPing(path, probe)
 	case "arp":
 		return p.askNeighbour(path, t, probe)
-	case "tcp", "http":
+	case "tcp", "http", "dns":
 		return p.startAttempt(path, t, probe)
-	case "dns":
-		return p.sendDNS(path, probe)
 	}
 	return errors.New("unknown method '" + probe.Method + "'")
 }
 
-// path returns the state of a path; a new one gets an ICMP identifier that no
-// other path has.
+// path returns the state of a path. A new one gets the next ICMP identifier:
+// it is another path's only after 65,536 of them.
 func (p *Prober) path(key health.Key) (*pathState, error) {
 	if path := p.paths[key]; path != nil {
 		return path, nil
 	}
-	if len(p.paths) > int(^uint16(idMask)) {
-		return nil, errors.New("too many paths")
+	token, err := random()
+	if err != nil {
+		return nil, err
 	}
-	id := p.lastID
-	for taken := true; taken; taken = p.byID[id] != nil {
-		id = p.idBase | (id+1)&^idMask
+	p.lastID++
+	path := &pathState{key: key, id: p.lastID, token: token}
+	path.ping = receiver{name: "ICMP", domain: unix.AF_INET, kind: unix.SOCK_RAW, protocol: unix.IPPROTO_ICMP,
+		setUp: path.filterEcho4, handle: path.handleEcho}
+	path.neighbour = receiver{name: "ARP", domain: unix.AF_PACKET, kind: unix.SOCK_DGRAM,
+		setUp: path.setUpARP, handle: path.handleARP}
+	if key.Family == family.IPv6 {
+		path.ping = receiver{name: "ICMPv6", domain: unix.AF_INET6, kind: unix.SOCK_RAW, protocol: unix.IPPROTO_ICMPV6,
+			setUp: path.filterEcho6, handle: path.handleEcho}
+		path.neighbour = receiver{name: "neighbour discovery", domain: unix.AF_INET6, kind: unix.SOCK_RAW, protocol: unix.IPPROTO_ICMPV6,
+			setUp: setUpND, handle: path.handleND}
 	}
-	p.lastID = id
-	path := &pathState{key: key, id: id, token: rand.Uint64(), dnsBase: uint16(rand.Uint32())}
-	path.dns = receiver{name: "DNS", domain: domainOf(key.Family), kind: unix.SOCK_DGRAM,
-		setUp: func(int) error { return nil }, handle: path.handleDNS}
-	p.paths[key], p.byID[path.id] = path, path
+	p.paths[key] = path
 	return path, nil
 }
 
@@ -284,9 +272,15 @@ func (path *pathState) moveTo(index int) {
 		return
 	}
 	path.index = index
+	path.closeReceivers()
 	for i := range path.targets {
 		path.targets[i].mac = hardware{}
 	}
+}
+
+func (path *pathState) closeReceivers() {
+	path.ping.close()
+	path.neighbour.close()
 }
 
 // target returns the state of the target of a probe. It begins anew after a
@@ -315,14 +309,13 @@ func (p *Prober) Forget(key health.Key) {
 		return
 	}
 	delete(p.paths, key)
-	delete(p.byID, path.id)
 	path.close()
 }
 
 // close closes everything that a path has open. The goroutines that wait for it
-// end soon after. Closing a UDP socket cannot fail in a way that matters.
+// end soon after.
 func (path *pathState) close() {
-	path.dns.close()
+	path.closeReceivers()
 	for i := range path.targets {
 		path.targets[i].giveUp()
 	}
@@ -345,9 +338,6 @@ func (p *Prober) Close() error {
 	p.isClosed = true
 	close(p.closed)
 	err := p.devices.close()
-	for i := range p.shared {
-		err = errors.Join(err, p.shared[i].close())
-	}
 	for _, path := range p.paths {
 		path.close()
 	}

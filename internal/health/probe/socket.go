@@ -30,8 +30,8 @@ type socket struct {
 	conn syscall.RawConn
 }
 
-// openSocket opens a socket and sets it up.
-func openSocket(name string, domain, kind, protocol int, setUp func(fd int) error) (*socket, error) {
+// openSocket opens a socket, binds it to a device and sets it up.
+func openSocket(name string, domain, kind, protocol, index int, setUp func(fd int) error) (*socket, error) {
 	fd, err := unix.Socket(domain, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return nil, fmt.Errorf("%s socket: %w", name, err)
@@ -40,7 +40,9 @@ func openSocket(name string, domain, kind, protocol int, setUp func(fd int) erro
 	s.conn, err = s.file.SyscallConn()
 	// SetDeadline fails if the poller did not accept the socket: reads would
 	// block.
-	if err := errors.Join(err, s.file.SetDeadline(time.Time{}), setUp(fd)); err != nil {
+	err = errors.Join(err, s.file.SetDeadline(time.Time{}),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, index), setUp(fd))
+	if err != nil {
 		s.file.Close()
 		return nil, fmt.Errorf("%s socket: %w", name, err)
 	}
@@ -91,20 +93,17 @@ func (p *Prober) receive(s *socket, handle func(packet) []Answer) {
 	}
 }
 
-// send sends a datagram by a device, with a mark and, with IPv6, from a source,
-// if that is valid.
+// send sends a datagram with a mark and, with IPv6, from a source, if that is
+// valid.
 func (s *socket) send(data []byte, to netip.AddrPort, index int, mark uint32, source netip.Addr) error {
 	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
 		return err
 	}
-	if to.Addr().Is4() {
-		return unix.Sendmsg(s.fd, data, unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: int32(index)}), sockaddr(to, index), 0)
-	}
-	info := unix.Inet6Pktinfo{Ifindex: uint32(index)}
+	var control []byte
 	if source.Is6() {
-		info.Addr = source.As16()
+		control = unix.PktInfo6(&unix.Inet6Pktinfo{Ifindex: uint32(index), Addr: source.As16()})
 	}
-	return unix.Sendmsg(s.fd, data, unix.PktInfo6(&info), sockaddr(to, index), 0)
+	return unix.Sendmsg(s.fd, data, control, sockaddr(to, index), 0)
 }
 
 // sockaddr returns an address as the kernel takes it. index is the device of a
@@ -150,11 +149,10 @@ func (m packet) arrival() (index, hopLimit int) {
 }
 
 // attachFilter drops, before they wake anybody, the packets whose 16 bits that
-// load loads are not those of want in the bits of mask. It is classic BPF.
-func attachFilter(fd int, mask, want uint16, load ...unix.SockFilter) error {
+// load loads are others than want. It is classic BPF.
+func attachFilter(fd int, want uint16, load ...unix.SockFilter) error {
 	const wholePacket = 0xffff
 	program := append(load,
-		unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: uint32(mask)},
 		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(want), Jf: 1},
 		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: wholePacket},
 		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0})

@@ -29,7 +29,7 @@ const (
 	maxStatusLine = 256
 )
 
-// attempt is a connection that tcp or http tries.
+// attempt is a connection that tcp or http tries, or a question of dns.
 type attempt struct {
 	*socket
 	path   *pathState
@@ -37,31 +37,36 @@ type attempt struct {
 	round  uint32
 	start  time.Time
 	remote netip.AddrPort
+	// protocol is IPPROTO_UDP for dns, otherwise IPPROTO_TCP.
+	protocol uint8
+	id       uint16 // of the DNS query
 	// request and status are those of http; request is nil for tcp.
 	request []byte
 	status  int
 }
 
-// startAttempt begins to connect. A goroutine, which occupies no thread, waits
-// for the outcome.
+// startAttempt begins to connect, or sends a DNS query. A goroutine, which
+// occupies no thread, waits for the outcome.
 func (p *Prober) startAttempt(path *pathState, t *target, probe *Probe) error {
-	s, err := openSocket("TCP", domainOf(path.key.Family), unix.SOCK_STREAM, unix.IPPROTO_TCP, func(fd int) error { return bind(fd, probe) })
+	a := &attempt{
+		path: path, target: probe.Target, round: probe.Round, start: time.Now(),
+		remote: netip.AddrPortFrom(t.address, t.port), protocol: unix.IPPROTO_TCP,
+	}
+	kind := unix.SOCK_STREAM
+	switch probe.Method {
+	case "http":
+		a.request, a.status = request(probe.URL), probe.Status
+	case "dns":
+		kind, a.protocol = unix.SOCK_DGRAM, unix.IPPROTO_UDP
+	}
+	var err error
+	a.socket, err = openSocket(probe.Method, domainOf(path.key.Family), kind, int(a.protocol), path.index,
+		func(fd int) error { return bind(fd, probe) })
 	if err != nil {
 		return err
 	}
-	a := &attempt{
-		socket: s, path: path, target: probe.Target, round: probe.Round, start: time.Now(),
-		remote: netip.AddrPortFrom(t.address, t.port),
-	}
-	if probe.Method == "http" {
-		a.request, a.status = request(probe.URL), probe.Status
-	}
-	err = unix.Connect(s.fd, sockaddr(a.remote, path.index))
-	if err == nil || err == unix.EINPROGRESS {
-		err = s.file.SetDeadline(a.start.Add(max(2*probe.Timeout, lateAnswer)))
-	}
-	if err != nil {
-		s.file.Close()
+	if err := a.begin(path.index, max(2*probe.Timeout, lateAnswer)); err != nil {
+		a.file.Close()
 		return err
 	}
 	if len(t.attempts) == maxAttempts {
@@ -74,16 +79,39 @@ func (p *Prober) startAttempt(path *pathState, t *target, probe *Probe) error {
 	return nil
 }
 
+// begin connects, until a limit after the start. A connected UDP socket takes
+// packets from the target's address and port only, at a port of its own that the
+// kernel has drawn.
+func (a *attempt) begin(index int, limit time.Duration) error {
+	err := unix.Connect(a.fd, sockaddr(a.remote, index))
+	if err != nil && err != unix.EINPROGRESS {
+		return err
+	}
+	if err := a.file.SetDeadline(a.start.Add(limit)); err != nil || a.protocol != unix.IPPROTO_UDP {
+		return err
+	}
+	id, err := random()
+	if err != nil {
+		return err
+	}
+	a.id = uint16(id)
+	message, err := query(a.id)
+	if err != nil {
+		return err
+	}
+	_, err = unix.Write(a.fd, message)
+	return err
+}
+
 // giveUp lets the goroutine of an attempt end. One that is about to end by
 // itself has closed its socket, which is no error.
 func (a *attempt) giveUp() { a.file.SetDeadline(a.start) }
 
-// bind sets device, mark and, with IPv6, the source, that closing sends an RST
+// bind sets mark and, with IPv6, the source, that closing sends an RST
 // (so that nothing lingers here or at the target), and that ICMP errors are
 // kept apart from the RST of a target.
 func bind(fd int, probe *Probe) error {
 	err := errors.Join(
-		unix.BindToDevice(fd, probe.Device),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(probe.Mark)),
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
 	if probe.Key.Family == family.IPv4 {
@@ -95,30 +123,28 @@ func bind(fd int, probe *Probe) error {
 	return errors.Join(err, unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1))
 }
 
-// await waits for the outcome of an attempt and reports an answer. An attempt
+// await waits for the outcome of an attempt and reports an answer. A connection
 // without one is also removed from conntrack: its entry would stay for two
 // minutes (nf_conntrack_tcp_timeout_syn_sent), and a dead line would collect
-// thousands, which look like connections of its users.
+// thousands, which look like connections of its users. So would the entries of
+// DNS queries, half a minute each (nf_conntrack_udp_timeout).
 func (p *Prober) await(a *attempt) {
 	defer p.goroutines.Done()
 	answered := a.outcome()
 	at := time.Now()
-	var local netip.AddrPort
-	open := false
-	if !answered {
-		local, open = a.state()
-	}
+	local, open := a.state()
+	over := a.protocol == unix.IPPROTO_UDP || !answered && !open
 	p.mu.Lock()
 	t := &a.path.targets[a.target]
 	t.attempts = slices.DeleteFunc(t.attempts, func(other *attempt) bool { return other == a })
 	p.mu.Unlock()
 	a.file.Close() // nothing that could still be lost was written
-	switch {
-	case answered:
+	if answered {
 		p.deliver(Answer{Key: a.path.key, Round: a.round, Target: a.target, At: at})
-	case !open && local.IsValid():
+	}
+	if over && local.IsValid() {
 		// Not before Close: the socket would repeat its SYN, for a new entry.
-		p.unanswered(local, a.remote)
+		p.forget(a.protocol, local, a.remote)
 	}
 }
 
@@ -139,6 +165,9 @@ func (a *attempt) state() (local netip.AddrPort, open bool) {
 // outcome reports whether the target answered. All errors mean that it did not:
 // the deadline, an unreachable network, a prober that is closed.
 func (a *attempt) outcome() bool {
+	if a.protocol == unix.IPPROTO_UDP {
+		return a.isResponded()
+	}
 	var state connection
 	if a.conn.Write(func(fd uintptr) bool {
 		state = connectionState(int(fd), time.Since(a.start))
@@ -150,6 +179,21 @@ func (a *attempt) outcome() bool {
 		return state == connected || state == refused
 	}
 	return state == connected && a.statusIsRight()
+}
+
+// isResponded waits for the response to a DNS query. All other packets are
+// guesses.
+func (a *attempt) isResponded() bool {
+	var buffer [dataSize]byte
+	for {
+		n, err := a.file.Read(buffer[:])
+		if err != nil {
+			return false
+		}
+		if isResponse(buffer[:n], a.id) {
+			return true
+		}
+	}
 }
 
 // connection is the state of a connection attempt.
