@@ -41,3 +41,40 @@ func TestSilentBlackout(t *testing.T) {
 		}
 	})
 }
+
+// A line that stalls for a moment is no dead one, however many connections of a
+// LAN host wait for answers in vain; a dead one is found in time all the same.
+func TestStallsUnderUnansweredConnections(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		r := newRouter(t, backend, netlab.Options{Topology: netlab.Separate, Uplinks: 2}, members(netlab.Separate, 2, tracked...))
+		r.must("apply")
+		m := r.startMonitor()
+		sent := make(chan error, 1)
+		go func() {
+			sent <- r.lab.SendUDP(netlab.Traffic{Count: 40, Sources: r.lab.LANHosts()[:1]}, 65, 200*time.Millisecond) // for 13 s
+		}()
+		time.Sleep(time.Second) // some probes are answered first
+		for _, stall := range []time.Duration{1000, 1150, 1300, 1400} {
+			check(t, r.lab.Blackhole(2))
+			time.Sleep(stall * time.Millisecond)
+			check(t, r.lab.Restore(2))
+			time.Sleep(1200 * time.Millisecond) // a round is missed no later than 0.8 s after it was sent
+		}
+		if n := m.Log.Count("offline: no answer from"); n != 0 {
+			t.Errorf("%d of 4 stalls took the line offline", n)
+		}
+		s := r.status().Members[1].IPv4
+		if s.UnansweredConnections < 10 || s.Health.Loss == 0 {
+			t.Errorf("%d connections of wan2 are unanswered, it lost %v of its probes: nothing was tried", s.UnansweredConnections, s.Health.Loss)
+		}
+		start := time.Now()
+		check(t, r.lab.Blackhole(2))
+		r.waitState("wan2", "offline")
+		took := time.Since(start)
+		t.Logf("a blackout is found and in the kernel after %s", took)
+		if took > 4*time.Second {
+			t.Errorf("a blackout is found after %s", took)
+		}
+		check(t, <-sent)
+	})
+}

@@ -21,8 +21,7 @@ const (
 type blackoutCase struct {
 	settings
 	budget time.Duration
-	// busy: LAN hosts open connections all the time, which is what passive
-	// evidence is made of.
+	// busy: LAN hosts open connections all the time.
 	busy bool
 }
 
@@ -158,8 +157,7 @@ func (m *running) letDie(i int, s settings) (d death, err error) {
 		return d, err
 	}
 	d.blackout = time.Now()
-	// Looking on takes time of the processors. Passive evidence comes to its
-	// verdict after 40 % of what it takes without.
+	// Looking on takes time of the processors, and no verdict comes sooner.
 	time.Sleep(s.detection * 2 / 5)
 	if d.kernel, err = kernel.awaitUndealt(i); err != nil {
 		return d, fmt.Errorf("%w; the monitor says:\n%s", err, m.Log)

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/apply/conntrack"
-	"loadbalance/internal/config"
 	"loadbalance/internal/drift"
 	"loadbalance/internal/family"
 	"loadbalance/internal/health"
@@ -142,8 +141,7 @@ func (in *invocation) monitor() error {
 	defer runner.Close()
 	m := &monitor.Monitor{
 		Applier: &monitorApplier{invocation: in, monitorLog: log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.rundir(),
-		Connections: evidence{table}, Log: log.Log,
-		Answers: answers, Reload: reload, Accepted: accepted.Changes(), Questions: socket.Questions(), Gone: accepted.Gone(),
+		Log: log.Log, Answers: answers, Reload: reload, Accepted: accepted.Changes(), Questions: socket.Questions(), Gone: accepted.Gone(),
 	}
 	return m.Run(quit)
 }
@@ -242,24 +240,6 @@ func (r *run) scope() drift.Scope {
 		}
 	}
 	return scope
-}
-
-// evidence counts the members' connections.
-type evidence struct{ table *conntrack.Netlink }
-
-// Unanswered counts the connections without an answer of each line.
-func (e evidence) Unanswered(cfg *config.Config, members []plan.Member) (map[health.Key]int, error) {
-	found := map[health.Key]int{}
-	for _, f := range family.All {
-		counts, err := e.table.CountByMark(f, cfg.Globals.MarkMask)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range members {
-			found[health.Key{Member: m.Name, Family: f}] = counts[m.Mark].Unanswered
-		}
-	}
-	return found, nil
 }
 
 // health asks the monitor how it goes; nil where none runs.

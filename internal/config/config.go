@@ -100,7 +100,6 @@ type Track struct {
 	InitialState    string // online or offline
 	OnDead          string // reset, clear or none
 	Failback        string // new, all or never
-	Passive         bool
 }
 
 // LastResort is what a policy does while it has no live member.

@@ -35,7 +35,7 @@ func TestDefaults(t *testing.T) {
 				Method: "ping", Status: 204, Reliability: 1,
 				Interval: 500 * time.Millisecond, Timeout: 800 * time.Millisecond,
 				Down: 4, Up: 6, Window: 60, FailureLoss: 30, RecoveryLoss: 10,
-				InitialState: "online", OnDead: "reset", Failback: "new", Passive: true,
+				InitialState: "online", OnDead: "reset", Failback: "new",
 			},
 		}},
 		Policies: []Policy{{

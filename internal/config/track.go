@@ -70,8 +70,10 @@ func readTrack(s *section) Track {
 		InitialState: single(s, "initial_state", "online", parseInitialState),
 		OnDead:       single(s, "on_dead", "reset", parseOnDead),
 		Failback:     single(s, "failback", "new", parseFailback),
-		Passive:      s.boolean("passive", true),
 	}
+	// Accepted because files have it. It once made users' unanswered connections
+	// hasten a verdict, and one host's were enough to make a short stall fatal.
+	s.boolean("passive", true)
 	readTargets(s, &t)
 	readEndpoint(s, &t)
 	readLimits(s, &t)

@@ -17,7 +17,7 @@ type Transition struct {
 // (suspended, starved, swapped out), so that answers that lie unread in the
 // sockets count. Reading them takes a few milliseconds; it is the shortest
 // interval.
-const graceTime = minFast
+const graceTime = shortestInterval
 
 // Check ends the rounds whose time limit has passed and returns the verdicts
 // that change, those that become online first. It is called when Wake says so.
@@ -67,7 +67,7 @@ func (ps *Paths) stalled(t time.Duration) bool {
 func (ps *Paths) tolerance() time.Duration {
 	shortest := never
 	for _, p := range ps.paths {
-		shortest = min(shortest, p.interval())
+		shortest = min(shortest, p.rules.Interval)
 	}
 	return shortest / 2
 }
@@ -83,7 +83,6 @@ type check struct {
 // pass sets the verdict of a path and records the transition.
 func (c *check) pass(p *path, online bool, reason string) {
 	p.online, p.since, p.reason = online, c.t, reason
-	p.calmDown()
 	if online {
 		p.onlineAt = c.t
 	} else {
@@ -126,7 +125,6 @@ func (c *check) judgeSilence() {
 			c.pass(p, false, p.silenceReason(c.t))
 			continue
 		}
-		p.calmDown()
 		c.waiting = true
 		c.askOthers(p)
 	}

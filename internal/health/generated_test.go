@@ -91,6 +91,23 @@ func TestDetectionTime(t *testing.T) {
 	}
 }
 
+// A stall of less than four intervals is never fatal: the fifth round is
+// answered before the fourth counts as missed.
+func TestStalls(t *testing.T) {
+	for stall := 500 * ms; stall < 2000*ms; stall += 50 * ms {
+		for phase := time.Duration(0); phase < 500*ms; phase += 5 * ms {
+			start := 10*time.Second + phase
+			s := newSim(outages(outage{"wan1", start, start + stall}))
+			s.set(Key{Member: "wan1"}, defaults("1.1.1.1", "8.8.8.8"), true)
+			s.set(Key{Member: "wan2"}, defaults("1.1.1.1", "8.8.8.8"), true)
+			s.until(start + 5*time.Second)
+			if len(s.passed) > 0 {
+				t.Fatalf("a stall of %s, phase %s: %v", stall, phase, s.verdicts())
+			}
+		}
+	}
+}
+
 // Checked as often as a monitor would, sixty paths must not keep a router busy:
 // no allocation.
 func BenchmarkRounds(b *testing.B) {

@@ -51,7 +51,8 @@ const unheard = -1
 // newHistory returns an empty history. Its rounds have numbers above last, so
 // that answers to earlier rounds are not taken for answers to these.
 func newHistory(r Rules, last uint32, now time.Duration) history {
-	inFlight := int(r.Timeout/r.fastInterval()) + 2
+	// Another path may have this one asked as often as itself.
+	inFlight := int(r.Timeout/shortestInterval) + 2
 	h := history{
 		rules:  r,
 		rounds: make([]round, max(r.Window, r.Down, r.Up)+inFlight),

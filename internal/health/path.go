@@ -11,21 +11,9 @@ type path struct {
 	reason string
 
 	next time.Duration // when the next round is due
-	// hurry: probed at the fast interval until a round above hurryAfter is
-	// answered.
-	hurry      bool
-	hurryAfter uint32
 
 	history
 	damping
-}
-
-// interval returns the present time between two rounds.
-func (p *path) interval() time.Duration {
-	if p.hurry {
-		return p.rules.fastInterval()
-	}
-	return p.rules.Interval
 }
 
 // nextTick returns the next multiple of the interval, so that paths with equal
@@ -34,19 +22,10 @@ func (p *path) interval() time.Duration {
 // that close would be lost together; the gap is then up to a fifth longer.
 func nextTick(now, interval time.Duration) time.Duration {
 	next := (now/interval + 1) * interval
-	if hurryFactor*(next-now) < interval {
+	if 5*(next-now) < interval {
 		next += interval
 	}
 	return next
-}
-
-// calmDown returns to the regular interval.
-func (p *path) calmDown() {
-	if !p.hurry {
-		return
-	}
-	p.hurry = false
-	p.next = nextTick(p.round(p.newest).sent, p.rules.Interval)
 }
 
 // silent reports whether Down or more rounds in a row were missed.
@@ -55,7 +34,7 @@ func (p *path) silent() bool { return p.misses() >= p.rules.Down }
 // patience returns by how much the beginnings of a silence can differ among
 // paths that fell silent together: one round may be sent up to an interval
 // later than another, and be answered just within the time limit.
-func (p *path) patience() time.Duration { return p.interval() + p.rules.Timeout }
+func (p *path) patience() time.Duration { return p.rules.Interval + p.rules.Timeout }
 
 // aliveAfter reports whether the path answered so long after another fell
 // silent that they cannot have fallen silent together.

@@ -71,7 +71,6 @@ func (ps *Paths) Set(key Key, rules Rules, online bool, now time.Time) {
 		return
 	}
 	p.history = newHistory(rules, p.newest, t)
-	p.hurry = false
 	p.next = t
 	ps.change(t)
 }
@@ -134,7 +133,7 @@ func (ps *Paths) Due(now time.Time) []Key {
 		if p.targets() == 0 || t < p.next {
 			continue
 		}
-		p.next = nextTick(t, p.interval())
+		p.next = nextTick(t, p.rules.Interval)
 		ps.due = append(ps.due, p.key)
 	}
 	return ps.due
@@ -169,30 +168,9 @@ func (ps *Paths) Answered(key Key, round uint32, target int, at time.Time) {
 	if wasSilent {
 		p.calmSince = t
 	}
-	if p.hurry && round > p.hurryAfter {
-		p.calmDown()
-	}
 	if !p.online || ps.waiting {
 		ps.change(t)
 	}
-}
-
-// Hurry makes a path that may be dead be probed at the fast interval (a fifth
-// of its own, at least 50 ms), until a round that was sent after now is
-// answered or the verdict changes. The first round is due at once, but never
-// sooner than the fast interval after the last one.
-func (ps *Paths) Hurry(key Key, now time.Time) {
-	p := ps.known[key]
-	if p == nil || p.hurry || !p.online || p.silent() {
-		return
-	}
-	p.hurry = true
-	p.hurryAfter = p.newest
-	soonest := ps.at(now)
-	if p.newest >= p.first {
-		soonest = max(soonest, p.round(p.newest).sent+p.rules.fastInterval())
-	}
-	p.next = min(p.next, soonest)
 }
 
 // Wake returns when Due or Check will have something to do next, the zero time

@@ -56,16 +56,5 @@ func (r *Rules) recoveryLatency() time.Duration {
 	return r.RecoveryLatency
 }
 
-const (
-	// hurryFactor divides the regular interval to get the fast one: at the
-	// default of 500 ms, a dead path is found in 4 * 0.1 s + 0.8 s = 1.2 s.
-	hurryFactor = 5
-	// minFast is the shortest fast interval, and the shortest interval that
-	// can be configured.
-	minFast = 50 * time.Millisecond
-)
-
-// fastInterval returns the time between two rounds of a path that may be dead.
-func (r *Rules) fastInterval() time.Duration {
-	return min(r.Interval, max(r.Interval/hurryFactor, minFast))
-}
+// shortestInterval is the shortest interval that can be configured.
+const shortestInterval = 50 * time.Millisecond

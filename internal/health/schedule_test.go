@@ -117,150 +117,11 @@ func TestKeys(t *testing.T) {
 		t.Errorf("a: online %t, known %t", online, known)
 	}
 	unknown := Key{Member: "x"}
-	ps.Hurry(unknown, epoch)
 	if got := ps.Sent(unknown, epoch); got != 0 {
 		t.Errorf("round %d of an unknown path", got)
 	}
 	if got := ps.Report(unknown, epoch); !reflect.DeepEqual(got, Report{Key: unknown}) {
 		t.Errorf("report of an unknown path: %+v", got)
-	}
-	if _, latency := ps.Waiting(unknown, epoch); latency != 0 {
-		t.Errorf("latency %s of an unknown path", latency)
-	}
-}
-
-// sentAt returns when the rounds of a member were sent, between two times.
-func (s *sim) sentAt(from, to time.Duration) []time.Duration {
-	var out []time.Duration
-	for _, p := range s.sent {
-		if p.sent >= from && p.sent < to {
-			out = append(out, p.sent)
-		}
-	}
-	return out
-}
-
-func TestHurry(t *testing.T) {
-	key := Key{Member: "wan1"}
-	for _, c := range []struct {
-		name    string
-		outages []outage
-		sent    []time.Duration // from 10 to 11.1 s
-		want    []string
-	}{
-		{"alive: one round more", nil, []time.Duration{10 * time.Second, 10230 * ms, 10500 * ms, 11 * time.Second}, nil},
-		// 10.0 was lost unhurried; 10.23, 10.3 and 10.4 follow, and 10.4 is
-		// missed at 11.2 s.
-		{"dead", []outage{{"", 10 * time.Second, never}}, []time.Duration{
-			10 * time.Second, 10230 * ms, 10300 * ms, 10400 * ms, 10500 * ms, 10600 * ms, 10700 * ms, 10800 * ms, 10900 * ms, 11 * time.Second,
-		}, []string{"wan1 down 11.2s"}},
-		{"dead for a moment", []outage{{"", 10 * time.Second, 10350 * ms}}, []time.Duration{
-			10 * time.Second, 10230 * ms, 10300 * ms, 10400 * ms, 10500 * ms, 11 * time.Second,
-		}, nil},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			s := newSim(outages(c.outages...))
-			s.keepSent = true
-			s.set(key, defaults("1.1.1.1"), true)
-			s.until(10230 * ms)
-			s.paths.Hurry(key, epoch.Add(s.now))
-			s.paths.Hurry(key, epoch.Add(s.now))
-			s.until(11050 * ms)
-			if got := s.sentAt(10*time.Second, 11050*ms); !reflect.DeepEqual(got, c.sent) {
-				t.Errorf("sent at %v, want %v", got, c.sent)
-			}
-			s.until(14 * time.Second)
-			s.want(t, c.want...)
-			if len(c.want) > 0 {
-				if got := s.sentAt(11500*ms, 13*time.Second); len(got) != 3 {
-					t.Errorf("after the verdict sent at %v, want three times", got)
-				}
-			}
-		})
-	}
-}
-
-// With two targets needed, the answer of one does not end the hurry.
-func TestHurryIsNotEndedByTooFewAnswers(t *testing.T) {
-	s := newSim(func(p probe) time.Duration {
-		if p.target == 1 && p.sent >= 10*time.Second {
-			return lost
-		}
-		return 20 * ms
-	})
-	key, rules := Key{Member: "wan1"}, defaults("1.1.1.1", "8.8.8.8")
-	rules.Needed = 2
-	s.set(key, rules, true)
-	s.until(10230 * ms)
-	s.paths.Hurry(key, epoch.Add(s.now))
-	s.until(14 * time.Second)
-	s.want(t, "wan1 down 11.2s")
-}
-
-// However often the evidence is repeated, rounds are never closer than the fast
-// interval.
-func TestHurryAgainAndAgain(t *testing.T) {
-	s := newSim(outages())
-	s.keepSent = true
-	key := Key{Member: "wan1"}
-	s.set(key, defaults("1.1.1.1"), true)
-	for s.now < 10*time.Second {
-		s.until(s.now + 7*ms)
-		s.paths.Hurry(key, epoch.Add(s.now))
-	}
-	rounds := s.sentAt(0, 10*time.Second)
-	for i := 1; i < len(rounds); i++ {
-		if gap := rounds[i] - rounds[i-1]; gap < 50*ms {
-			t.Fatalf("rounds at %s and %s", rounds[i-1], rounds[i])
-		}
-	}
-	if len(rounds) > 101 {
-		t.Errorf("%d rounds in 10 s, want 100 at most", len(rounds))
-	}
-}
-
-// The answer to a round that was sent before the evidence is none to it.
-func TestHurryIsNotEndedByOlderRound(t *testing.T) {
-	s := newSim(outages())
-	s.keepSent = true
-	key := Key{Member: "wan1"}
-	s.set(key, defaults("1.1.1.1"), true)
-	s.until(10010 * ms) // the round of 10 s is answered at 10.02 s
-	s.paths.Hurry(key, epoch.Add(s.now))
-	s.until(11050 * ms)
-	want := []time.Duration{10 * time.Second, 10100 * ms, 10500 * ms, 11 * time.Second}
-	if got := s.sentAt(10*time.Second, 11050*ms); !reflect.DeepEqual(got, want) {
-		t.Errorf("sent at %v, want %v", got, want)
-	}
-}
-
-// While nobody answers, for hours perhaps, the regular interval will do.
-func TestHurryEndsInSilence(t *testing.T) {
-	s := newSim(outages(outage{"", 10 * time.Second, never}))
-	s.keepSent = true
-	wan1, wan2 := Key{Member: "wan1"}, Key{Member: "wan2"}
-	s.set(wan1, defaults("1.1.1.1"), true)
-	s.set(wan2, defaults("1.1.1.1"), true)
-	s.until(10230 * ms)
-	s.paths.Hurry(wan1, epoch.Add(s.now))
-	s.paths.Hurry(wan2, epoch.Add(s.now))
-	s.until(20 * time.Second)
-	if got := len(s.sentAt(15*time.Second, 20*time.Second)); got != 20 || !isSilent(s.paths, family.IPv4) {
-		t.Errorf("%d rounds of two paths in 5 s, want 20; silent: %t", got, isSilent(s.paths, family.IPv4))
-	}
-}
-
-// An offline path is not probed any faster.
-func TestHurryOffline(t *testing.T) {
-	s := newSim(outages(outage{"", 0, never}))
-	s.keepSent = true
-	key := Key{Member: "wan1"}
-	s.set(key, defaults("1.1.1.1"), false)
-	s.until(time.Second)
-	s.paths.Hurry(key, epoch.Add(s.now))
-	s.until(3 * time.Second)
-	if got := len(s.sentAt(time.Second, 3*time.Second)); got != 4 {
-		t.Errorf("%d rounds in 2 s, want 4", got)
 	}
 }
 
@@ -364,12 +225,6 @@ func TestTolerance(t *testing.T) {
 		if got := ps.tolerance(); got != c.want {
 			t.Errorf("%d paths: %s, want %s", len(c.rules), got, c.want)
 		}
-		if len(c.rules) == 1 {
-			ps.Hurry(Key{Member: "a"}, epoch)
-			if got := ps.tolerance(); got != 6*time.Second {
-				t.Errorf("in a hurry: %s, want 6s", got)
-			}
-		}
 	}
 }
 
@@ -389,26 +244,4 @@ func TestAlwaysLate(t *testing.T) {
 	if len(passed) != 1 || passed[0].Online {
 		t.Errorf("verdicts: %+v", passed)
 	}
-}
-
-func TestWaiting(t *testing.T) {
-	ps, key := NewPaths(), Key{Member: "wan1"}
-	ps.Set(key, quick("1.1.1.1"), true, epoch)
-	want := func(now, waited, latency time.Duration) {
-		t.Helper()
-		if w, l := ps.Waiting(key, epoch.Add(now)); w != waited || l != latency {
-			t.Errorf("at %s: waiting for %s with a latency of %s, want %s and %s", now, w, l, waited, latency)
-		}
-		if missing := ps.AnyWaiting(); missing != (waited > 0) {
-			t.Errorf("at %s: any path is waiting: %v", now, missing)
-		}
-	}
-	want(0, 0, 0)
-	round := ps.Sent(key, epoch)
-	want(15*ms, 15*ms, 0)
-	ps.Answered(key, round, 0, epoch.Add(20*ms))
-	ps.Check(epoch.Add(20 * ms))
-	want(30*ms, 0, 20*ms)
-	ps.Sent(key, epoch.Add(100*ms))
-	want(140*ms, 40*ms, 20*ms)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
-	"time"
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
@@ -58,17 +57,6 @@ func TestTargets(t *testing.T) {
 			if got := HasTargets(c.track, f); got != has {
 				t.Errorf("%s, %s: has targets: %v", c.name, f, got)
 			}
-		}
-	}
-}
-
-// TestFastInterval: a fifth of the regular one, but 50 ms at least.
-func TestFastInterval(t *testing.T) {
-	for interval, want := range map[time.Duration]time.Duration{
-		50 * ms: 50 * ms, 100 * ms: 50 * ms, 250 * ms: 50 * ms, 255 * ms: 51 * ms, 500 * ms: 100 * ms, time.Minute: 12 * time.Second,
-	} {
-		if got := (&Rules{Interval: interval}).fastInterval(); got != want {
-			t.Errorf("%s: %s, want %s", interval, got, want)
 		}
 	}
 }

@@ -104,20 +104,13 @@ type store interface {
 	Stopped() bool
 }
 
-// connections counts the live connections of members.
-type connections interface {
-	// Unanswered returns how many connections of each line have seen no answer.
-	Unanswered(*config.Config, []plan.Member) (map[health.Key]int, error)
-}
-
 // Monitor has everything that a monitor works with.
 type Monitor struct {
-	Applier     applier
-	Prober      prober
-	Watcher     watcher
-	Scripts     scripts
-	Store       store
-	Connections connections
+	Applier applier
+	Prober  prober
+	Watcher watcher
+	Scripts scripts
+	Store   store
 	// Log writes a message; level is error, warning, notice or debug.
 	Log func(level, text string)
 	// What the monitor hears of: answers to its probes, SIGHUP, a change of
@@ -143,8 +136,6 @@ type Monitor struct {
 	// recalled says that a monitor ran before. What it did not leave as offline
 	// has proved that it works, whatever initial_state says.
 	recalled bool
-	suspects suspects
-	evidence chan evidence
 
 	outcome Outcome
 	// applied says that outcome is that of an apply that was made, or at least
@@ -214,8 +205,6 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 		case <-m.Accepted:
 			m.unsaved = true // a stop before, or a time without monitor, has removed them
 			m.want(request{at: time.Now(), reasons: []string{"new configuration"}})
-		case e := <-m.evidence:
-			m.hurry(e, time.Now())
 		case q := <-m.Questions:
 			m.answer(q, time.Now())
 		case <-timer.C:
@@ -236,7 +225,6 @@ func (m *Monitor) begin(now time.Time) {
 	m.probes = map[health.Key][]probe.Probe{}
 	m.unsent = map[health.Key]string{}
 	m.results = make(chan result, 1)
-	m.evidence = make(chan evidence, 1)
 	m.recall()
 	m.fullAt = now.Add(fullEvery)
 	m.want(request{at: now, reasons: []string{"monitor started"}})
@@ -259,7 +247,6 @@ func (m *Monitor) hear() {
 func (m *Monitor) work(now time.Time) {
 	m.judge(now)
 	m.send(now)
-	m.suspect(now)
 	if !m.applying {
 		m.look(now)
 	}
@@ -271,10 +258,7 @@ func (m *Monitor) work(now time.Time) {
 // next is when work has something to do again.
 func (m *Monitor) next() time.Time {
 	next := m.paths.Wake()
-	if !m.paths.AnyWaiting() {
-		m.suspects.at = time.Time{} // mostly so, and then it is not worth a wake-up
-	}
-	for _, t := range []time.Time{m.suspects.at, m.lookDue(), m.applyDue()} {
+	for _, t := range []time.Time{m.lookDue(), m.applyDue()} {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}

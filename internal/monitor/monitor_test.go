@@ -296,31 +296,6 @@ func TestRestlessNetwork(t *testing.T) {
 	}
 }
 
-func TestEvidenceHurriesProbes(t *testing.T) {
-	verdictAfter := func(unanswered int, options string) time.Duration {
-		g := newMonitorRig(t, strings.ReplaceAll(three, "config member 'wan2'\n", "config member 'wan2'\n"+options))
-		g.start()
-		g.pass(5 * time.Second)
-		g.busy["wan2"] = unanswered
-		g.silent["wan2"] = true
-		start := g.now
-		for g.applied[family.IPv4]["wan2"] == "" {
-			g.pass(step)
-		}
-		return g.now.Sub(start)
-	}
-	usual := verdictAfter(2, "")
-	if usual < 2*time.Second || usual > 3*time.Second {
-		t.Errorf("without evidence the verdict takes %s", usual)
-	}
-	if fast := verdictAfter(30, ""); fast > usual-700*time.Millisecond {
-		t.Errorf("with evidence the verdict takes %s, without %s", fast, usual)
-	}
-	if off := verdictAfter(30, "\toption passive 0\n"); off != usual {
-		t.Errorf("with passive 0 the verdict takes %s, usually %s", off, usual)
-	}
-}
-
 func TestAllSilentIsNoVerdict(t *testing.T) {
 	g := newMonitorRig(t, three)
 	g.start()

@@ -14,7 +14,6 @@ import (
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/drift"
-	"loadbalance/internal/family"
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
 	"loadbalance/internal/hooks"
@@ -46,10 +45,9 @@ type rig struct {
 	noDevice bool
 	// noGateway6: the links are point-to-point in IPv6.
 	noGateway6 bool
-	refused    bool           // applies get only half-way
-	full       bool           // there is no room for verdicts
-	damaged    error          // why the verdicts of the last monitor cannot be read
-	busy       map[string]int // connections without an answer, by member
+	refused    bool  // applies get only half-way
+	full       bool  // there is no room for verdicts
+	damaged    error // why the verdicts of the last monitor cannot be read
 
 	// What the monitor did.
 	applies  []string
@@ -69,11 +67,11 @@ const step = 10 * time.Millisecond
 func newMonitorRig(t *testing.T, config string) *rig {
 	g := &rig{
 		t: t, now: time.Unix(1e9, 0), config: config,
-		down: map[string]bool{}, silent: map[string]bool{}, blocked: map[string]bool{}, busy: map[string]int{},
+		down: map[string]bool{}, silent: map[string]bool{}, blocked: map[string]bool{},
 		sent: map[health.Key]int{}, answers: make(chan probe.Answer, 1000), messages: make(chan struct{}, 1),
 	}
 	g.Monitor = &Monitor{
-		Applier: g, Prober: g, Watcher: g, Scripts: g, Store: g, Connections: g, Answers: g.answers,
+		Applier: g, Prober: g, Watcher: g, Scripts: g, Store: g, Answers: g.answers,
 		Log: func(level, text string) { g.logged = append(g.logged, level+": "+text) },
 	}
 	return g
@@ -98,9 +96,6 @@ func (g *rig) pass(d time.Duration) {
 		g.work(g.now)
 		if g.applying {
 			g.finish(<-g.results, g.now)
-		}
-		if g.suspects.asking {
-			g.hurry(<-g.evidence, g.now)
 		}
 	}
 }
@@ -221,14 +216,6 @@ func (g *rig) stop() {
 func (g *rig) accept() {
 	g.unsaved = true
 	g.want(request{at: g.now, reasons: []string{"new configuration"}})
-}
-
-func (g *rig) Unanswered(_ *config.Config, members []plan.Member) (map[health.Key]int, error) {
-	found := map[health.Key]int{}
-	for _, m := range members {
-		found[health.Key{Member: m.Name, Family: family.IPv4}] = g.busy[m.Name]
-	}
-	return found, nil
 }
 
 // expect compares a list with the wanted one and empties it.

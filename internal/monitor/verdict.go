@@ -29,8 +29,6 @@ func (m *Monitor) send(now time.Time) {
 			}
 		}
 		m.unsent[key] = unsent
-		_, latency := m.paths.Waiting(key, now)
-		m.suspects.sent(now, latency)
 	}
 }
 
