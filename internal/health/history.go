@@ -55,7 +55,7 @@ func newHistory(r Rules, last uint32, now time.Duration) history {
 	inFlight := int(r.Timeout/shortestInterval) + 2
 	h := history{
 		rules:  r,
-		rounds: make([]round, max(r.Window, r.Down, r.Up)+inFlight),
+		rounds: make([]round, max(r.Window, r.Down, r.Up)+inFlight+r.Up),
 		first:  last + 1, newest: last, ended: last, missesAfter: last,
 		quietSince: now, answeredAt: unheard,
 		tallies: make([]tally, len(r.Targets)),
@@ -78,6 +78,12 @@ func (h *history) targets() int { return len(h.rules.Targets) }
 
 func (h *history) round(number uint32) *round {
 	return &h.rounds[number%uint32(len(h.rounds))]
+}
+
+// isOpen reports whether an answer to a round still counts. The Up rounds before
+// it are in the ring as well: it may close the gap to them.
+func (h *history) isOpen(number uint32) bool {
+	return h.holds(number) && h.newest-number < uint32(len(h.rounds)-h.rules.Up)
 }
 
 // holds reports whether a round is still in the ring.
@@ -105,7 +111,7 @@ func (h *history) send(now time.Duration) uint32 {
 // makes the round answered.
 func (h *history) answer(number uint32, target int, at time.Duration) bool {
 	round := h.round(number)
-	if !h.holds(number) || target < 0 || target >= len(round.latencies) || round.latencies[target] != 0 {
+	if !h.isOpen(number) || target < 0 || target >= len(round.latencies) || round.latencies[target] != 0 {
 		return false // forgotten, or a duplicate
 	}
 	round.latencies[target] = max(at-round.sent, 1)

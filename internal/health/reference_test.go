@@ -90,7 +90,7 @@ func (p *refPath) misses() int {
 
 func (r *reference) answer(key Key, number, target int, at time.Duration) {
 	p := r.path(key)
-	if len(p.rounds)-number >= len(newHistory(p.rules, 0, 0).rounds) {
+	if len(p.rounds)-number >= len(newHistory(p.rules, 0, 0).rounds)-p.rules.Up {
 		return // so late that it is forgotten
 	}
 	was := p.answered(number)
