@@ -43,7 +43,7 @@ type Files struct {
 
 // Advice is the result of Find.
 type Advice struct {
-	// Errors are reasons not to start.
+	// Errors are what does not work at all.
 	Errors []string
 	// Warnings are what very likely does not work as intended.
 	Warnings []string
@@ -61,6 +61,7 @@ func Find(f Facts) Advice {
 	if problem := mwan3Problem(f); problem != "" {
 		a.Errors = append(a.Errors, problem)
 	}
+	a.Errors = append(a.Errors, f.ownTargets()...)
 	a.Warnings = slices.Concat(f.markClashes(), f.ruleClashes(), f.tableClashes(), f.unmasqueraded(),
 		f.foreignDefaults(), f.unasked(), f.unreachableNeighbours(), f.strictTCP())
 	a.Notes = f.offloading()

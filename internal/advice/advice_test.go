@@ -9,6 +9,7 @@ import (
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
+	"loadbalance/internal/health"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/uci"
 	"loadbalance/internal/uplink"
@@ -273,6 +274,15 @@ func TestFind(t *testing.T) {
 				"member 'wan1' has no probe target: track_ip has no address of a family that is up, and no gateway is known; add an address, such as 1.1.1.1",
 				"member 'wan2' has no probe target: track_ip has no address of a family that is up, and no gateway is known; add an address, such as 1.1.1.1",
 			}},
+		},
+		"the router itself is asked, be the line up or down": {
+			change: func(_ *testing.T, f *Facts) {
+				f.Uplinks.IPv4.Addresses = []uplink.Address{{Device: "br-lan", Prefix: netip.MustParsePrefix("192.168.1.1/24")}}
+				f.Config.Members[0].Track = config.Track{IPs: addresses("192.168.1.1")}
+				f.Config.Members[1].Track = f.Config.Members[0].Track
+				f.Uplinks.Members[1].IPv4.Up = false
+			},
+			want: Advice{Errors: []string{health.OwnTarget("wan1", netip.MustParseAddr("192.168.1.1")), health.OwnTarget("wan2", netip.MustParseAddr("192.168.1.1"))}},
 		},
 		"somebody to ask, in one family or when the line is up": {change: func(_ *testing.T, f *Facts) {
 			f.Config.Members[0].Track = config.Track{IPs: addresses("192.0.2.1")}

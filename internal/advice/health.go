@@ -47,6 +47,24 @@ func (f Facts) unreachableNeighbours() []string {
 	return found
 }
 
+// ownTargets finds targets that are addresses of the router itself.
+func (f Facts) ownTargets() []string {
+	var found []string
+	for _, m := range f.Config.EnabledMembers() {
+		for _, fam := range family.All {
+			path := f.Uplinks.Path(m.Name, fam)
+			if path == nil {
+				path = &uplink.Path{} // the targets that are listed can be judged all the same
+			}
+			_, own := health.Targets(m.Track, fam, path, f.Uplinks.Main(fam))
+			for _, target := range own {
+				found = append(found, health.OwnTarget(m.Name, target))
+			}
+		}
+	}
+	return found
+}
+
 // unasked finds members that are up without a usable probe target: the target
 // is the gateway and there is none, or all addresses are of the other family.
 func (f Facts) unasked() []string {
@@ -56,7 +74,8 @@ func (f Facts) unasked() []string {
 		for _, fam := range family.All {
 			if path := f.Uplinks.Path(m.Name, fam); path != nil && path.Up {
 				up = true
-				targets += len(health.Targets(m.Track, fam, path))
+				others, own := health.Targets(m.Track, fam, path, f.Uplinks.Main(fam))
+				targets += len(others) + len(own)
 			}
 		}
 		if up && targets == 0 && (m.Track.Gateway || len(m.Track.IPs) > 0) {

@@ -2,6 +2,7 @@ package health
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -11,20 +12,32 @@ import (
 )
 
 // Targets returns the addresses to which a member's probes in one family go.
-// path has the gateway, for the target 'gateway'.
-func Targets(track config.Track, f family.Family, path *uplink.Path) []netip.Addr {
+// path has the gateway, for the target 'gateway'. own are the targets that are
+// addresses of the router, as main has them, and are not probed: what they
+// answer, if they do, says nothing about the line.
+func Targets(track config.Track, f family.Family, path *uplink.Path, main *uplink.Main) (targets, own []netip.Addr) {
 	if !HasTargets(track, f) {
-		return nil
+		return nil, nil
 	}
-	addresses := ofFamily(track.IPs, f)
-	if !track.Gateway {
-		return addresses
-	}
+	all := ofFamily(track.IPs, f)
 	gateway := cmp.Or(path.Gateway, peer(path))
-	if gateway.IsValid() && !slices.Contains(addresses, gateway) {
-		addresses = append(addresses, gateway)
+	if track.Gateway && gateway.IsValid() && !slices.Contains(all, gateway) {
+		all = append(all, gateway)
 	}
-	return addresses
+	for _, address := range all {
+		if main.Owns(address, path.Device) {
+			own = append(own, address)
+		} else {
+			targets = append(targets, address)
+		}
+	}
+	return targets, own
+}
+
+// OwnTarget tells of a member's target that is an address of the router.
+func OwnTarget(member string, target netip.Addr) string {
+	return fmt.Sprintf("member '%s': track_ip %s is an address of this router and is not probed: "+
+		"it would say nothing about the line; name a host beyond it, such as 1.1.1.1", member, target)
 }
 
 // peer returns the other end of a point-to-point link, which is probed in place

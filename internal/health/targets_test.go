@@ -51,12 +51,42 @@ func TestTargets(t *testing.T) {
 			if f == family.IPv6 {
 				path, has = c.v6, c.has6
 			}
-			if got := Targets(c.track, f, path); fmt.Sprint(got) != fmt.Sprint(want) {
-				t.Errorf("%s, %s: %v, want %v", c.name, f, got, want)
+			if got, own := Targets(c.track, f, path, &uplink.Main{}); fmt.Sprint(got) != fmt.Sprint(want) || own != nil {
+				t.Errorf("%s, %s: %v, want %v; of the router: %v", c.name, f, got, want, own)
 			}
 			if got := HasTargets(c.track, f); got != has {
 				t.Errorf("%s, %s: has targets: %v", c.name, f, got)
 			}
+		}
+	}
+}
+
+// TestOwnTargets: what is an address of the router, of the line itself or of
+// another device, is no target, be it listed or the gateway. A link-local one is
+// the router's on its own link only.
+func TestOwnTargets(t *testing.T) {
+	own := func(device, prefix string) uplink.Address {
+		return uplink.Address{Device: device, Prefix: netip.MustParsePrefix(prefix)}
+	}
+	main := &uplink.Main{Addresses: []uplink.Address{own("wan1", "198.51.100.2/24"), own("br-lan", "192.168.1.1/24"),
+		own("wan1", "2001:db8::2/64"), own("wan1", "fe80::2/64"), own("br-lan", "fe80::1/64")}}
+	for _, c := range []struct{ target, gateway, want, own string }{
+		{"198.51.100.2", "", "[]", "[198.51.100.2]"},
+		{"192.168.1.1", "", "[]", "[192.168.1.1]"},
+		{"192.168.1.2", "", "[192.168.1.2]", "[]"},
+		{"198.51.100.1", "192.168.1.1", "[198.51.100.1]", "[192.168.1.1]"},
+		{"2001:db8::2", "fe80::1", "[fe80::1]", "[2001:db8::2]"},
+		{"fe80::2", "", "[]", "[fe80::2]"},
+	} {
+		target := netip.MustParseAddr(c.target)
+		path := &uplink.Path{Device: "wan1"}
+		track := config.Track{IPs: []netip.Addr{target}, Gateway: c.gateway != ""}
+		if track.Gateway {
+			path.Gateway = netip.MustParseAddr(c.gateway)
+		}
+		targets, refused := Targets(track, family.Of(target), path, main)
+		if fmt.Sprint(targets) != c.want || fmt.Sprint(refused) != c.own {
+			t.Errorf("%+v: %v and %v of the router", c, targets, refused)
 		}
 	}
 }

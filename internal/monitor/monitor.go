@@ -130,6 +130,7 @@ type Monitor struct {
 	// unsent tells which probe of a line's last round could not be sent, and why,
 	// in words that end a reason; empty if all were.
 	unsent  map[health.Key]string
+	refused []string              // targets that are not probed, with the reason
 	offline map[health.Key]string // verdicts, also of lines that are down now
 	saved   plan.Verdicts
 	unsaved bool // they could not be written

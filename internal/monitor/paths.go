@@ -16,7 +16,13 @@ import (
 // adopt probes what the last apply found: the lines that are up, of members
 // that have targets.
 func (m *Monitor) adopt(now time.Time) {
-	wanted := m.wantedPaths()
+	wanted, refused := m.wantedPaths()
+	for _, text := range refused {
+		if !slices.Contains(m.refused, text) {
+			m.Log("error", text)
+		}
+	}
+	m.refused = refused
 	for _, key := range m.paths.Keys() {
 		if wanted[key] == nil {
 			m.paths.Remove(key)
@@ -70,11 +76,12 @@ func (m *Monitor) expectProofs() {
 	}
 }
 
-// wantedPaths are the probes of one round of each path.
-func (m *Monitor) wantedPaths() map[health.Key][]probe.Probe {
-	wanted := map[health.Key][]probe.Probe{}
+// wantedPaths are the probes of one round of each path, and why targets are not
+// probed.
+func (m *Monitor) wantedPaths() (wanted map[health.Key][]probe.Probe, refused []string) {
+	wanted = map[health.Key][]probe.Probe{}
 	if m.outcome.Idle {
-		return wanted
+		return wanted, nil
 	}
 	for _, member := range m.outcome.Members {
 		track := m.member(member.Name).Track
@@ -84,18 +91,23 @@ func (m *Monitor) wantedPaths() map[health.Key][]probe.Probe {
 				continue
 			}
 			key := health.Key{Member: member.Name, Family: f}
-			if probes := probesOf(key, track, member, path, m.outcome.Uplinks.Main(f)); len(probes) > 0 {
-				wanted[key] = probes
+			main := m.outcome.Uplinks.Main(f)
+			targets, own := health.Targets(track, f, path, main)
+			for _, address := range own {
+				refused = append(refused, health.OwnTarget(member.Name, address))
+			}
+			if len(targets) > 0 {
+				wanted[key] = probesOf(key, track, member, targets, path, main)
 			}
 		}
 	}
-	return wanted
+	return wanted, refused
 }
 
 // probesOf are the probes of one round, one for each target.
-func probesOf(key health.Key, track config.Track, member plan.Member, path *uplink.Path, main *uplink.Main) []probe.Probe {
+func probesOf(key health.Key, track config.Track, member plan.Member, targets []netip.Addr, path *uplink.Path, main *uplink.Main) []probe.Probe {
 	var probes []probe.Probe
-	for i, address := range health.Targets(track, key.Family, path) {
+	for i, address := range targets {
 		p := probe.Probe{
 			Key: key, Target: i, Method: track.Method, Device: path.Device, Mark: member.Mark,
 			Address: address, Source: source(address, path, main),

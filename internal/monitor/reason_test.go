@@ -1,11 +1,13 @@
 package monitor
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/health"
 )
 
 // TestDeviceOfLostLink: netifd tells no device of an interface that is down,
@@ -40,6 +42,26 @@ func TestProbesThatCannotBeSent(t *testing.T) {
 		}
 		if g.event.Reason != reason {
 			t.Errorf("blocked %v: the script's reason is %q", blocked, g.event.Reason)
+		}
+	}
+}
+
+// TestOwnTarget: an address of the router is not probed, which is said once.
+func TestOwnTarget(t *testing.T) {
+	g := newMonitorRig(t, strings.ReplaceAll(three, "list track_ip '192.0.2.2'", "list track_ip '192.168.1.1'"))
+	g.begin(g.now)
+	for range 3 {
+		g.kernel.Network++
+		g.pass(3 * time.Second)
+	}
+	for _, member := range []string{"wan1", "wan2", "wan3"} {
+		key := health.Key{Member: member}
+		if probes := g.probes[key]; len(probes) != 1 || probes[0].Address.String() != "192.0.2.1" || g.sent[key] == 0 {
+			t.Errorf("%s: probes %+v, %d sent", member, probes, g.sent[key])
+		}
+		told := "error: " + health.OwnTarget(member, netip.MustParseAddr("192.168.1.1"))
+		if n := strings.Count(strings.Join(g.logged, "\n"), told); n != 1 {
+			t.Errorf("%s: told %d times:\n%s", member, n, strings.Join(g.logged, "\n"))
 		}
 	}
 }

@@ -148,6 +148,7 @@ func (g *rig) damage() { g.kernel.Ours |= 1 }
 // 198.18.1.1, with IPv6 where its name ends in 6.
 func (g *rig) uplinks(cfg *config.Config) uplink.State {
 	state := uplink.State{IPv4: uplink.Main{Enabled: true}, IPv6: uplink.Main{Enabled: true}}
+	state.IPv4.Addresses = []uplink.Address{{Device: "br-lan", Prefix: netip.MustParsePrefix("192.168.1.1/24")}}
 	for i, m := range cfg.Members {
 		member := uplink.Member{Name: m.Name, IPv4: &uplink.Path{
 			Device: m.Name, Up: !g.down[m.Name],

@@ -9,6 +9,7 @@ package uplink
 
 import (
 	"net/netip"
+	"slices"
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
@@ -118,6 +119,14 @@ type Main struct {
 	// Tables are other programs' routes in all tables but main and the kernel's
 	// own.
 	Tables map[int][]Route `json:"tables,omitempty"`
+}
+
+// Owns reports whether an address is one of the router's own, as seen from a
+// device: a link-local address is that only on its link.
+func (m *Main) Owns(address netip.Addr, device string) bool {
+	return slices.ContainsFunc(m.Addresses, func(own Address) bool {
+		return own.Prefix.Addr() == address && (own.Device == device || !address.IsLinkLocalUnicast())
+	})
 }
 
 // Address is an address of the router with the network that it lies in.
