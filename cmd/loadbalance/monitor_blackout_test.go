@@ -60,7 +60,7 @@ func TestStallsUnderUnansweredConnections(t *testing.T) {
 			check(t, r.lab.Restore(2))
 			time.Sleep(1200 * time.Millisecond) // a round is missed no later than 0.8 s after it was sent
 		}
-		if n := m.Log.Count("offline: no answer from"); n != 0 {
+		if n := m.Log.Count("member 'wan2' (ipv4): offline"); n != 0 { // also for what it lost
 			t.Errorf("%d of 4 stalls took the line offline", n)
 		}
 		s := r.status().Members[1].IPv4
