@@ -15,6 +15,11 @@ const (
 
 type parser struct {
 	scanner
+	// tolerant goes on behind a line with a mistake; skipped are these
+	// mistakes.
+	tolerant bool
+	skipped  []*SyntaxError
+	tooMuch  bool // a limit is exceeded
 	sections []Section
 	byName   map[string]int // places in sections
 	byType   map[string]int // how many sections have the type
@@ -22,19 +27,36 @@ type parser struct {
 	commands int
 }
 
-// parse splits a whole file into its sections.
-func parse(file string, text []byte) ([]Section, error) {
+// parse splits a whole file into its sections. Mistakes are skipped line by
+// line if it is tolerant, and the error else is a *SyntaxError.
+func parse(file string, text []byte, tolerant bool) ([]Section, []*SyntaxError, error) {
 	p := &parser{
-		scanner: scanner{file: file, text: text},
-		byName:  make(map[string]int),
-		byType:  make(map[string]int),
-		current: -1,
+		scanner:  scanner{file: file, text: text},
+		tolerant: tolerant,
+		byName:   make(map[string]int),
+		byType:   make(map[string]int),
+		current:  -1,
 	}
 	p.checkText()
 	for p.err == nil && p.fetchLine() {
 		p.parseLine()
+		p.skipMistake()
 	}
-	return p.sections, p.err
+	if p.err != nil {
+		return nil, nil, p.err
+	}
+	return p.sections, p.skipped, nil
+}
+
+// skipMistake forgets the line just read, if it is wrong and may be: libuci
+// without its strict flag drops what it has fetched and goes on (uci_import).
+func (p *parser) skipMistake() {
+	if !p.tolerant || p.err == nil || p.tooMuch {
+		return
+	}
+	p.skipped = append(p.skipped, p.err)
+	p.err = nil
+	p.dropLine()
 }
 
 // checkText refuses a file that is too large or has a NUL byte.
@@ -87,9 +109,12 @@ func (p *parser) parseCommand(word string, ended bool, line int) {
 		p.fail(line, "%s without arguments", quote(command))
 	}
 	if p.commands++; p.commands > maxCommands {
+		p.tooMuch = true
 		p.fail(line, "the file has more than %d commands", maxCommands)
 	}
-	run(line)
+	if p.err == nil {
+		run(line)
+	}
 }
 
 // parsePackage checks a `package` command, which has no effect: a file is one
@@ -119,7 +144,9 @@ func (p *parser) parseConfig(line int) {
 		p.fail(name.Line, "section name %s: only letters, digits and '_' are allowed", quote(name.Text))
 	}
 	p.expectEnd()
-	p.openSection(line, typ.Text, name.Text)
+	if p.err == nil {
+		p.openSection(line, typ.Text, name.Text)
+	}
 }
 
 func (p *parser) openSection(line int, typ, name string) {
@@ -127,6 +154,7 @@ func (p *parser) openSection(line int, typ, name string) {
 		if first := p.sections[i]; first.Type != typ {
 			p.fail(line, "section %s has type %s here and type %s in line %d",
 				quote(name), quote(typ), quote(first.Type), first.Line)
+			p.sections[i].Type = typ // what libuci does that is not strict
 		}
 		p.current = i
 		return
@@ -154,11 +182,15 @@ func (p *parser) parseOption(line int, list bool) {
 	}
 	value := p.next()
 	p.expectEnd()
+	if p.err != nil {
+		return
+	}
 	section := &p.sections[p.current]
 	if list || value.Text != "" {
 		section.set(Option{Name: name.Text, Line: line, List: list, Values: []Value{value}})
 	}
 	if len(section.Options) > maxOptions {
+		p.tooMuch = true
 		p.fail(line, "the section has more than %d options", maxOptions)
 	}
 }
@@ -171,23 +203,18 @@ func (p *parser) expectEnd() {
 }
 
 // set gives an option one value (uci_set), or adds an item to a list
-// (uci_add_list). The option stays in its place if it is a list that goes on or
-// has the value already, and is the last one otherwise.
+// (uci_add_list). An option that is there already stays in its place, as in
+// libuci since 2022.
 func (s *Section) set(o Option) {
 	i := slices.IndexFunc(s.Options, func(old Option) bool { return old.Name == o.Name })
-	if i >= 0 {
-		old := s.Options[i]
-		stays := old.List == o.List && (o.List || old.Values[0].Text == o.Values[0].Text)
-		if o.List {
-			o.Values = append(old.Values, o.Values...)
-		}
-		if stays {
-			s.Options[i] = o
-			return
-		}
-		s.Options = slices.Delete(s.Options, i, i+1)
+	if i < 0 {
+		s.Options = append(s.Options, o)
+		return
 	}
-	s.Options = append(s.Options, o)
+	if o.List {
+		o.Values = append(s.Options[i].Values, o.Values...)
+	}
+	s.Options[i] = o
 }
 
 const alphanumeric = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"

@@ -85,16 +85,16 @@ func TestParse(t *testing.T) {
 		{"empty list items stay", "c r x\nl a ''\nl a b\nl a\n", "r x[0] a=[|b|]\n"},
 		{"a blank is a value", "c r x\no a ' '\n", "r x[0] a= \n"},
 
-		{"last option wins and moves to the end", "c r x\no a 1\no b 2\no a 3\n", "r x[0] b=2 a=3\n"},
+		{"last option wins and stays in its place", "c r x\no a 1\no b 2\no a 3\n", "r x[0] a=3 b=2\n"},
 		{"same value again stays", "c r x\no a 1\no b 2\no a '1'\n", "r x[0] a=1 b=2\n"},
-		{"list behind option", "c r x\no a 1\no b 2\nl a 3\nl a 4\n", "r x[0] b=2 a=[1|3|4]\n"},
+		{"list behind option", "c r x\no a 1\no b 2\nl a 3\nl a 4\n", "r x[0] a=[1|3|4] b=2\n"},
 		{"list goes on in its place", "c r x\nl a 1\no b 2\nl a 3\n", "r x[0] a=[1|3] b=2\n"},
 		{"empty item behind option", "c r x\no a 1\nl a ''\n", "r x[0] a=[1|]\n"},
-		{"option behind list", "c r x\nl a 1\nl a 2\no b 3\no a 2\n", "r x[0] b=3 a=2\n"},
-		{"option like the only list item", "c r x\nl a 1\no b 3\no a 1\n", "r x[0] b=3 a=1\n"},
+		{"option behind list", "c r x\nl a 1\nl a 2\no b 3\no a 2\n", "r x[0] a=2 b=3\n"},
+		{"option like the only list item", "c r x\nl a 1\no b 3\no a 1\n", "r x[0] a=1 b=3\n"},
 		{"equal list items stay", "c r x\nl a 1\nl a 1\n", "r x[0] a=[1|1]\n"},
 
-		{"repeated section goes on", "c r x\no a 1\nc r y\nc r x\no b 2\no a 3\n", "r x[0] b=2 a=3\nr y[1]\n"},
+		{"repeated section goes on", "c r x\no a 1\nc r y\nc r x\no b 2\no a 3\n", "r x[0] a=3 b=2\nr y[1]\n"},
 		{"third part of a section", "c r x\nc r x\nc r 'x'\no b 2\n", "r x[0] b=2\n"},
 		{"index counts named sections of the type", "c r x\nc s\nc r\nc s y\n", "r x[0]\ns [0]\nr [1]\ns y[1]\n"},
 		{"name like go-uci's selector", "c r\no a 1\nc r anonymous\no a 2\n", "r [0] a=1\nr anonymous[1] a=2\n"},
@@ -219,4 +219,57 @@ func manyOptions(n int) string {
 		fmt.Fprintf(&b, "option o%d v\n", i)
 	}
 	return b.String()
+}
+
+// TestParseTolerant: a line with a mistake counts as if it were not there, as
+// for `uci -S`.
+func TestParseTolerant(t *testing.T) {
+	tests := []struct{ name, text, want, mistakes string }{
+		{"no mistake", "c r x\no a 1\n", "r x[0] a=1\n", ""},
+		{"unknown command", "c r x\nopt a 1\no b 2\n", "r x[0] b=2\n", "2: unknown command 'opt'"},
+		{"too many words", "c r x\no a 1 2\no b 2\n", "r x[0] b=2\n", "2: unexpected '2': a value with spaces needs quotes"},
+		{"the rest of the line", "c r x\no a '1' ;nonsense ;o b 2\no d 4\n", "r x[0] a=1 d=4\n", "2: unknown command 'nonsense'"},
+		{"options of a section that is skipped", "c r x\no a 1\nc r y-z\no a 2\n", "r x[0] a=2\n", "3: section name 'y-z': only letters, digits and '_' are allowed"},
+		{"option before a section", "o a 1\nc r x\n", "r x[0]\n", "1: option or list before the first 'config'"},
+		{"another type", "c r x\no a 1\nc s x\no b 2\n", "s x[0] a=1 b=2\n", "3: section 'x' has type 's' here and type 'r' in line 1"},
+		{"quote that is never closed", "c r x\no a 1\no b 'c\no d 2\n", "r x[0] a=1\n", "3: the quote ' that is opened here is never closed"},
+		{"several", "c r x\nx\ny\no a 1\n", "r x[0] a=1\n", "2: unknown command 'x'|3: unknown command 'y'"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f, skipped, err := ParseTolerant("mwan3", []byte(tt.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var mistakes []string
+			for _, m := range skipped {
+				mistakes = append(mistakes, fmt.Sprintf("%d: %s", m.Line, m.Msg))
+			}
+			if got := dump(f); got != tt.want || strings.Join(mistakes, "|") != tt.mistakes {
+				t.Errorf("got %q and %q, want %q and %q", got, mistakes, tt.want, tt.mistakes)
+			}
+		})
+	}
+}
+
+// TestParseTolerantLimits: what is no configuration at all ends the reading
+// also where mistakes are forgiven.
+func TestParseTolerantLimits(t *testing.T) {
+	for name, text := range map[string]string{
+		"NUL":      "c r x\n\x00\n",
+		"commands": strings.Repeat("c r\n", maxCommands+1),
+		"options":  "c r x\n" + optionsUpTo(maxOptions+1),
+	} {
+		if _, _, err := ParseTolerant("mwan3", []byte(text)); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func optionsUpTo(n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "o a%d 1\n", i)
+	}
+	return text.String()
 }

@@ -17,7 +17,7 @@ type scanner struct {
 	text []byte
 	pos  int   // next byte to look at
 	end  int   // end of the lines fetched so far
-	err  error // the first mistake
+	err  *SyntaxError // the first mistake
 
 	counted     int // the newlines of text[:counted] are in lineCounted
 	lineCounted int

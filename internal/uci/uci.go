@@ -9,14 +9,13 @@
 // The model is file.c, list.c and util.c of libuci, with the flags that
 // uci_alloc_context sets: strict mode, so that the first mistake refuses the
 // whole file. (config_load of the shell scripts uses `uci -S`, which skips the
-// lines with mistakes.) What libuci does, and one might not expect:
+// lines with mistakes: ParseTolerant.) What libuci does, and one might not expect:
 //
 //   - `package NAME` is checked and otherwise ignored, whatever the name.
 //   - An `option` with an empty value does nothing; an earlier value stays.
 //     An empty `list` item is kept as an empty item.
-//   - A repeated option takes the new value and moves to the end of its
-//     section; with the same value again it stays where it was. `list` after
-//     `option` appends to a list that begins with the option's value;
+//   - A repeated option takes the new value and stays where it was. `list`
+//     after `option` appends to a list that begins with the option's value;
 //     `option` after `list` replaces the list.
 //   - A repeated section name continues the first section of that name; with
 //     another type the file is refused.
@@ -194,13 +193,25 @@ func OpenRegular(path string) (*os.File, int64, error) {
 // Parse reads text as the configuration file called name. Every error about
 // the content is a *SyntaxError.
 func Parse(name string, text []byte) (*File, error) {
-	sections, err := parse(name, text)
+	file, _, err := read(name, text, false)
+	return file, err
+}
+
+// ParseTolerant reads text as the shell scripts of OpenWrt do: a line with a
+// mistake counts as if it were not there. It returns the mistakes. The options
+// behind a `config` line that is skipped belong to the section before.
+func ParseTolerant(name string, text []byte) (*File, []*SyntaxError, error) {
+	return read(name, text, true)
+}
+
+func read(name string, text []byte, tolerant bool) (*File, []*SyntaxError, error) {
+	sections, skipped, err := parse(name, text, tolerant)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	file := &File{Name: name, Sections: sections}
 	if err := throughTree(file); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return file, nil
+	return file, skipped, nil
 }

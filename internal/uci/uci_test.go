@@ -34,9 +34,9 @@ b'
 	}
 	want := &File{Name: "loadbalance", Sections: []Section{
 		{Type: "member", Name: "wan1", Line: 2, Options: []Option{
+			{Name: "weight", Line: 10, Values: []Value{{"2", 10}}},
 			{Name: "device", Line: 11, Values: []Value{{"a\nb", 11}}},
 			{Name: "track_ip", Line: 6, List: true, Values: []Value{{"1.1.1.1", 5}, {"8.8.8.8", 6}}},
-			{Name: "weight", Line: 10, Values: []Value{{"2", 10}}},
 			{Name: "family", Line: 14, List: true, Values: []Value{{"4", 13}, {"6", 14}}},
 		}},
 		{Type: "rule", Line: 8},
