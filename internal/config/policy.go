@@ -58,18 +58,16 @@ func (r *reader) useMembers(s *section) (members []PolicyMember, complete bool) 
 	return members, complete
 }
 
-// memberState returns the state of the member of a name. Unless that is valid,
-// it reports why the member cannot be used.
+// memberState returns the state of the member of a name. It reports a member
+// that is faulty or missing; a disabled one was switched off on purpose, and a
+// rule whose policy has no other gets a warning.
 func (r *reader) memberState(s *section, line int, name string) state {
 	member, ok := r.names[name]
 	if !ok || member.Type != "member" {
 		s.errorf(line, "option 'use_member': there is no member %s%s", quote(name), didYouMean(name, r.namesOf("member")))
 		return faulty
 	}
-	switch member.state {
-	case disabled:
-		s.warnf(line, "option 'use_member': %s is disabled", member.title)
-	case faulty:
+	if member.state == faulty {
 		s.warnf(line, "option 'use_member': %s is faulty (line %d)", member.title, member.Line)
 	}
 	return member.state

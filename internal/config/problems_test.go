@@ -415,9 +415,12 @@ var problemCases = []problemCase{
 	{"use_member blank", policy("list use_member ' '"), []string{
 		`error loadbalance:4: policy 'p': option 'use_member': ' ' names no member`,
 	}},
-	{"disabled member", "config member wan1\n\toption enabled 0\nconfig policy p\n\tlist use_member wan1\n", []string{
-		`warning loadbalance:4: policy 'p': option 'use_member': member 'wan1' is disabled`,
+	{"disabled members", "config member wan1\n\toption enabled 0\nconfig policy p\n\tlist use_member wan1\n" +
+		"config rule r\n\toption use_policy p\nconfig rule off\n\toption enabled 0\n\toption use_policy p\n", []string{
+		`warning loadbalance:6: rule 'r': all members of policy 'p' are disabled: its last_resort applies`,
 	}},
+	{"one disabled member", "config member wan1\n\toption enabled 0\nconfig member wan2\nconfig policy p\n\tlist use_member wan1\n\tlist use_member wan2\n" +
+		"config rule r\n\toption use_policy p\n", nil},
 	{"faulty member", "config member wan1\n\toption weight 0\nconfig policy p\n\tlist use_member wan1\nconfig rule r\n\toption use_policy p\n", []string{
 		`error loadbalance:2: member 'wan1': option 'weight': '0' is out of range (1 to 1000)`,
 		`warning loadbalance:4: policy 'p': option 'use_member': member 'wan1' is faulty (line 1)`,

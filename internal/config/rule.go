@@ -138,6 +138,9 @@ func (r *reader) isUsable(s *section, rule *Rule) bool {
 		s.warnf(s.line("use_policy"), "left out, because %s is %s (line %d)", d.title, d.state, d.Line)
 		usable = false
 	}
+	if p := r.config.Policy(rule.Use); p != nil && rule.Enabled && len(p.Members) == 0 && r.names[rule.Use] != nil {
+		s.warnf(s.line("use_policy"), "all members of policy '%s' are disabled: its last_resort applies", p.Name)
+	}
 	for _, option := range []struct{ name, set string }{{"ipset", rule.IPSet}, {"ipset_src", rule.IPSetSrc}} {
 		d, ours := r.sets[option.set]
 		if ours && d.state != valid {
