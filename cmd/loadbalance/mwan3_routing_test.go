@@ -97,6 +97,26 @@ var mwan3Documented = []mwan3Case{
 		},
 	},
 	{
+		name: "addresses", lines: []string{"wan", "wanb", "spare"}, // spare is disabled
+		steps: []mwan3Step{
+			{nil, []mwan3Flow{
+				{"sticky_even", "tcp 10.20.1.2 > 203.0.113.5:443", over(2)},
+				{"sticky_odd", "tcp 10.20.1.3 > 203.0.113.5:443", over(1)},
+				{"sticky_even", "tcp 192.168.1.4 > 203.0.113.7:443", over(2)},
+				{"school", "udp 192.168.1.4 > 203.0.113.7:443", over(1)},
+				{"school", "udp 192.168.2.4 > 198.51.100.9:53", over(1)},
+				{"school", "udp 192.168.2.4 > 10.77.7.7:53", over(1)},
+				{"default_rule", "udp 192.168.2.4 > 10.77.7.8:53", over(2)},
+				{"default_rule", "udp 192.168.3.4 > 203.0.113.7:53", over(2)},
+				{"six", "tcp lan6 > [2001:db8:ffff::5]:80", over(2)},
+				{"six_odd", "tcp fd00:10::5 > [2001:db8:ffff::6]:80", over(1)},
+				{"six_odd", "tcp fd00:10::6 > [2001:db8:ffff::6]:80", mainTable.by("unmatched")},
+			}},
+			{[]int{1}, []mwan3Flow{{"sticky_odd", "tcp 10.20.1.3 > 203.0.113.5:443", over(2)}}},
+			{[]int{2}, []mwan3Flow{{"sticky_even", "tcp 10.20.1.2 > 203.0.113.5:443", over(1)}}},
+		},
+	},
+	{
 		name: "unmatched", lines: []string{"one", "two"},
 		steps: []mwan3Step{
 			{nil, []mwan3Flow{

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,12 +21,18 @@ func importMWAN3Command(in *invocation) int {
 	if len(in.words) > 0 {
 		path = in.words[0]
 	}
-	file, err := readMWAN3(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		in.log.Error(fmt.Sprintf("import-mwan3: %v", err))
 		return exitUsage
 	}
-	result, err := mwan3.Convert(file)
+	// The file need not be called as configurations are: people keep copies.
+	result, err := mwan3.Convert(filepath.Base(path), text)
+	var refused *uci.SyntaxError
+	if errors.As(err, &refused) {
+		in.log.Error(fmt.Sprintf("import-mwan3: %v", err))
+		return exitUsage
+	}
 	if err != nil {
 		return in.fail(fmt.Errorf("import-mwan3: %w", err))
 	}
@@ -36,14 +43,4 @@ func importMWAN3Command(in *invocation) int {
 		in.log.Notice(fmt.Sprintf("import-mwan3: what is different or was left out stands behind 'NOTE:' in the result (%d times)", result.Notes))
 	}
 	return exitDone
-}
-
-// readMWAN3 reads a file that need not be called as configurations are: people
-// keep copies.
-func readMWAN3(path string) (*uci.File, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return uci.Parse(filepath.Base(path), text)
 }

@@ -22,6 +22,7 @@ func TestImportMWAN3(t *testing.T) {
 	write("mwan3", mwan3Config)
 	copied := write("mwan3.old~", mwan3Config+"\toption colour 'red'\n")
 	broken := write("broken", "config interface 'wan\n")
+	skipped := write("skipped", mwan3Config+"\toption a b c\n")
 	tests := []struct {
 		name          string
 		args          []string
@@ -29,8 +30,9 @@ func TestImportMWAN3(t *testing.T) {
 		out, messages string
 	}{
 		{"from --config-dir", []string{"import-mwan3", "--config-dir", dir}, 0, "config member 'wan'", ""},
-		{"from a file of any name", []string{"import-mwan3", copied}, 0, "NOTE: option 'colour' 'red'", "stands behind 'NOTE:' in the result (1 times)"},
-		{"refused by libuci", []string{"import-mwan3", broken}, 2, "", "import-mwan3: broken:1: "},
+		{"from a file of any name", []string{"import-mwan3", copied}, 0, "NOTE: member 'wan': option 'colour' is left out", "stands behind 'NOTE:' in the result (1 times)"},
+		{"with a line that mwan3 skips", []string{"import-mwan3", skipped}, 0, "'option a b c', has a mistake", "(1 times)"},
+		{"nothing to read", []string{"import-mwan3", broken}, 2, "", "import-mwan3: broken:1: "},
 		{"missing", []string{"import-mwan3", filepath.Join(dir, "none")}, 2, "", "no such file"},
 		{"too many words", []string{"import-mwan3", "a", "b"}, 2, "", "unexpected argument 'b'"},
 	}

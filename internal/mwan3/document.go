@@ -2,6 +2,7 @@ package mwan3
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,18 +16,34 @@ const noteMark = "NOTE:"
 // document is the configuration that is being made.
 type document struct {
 	header   []string
-	trailing []string // notes that belong to no section
+	general  section // has the notes that belong to no section
 	sections []*section
 }
+
+// note is a difference between mwan3's file, or what mwan3 made of it, and the
+// result.
+type note struct {
+	weight weight
+	text   string
+}
+
+// weight is how much a difference matters.
+type weight bool
+
+const (
+	minor   weight = false
+	traffic weight = true // packets may go another way than with mwan3
+)
 
 // section is a section of the result.
 type section struct {
 	kind, name string // name "" is an anonymous section
+	label      string // how notes call it
 	remarks    []string
-	notes      []string
+	notes      []note
 	entries    []*entry
-	// leftOut is why the section is commented out; "" if it is not.
-	leftOut string
+	// leftOut is why the section is commented out; nil if it is not.
+	leftOut *note
 	line    int // where it stood when last written
 }
 
@@ -34,19 +51,14 @@ type section struct {
 type entry struct {
 	list        bool
 	name, value string
-	leftOut     string // likewise
+	leftOut     string // likewise, or ""
 	line        int
 }
 
 func (d *document) add(kind, name string) *section {
-	s := &section{kind: kind, name: name}
+	s := &section{kind: kind, name: name, label: name}
 	d.sections = append(d.sections, s)
 	return s
-}
-
-// note adds a note that belongs to no section.
-func (d *document) note(format string, args ...any) {
-	d.trailing = append(d.trailing, fmt.Sprintf(format, args...))
 }
 
 // remark adds an explanation that is not about a difference.
@@ -55,14 +67,14 @@ func (s *section) remark(format string, args ...any) {
 }
 
 // note adds a note about a difference in the section.
-func (s *section) note(format string, args ...any) {
-	s.notes = append(s.notes, fmt.Sprintf(format, args...))
+func (s *section) note(w weight, format string, args ...any) {
+	s.notes = append(s.notes, note{w, fmt.Sprintf(format, args...)})
 }
 
 // leaveOut comments the section out. The first reason stays.
-func (s *section) leaveOut(format string, args ...any) {
-	if s.leftOut == "" {
-		s.leftOut = fmt.Sprintf(format, args...)
+func (s *section) leaveOut(w weight, format string, args ...any) {
+	if s.leftOut == nil {
+		s.leftOut = &note{w, fmt.Sprintf(format, args...)}
 	}
 }
 
@@ -99,51 +111,52 @@ func (s *section) value(name string) string {
 	return ""
 }
 
-// notes returns the number of comments about differences.
-func (d *document) notes() int {
-	return strings.Count(d.String(), "# "+noteMark)
-}
-
-// settle comments out what package config refuses, until it refuses nothing.
-// Whatever mwan3's file holds, the result can be applied.
-func (d *document) settle() error {
+// settle comments out what package config refuses, until it refuses nothing,
+// and returns what it reads. Whatever mwan3's file holds, the result can be
+// applied. What it warns of in a member has no effect, and goes as well.
+func (d *document) settle() (*config.Config, error) {
 	for {
-		problems, err := check(d.String())
+		cfg, problems, err := read(d.String())
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if !problems.HasErrors() {
-			return nil
-		}
+		changed := false
 		for _, p := range problems {
-			if p.Severity == config.Error && !d.takeOut(p) {
-				return fmt.Errorf("the converted configuration has an error that stands on no line of its own: %s", p)
+			switch taken := d.takeOut(p); {
+			case taken:
+				changed = true
+			case p.Severity == config.Error:
+				return nil, fmt.Errorf("the converted configuration has an error that stands on no line of its own: %s", p)
 			}
 		}
+		if !changed {
+			return cfg, nil
+		}
 	}
 }
 
-// check reads a configuration as the program does.
-func check(text string) (config.Problems, error) {
+// read reads a configuration as the program does.
+func read(text string) (*config.Config, config.Problems, error) {
 	file, err := uci.Parse("loadbalance", []byte(text))
 	if err != nil {
-		return nil, fmt.Errorf("the converted configuration cannot be read: %w", err)
+		return nil, nil, fmt.Errorf("the converted configuration cannot be read: %w", err)
 	}
-	_, problems := config.Read(file)
-	return problems, nil
+	cfg, problems := config.Read(file)
+	return cfg, problems, nil
 }
 
-// takeOut comments out what a problem is about. It returns false if nothing is
-// on the problem's line; what an earlier problem has commented out is still
-// there.
+// takeOut comments out what a problem is about. It returns false if nothing
+// that can go is on the problem's line; what an earlier problem has commented
+// out is still there.
 func (d *document) takeOut(p config.Problem) bool {
 	for _, s := range d.sections {
-		if s.line == p.Pos.Line {
+		isError := p.Severity == config.Error
+		if isError && s.line == p.Pos.Line {
 			d.takeOutSection(s, p.Text)
 			return true
 		}
 		for _, e := range s.entries {
-			if e.line == p.Pos.Line {
+			if e.line == p.Pos.Line && (isError || s.kind == "member") {
 				d.takeOutEntry(s, e, p.Text)
 				return true
 			}
@@ -154,10 +167,10 @@ func (d *document) takeOut(p config.Problem) bool {
 
 // takeOutEntry comments out one line, or its whole section: a rule, since
 // without one of its conditions (all but the timeout) it would match more; a
-// member without its interface; a policy without members, since it would then
-// have all.
+// member without its interface; a set without its family; a policy without
+// members, since it would then have all.
 func (d *document) takeOutEntry(s *section, e *entry, reason string) {
-	if s.kind == "rule" && e.name != "timeout" || e.name == "interface" {
+	if s.kind == "rule" && e.name != "timeout" || e.name == "interface" || e.name == "family" {
 		d.takeOutSection(s, reason)
 		return
 	}
@@ -167,19 +180,60 @@ func (d *document) takeOutEntry(s *section, e *entry, reason string) {
 	}
 }
 
-// takeOutSection comments out a section, and with a policy the rules that use
-// it: another policy of the same name ('balanced' is built in) must not replace
-// it.
+// takeOutSection comments out a section, and with a policy or a set the rules
+// that use it: another of the same name ('balanced' is built in, another
+// program may have such a set) must not replace it.
 func (d *document) takeOutSection(s *section, reason string) {
-	s.leaveOut("%s", reason)
-	if s.kind != "policy" {
-		return
-	}
+	s.leaveOut(traffic, "%s", reason)
 	for _, rule := range d.sections {
-		if rule.kind == "rule" && rule.value("use_policy") == s.name {
-			rule.leaveOut("policy %s is left out", quote(s.name))
+		if rule.kind == "rule" && (s.kind == "policy" && rule.value("use_policy") == s.name ||
+			s.kind == "ipset" && (rule.value("ipset") == s.name || rule.value("ipset_src") == s.name)) {
+			rule.leaveOut(traffic, "%s %s is left out", s.kind, quote(s.name))
 		}
 	}
+}
+
+// noteGroup is a note of several sections of a kind.
+type noteGroup struct {
+	note
+	kind   string
+	labels []string
+}
+
+// notes returns all notes, those about the way of packets first. Equal ones of
+// several sections are one.
+func (d *document) notes() []*noteGroup {
+	var groups []*noteGroup
+	add := func(s *section, n note) {
+		i := slices.IndexFunc(groups, func(g *noteGroup) bool { return g.note == n && g.kind == s.kind })
+		if i < 0 {
+			i, groups = len(groups), append(groups, &noteGroup{note: n, kind: s.kind})
+		}
+		groups[i].labels = append(groups[i].labels, s.label)
+	}
+	for _, s := range append([]*section{&d.general}, d.sections...) {
+		if s.leftOut != nil {
+			add(s, note{s.leftOut.weight, "left out: " + s.leftOut.text})
+		}
+		for _, n := range s.notes {
+			add(s, n)
+		}
+		for _, e := range s.entries {
+			if e.leftOut != "" && s.leftOut == nil {
+				add(s, note{weight(e.name == "use_member" || e.name == "bypass" || s.kind == "ipset"), "left out: " + e.leftOut})
+			}
+		}
+	}
+	slices.SortStableFunc(groups, func(a, b *noteGroup) int {
+		switch {
+		case a.weight == b.weight:
+			return 0
+		case a.weight == traffic:
+			return -1
+		}
+		return 1
+	})
+	return groups
 }
 
 // String returns the text of the configuration, and records the line of each
@@ -189,8 +243,17 @@ func (d *document) String() string {
 	for _, text := range d.header {
 		w.comment(text)
 	}
-	for _, text := range d.trailing {
-		w.comment(noteMark + " " + text)
+	last := minor
+	for _, n := range d.notes() {
+		if n.weight == minor && last == traffic {
+			w.comment("Smaller differences:")
+		}
+		last = n.weight
+		subject := ""
+		if n.kind != "" {
+			subject = n.kind + " " + quoteAll(n.labels) + ": "
+		}
+		w.comment(noteMark + " " + subject + n.text)
 	}
 	for _, s := range d.sections {
 		w.write("")
@@ -203,12 +266,9 @@ func (s *section) write(w *writer) {
 	for _, text := range s.remarks {
 		w.comment(text)
 	}
-	for _, text := range s.notes {
-		w.comment(noteMark + " " + text)
-	}
 	prefix := ""
-	if s.leftOut != "" {
-		w.comment(noteMark + " left out: " + s.leftOut)
+	if s.leftOut != nil {
+		w.comment("left out: " + s.leftOut.text)
 		prefix = "#"
 	}
 	title := "config " + s.kind
@@ -227,7 +287,7 @@ func (e *entry) write(w *writer, prefix string) {
 		keyword = "list"
 	}
 	if e.leftOut != "" {
-		w.write(prefix + "\t# " + noteMark + " left out: " + e.leftOut)
+		w.write(prefix + "\t# left out: " + e.leftOut)
 		prefix = "#"
 	}
 	text := keyword + " " + e.name + " " + quoteUCI(e.value)
@@ -258,6 +318,15 @@ func (w *writer) comment(text string) { w.write("# " + text) }
 // quoteUCI writes a value as libuci does.
 func quoteUCI(value string) string {
 	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
+}
+
+// shortened writes a text of the file for a note, cut to 60 characters.
+func shortened(text string) string {
+	const longest = 60
+	if characters := []rune(text); len(characters) > longest {
+		return quote(string(characters[:longest]) + "…")
+	}
+	return quote(text)
 }
 
 // quote writes a value for a comment, on one line and without control

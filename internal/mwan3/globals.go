@@ -1,6 +1,14 @@
 package mwan3
 
-import "loadbalance/internal/uci"
+import (
+	"strconv"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/uci"
+)
+
+// defaultMask is mwan3's mark mask where its file has none.
+const defaultMask = 0x3f00
 
 // readGlobals converts the section globals.
 func (c *converter) readGlobals(file *uci.File) {
@@ -8,7 +16,7 @@ func (c *converter) readGlobals(file *uci.File) {
 	out.option("enabled", "1")
 	each(file, "globals", func(s *source) {
 		if s.Name != "globals" {
-			out.note("section %s is left out: mwan3 reads only the section 'globals'", quote(s.Label()))
+			out.note(minor, "section %s is left out: mwan3 reads only the section 'globals'", quote(s.Label()))
 			return
 		}
 		c.readGlobalsSection(s, out)
@@ -16,19 +24,25 @@ func (c *converter) readGlobals(file *uci.File) {
 }
 
 func (c *converter) readGlobalsSection(s *source, out *section) {
-	if mask := s.value("mmx_mask"); mask != "" {
+	// mwan3's default is what other programs' marks meet most.
+	mask := s.value("mmx_mask")
+	if value, err := strconv.ParseUint(mask, 0, 32); mask != "" && (err != nil || value != defaultMask) {
 		out.option("mark_mask", mask)
 	}
 	c.logging = s.is1("logging")
 	if level := s.value("loglevel"); level != "" && c.logging {
-		out.note("loglevel %s is left out: in mwan3 it is the level of messages from rules; here that is always 'warning'", quote(level))
+		out.note(minor, "loglevel %s is left out: in mwan3 it is the level of messages from rules; here that is always 'warning'", quote(level))
 	}
 	if s.is1("source_routing") {
-		out.note("source_routing is left out: here packets with an uplink's address always leave by that uplink")
+		out.note(minor, "source_routing is left out: here packets with an uplink's address always leave by that uplink")
 	}
-	for _, table := range s.words("rt_table_lookup") {
-		out.note("rt_table_lookup %s is left out: put the networks that are reached by that table into `list bypass`, "+
-			"and give the table an ip rule with a priority below 6000", quote(table))
+	if tables := s.words("rt_table_lookup"); len(tables) > 0 {
+		out.note(traffic, "rt_table_lookup %s is left out: put the networks that are reached by such a table into `list bypass`, "+
+			"and give the table an ip rule with a priority below 6000", quoteAll(tables))
 	}
+	for _, network := range s.words("bypass_network") {
+		out.list("bypass", config.CanonicalAddress(network))
+	}
+	s.asked["enabled"] = true // mwan3 does not read it
 	s.mentionRest(out)
 }

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+
+	"loadbalance/internal/config"
 )
 
 // option is an option of mwan3track with its default there, which is written out
@@ -23,8 +25,8 @@ var healthOptions = []string{"initial_state", "track_method", "httping_ssl", "re
 // interface is always online, in mwan3 as here, and the other options have no
 // effect.
 func (c *converter) readHealth(s *source, out *section, family string) {
-	targets := trackIPs(s, out, family)
-	if targets == 0 {
+	probed, answering := readTargets(s, out, family)
+	if probed == 0 {
 		for _, name := range healthOptions {
 			s.asked[name] = true
 		}
@@ -32,31 +34,52 @@ func (c *converter) readHealth(s *source, out *section, family string) {
 	}
 	copyOption(s, out, "initial_state")
 	readMethod(s, out, family)
-	readReliability(s, out, targets)
+	readReliability(s, out, probed, answering)
 	readTiming(s, out)
 	readQuality(s, out)
 	readPacket(s, out)
 }
 
-// trackIPs converts the targets and returns their number. A target of the other
-// family never answered mwan3.
-func trackIPs(s *source, out *section, family string) int {
-	var kept []string
+// readTargets converts the targets. It returns how many are probed here, and
+// how many can have answered mwan3: none of the other family, and 0.0.0.0,
+// which is the router itself, always.
+func readTargets(s *source, out *section, family string) (probed, answering int) {
+	var kept []netip.Addr
+	// Of the nftables port, which ignores it in IPv6.
+	if s.is1("track_gateway") && family == "ipv4" {
+		out.list("track_ip", "gateway")
+		probed++
+	}
+	reasons := []string{"is left out: only addresses of hosts can be probed, no names", "is listed twice and kept once",
+		"is left out: it never answered, since the interface is " + family}
+	leftOut := make([][]string, len(reasons))
 	for _, target := range s.words("track_ip") {
 		address, err := netip.ParseAddr(target)
+		why := 0
 		switch {
-		case slices.Contains(kept, target):
-			out.note("track_ip %s is listed twice and kept once", quote(target))
-		case err != nil:
-			out.note("track_ip %s is left out: only addresses can be probed", quote(target))
+		case err != nil || !config.IsUnicast(address) || address.Zone() != "" || address.Is4In6():
+		case slices.Contains(kept, address):
+			why = 1
 		case address.Is4() != (family == "ipv4"):
-			out.note("track_ip %s is left out: it never answered, since the interface is %s", quote(target), family)
+			why = 2
 		default:
-			kept = append(kept, target)
+			kept = append(kept, address)
 			out.list("track_ip", target)
+			probed++
+			continue
+		}
+		leftOut[why] = append(leftOut[why], target)
+	}
+	for i, why := range reasons {
+		if len(leftOut[i]) > 0 {
+			out.note(minor, "track_ip %s %s", quoteAll(leftOut[i]), why)
 		}
 	}
-	return len(kept)
+	if probed == 0 && len(s.words("track_ip")) > 0 {
+		out.note(traffic, "no target is left to probe: it counts as online as long as its link is up. "+
+			"Name addresses in `list track_ip`, or 'gateway'")
+	}
+	return probed, probed + len(leftOut[0]) + len(leftOut[1])
 }
 
 // readMethod converts the kind of probe.
@@ -68,7 +91,7 @@ func readMethod(s *source, out *section, family string) {
 	case "arping", "nping-arp":
 		out.option("track_method", "arp")
 		if family == "ipv6" {
-			out.note("track_method %s works with IPv4 only", quote(method))
+			out.note(minor, "track_method %s works with IPv4 only", quote(method))
 		}
 	case "nslookup":
 		out.option("track_method", "dns")
@@ -77,7 +100,7 @@ func readMethod(s *source, out *section, family string) {
 		if ssl {
 			port = "443"
 		}
-		out.note("track_method 'httping' becomes a TCP connection to port %s; to request a web page, use track_method 'http' with track_url", port)
+		out.note(minor, "track_method 'httping' becomes a TCP connection to port %s; to request a web page, use track_method 'http' with track_url", port)
 		out.option("track_method", "tcp")
 		out.option("track_port", port)
 	case "nping-tcp":
@@ -87,7 +110,7 @@ func readMethod(s *source, out *section, family string) {
 		// Also nping-icmp, which is a ping. A UDP probe says little: a
 		// target that is alive need not answer.
 		if method != "nping-icmp" {
-			out.note("track_method %s has no counterpart: 'ping' is used", quote(method))
+			out.note(minor, "track_method %s has no counterpart: 'ping' is used", quote(method))
 		}
 		return
 	}
@@ -95,43 +118,53 @@ func readMethod(s *source, out *section, family string) {
 
 // readReliability converts the number of targets that must answer, at most as
 // many as there are.
-func readReliability(s *source, out *section, targets int) {
+func readReliability(s *source, out *section, probed, answering int) {
 	n, ok := s.number("reliability", 1)
 	switch {
 	case !ok || n < 1:
-		out.note("reliability %s is left out: it is not a number from 1 up", quote(s.value("reliability")))
-	case n > targets:
-		out.note("reliability %d is more than there are targets, so mwan3 never found the interface online; here all %d must answer", n, targets)
-		out.option("reliability", strconv.Itoa(targets))
-	case n > 1:
+		out.note(minor, "reliability %s is left out: it is not a number from 1 up", quote(s.value("reliability")))
+	case n > answering:
+		out.note(traffic, "reliability %d is more than there are targets, so mwan3 never found the interface online; here all %d must answer", n, probed)
+	case n > probed:
+		out.note(minor, "reliability %d becomes %d, the number of targets that are left", n, probed)
+	}
+	if n = min(n, probed); ok && n > 1 {
 		out.option("reliability", strconv.Itoa(n))
 	}
 	if count := s.value("count"); count != "" && count != "1" {
-		out.note("count %s is left out: each probe is one packet", quote(count))
+		out.note(minor, "count %s is left out: each probe is one packet", quote(count))
 	}
 }
 
 // readTiming converts interval, timeout, down and up, which make sense only
 // together: if any is set, the others get mwan3's defaults; if none is, they
 // are left to ours, which find a dead line in 3 seconds instead of a minute.
+//
+// mwan3 has an interval for each state. Here there is one, the shortest: a line
+// is found dead, and back, no later than by mwan3.
 func readTiming(s *source, out *section) {
-	interval := option{"interval", "10"} // seconds
-	options := []option{interval, {"timeout", "4"}, {"down", "5"}, {"up", "5"}}
-	if slices.ContainsFunc(options, func(o option) bool { return s.value(o.name) != "" }) {
-		for _, o := range options {
-			out.option(o.name, withUnit(o.name, o.valueOf(s)))
-		}
-	} else {
+	options := []option{{"interval", "10"}, {"timeout", "4"}, {"down", "5"}, {"up", "5"}}
+	normal := options[0].valueOf(s) // seconds
+	failure, recovery := cmp.Or(s.value("failure_interval"), normal), cmp.Or(s.value("recovery_interval"), normal)
+	s.asked["keep_failure_interval"] = true
+	if !slices.ContainsFunc(options, func(o option) bool { return s.value(o.name) != "" }) {
 		out.remark("Probed every 0.5 s (mwan3: every 10 s), so that a dead line is found in 3 s.")
+		return
 	}
-	normal := interval.valueOf(s)
-	for _, name := range []string{"failure_interval", "recovery_interval"} {
-		if text := cmp.Or(s.value(name), normal); text != normal {
-			out.note("%s %s is left out: the interval is the same in every state", name, quote(text))
+	shortest := normal
+	for _, other := range []string{failure, recovery} {
+		n, err := strconv.Atoi(other)
+		if m, errNow := strconv.Atoi(shortest); err == nil && errNow == nil && 0 < n && n < m {
+			shortest = other
 		}
 	}
-	if s.is1("keep_failure_interval") {
-		out.note("keep_failure_interval is left out: the interval is the same in every state")
+	if shortest != normal || failure != normal || recovery != normal {
+		out.note(minor, "probed every %s s in every state, where mwan3 waited %s s, %s s while probes fail and %s s while a line comes back",
+			quote(shortest), quote(normal), quote(failure), quote(recovery))
+	}
+	out.option("interval", withUnit("interval", shortest))
+	for _, o := range options[1:] {
+		out.option(o.name, withUnit(o.name, o.valueOf(s)))
 	}
 }
 
@@ -169,7 +202,7 @@ func readQuality(s *source, out *section) {
 func readPacket(s *source, out *section) {
 	for _, o := range []option{{"size", "56"}, {"max_ttl", "60"}} {
 		if text := o.valueOf(s); text != o.otherwise {
-			out.note("%s %s is left out: it is fixed here", o.name, quote(text))
+			out.note(minor, "%s %s is left out: it is fixed here", o.name, quote(text))
 		}
 	}
 }

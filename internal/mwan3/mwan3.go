@@ -24,6 +24,8 @@ import (
 	"slices"
 	"strings"
 
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
 	"loadbalance/internal/uci"
 )
 
@@ -46,43 +48,77 @@ type converter struct {
 	uses map[string]*source
 	// policies are all policies by name.
 	policies map[string]policy
+	// sets are the sections `ipset` by the name that rules use.
+	sets map[string]*section
 	// moreIPv4 are the policies with more live members for IPv4 than for IPv6.
 	moreIPv4 []string
 	// names are the names that are taken in the result.
 	names map[string]bool
 }
 
-// Convert converts a configuration of mwan3. An error means a bug in this
-// package: the result cannot be parsed, or has an error that cannot be
-// commented out.
-func Convert(file *uci.File) (Result, error) {
+// maxSkipped is how many lines that cannot be read are named one by one.
+const maxSkipped = 10
+
+// Convert converts a configuration of mwan3, the text of the file name. Like
+// mwan3 it skips lines with mistakes. The error is a *uci.SyntaxError if nothing
+// of the file can be read. Any other means a bug in this package: the result
+// cannot be parsed, or has an error that cannot be commented out.
+func Convert(name string, text []byte) (Result, error) {
+	file, skipped, err := uci.ParseTolerant(name, text)
+	if err != nil {
+		return Result{}, err
+	}
+	if len(file.Sections) == 0 && len(skipped) > 0 {
+		return Result{}, skipped[0]
+	}
+	c := newConverter(file.Name)
+	lines := strings.Split(string(text), "\n")
+	for i, mistake := range skipped {
+		if i == maxSkipped {
+			c.out.general.note(traffic, "%d more such lines", len(skipped)-maxSkipped)
+			break
+		}
+		c.out.general.note(traffic, "line %d, %s, has a mistake, which mwan3 passes over: %s",
+			mistake.Line, shortened(strings.TrimSpace(lines[mistake.Line-1])), mistake.Msg)
+	}
+	return c.convert(file)
+}
+
+func newConverter(name string) *converter {
 	c := &converter{
 		out:      &document{},
 		members:  make(map[string]member),
 		uses:     make(map[string]*source),
 		policies: make(map[string]policy),
+		sets:     make(map[string]*section),
 		names:    make(map[string]bool),
 	}
 	c.out.header = []string{
-		"Converted from the configuration '" + file.Name + "' of mwan3. Lines with " + noteMark,
-		"say what is different here or left out, and why.",
+		"Converted from the configuration " + quote(name) + " of mwan3. Lines with " + noteMark,
+		"say what is different here or left out, and why, first what changes the way of packets.",
 	}
+	return c
+}
+
+func (c *converter) convert(file *uci.File) (Result, error) {
 	c.readGlobals(file)
 	each(file, "interface", c.readInterface)
 	each(file, "member", c.readUse)
 	each(file, "policy", c.readPolicy)
+	each(file, "ipset", c.readIPSet)
 	each(file, "rule", c.readRule)
-	c.reportOthers(file)
-	c.noteFamilies()
-	// What takes all traffic is known when all rules are settled.
-	if err := c.out.settle(); err != nil {
+	c.noteOthers(file)
+	// Which rules there are is known when all are settled.
+	cfg, err := c.out.settle()
+	if err != nil {
 		return Result{}, err
 	}
-	c.leaveTheRest()
-	if err := c.out.settle(); err != nil {
+	c.noteFamilies(cfg)
+	c.leaveTheRest(cfg)
+	if _, err := c.out.settle(); err != nil {
 		return Result{}, err
 	}
-	return Result{Text: c.out.String(), Notes: c.out.notes()}, nil
+	return Result{Text: c.out.String(), Notes: len(c.out.notes())}, nil
 }
 
 // each calls f for every section of a type.
@@ -94,42 +130,51 @@ func each(file *uci.File, kind string, f func(*source)) {
 	}
 }
 
-// reportOthers notes sections of types that mwan3 does not know.
-func (c *converter) reportOthers(file *uci.File) {
-	known := []string{"globals", "interface", "member", "policy", "rule"}
+// noteOthers notes sections of types that mwan3 and its port do not know.
+func (c *converter) noteOthers(file *uci.File) {
+	var types []string
 	for _, s := range file.Sections {
-		if !slices.Contains(known, s.Type) {
-			c.out.note("section %s of type %s is left out: mwan3 does not know that type", quote(s.Label()), quote(s.Type))
+		if !slices.Contains([]string{"globals", "interface", "member", "policy", "rule", "ipset"}, s.Type) && !slices.Contains(types, s.Type) {
+			types = append(types, s.Type)
 		}
+	}
+	if len(types) > 0 {
+		c.out.general.note(traffic, "sections of type %s are left out: mwan3 does not know them", quoteAll(types))
 	}
 }
 
 // noteFamilies notes where IPv6 is treated differently.
-func (c *converter) noteFamilies() {
+func (c *converter) noteFamilies(cfg *config.Config) {
 	for _, m := range c.members {
 		if m.family == "ipv6" && m.enabled {
-			c.out.note("IPv6 with a source in a provider's prefix leaves by that provider's line, whatever the rules say; " +
+			c.out.general.note(traffic, "IPv6 with a source in a provider's prefix leaves by that provider's line, whatever the rules say; "+
 				"the router's own IPv6 connections use the main table")
 			break
 		}
 	}
-	if len(c.moreIPv4) > 0 {
-		c.out.note("policies with fewer IPv6 than IPv4 uplinks: %s. mwan3 sends IPv6 only by IPv6 uplinks, and applies last_resort where there is none; "+
+	used := slices.DeleteFunc(c.moreIPv4, func(policy string) bool {
+		return !slices.ContainsFunc(cfg.Rules, func(r config.Rule) bool {
+			return r.Enabled && r.Use == policy && slices.Contains(r.Families, family.IPv6)
+		})
+	})
+	if len(used) > 0 {
+		c.out.general.note(traffic, "rules for IPv6 use policies with fewer IPv6 than IPv4 uplinks: %s. mwan3 sends IPv6 only by IPv6 uplinks, and applies last_resort where there is none; "+
 			"here a member also carries the IPv6 of its line, unless that is a member of its own; where no member has IPv6, only rules with family 'ipv6' and rules that refuse traffic apply to it",
-			strings.Join(c.moreIPv4, ", "))
+			strings.Join(used, ", "))
 	}
 }
 
-// add adds the section that s becomes, under its name or, with a note, under
+// add adds the section that s becomes, under a name or, with a note, under
 // another one.
-func (c *converter) add(kind string, s *source) *section {
-	name := s.Name
+func (c *converter) add(kind, name string, s *source) *section {
+	wanted := name
 	if name != "" {
 		name = c.newName(kind, name)
 	}
 	out := c.out.add(kind, name)
-	if name != s.Name {
-		out.note("its name in mwan3 was %s, which is not allowed here", quote(s.Name))
+	out.label = s.Label()
+	if name != wanted && kind != "ipset" {
+		out.note(minor, "its name is %s here, since %s is not allowed or taken", quote(name), quote(wanted))
 	}
 	return out
 }
@@ -152,6 +197,6 @@ const maxName = 32
 
 // accepted reports whether package config accepts a name.
 func accepted(kind, name string) bool {
-	problems, err := check("config " + kind + " " + quoteUCI(name) + "\n")
+	_, problems, err := read("config " + kind + " " + quoteUCI(name) + "\n")
 	return err == nil && !problems.HasErrors()
 }

@@ -28,13 +28,16 @@ func (c *converter) readUse(s *source) {
 // readPolicy converts a policy with the members of its list.
 func (c *converter) readPolicy(s *source) {
 	if s.Name == "" {
-		c.out.note("policy %s is left out: it has no name, so no rule can use it", quote(s.Label()))
+		c.out.general.note(traffic, "policy %s is left out: it has no name, so no rule can use it", quote(s.Label()))
 		return
 	}
-	out := c.add("policy", s)
+	out := c.add("policy", s.Name, s)
 	p := policy{name: out.name, tooLong: len(s.Name) > maxChainName}
 	if p.tooLong {
-		out.note("mwan3 never applied it, since its name has more than %d characters; here it works", maxChainName)
+		out.note(traffic, "mwan3 never applied it, since its name has more than %d characters; here it works", maxChainName)
+	}
+	if slices.Contains(outcomes, s.Name) {
+		out.note(minor, "mwan3 never used it: `use_policy '%s'` means something else to a rule", s.Name)
 	}
 	shares := c.shares(s, out)
 	for _, share := range shares {
@@ -42,7 +45,7 @@ func (c *converter) readPolicy(s *source) {
 	}
 	resort := lastResort(s, out)
 	if len(shares) == 0 {
-		out.leaveOut("it has no member, and a policy without members would have all of them; rules use its last_resort '%s' instead", resort)
+		out.leaveOut(minor, "it has no member, and a policy without members would have all of them; rules use its last_resort '%s' instead", resort)
 		p.insteadOf = resort
 	}
 	if live := liveMembers(shares); live["ipv4"] > live["ipv6"] {
@@ -52,12 +55,16 @@ func (c *converter) readPolicy(s *source) {
 	c.policies[s.Name] = p
 }
 
+// outcomes are what a rule can use in place of a policy, and a policy without a
+// live member.
+var outcomes = []string{"default", "unreachable", "blackhole"}
+
 // lastResort converts what a policy does without a live member. mwan3 treats
 // every unknown word as 'unreachable'.
 func lastResort(s *source, out *section) string {
 	resort := cmp.Or(s.value("last_resort"), "unreachable")
-	if !slices.Contains([]string{"unreachable", "blackhole", "default"}, resort) {
-		out.note("mwan3 does not know last_resort %s and uses 'unreachable'", quote(resort))
+	if !slices.Contains(outcomes, resort) {
+		out.note(minor, "mwan3 does not know last_resort %s and uses 'unreachable'", quote(resort))
 		resort = "unreachable"
 	}
 	out.option("last_resort", resort)
@@ -87,13 +94,13 @@ func (c *converter) shares(s *source, out *section) []share {
 	for _, name := range s.words("use_member") {
 		next, problem := c.share(name, out)
 		if problem != "" {
-			out.note("use_member %s is left out: %s", quote(name), problem)
+			out.note(traffic, "use_member %s is left out: %s", quote(name), problem)
 			continue
 		}
 		shares = join(shares, next, out)
 	}
 	shares = withoutZeroWeights(shares, out)
-	fitMetrics(shares, out)
+	fitMetrics(shares)
 	fitWeights(shares, out)
 	return shares
 }
@@ -136,7 +143,7 @@ func join(shares []share, next share, out *section) []share {
 	if i < 0 {
 		return append(shares, next)
 	}
-	out.note("member '%s' was listed twice; it is kept once, with the lower metric or with the sum of the weights", next.member.name)
+	out.note(minor, "member '%s' was listed twice; it is kept once, with the lower metric or with the sum of the weights", next.member.name)
 	switch first := &shares[i]; {
 	case next.metric < first.metric:
 		*first = next
@@ -160,7 +167,7 @@ func withoutZeroWeights(shares []share, out *section) []share {
 		case alone:
 			s.weight = 1
 		default:
-			out.note("use_member of '%s' is left out: its weight is 0, so mwan3 never chose it or did not start at all", s.member.name)
+			out.note(minor, "use_member of '%s' is left out: its weight is 0, so mwan3 never chose it or did not start at all", s.member.name)
 			continue
 		}
 		kept = append(kept, s)
@@ -169,7 +176,7 @@ func withoutZeroWeights(shares []share, out *section) []share {
 }
 
 // fitMetrics renumbers metrics from 1. Only their order counts.
-func fitMetrics(shares []share, out *section) {
+func fitMetrics(shares []share) {
 	if !slices.ContainsFunc(shares, func(s share) bool { return s.metric == 0 }) {
 		return
 	}
@@ -182,7 +189,6 @@ func fitMetrics(shares []share, out *section) {
 	for i := range shares {
 		shares[i].metric = slices.Index(metrics, shares[i].metric) + 1
 	}
-	out.note("metrics are counted from 1 here")
 }
 
 // fitWeights scales weights down to maxWeight.
@@ -202,7 +208,7 @@ func fitWeights(shares []share, out *section) {
 		}
 		shares[i].weight = w
 	}
-	out.note("weights up to %d are scaled down to at most %d", largest, maxWeight)
+	out.note(minor, "weights up to %d are scaled down to at most %d", largest, maxWeight)
 }
 
 func greatestCommonDivisor(a, b int) int {

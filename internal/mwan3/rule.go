@@ -1,27 +1,29 @@
 package mwan3
 
 import (
-	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
+	"unicode"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
 )
 
 // readRule converts a rule. Names are optional here too.
 func (c *converter) readRule(s *source) {
-	out := c.add("rule", s)
+	out := c.add("rule", s.Name, s)
+	if s.isOff("enabled") {
+		out.option("enabled", "0")
+	}
 	if len(s.Name) > maxChainName {
-		out.leaveOut("mwan3 never applied it, since its name has more than %d characters", maxChainName)
+		out.leaveOut(minor, "mwan3 never applied it, since its name has more than %d characters", maxChainName)
 	}
 	readFamily(s, out)
 	readAddresses(s, out)
 	copyOption(s, out, "src_iface")
 	readTransport(s, out)
-	copyOption(s, out, "ipset")
-	if out.value("ipset") != "" {
-		out.remark("Another program must create the set, as for mwan3; or see `config ipset`.")
-	}
+	c.readSets(s, out)
 	c.readTarget(s, out)
 	c.readLogging(s, out)
 	s.mentionRest(out)
@@ -41,39 +43,23 @@ func readFamily(s *source, out *section) {
 	case "ipv4", "ipv6":
 		out.option("family", family)
 	default:
-		out.note("mwan3 does not know family %s and uses 'any'", quote(family))
+		out.note(minor, "mwan3 does not know family %s and uses 'any'", quote(family))
 	}
 }
 
+// readAddresses converts addresses. iptables takes several, parted by commas,
+// and a mask in place of a length.
 func readAddresses(s *source, out *section) {
 	for _, name := range []string{"src_ip", "dest_ip"} {
-		addresses := s.words(name)
-		if len(addresses) == 1 {
-			out.option(name, withLength(addresses[0]))
-			continue
+		if len(s.words(name)) > 1 {
+			out.note(traffic, "with several values in %s, mwan3 lost all rules of the family; here any of them matches", name)
 		}
+		addresses := strings.FieldsFunc(s.value(name), func(r rune) bool { return unicode.IsSpace(r) || r == ',' })
 		for _, a := range addresses {
-			out.list(name, withLength(a))
-		}
-		if len(addresses) > 1 {
-			out.note("with several addresses in %s, mwan3 lost all rules of the family; here any of them matches", name)
+			e := out.option(name, config.CanonicalAddress(a))
+			e.list = len(addresses) > 1
 		}
 	}
-}
-
-// withLength returns a prefix with its length in place of a mask, which
-// iptables accepts, too: 10.0.0.0/255.0.0.0.
-func withLength(text string) string {
-	address, mask, _ := strings.Cut(text, "/")
-	m, err := netip.ParseAddr(mask)
-	if err != nil || !m.Is4() {
-		return text
-	}
-	ones, size := net.IPMask(m.AsSlice()).Size()
-	if size == 0 {
-		return text // not the ones first: our configuration refuses it
-	}
-	return address + "/" + strconv.Itoa(ones)
 }
 
 // readTransport converts the protocol and its ports.
@@ -89,7 +75,7 @@ func readTransport(s *source, out *section) {
 		}
 		out.option(name, ports)
 		if !slices.Contains([]string{"tcp", "udp"}, proto) {
-			out.leaveOut("mwan3 knows ports only with proto 'tcp' or 'udp'; it ignored %s and applied the rule to all traffic that matches the rest", name)
+			out.leaveOut(traffic, "mwan3 knows ports only with proto 'tcp' or 'udp'; it ignored %s and applied the rule to all traffic that matches the rest", name)
 		}
 	}
 }
@@ -99,10 +85,10 @@ func (c *converter) readTarget(s *source, out *section) {
 	sticky, timeout := s.is1("sticky"), s.value("timeout")
 	use := s.value("use_policy")
 	if use == "" {
-		out.leaveOut("mwan3 ignored it, since it has no use_policy")
+		out.leaveOut(minor, "mwan3 ignored it, since it has no use_policy")
 		return
 	}
-	if slices.Contains([]string{"default", "unreachable", "blackhole"}, use) {
+	if slices.Contains(outcomes, use) {
 		out.option("use_policy", use)
 		return
 	}
@@ -110,14 +96,13 @@ func (c *converter) readTarget(s *source, out *section) {
 	switch {
 	case !known:
 		out.option("use_policy", use)
-		out.leaveOut("mwan3 ignored it, since there is no policy %s", quote(use))
+		out.leaveOut(minor, "mwan3 ignored it, since there is no policy %s", quote(use))
 		return
 	case p.insteadOf != "":
-		out.note("policy %s has no member, so its last_resort is used", quote(use))
 		out.option("use_policy", p.insteadOf)
 		return
 	case p.tooLong:
-		out.note("the name of the policy is too long for mwan3, which lost all rules of the family; here it works")
+		out.note(traffic, "the name of the policy is too long for mwan3, which lost all rules of the family; here it works")
 	}
 	out.option("use_policy", p.name)
 	if !sticky {
@@ -127,7 +112,7 @@ func (c *converter) readTarget(s *source, out *section) {
 	switch timeout {
 	case "":
 	case "0":
-		out.note("timeout 0, with which mwan3 never forgets a source, becomes the longest timeout")
+		out.note(minor, "timeout 0, with which mwan3 never forgets a source, becomes the longest timeout")
 		out.option("timeout", longestTimeout)
 	default:
 		out.option("timeout", timeout)
@@ -145,54 +130,36 @@ func (c *converter) readLogging(s *source, out *section) {
 	case c.logging:
 		out.option("log", "1")
 	default:
-		out.note("logging is left out: without option logging in the globals mwan3 logged nothing")
+		out.note(minor, "logging is left out: without option logging in the globals mwan3 logged nothing")
 	}
 }
 
 // leaveTheRest adds the rule that leaves unmatched traffic to the main table,
 // for the families in which no other rule takes it all.
-func (c *converter) leaveTheRest() {
-	covered := make(map[string]bool)
-	for _, s := range c.out.sections {
-		if s.kind == "rule" && s.leftOut == "" {
-			for _, family := range s.takesAll() {
-				covered[family] = true
-			}
+func (c *converter) leaveTheRest(cfg *config.Config) {
+	rest := slices.Clone(family.All[:])
+	for _, r := range cfg.Rules {
+		if takesAll(r) {
+			rest = slices.DeleteFunc(rest, func(f family.Family) bool { return slices.Contains(r.Families, f) })
 		}
 	}
-	if covered["ipv4"] && covered["ipv6"] {
+	if len(rest) == 0 {
 		return
 	}
 	out := c.out.add("rule", c.newName("rule", "unmatched"))
 	out.remark("mwan3 leaves what no rule matches to the main table. Without this rule it would be")
 	out.remark("dealt out by policy 'balanced' (all members, if the file has no policy of that name).")
-	switch {
-	case covered["ipv4"]:
-		out.option("family", "ipv6")
-	case covered["ipv6"]:
-		out.option("family", "ipv4")
+	if len(rest) == 1 {
+		out.option("family", rest[0].String())
 	}
 	out.option("use_policy", "default")
 }
 
-// takesAll returns the families in which a rule matches everything.
-func (s *section) takesAll() []string {
-	for _, name := range []string{"src_ip", "src_iface", "proto", "src_port", "dest_port", "ipset"} {
-		if s.value(name) != "" {
-			return nil
-		}
+// takesAll reports whether a rule matches everything in its families.
+func takesAll(r config.Rule) bool {
+	everywhere := func(m config.AddressMatch) bool {
+		return len(m.Masked)+len(m.Not) == 0 && !slices.ContainsFunc(m.Any, func(p netip.Prefix) bool { return p.Bits() > 0 })
 	}
-	families := []string{"ipv4", "ipv6"}
-	if family := s.value("family"); family != "" {
-		families = []string{family}
-	}
-	switch s.value("dest_ip") {
-	case "":
-		return families
-	case "0.0.0.0/0":
-		return []string{"ipv4"}
-	case "::/0":
-		return []string{"ipv6"}
-	}
-	return nil
+	return r.Enabled && everywhere(r.SrcIP) && everywhere(r.DestIP) && r.SrcIface == "" &&
+		len(r.Protos) == 0 && r.IPSet == "" && r.IPSetSrc == ""
 }

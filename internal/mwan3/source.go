@@ -1,6 +1,7 @@
 package mwan3
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,6 +35,12 @@ func (s *source) words(name string) []string {
 // is1 reports whether a switch is on. mwan3 compares with 1: 'yes' is off.
 func (s *source) is1(name string) bool { return s.value(name) == "1" }
 
+// isOff reports whether a switch that is on by default is off (config_get_bool
+// of OpenWrt's shell library).
+func (s *source) isOff(name string) bool {
+	return slices.Contains([]string{"0", "off", "false", "no", "disabled"}, s.value(name))
+}
+
 // number returns the value of an option that takes a whole number, or otherwise
 // if it is not given. ok is false if the value is not a number from 0 on.
 func (s *source) number(name string, otherwise int) (n int, ok bool) {
@@ -45,11 +52,32 @@ func (s *source) number(name string, otherwise int) (n int, ok bool) {
 	return n, err == nil && n >= 0
 }
 
-// mentionRest adds a note for every option that was not read.
+// mentionRest notes the options that were not read. A rule that has any is left
+// out: without it the rule might match more.
 func (s *source) mentionRest(out *section) {
+	var rest []string
 	for _, o := range s.Options {
-		if !s.asked[o.Name] {
-			out.note("option %s %s is left out: mwan3 does not know it", quote(o.Name), quote(s.value(o.Name)))
+		if !s.asked[o.Name] && s.value(o.Name) != "" {
+			rest = append(rest, o.Name)
 		}
 	}
+	switch {
+	case len(rest) == 0:
+	case out.kind == "rule":
+		for _, name := range rest {
+			out.option(name, s.value(name)) // to be seen, since the rule is a comment
+		}
+		out.leaveOut(traffic, "option %s has no counterpart here, and without it the rule might match more", quoteAll(rest))
+	default:
+		out.note(minor, "option %s is left out: it has no counterpart here", quoteAll(rest))
+	}
+}
+
+// quoteAll writes values for a note, parted by commas.
+func quoteAll(values []string) string {
+	quoted := make([]string, len(values))
+	for i, v := range values {
+		quoted[i] = quote(v)
+	}
+	return strings.Join(quoted, ", ")
 }

@@ -263,11 +263,8 @@ func (b *ruleBuilder) transports() [][]Match {
 		if b.rule.ICMPType != "" {
 			proto = append(proto, ICMPType{Family: b.family, Type: b.rule.ICMPType})
 		}
-		for _, src := range portMatches(b.rule.SrcPorts, true) {
-			for _, dst := range portMatches(b.rule.DestPorts, false) {
-				lines = append(lines, slices.Concat(proto, src, dst))
-			}
-		}
+		withSource := combine([][]Match{proto}, portMatches(b.rule.SrcPorts, true))
+		lines = append(lines, combine(withSource, portMatches(b.rule.DestPorts, false))...)
 	}
 	return lines
 }

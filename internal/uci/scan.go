@@ -15,8 +15,8 @@ import (
 type scanner struct {
 	file string
 	text []byte
-	pos  int   // next byte to look at
-	end  int   // end of the lines fetched so far
+	pos  int          // next byte to look at
+	end  int          // end of the lines fetched so far
 	err  *SyntaxError // the first mistake
 
 	counted     int // the newlines of text[:counted] are in lineCounted
