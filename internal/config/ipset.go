@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,6 +20,8 @@ func readIPSet(s *section) IPSet {
 		LoadFile: single(s, "loadfile", "", parsePath),
 		Domains:  several(s, "domain", s.words("domain", ""), parseDomain),
 	}
+	slices.Sort(set.Domains)
+	set.Domains = slices.Compact(set.Domains)
 	set.Entries = s.prefixes("entry", set.parseEntry)
 	s.reportUnknown()
 	return set

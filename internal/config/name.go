@@ -91,34 +91,3 @@ func parseSetName(text string) (string, error) {
 	}
 	return text, nil
 }
-
-// Limits of a domain name: RFC 1035, section 2.3.4 (255 octets on the wire are
-// 253 characters of text).
-const (
-	maxDomain = 253
-	maxLabel  = 63
-)
-
-// parseDomain reads a domain name and returns it in lower case. Underscores are
-// allowed, as DNS has them in names of services.
-func parseDomain(text string) (string, error) {
-	if !validDomain(text) {
-		return "", invalid(text, "is not a domain name")
-	}
-	return strings.ToLower(text), nil
-}
-
-func validDomain(text string) bool {
-	if len(text) > maxDomain {
-		return false
-	}
-	labels := strings.Split(text, ".")
-	for _, label := range labels {
-		if label == "" || len(label) > maxLabel || !consistsOf(label, "-_") ||
-			label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-	}
-	// A last label of digits only makes an address, not a name.
-	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
-}

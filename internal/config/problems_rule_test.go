@@ -175,8 +175,13 @@ var ruleProblemCases = []problemCase{
 	{"loadfile newline", "config ipset s\n\toption loadfile '/a\n/b'\n", []string{
 		`error loadbalance:2: ipset 's': option 'loadfile': '/a\n/b' is not the absolute path of a file`,
 	}},
-	{"domain", set("list domain .example.org"), []string{
-		`error loadbalance:2: ipset 's': option 'domain': '.example.org' is not a domain name`,
+	{"domain", set("list domain ..example.org", "list domain example..org"), []string{
+		`error loadbalance:2: ipset 's': option 'domain': '..example.org' is not a domain name`,
+		`error loadbalance:3: ipset 's': option 'domain': 'example..org' is not a domain name`,
+	}},
+	{"domain pattern", set("list domain *.Example.org", "list domain 'www*.example.org'"), []string{
+		`error loadbalance:2: ipset 's': option 'domain': '*.Example.org' is not a domain name; write example.org, which includes all names below it`,
+		`error loadbalance:3: ipset 's': option 'domain': 'www*.example.org' is not a domain name`,
 	}},
 	{"domain address", set("list domain 192.0.2.1"), []string{
 		`error loadbalance:2: ipset 's': option 'domain': '192.0.2.1' is not a domain name`,

@@ -1,0 +1,154 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits of a domain name: RFC 1035, section 2.3.4 (255 octets on the wire are
+// 253 characters of text).
+const (
+	maxDomain = 253
+	maxLabel  = 63
+)
+
+// domainPrefix begins a label that stands for one in another script (RFC 5890,
+// section 2.3.2.1).
+const domainPrefix = "xn--"
+
+// otherDots are what keyboards for Chinese and Japanese write for a dot in a
+// name (RFC 3490, section 3.1).
+var otherDots = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".")
+
+// parseDomain reads a domain name and returns it as DNS has it: in lower case,
+// in ASCII, without a dot at either end. A leading dot is what dnsmasq and others
+// write for "and all names below", which is what every name means here.
+// Underscores are allowed, as DNS has them in names of services.
+func parseDomain(text string) (string, error) {
+	name := strings.TrimSuffix(strings.TrimPrefix(otherDots.Replace(text), "."), ".")
+	labels := strings.Split(name, ".")
+	for i, label := range labels {
+		labels[i] = asciiLabel(strings.Map(unicode.ToLower, label))
+	}
+	name = strings.Join(labels, ".")
+	if validDomain(name) {
+		return name, nil
+	}
+	if above, found := strings.CutPrefix(name, "*."); found && validDomain(above) {
+		return "", invalid(text, "is not a domain name; write "+above+", which includes all names below it")
+	}
+	return "", invalid(text, "is not a domain name")
+}
+
+func validDomain(text string) bool {
+	if len(text) > maxDomain {
+		return false
+	}
+	labels := strings.Split(text, ".")
+	for _, label := range labels {
+		if label == "" || len(label) > maxLabel || !consistsOf(label, "-_") ||
+			label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+	}
+	// A last label of digits only makes an address, not a name.
+	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
+}
+
+// asciiLabel is a label as DNS has it. What is no letter or digit of any script
+// stays, and is then refused. Beyond lower case nothing is mapped or composed:
+// what people type is composed already, and golang.org/x/net/idna with its
+// tables is 100 KB of the package.
+func asciiLabel(label string) string {
+	foreign := func(c rune) bool { return c >= utf8.RuneSelf }
+	refused := func(c rune) bool { return foreign(c) && !unicode.In(c, unicode.L, unicode.M, unicode.N) }
+	if !strings.ContainsFunc(label, foreign) || strings.ContainsFunc(label, refused) || len(label) > maxDomain {
+		return label
+	}
+	return domainPrefix + punycode([]rune(label))
+}
+
+// Parameters of Punycode: RFC 3492, section 5.
+const (
+	punyBase        = 36
+	punyMin         = 1
+	punyMax         = 26
+	punySkew        = 38
+	punyDamp        = 700
+	punyInitialBias = 72
+	punyInitial     = 0x80
+)
+
+const punyDigits = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+// punycode encodes a label: RFC 3492, section 6.3. The encoder of
+// golang.org/x/net is not exported.
+func punycode(label []rune) string {
+	var out strings.Builder
+	for _, c := range label {
+		if c < punyInitial {
+			out.WriteRune(c)
+		}
+	}
+	basic := out.Len()
+	if basic > 0 {
+		out.WriteByte('-')
+	}
+	current, delta, bias := rune(punyInitial), 0, punyInitialBias
+	for done := basic; done < len(label); current++ {
+		next := slices.MinFunc(label, func(a, b rune) int { return punyOrder(a, current) - punyOrder(b, current) })
+		delta += int(next-current) * (done + 1)
+		current = next
+		for _, c := range label {
+			if c < current {
+				delta++
+			}
+			if c == current {
+				writePunyNumber(&out, delta, bias)
+				bias = punyBias(delta, done+1, done == basic)
+				delta = 0
+				done++
+			}
+		}
+		delta++
+	}
+	return out.String()
+}
+
+// punyOrder sorts the characters that are encoded already behind all others.
+func punyOrder(c, current rune) int {
+	if c < current {
+		return unicode.MaxRune + 1
+	}
+	return int(c)
+}
+
+// writePunyNumber writes a number with digits whose base varies.
+func writePunyNumber(out *strings.Builder, number, bias int) {
+	for k := punyBase; ; k += punyBase {
+		threshold := min(max(k-bias, punyMin), punyMax)
+		if number < threshold {
+			out.WriteByte(punyDigits[number])
+			return
+		}
+		out.WriteByte(punyDigits[threshold+(number-threshold)%(punyBase-threshold)])
+		number = (number - threshold) / (punyBase - threshold)
+	}
+}
+
+// punyBias adapts the bias: RFC 3492, section 6.1.
+func punyBias(delta, points int, first bool) int {
+	if first {
+		delta /= punyDamp
+	} else {
+		delta /= 2
+	}
+	delta += delta / points
+	k := 0
+	for ; delta > (punyBase-punyMin)*punyMax/2; k += punyBase {
+		delta /= punyBase - punyMin
+	}
+	return k + (punyBase-punyMin+1)*delta/(delta+punySkew)
+}
