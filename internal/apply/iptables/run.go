@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -54,12 +55,11 @@ func runProgram(name, input string, args ...string) ([]byte, error) {
 	case limit.Err() != nil:
 		return nil, fmt.Errorf("%s did not end within %s", name, timeout)
 	}
-	err = fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(messages.text)))
 	// All versions say so in these words, and exit with 4, which means more.
-	if strings.Contains(err.Error(), "holding the xtables lock") {
-		err = fmt.Errorf("%w: %w", ErrBusy, err)
+	if bytes.Contains(messages.text, []byte("holding the xtables lock")) {
+		return nil, ErrBusy
 	}
-	return nil, err
+	return nil, fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(messages.text))
 }
 
 // head keeps the beginning of what is written to it, and calls full when there
