@@ -33,3 +33,29 @@ func TestMonitorWhileRefused(t *testing.T) {
 		}
 	})
 }
+
+// TestMonitorWhileUnreadable: where one family's programs print without end, a
+// dead line goes out of use in the other, and status tells what is wrong.
+func TestMonitorWhileUnreadable(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		r := newRouter(t, backend, netlab.Options{Uplinks: 2, IPv6: true},
+			members(netlab.Separate, 2, append(tracked[:len(tracked):len(tracked)], fastest...)...))
+		r.must("apply")
+		p := newPrograms(t)
+		p.link(iptablesPrograms(backend)...)
+		p.script("ip6tables-"+backend+"-save", "exec yes")
+		p.link("yes")
+		r.env = p.env()
+		m := r.startMonitor()
+		eventually(t, "the monitor probes", func() bool { return r.probedLines() == 2 })
+		check(t, r.lab.Blackhole(2))
+		eventually(t, "wan2 is out of use", func() bool { return !r.dealtTo("iptables-"+backend, "wan2") })
+		if !r.dealtTo("ip6tables-"+backend, "wan2") {
+			t.Error("the family that cannot be read was changed")
+		}
+		const reason = "printed more than 8 MB"
+		if s := r.status(); s.InSync || !strings.Contains(strings.Join(s.Drift, "\n"), reason) || m.Log.Count(reason) == 0 {
+			t.Errorf("in sync: %v, %q, log:\n%s", s.InSync, s.Drift, m.Log)
+		}
+	})
+}

@@ -99,7 +99,7 @@ func (e *Engine) Apply(c *Changes) (*Report, error) {
 	var ready []family.Family
 	for _, f := range family.All {
 		routing := c.Families[f].Routing
-		if note(e.route(routing.AddRoutes)) && note(e.route(routing.AddRules)) {
+		if note(c.Families[f].unread) && note(e.route(routing.AddRoutes)) && note(e.route(routing.AddRules)) {
 			ready = append(ready, f)
 		}
 	}

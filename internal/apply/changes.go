@@ -41,12 +41,14 @@ type FamilyChanges struct {
 	clearOther, legacy bool
 	// clean says that some connections may have to go.
 	clean bool
+	// unread says why the family is left as it is; see Kernel.Unread.
+	unread error
 }
 
 // Empty reports whether the kernel holds what the plan wants.
 func (c *Changes) Empty() bool {
 	for _, f := range c.Families {
-		if !f.Mangle.Empty() || !f.Routing.Empty() {
+		if !f.Mangle.Empty() || !f.Routing.Empty() || f.unread != nil {
 			return false
 		}
 	}
@@ -85,6 +87,10 @@ func Diff(wanted *plan.Plan, k *Kernel, before *rundir.State) (*Changes, error) 
 // it.
 func (c *Changes) diffFamily(f family.Family, k *Kernel) FamilyChanges {
 	want, state := c.Plan.Family(f), c.before.Families[f]
+	if err := k.Unread[f]; err != nil {
+		c.state.Families[f] = state
+		return FamilyChanges{unread: err}
+	}
 	changes := FamilyChanges{Routing: routing.Diff(f, want.Rules, want.Routes, k.Routing[f])}
 	if table := k.Tables[f]; table != nil {
 		_, known := c.before.Families[f]

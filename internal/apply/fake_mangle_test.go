@@ -18,6 +18,8 @@ type fakeMangle struct {
 	tables map[family.Family]*fakeTable
 	// missing are families whose programs are not installed.
 	missing map[family.Family]bool
+	// broken are families whose table cannot be read.
+	broken map[family.Family]bool
 	// locked is how many writes of a family find the xtables lock taken.
 	locked map[family.Family]int
 }
@@ -57,6 +59,9 @@ func (m *fakeMangle) Read(f family.Family) (*iptables.Table, error) {
 	}
 	if err := m.kernel.step("mangle save (%s)", f); err != nil {
 		return nil, err
+	}
+	if m.broken[f] {
+		return nil, fmt.Errorf("mangle save (%s): %w", f, errInjected)
 	}
 	return iptables.Parse([]byte(m.text(f)))
 }

@@ -19,7 +19,9 @@ import (
 type Kernel struct {
 	// Tables are the mangle tables; a family whose programs are missing, or
 	// that the kernel does not have, has none.
-	Tables  map[family.Family]*iptables.Table
+	Tables map[family.Family]*iptables.Table
+	// Unread says why a table could not be read: its family is left as it is.
+	Unread  map[family.Family]error
 	Routing map[family.Family]routing.State
 	Sets    []ipset.Set
 	Domains dnsmasq.Files
@@ -33,6 +35,7 @@ type Kernel struct {
 func (e *Engine) Read() (*Kernel, error) {
 	k := &Kernel{
 		Tables:    map[family.Family]*iptables.Table{},
+		Unread:    map[family.Family]error{},
 		Routing:   map[family.Family]routing.State{},
 		nftTables: map[family.Family]bool{},
 	}
@@ -52,12 +55,17 @@ func (e *Engine) Read() (*Kernel, error) {
 	err := e.readRest(k)
 	saves.Wait()
 	for i, f := range family.All {
-		switch {
+		switch missing := errors.Is(failed[i], iptables.ErrMissing); {
 		case tables[i] != nil:
 			k.Tables[f] = tables[i]
-		case f == family.IPv4 || !errors.Is(failed[i], iptables.ErrMissing):
+		case missing && f == family.IPv4:
 			err = errors.Join(err, failed[i])
+		case failed[i] != nil && !missing:
+			k.Unread[f] = failed[i]
 		}
+	}
+	if err == nil && len(k.Tables) == 0 {
+		err = errors.Join(k.Unread[family.IPv4], k.Unread[family.IPv6])
 	}
 	if err != nil {
 		return nil, err
@@ -129,7 +137,7 @@ func (k *Kernel) Legacy() bool {
 
 // ForPlan is what a plan depends on of all this.
 func (k *Kernel) ForPlan() plan.Kernel {
-	facts := plan.Kernel{Ours: k.Ours(), NoIP6Tables: k.Tables[family.IPv6] == nil}
+	facts := plan.Kernel{Ours: k.Ours(), NoIP6Tables: k.Tables[family.IPv6] == nil && k.Unread[family.IPv6] == nil}
 	for _, f := range family.All {
 		if table := k.Tables[f]; table != nil {
 			for name, chain := range table.Chains {

@@ -98,6 +98,46 @@ func TestOneFamilyDoesNotStopTheOther(t *testing.T) {
 	}
 }
 
+// TestUnreadFamily: where one family's table cannot be read, nothing of that
+// family changes, the other one is as planned, and nobody says that all is well.
+func TestUnreadFamily(t *testing.T) {
+	for i, f := range family.All {
+		other := family.All[1-i]
+		s, good := newService(t), newService(t)
+		s.must(firstConfig)
+		good.must(firstConfig)
+		good.must(secondConfig)
+		chains, routes, rules := s.kernel.chains(f), slices.Clone(s.kernel.routes[f]), slices.Clone(s.kernel.rules[f])
+		s.kernel.mangle.broken = map[family.Family]bool{f: true}
+		for range 2 {
+			if err := s.apply(secondConfig); !errors.Is(err, errInjected) || !strings.Contains(err.Error(), "mangle save ("+f.String()+")") {
+				t.Errorf("%s: error %v", f, err)
+			}
+			if s.kernel.chains(other) != good.kernel.chains(other) {
+				t.Errorf("%s cannot be read, and %s is not as planned", f, other)
+			}
+			if s.kernel.chains(f) != chains || !slices.Equal(s.kernel.routes[f], routes) || !slices.Equal(s.kernel.rules[f], rules) {
+				t.Errorf("%s cannot be read, and was changed", f)
+			}
+		}
+		kernel, state := s.read()
+		c, err := DiffStop(kernel, state)
+		if err != nil || c.Empty() || !strings.Contains(strings.Join(c.Summary(), "\n"), f.String()+": mangle save") {
+			t.Errorf("%s: %q, error %v", f, c.Summary(), err)
+		}
+		s.kernel.mangle.broken = nil
+		s.must(secondConfig)
+		if got, want := s.kernel.dump(), good.kernel.dump(); got != want {
+			t.Errorf("%s: the next run left\n%s\nwant\n%s", f, got, want)
+		}
+	}
+	s := newService(t)
+	s.kernel.mangle.broken = map[family.Family]bool{family.IPv4: true, family.IPv6: true}
+	if _, err := s.Read(); !errors.Is(err, errInjected) {
+		t.Errorf("neither can be read: error %v", err)
+	}
+}
+
 // TestLockIsHeld by another program: the other family is written at once, with
 // its routes and connections, and the one that waits as soon as it can be.
 func TestLockIsHeld(t *testing.T) {

@@ -49,6 +49,9 @@ func (r *Report) Summary() []string {
 		count(cleaned.Deleted, "connection", "freed")
 		count(cleaned.Challenged, "TCP connection", "reset")
 		count(cleaned.NotFound, "TCP client", "not found")
+		if fc.unread != nil {
+			parts = append(parts, fc.unread.Error())
+		}
 		if len(parts) > 0 {
 			summary = append(summary, f.String()+": "+strings.Join(parts, ", "))
 		}
