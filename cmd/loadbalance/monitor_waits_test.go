@@ -52,7 +52,7 @@ func TestBlackoutWhileOthersHang(t *testing.T) {
 		p := newPrograms(t)
 		p.link("sleep")
 		for _, name := range iptablesPrograms(backend) {
-			p.script(name, "sleep 10 &\nexec REAL \"$@\"")
+			p.script(name, "sleep 5 &\nexec REAL \"$@\"")
 		}
 		r.env = p.env()
 		r.must("apply")

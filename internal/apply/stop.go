@@ -74,6 +74,9 @@ func (e *Engine) nftIsEmpty(f family.Family, inUse *iptables.Table) (bool, error
 		read = e.Other(true).Read
 	}
 	table, err := read(f)
+	if errors.Is(err, iptables.ErrHidden) {
+		return false, nil
+	}
 	return err == nil && table.Empty(), err
 }
 

@@ -54,6 +54,9 @@ func (t Tool) Version(f family.Family) (string, error) {
 // hangs, and stumbles over nftables rules that iptables cannot read.
 func (t Tool) Clear(f family.Family) error {
 	table, err := t.Read(f)
+	if errors.Is(err, ErrHidden) {
+		return nil
+	}
 	if err != nil || len(table.Chains)+len(table.Jumps) == 0 {
 		return err
 	}

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -66,6 +67,7 @@ func TestForeignNFTables(t *testing.T) {
 	for name, rules := range map[string]string{
 		"a chain of nft":  "chain ip mangle early { type filter hook prerouting priority -170; ip saddr 192.0.2.1 drop; }",
 		"a rule of nft":   "rule ip mangle PREROUTING ip saddr { 192.0.2.1, 192.0.2.2 } drop",
+		"hidden":          "rule ip mangle PREROUTING reject",
 		"a named nft set": "set ip mangle some { type ipv4_addr; }",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,8 +76,9 @@ func TestForeignNFTables(t *testing.T) {
 			run(t, "iptables-nft -t mangle -A PREROUTING -j foreign")
 			run(t, "nft add "+rules)
 			before := run(t, "nft list ruleset")
-			if table := read(t, tool, family.IPv4); !table.Foreign {
-				t.Error("read as if it held nothing foreign")
+			table, err := tool.Read(family.IPv4)
+			if hidden := errors.Is(err, ErrHidden); hidden != (name == "hidden") || !hidden && !table.Foreign {
+				t.Errorf("read as if it held nothing foreign: %+v, error %v", table, err)
 			}
 			if err := tool.Clear(family.IPv4); err != nil {
 				t.Error(err)

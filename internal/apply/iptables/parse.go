@@ -85,12 +85,15 @@ func Parse(output []byte) (*Table, error) {
 		var line string
 		line, text = cutLine(text)
 		table.addLine(line)
-		whole = whole || line == "COMMIT" || strings.HasPrefix(line, notShown)
+		whole = whole || line == "COMMIT"
 	}
-	if !whole {
-		return nil, errors.New("what iptables-save printed is cut short")
+	switch {
+	case whole:
+		return table, nil
+	case strings.Contains(string(output), notShown):
+		return nil, ErrHidden
 	}
-	return table, nil
+	return nil, errors.New("what iptables-save printed is cut short")
 }
 
 func (t *Table) addLine(line string) {
@@ -109,6 +112,11 @@ func (t *Table) addLine(line string) {
 // notShown begins the remark that a table has nftables rules that iptables cannot
 // print, in place of the table or before the rest of it.
 const notShown = "# Table `"
+
+// ErrHidden says that iptables-nft prints nothing of a table. What is ours in it
+// cannot be seen: written again, it would be there twice.
+var ErrHidden = errors.New("iptables prints nothing of the table mangle, since somebody has put rules into it by nft: " +
+	"give those a table of their own (`nft list tables`)")
 
 // nftMode is how programs of the back end iptables-nft call it.
 const nftMode = "(nf_tables)"

@@ -31,8 +31,8 @@ func TestProgramsAreBounded(t *testing.T) {
 		{"endless messages", "head -c 50000000 /dev/zero >&2\n" + save, ""},
 		{"long messages of a failure", "head -c 5000 /dev/zero | tr '\\0' x >&2\nexit 1",
 			"iptables-nft-save: exit status 1: " + strings.Repeat("x", maxMessage)},
-		{"a child that keeps the pipe", "sleep 20 &\n" + save, ""},
-		{"one that fails with such a child", "sleep 20 &\nexit 1", "iptables-nft-save: exit status 1: "},
+		{"a child that keeps the pipe", "sleep 5 &\n" + save, ""},
+		{"one that fails with such a child", "sleep 5 &\nexit 1", "iptables-nft-save: exit status 1: "},
 		{"nothing", "exit 0", "what iptables-save printed is cut short"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestProgramsAreBounded(t *testing.T) {
 // little delay.
 func TestRestoreLeavesAChild(t *testing.T) {
 	done := filepath.Join(t.TempDir(), "done")
-	standIn(t, "sleep 20 &\ncat > "+done)
+	standIn(t, "sleep 5 &\ncat > "+done)
 	start := time.Now()
 	if err := (Tool{NFT}).Write(family.IPv4, Change{}); err != nil {
 		t.Error(err)
@@ -100,7 +100,7 @@ func TestClearAsksFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	standIn(t, "case \"$0\" in *save) exec cat "+foreign+" ;; esac\nexec sleep 20")
+	standIn(t, "case \"$0\" in *save) exec cat "+foreign+" ;; esac\nexec sleep 8")
 	start := time.Now()
 	if err := (Tool{NFT}).Clear(family.IPv4); err != nil {
 		t.Error(err)
