@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
@@ -97,7 +96,9 @@ func (in *invocation) apply(cfg *pipeline.Configuration, verdicts plan.Verdicts)
 	if done.err != nil {
 		return done
 	}
-	in.tell(done.report)
+	if verdicts == nil { // a monitor tells it itself
+		in.tell(done)
+	}
 	taken, err := p.Taken(observed, done.report.Changes.Plan.Members)
 	if err != nil {
 		taken = []string{err.Error()}
@@ -123,6 +124,11 @@ func (in *invocation) carryOut(p *pipeline.Pipeline, cfg *pipeline.Configuration
 		in.logRefused(done.err)
 		done.code = exitFailed
 	}
+	if done.report != nil {
+		done.news = slices.Clone(done.report.Changes.Plan.Notices)
+		said := observed.LastState().Notices
+		done.news = slices.DeleteFunc(done.news, func(notice string) bool { return slices.Contains(said, notice) })
+	}
 	return done
 }
 
@@ -134,27 +140,32 @@ func (in *invocation) running(observed *pipeline.Observed) bool {
 
 // tell prints what an apply changed, or writes it to the log if that is where
 // the caller looks.
-func (in *invocation) tell(report *apply.Report) {
+func (in *invocation) tell(done *run) {
 	if in.options.log == logSyslog {
-		in.logChanges("apply", report)
+		in.logChanges("apply", done)
 		return
 	}
-	for _, notice := range report.Changes.Plan.Notices {
+	for _, notice := range done.report.Changes.Plan.Notices {
 		in.log.Notice(notice)
 	}
-	for _, line := range report.Summary() {
+	for _, line := range done.report.Summary() {
 		fmt.Fprintln(in.out, line)
 	}
 }
 
-// logChanges writes one line with the reason of the changes, what the user
-// should know of the new state, and how much changed; nothing when nothing did.
-func (in *invocation) logChanges(reason string, report *apply.Report) {
-	summary := report.Summary()
-	if len(summary) == 0 {
+// logChanges writes what the user should know and was not told before, and one
+// line with the reason of the changes and how much changed; nothing when nothing
+// did.
+func (in *invocation) logChanges(reason string, done *run) {
+	for _, notice := range done.news {
+		in.log.Notice(notice)
+	}
+	if done.report == nil || done.err != nil {
 		return
 	}
-	in.log.Notice(reason + ": " + strings.Join(append(slices.Clone(report.Changes.Plan.Notices), summary...), "; "))
+	if summary := done.report.Summary(); len(summary) > 0 {
+		in.log.Notice(reason + ": " + strings.Join(summary, "; "))
+	}
 }
 
 // logRefused writes the numbered input that iptables-restore refused: its

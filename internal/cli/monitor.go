@@ -174,8 +174,8 @@ type monitorApplier struct {
 }
 
 // Follow applies the accepted configuration under the monitor's verdicts.
-func (a *monitorApplier) Follow(reason string, verdicts plan.Verdicts) (monitor.Outcome, error) {
-	return a.underLock(func() *run { return a.followed(reason, verdicts) })
+func (a *monitorApplier) Follow(verdicts plan.Verdicts) (monitor.Outcome, error) {
+	return a.underLock(func() *run { return a.followed(verdicts) })
 }
 
 // Reload applies the configuration file. With errors in it, they are reported
@@ -189,11 +189,11 @@ func (a *monitorApplier) Reload(verdicts plan.Verdicts) (monitor.Outcome, error)
 		cfg, err := a.readConfig()
 		if err != nil {
 			a.log.Error(err.Error())
-			return a.followed("reload", verdicts)
+			return a.followed(verdicts)
 		}
 		done := a.apply(cfg, verdicts)
 		if done.report == nil && done.code == exitUsage {
-			return a.followed("reload", verdicts)
+			return a.followed(verdicts)
 		}
 		return done
 	})
@@ -225,7 +225,8 @@ func (a *monitorApplier) outcome(done *run) (monitor.Outcome, error) {
 	changes := done.report.Changes
 	return monitor.Outcome{
 		Config: done.cfg.Config, Uplinks: changes.Plan.Uplinks, Members: changes.Plan.Members,
-		Scope: done.scope(), Changed: !changes.Empty(),
+		Scope: done.scope(), Changed: !changes.Empty(), Summary: done.report.Summary(),
+		News: done.news, LeftOut: changes.Plan.LeftOut,
 	}, done.err
 }
 

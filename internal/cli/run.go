@@ -18,23 +18,26 @@ type run struct {
 	// report is nil where the run did not get as far as a plan. Otherwise it is
 	// there after an error, too.
 	report *apply.Report
-	code   int
-	err    error
+	// news are the notices of the plan that the run before did not have.
+	news []string
+	code int
+	err  error
 }
 
 // follow brings the kernel to the current configuration and logs what changed,
 // if anything, with the reason. It is called with the lock held.
 func (in *invocation) follow(reason string) int {
-	done := in.followed(reason, nil)
+	done := in.followed(nil)
+	in.logChanges(reason, done)
 	if done.err != nil {
 		in.log.Error(fmt.Sprintf("%s: %v", reason, done.err))
 	}
 	return done.code
 }
 
-// followed is follow without a message of what failed. verdicts are those of the
-// calling monitor; nil: those of the one that lives.
-func (in *invocation) followed(reason string, verdicts plan.Verdicts) *run {
+// followed is follow without a message. verdicts are those of the calling
+// monitor; nil: those of the one that lives.
+func (in *invocation) followed(verdicts plan.Verdicts) *run {
 	if in.rundir().Stopped() { // meanwhile, by the run that we waited for
 		return &run{}
 	}
@@ -55,11 +58,7 @@ func (in *invocation) followed(reason string, verdicts plan.Verdicts) *run {
 	}
 	defer p.Close()
 	done := in.carryOut(p, cfg, observed)
-	if done.err != nil {
-		return done
-	}
-	in.logChanges(reason, done.report)
-	if cfg.Problems.HasErrors() {
+	if done.err == nil && cfg.Problems.HasErrors() {
 		done.code = exitUsage // told in full by the apply that found them
 	}
 	return done

@@ -11,6 +11,86 @@ import (
 	"loadbalance/internal/plan"
 )
 
+// Reasons of an apply that only say what a look at the kernel has found.
+const (
+	networkChanged = "network changed"
+	repair         = "repair"
+)
+
+// tell logs what an apply changed, with the cause, and what else is new. What
+// became of members is for announce, once there is something to compare with.
+func (m *Monitor) tell(r result) {
+	for _, text := range r.News {
+		if !m.applied || !slices.Contains(r.LeftOut, text) {
+			m.Log("notice", text)
+		}
+	}
+	if len(r.Summary) > 0 {
+		m.Log("notice", strings.Join(m.causes(r), ", ")+": "+strings.Join(r.Summary, "; "))
+	}
+}
+
+// causes are what led to the changes of an apply. Where links of members came or
+// went, these are: netifd's event if there was one of that interface, or what was
+// found. An event of another interface has only made the apply look.
+func (m *Monitor) causes(r result) []string {
+	reasons := r.reasons
+	if r.reload {
+		reasons = append([]string{"reload"}, reasons...)
+	}
+	var links []string
+	for _, is := range r.Members {
+		for _, was := range m.announced.Members {
+			if was.Name == is.Name {
+				links = append(links, linkChanges(was, is, reasons, r.Config.Member(is.Name))...)
+			}
+		}
+	}
+	if len(links) == 0 {
+		return reasons
+	}
+	others := slices.DeleteFunc(slices.Clone(reasons), func(reason string) bool {
+		return reason == networkChanged || reason == repair || isEvent(reason)
+	})
+	return append(others, links...)
+}
+
+// linkChanges names what became of a member's links: by netifd's event if that is
+// among the reasons.
+func linkChanges(was, is plan.Member, reasons []string, member *config.Member) []string {
+	var changes []string
+	for _, c := range []struct {
+		up             bool
+		words, another string
+	}{{false, "went down", "ifup"}, {true, "came up", "ifdown"}} {
+		changed := families(func(f family.Family) bool { return was.State(f).Up != c.up && is.State(f).Up == c.up })
+		if len(changed) == 0 {
+			continue
+		}
+		cause := fmt.Sprintf("member '%s' (%s) %s", is.Name, names(changed, ", "), c.words)
+		for _, reason := range reasons {
+			action, netInterface, _ := strings.Cut(reason, " ")
+			if isEvent(reason) && action != c.another && isOf(netInterface, member) {
+				cause = reason
+			}
+		}
+		changes = append(changes, cause)
+	}
+	return changes
+}
+
+// isEvent reports whether a reason is netifd's event of an interface.
+func isEvent(reason string) bool {
+	action, _, _ := strings.Cut(reason, " ")
+	return slices.Contains([]string{"ifup", "ifdown", "ifupdate"}, action)
+}
+
+// isOf reports whether an interface is a member's, or one that its protocol made
+// for it (wwan_4 brings wwan's addresses).
+func isOf(netInterface string, member *config.Member) bool {
+	return netInterface == member.Interface || netInterface == member.Interface6 || strings.HasPrefix(netInterface, member.Interface+"_")
+}
+
 // announce logs what became of the members and runs the user's scripts. It
 // compares what two applies found, so whatever caused a transition is
 // announced the same way, and only once it is in the kernel.

@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"loadbalance/internal/apply/iptables"
@@ -22,7 +21,7 @@ func (m *Monitor) apply() {
 		if r.reload {
 			r.Outcome, r.err = m.Applier.Reload(verdicts)
 		} else {
-			r.Outcome, r.err = m.Applier.Follow(strings.Join(r.reasons, ", "), verdicts)
+			r.Outcome, r.err = m.Applier.Follow(verdicts)
 		}
 		r.after = r.before
 		switch {
@@ -55,6 +54,7 @@ func (m *Monitor) finish(r result, now time.Time) {
 		m.Log("notice", "what failed before works again")
 	}
 	m.retry, m.failure = 0, ""
+	m.tell(r)
 	if r.Changed {
 		m.fullAt = now.Add(verifyAfter)
 		m.repairs.note(now, r.repair)
@@ -87,6 +87,8 @@ func (m *Monitor) fail(r result, now time.Time) {
 	if r.Config == nil {
 		return
 	}
+	r.Summary = nil
+	m.tell(r)
 	// Some of it may be in the kernel, such as one family of both, and that
 	// part needs the verdicts. They are announced when all of it is there.
 	m.outcome = r.Outcome
@@ -131,7 +133,7 @@ func (m *Monitor) look(now time.Time) {
 	}
 	m.lookAt = now.Add(lookEvery)
 	if !now.Before(m.fullAt) {
-		m.want(request{at: now, reasons: []string{"repair"}, repair: true})
+		m.want(request{at: now, reasons: []string{repair}, repair: true})
 		return
 	}
 	found, err := m.Watcher.Look(m.outcome.Scope)
@@ -140,10 +142,10 @@ func (m *Monitor) look(now time.Time) {
 		return // the full comparisons go on
 	}
 	if found.Network != m.baseline.Network {
-		m.want(request{at: now, reasons: []string{"network changed"}, noticed: true})
+		m.want(request{at: now, reasons: []string{networkChanged}, noticed: true})
 	}
 	if found.Ours != m.baseline.Ours {
-		m.want(request{at: now, reasons: []string{"repair"}, repair: true, noticed: true})
+		m.want(request{at: now, reasons: []string{repair}, repair: true, noticed: true})
 	}
 }
 

@@ -66,8 +66,13 @@ type Outcome struct {
 	Members []plan.Member
 	// Scope is what the watcher must know to look at the result.
 	Scope drift.Scope
-	// Changed says that the kernel did not hold the plan before.
+	// Changed says that the kernel did not hold the plan before, Summary what was
+	// changed, in a line per family.
 	Changed bool
+	Summary []string
+	// News is what the user should know and was not told by the run before.
+	// LeftOut is what of it tells of members.
+	News, LeftOut []string
 }
 
 // applier runs the four steps from the configuration to the kernel.
@@ -75,7 +80,7 @@ type applier interface {
 	// Follow applies the accepted configuration under the verdicts. With an error
 	// the outcome is what was to be, without a Config if the apply did not get
 	// that far.
-	Follow(reason string, verdicts plan.Verdicts) (Outcome, error)
+	Follow(verdicts plan.Verdicts) (Outcome, error)
 	// Reload reads the configuration file first. If it has errors, it is
 	// reported and the accepted one is followed.
 	Reload(verdicts plan.Verdicts) (Outcome, error)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,12 @@ type rig struct {
 	refused    bool  // applies get only half-way
 	full       bool  // there is no room for verdicts
 	damaged    error // why the verdicts of the last monitor cannot be read
+	// summaries: applies tell what they change, as real ones do.
+	summaries bool
+
+	// What the last apply left.
+	members string
+	notices []string
 
 	// What the monitor did.
 	applies  []string
@@ -95,19 +102,20 @@ func (g *rig) pass(d time.Duration) {
 		g.paths.Wake() // as the loop does before it sleeps
 		g.work(g.now)
 		if g.applying {
-			g.finish(<-g.results, g.now)
+			r := <-g.results
+			if r.reload {
+				g.applies = append(g.applies, "reload")
+			} else {
+				g.applies = append(g.applies, "follow "+strings.Join(r.reasons, ", "))
+			}
+			g.finish(r, g.now)
 		}
 	}
 }
 
-func (g *rig) Follow(reason string, verdicts plan.Verdicts) (Outcome, error) {
-	return g.apply("follow "+reason, verdicts)
-}
+func (g *rig) Reload(verdicts plan.Verdicts) (Outcome, error) { return g.Follow(verdicts) }
 
-func (g *rig) Reload(verdicts plan.Verdicts) (Outcome, error) { return g.apply("reload", verdicts) }
-
-func (g *rig) apply(what string, verdicts plan.Verdicts) (Outcome, error) {
-	g.applies = append(g.applies, what)
+func (g *rig) Follow(verdicts plan.Verdicts) (Outcome, error) {
 	if g.failing {
 		return Outcome{}, cmp.Or(g.failure, errors.New("mangle restore (ipv4): refused"))
 	}
@@ -138,7 +146,14 @@ func (g *rig) apply(what string, verdicts plan.Verdicts) (Outcome, error) {
 	if g.refused {
 		err = errors.New("mangle restore (ipv6): refused")
 	}
-	return Outcome{Config: cfg, Uplinks: uplinks, Members: p.Members, Changed: changed}, err
+	outcome := Outcome{Config: cfg, Uplinks: uplinks, Members: p.Members, Changed: changed, LeftOut: p.LeftOut}
+	if members := fmt.Sprint(p.Members); g.summaries && (changed || members != g.members) {
+		g.members = members
+		outcome.Summary = []string{"ipv4: 3 chains written, 2 routes deleted, 12 connections freed", "ipv6: 3 chains written"}
+	}
+	outcome.News = slices.DeleteFunc(slices.Clone(p.Notices), func(notice string) bool { return slices.Contains(g.notices, notice) })
+	g.notices = p.Notices
+	return outcome, err
 }
 
 // damage has somebody change what is ours.

@@ -40,7 +40,7 @@ func Build(in Input) (*Plan, error) {
 	}
 	b.plan.Policies = b.policies()
 	b.connections()
-	b.plan.Notices = b.notices
+	b.plan.Notices, b.plan.State.Notices = b.notices, b.notices
 	return b.plan, nil
 }
 
@@ -194,13 +194,19 @@ func (b *builder) noteLeftOut() {
 	for _, m := range b.plan.Members {
 		for _, f := range family.All {
 			if m.State(f).Held {
-				b.notice("member '%s' (%s) %s", m.Name, f, heldReason)
+				b.leaveOut("member '%s' (%s) %s", m.Name, f, heldReason)
 			}
 		}
 		if !m.IPv4.Up && !m.IPv6.Up {
-			b.notice("member '%s' is left out: %s", m.Name, m.IPv4.Reason)
+			b.leaveOut("member '%s' is left out: %s", m.Name, m.IPv4.Reason)
 		}
 	}
+}
+
+// leaveOut is notice for what tells of a member.
+func (b *builder) leaveOut(format string, args ...any) {
+	b.notice(format, args...)
+	b.plan.LeftOut = append(b.plan.LeftOut, fmt.Sprintf(format, args...))
 }
 
 // sets are the local destinations, the configuration's named sets and those

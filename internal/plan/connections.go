@@ -220,6 +220,6 @@ func without[T comparable](all, some []T) (rest []T) {
 // the last run left is kept for the next start, so that the connections that
 // live on keep their members.
 func Stopped(before State) *Plan {
-	before.Held, before.Prefixes = nil, nil
+	before.Held, before.Prefixes, before.Notices = nil, nil, nil
 	return &Plan{State: before}
 }

@@ -58,6 +58,8 @@ type State struct {
 	// Unfinished is what is still to be done to the connections of a family: by
 	// the run itself, and by the next one if it does not get that far.
 	Unfinished map[family.Family]Unfinished `json:"unfinished_connections,omitempty"`
+	// Notices are those of the plan: what the log need not say again.
+	Notices []string `json:"notices,omitempty"`
 }
 
 // Unfinish notes what is still to be done to a family's connections.
