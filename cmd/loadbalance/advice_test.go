@@ -98,3 +98,28 @@ func TestAdvice(t *testing.T) {
 		r.expectSame("check and status", before, r.dump())
 	})
 }
+
+// TestOwnTargets: a line that is to ask the router itself is told as an error, be
+// it by its own address or that of another device, and asks the others.
+func TestOwnTargets(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		r := newRouter(t, backend, netlab.Options{Uplinks: 2}, "")
+		own, others := r.lab.Uplink(1).Address.Addr().String(), r.lab.Uplink(2).Address.Addr().String()
+		r.configure("config member 'wan1'\n\toption device 'wan1'\n\tlist track_ip '203.0.113.1'\n\tlist track_ip '" + own + "'\n\tlist track_ip '" + others + "'\n" +
+			"config member 'wan2'\n\toption device 'wan2'\n")
+		r.must("apply")
+		m := r.startMonitor()
+		_, messages, code := r.call("check")
+		status := r.must("status")
+		for _, address := range []string{own, others} {
+			told := "member 'wan1': track_ip " + address + " is an address of this router"
+			if code != 1 || strings.Count(messages, told) != 1 || !strings.Contains(status, told) || m.Log.Count(told) != 1 {
+				t.Errorf("%s: check: exit code %d, %s\nstatus:\n%s\nlog:\n%s", address, code, messages, status, m.Log)
+			}
+		}
+		h := r.status().Members[0].IPv4.Health
+		if h == nil || len(h.Targets) != 1 || h.Targets[0].Address != "203.0.113.1" {
+			t.Errorf("health: %+v", h)
+		}
+	})
+}

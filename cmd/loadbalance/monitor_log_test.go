@@ -17,8 +17,15 @@ func TestLogOfNetworkRestart(t *testing.T) {
 		r := newRouter(t, backend, netlab.Options{Uplinks: uplinks}, "config member 'a1'\nconfig member 'a2'\nconfig member 'a3'\nconfig member 'a4'\nconfig member 'a5'\n")
 		n := r.startNetifd()
 		var state [uplinks]string
-		// set has netifd bring an interface up or down, and returns what the hook
-		// says to it.
+		// hook tells of an event and returns what is said to it.
+		hook := func(event, name string) string {
+			_, messages, code := r.call("hotplug", event, name)
+			if code != 0 {
+				t.Errorf("hotplug %s %s: exit code %d, %s", event, name, code, messages)
+			}
+			return messages
+		}
+		// set has netifd bring an interface up or down.
 		set := func(i int, up bool) string {
 			name, event := fmt.Sprintf("a%d", i), "ifdown"
 			if state[i-1] = isDown(name); up {
@@ -30,11 +37,7 @@ func TestLogOfNetworkRestart(t *testing.T) {
 			} else {
 				check(t, r.lab.IfDown(i))
 			}
-			_, messages, code := r.call("hotplug", event, name)
-			if code != 0 {
-				t.Errorf("hotplug %s %s: exit code %d, %s", event, name, code, messages)
-			}
-			return messages
+			return hook(event, name)
 		}
 		for i := range state {
 			state[i] = onUplink(fmt.Sprintf("a%d", i+1), r.lab.Uplink(i+1))
@@ -43,10 +46,10 @@ func TestLogOfNetworkRestart(t *testing.T) {
 		r.must("apply")
 
 		for i := 1; i <= uplinks; i++ {
-			lines := strings.Split(strings.TrimSpace(set(i, false)), "\n")
-			leftOut := fmt.Sprintf("member 'a%d' is left out: ", i)
-			if len(lines) != 2 || !strings.HasPrefix(lines[0], leftOut) || !strings.HasPrefix(lines[1], fmt.Sprintf("ifdown a%d: ipv4: ", i)) {
-				t.Errorf("without a monitor, a%d down:\n%s", i, strings.Join(lines, "\n"))
+			messages := set(i, false)
+			want := fmt.Sprintf("ifdown a%d: member 'a%d' is left out: interface 'a%d' is still coming up; ipv4: ", i, i, i)
+			if !strings.HasPrefix(messages, want) || strings.Count(messages, "\n") != 1 || strings.Count(messages, "left out") != 1 {
+				t.Errorf("without a monitor, a%d down:\n%s", i, messages)
 			}
 		}
 		for i := 1; i <= uplinks; i++ {
@@ -54,6 +57,15 @@ func TestLogOfNetworkRestart(t *testing.T) {
 				t.Errorf("without a monitor, a%d up:\n%s", i, messages)
 			}
 		}
+
+		// An event that has waited since the boot finds another one gone.
+		state[2] = isDown("a3")
+		n.answer(state[:]...)
+		lines := strings.Split(hook("ifup", "a1"), "\n")
+		if !strings.HasPrefix(lines[0], "member 'a3' is left out: ") || !strings.HasPrefix(lines[1], "ifup a1: ipv4: ") || len(lines) != 3 {
+			t.Errorf("an old event:\n%s", strings.Join(lines, "\n"))
+		}
+		set(3, true)
 
 		m := r.startMonitor()
 		for _, up := range []bool{false, true} {
@@ -65,7 +77,7 @@ func TestLogOfNetworkRestart(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second) // for lines that nobody needs
 		log := strings.TrimSpace(m.Log.String())
-		lines := strings.Split(log, "\n")
+		lines = strings.Split(log, "\n")
 		t.Logf("%d lines, %d characters", len(lines), len(log))
 		// Addresses, routes and netifd's word may come apart: a run more for some.
 		if len(lines) > 6*uplinks {

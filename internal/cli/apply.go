@@ -49,7 +49,7 @@ func (in *invocation) locked(name string, work func() int) int {
 	code := work()
 	if code == exitUsage && lock.Pending {
 		// The event relied on this run, which changed nothing.
-		in.follow("event")
+		in.follow(netifdEvent{action: "event"})
 	}
 	if err := lock.End(request, code, in.log.kept.String()); err != nil {
 		return in.fail(fmt.Errorf("run directory: %w", err))
@@ -142,7 +142,7 @@ func (in *invocation) running(observed *pipeline.Observed) bool {
 // the caller looks.
 func (in *invocation) tell(done *run) {
 	if in.options.log == logSyslog {
-		in.logChanges("apply", done)
+		in.logChanges(netifdEvent{action: "apply"}, done)
 		return
 	}
 	for _, notice := range done.report.Changes.Plan.Notices {
@@ -153,18 +153,26 @@ func (in *invocation) tell(done *run) {
 	}
 }
 
-// logChanges writes what the user should know and was not told before, and one
-// line with the reason of the changes and how much changed; nothing when nothing
-// did.
-func (in *invocation) logChanges(reason string, done *run) {
-	for _, notice := range done.news {
-		in.log.Notice(notice)
-	}
-	if done.report == nil || done.err != nil {
+// logChanges writes one line with the event that led to changes, what the user
+// should know and was not told before, and how much changed; nothing when nothing
+// did. What is new of members that the event is not about has lines of its own.
+func (in *invocation) logChanges(e netifdEvent, done *run) {
+	if done.report == nil {
 		return
 	}
-	if summary := done.report.Summary(); len(summary) > 0 {
-		in.log.Notice(reason + ": " + strings.Join(summary, "; "))
+	var parts []string
+	for _, notice := range done.news {
+		if member := done.report.Changes.Plan.LeftOut[notice]; member != "" && !e.isAbout(done.cfg.Member(member)) {
+			in.log.Notice(notice)
+		} else {
+			parts = append(parts, notice)
+		}
+	}
+	if done.err == nil {
+		parts = append(parts, done.report.Summary()...)
+	}
+	if len(parts) > 0 {
+		in.log.Notice(e.String() + ": " + strings.Join(parts, "; "))
 	}
 }
 

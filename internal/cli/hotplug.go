@@ -12,8 +12,8 @@ import (
 	"loadbalance/internal/monitor"
 )
 
-// netifdEvent is what the hotplug hook or the firewall's include reports. It only
-// says where to look: the state is read from netifd and the kernel each time,
+// netifdEvent is what the hotplug hook or the firewall's include reports, or what
+// else has led to a run. It only says where to look: the state is read from netifd and the kernel each time,
 // since events come late, merged and out of order.
 type netifdEvent struct {
 	action string
@@ -53,7 +53,7 @@ func hotplugCommand(in *invocation) int {
 	if lock == nil {
 		return exitDone
 	}
-	code := in.follow(e.String())
+	code := in.follow(e)
 	if err := lock.End("hotplug", code, in.log.kept.String()); err != nil {
 		return in.fail(fmt.Errorf("run directory: %w", err))
 	}
@@ -106,6 +106,12 @@ func (e netifdEvent) isOf(name string) bool {
 	return e.netInterface == name || strings.HasPrefix(e.netInterface, name+"_")
 }
 
+// isAbout reports whether the event can be about a member. One that is only a
+// device may belong to any interface.
+func (e netifdEvent) isAbout(m *config.Member) bool {
+	return e.netInterface == "" || m.Device != "" || e.isOf(m.Interface) || m.Interface6 == e.netInterface
+}
+
 // concerns reports whether an event can concern a member or a rule. upDevices
 // returns the devices of the members that are up.
 func (e netifdEvent) concerns(cfg *config.Config, upDevices func() ([]string, error)) (bool, error) {
@@ -118,8 +124,7 @@ func (e netifdEvent) concerns(cfg *config.Config, upDevices func() ([]string, er
 	}
 	sharing := 0 // members whose IPv6 interface is whichever shares their device
 	for _, m := range members {
-		// A member that is only a device may belong to any interface.
-		if m.Device != "" || e.isOf(m.Interface) || m.Interface6 == e.netInterface {
+		if e.isAbout(&m) {
 			return true, nil
 		}
 		if m.Interface6 == "" {

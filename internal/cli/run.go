@@ -25,12 +25,12 @@ type run struct {
 }
 
 // follow brings the kernel to the current configuration and logs what changed,
-// if anything, with the reason. It is called with the lock held.
-func (in *invocation) follow(reason string) int {
+// if anything, with the event. It is called with the lock held.
+func (in *invocation) follow(e netifdEvent) int {
 	done := in.followed(nil)
-	in.logChanges(reason, done)
+	in.logChanges(e, done)
 	if done.err != nil {
-		in.log.Error(fmt.Sprintf("%s: %v", reason, done.err))
+		in.log.Error(fmt.Sprintf("%s: %v", e, done.err))
 	}
 	return done.code
 }

@@ -21,7 +21,7 @@ const (
 // became of members is for announce, once there is something to compare with.
 func (m *Monitor) tell(r result) {
 	for _, text := range r.News {
-		if !m.applied || !slices.Contains(r.LeftOut, text) {
+		if !m.applied || r.LeftOut[text] == "" {
 			m.Log("notice", text)
 		}
 	}

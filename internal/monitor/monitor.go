@@ -71,8 +71,9 @@ type Outcome struct {
 	Changed bool
 	Summary []string
 	// News is what the user should know and was not told by the run before.
-	// LeftOut is what of it tells of members.
-	News, LeftOut []string
+	// LeftOut has what of it tells of a member, with its name.
+	News    []string
+	LeftOut map[string]string
 }
 
 // applier runs the four steps from the configuration to the kernel.

@@ -191,22 +191,23 @@ func (b *builder) notice(format string, args ...any) {
 // noteLeftOut names the members that cannot carry anything now, and those that
 // could but have to wait.
 func (b *builder) noteLeftOut() {
+	b.plan.LeftOut = map[string]string{}
 	for _, m := range b.plan.Members {
 		for _, f := range family.All {
 			if m.State(f).Held {
-				b.leaveOut("member '%s' (%s) %s", m.Name, f, heldReason)
+				b.leaveOut(m.Name, fmt.Sprintf("member '%s' (%s) %s", m.Name, f, heldReason))
 			}
 		}
 		if !m.IPv4.Up && !m.IPv6.Up {
-			b.leaveOut("member '%s' is left out: %s", m.Name, m.IPv4.Reason)
+			b.leaveOut(m.Name, fmt.Sprintf("member '%s' is left out: %s", m.Name, m.IPv4.Reason))
 		}
 	}
 }
 
 // leaveOut is notice for what tells of a member.
-func (b *builder) leaveOut(format string, args ...any) {
-	b.notice(format, args...)
-	b.plan.LeftOut = append(b.plan.LeftOut, fmt.Sprintf(format, args...))
+func (b *builder) leaveOut(member, text string) {
+	b.notice("%s", text)
+	b.plan.LeftOut[text] = member
 }
 
 // sets are the local destinations, the configuration's named sets and those

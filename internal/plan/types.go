@@ -35,8 +35,10 @@ type Plan struct {
 	// Policies tells how each policy deals out new connections, in file order.
 	Policies []Policy
 	// Notices are for the user: members left out and why, shares that were
-	// rounded, and the like. LeftOut are those of them that tell of members.
-	Notices, LeftOut []string
+	// rounded, and the like. LeftOut has those of them that tell of a member, with
+	// its name.
+	Notices []string
+	LeftOut map[string]string
 }
 
 // Family returns the plan of one family.
