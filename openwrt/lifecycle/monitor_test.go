@@ -77,6 +77,9 @@ func TestMonitorLifeCycle(t *testing.T) {
 		d.remove()
 		d.expectNoMonitor("after the removal")
 		d.expectDump("after the removal", before)
+		if text, code := d.call("ls -d /var/run/loadbalance /usr/share/loadbalance 2> /dev/null"); code == 0 || text != "" {
+			t.Errorf("the removal left:\n%s", text)
+		}
 	})
 }
 

@@ -79,9 +79,11 @@ func (d *device) unpack(binary string) {
 	})
 	check(d.t, err)
 	check(d.t, copyFile(binary, d.file("usr/sbin/loadbalance"), 0o755))
-	script, err := packageScript("prerm")
-	check(d.t, err)
-	d.write("usr/lib/opkg/info/loadbalance.prerm-pkg", script)
+	for script, file := range map[string]string{"prerm": "prerm-pkg", "postrm": "postrm"} {
+		text, err := packageScript(script)
+		check(d.t, err)
+		d.write("usr/lib/opkg/info/loadbalance."+file, text)
+	}
 	list = append(list, "/usr/sbin/loadbalance")
 	d.write("usr/lib/opkg/info/loadbalance.list", strings.Join(list, "\n")+"\n")
 }
@@ -127,5 +129,6 @@ func (d *device) upgradeByAPK() {
 func (d *device) remove() {
 	d.t.Helper()
 	d.sh(". /lib/functions.sh; default_prerm loadbalance.prerm")
-	d.sh("grep -v '^/" + conffile + "$' /usr/lib/opkg/info/loadbalance.list | xargs rm -f; rm -f /usr/lib/opkg/info/loadbalance.*")
+	d.sh("grep -v '^/" + conffile + "$' /usr/lib/opkg/info/loadbalance.list | xargs rm -f; " +
+		"sh /usr/lib/opkg/info/loadbalance.postrm; rm -f /usr/lib/opkg/info/loadbalance.*")
 }

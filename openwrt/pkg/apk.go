@@ -231,12 +231,16 @@ func contents(dirs []*apkDir) [][]byte {
 }
 
 // apkScripts are what apk runs when it installs, upgrades and removes a package.
-type apkScripts struct{ postInstall, preDeinstall, postUpgrade string }
+type apkScripts struct{ postInstall, preDeinstall, postDeinstall, postUpgrade string }
 
 // scripts stores them by apk's events.
 func (d *database) scripts(s apkScripts) value {
-	const absent = 0 // trigger, before install, after removal, before upgrade
-	return d.object(absent, absent, d.text(s.postInstall), d.text(s.preDeinstall), absent, absent, d.text(s.postUpgrade))
+	const absent = 0 // trigger, before install, before upgrade
+	after := value(absent)
+	if s.postDeinstall != "" {
+		after = d.text(s.postDeinstall)
+	}
+	return d.object(absent, absent, d.text(s.postInstall), d.text(s.preDeinstall), after, absent, d.text(s.postUpgrade))
 }
 
 // apkScripts returns OpenWrt's scripts, the package's own joined to them. Unlike
@@ -253,9 +257,10 @@ export pkgname="` + p.name + `"
 default_postinst
 ` + withoutShebang(p.postinst)
 	return apkScripts{
-		postInstall:  "#!/bin/sh\n" + install,
-		postUpgrade:  "#!/bin/sh\nexport PKG_UPGRADE=1\n" + install,
-		preDeinstall: "#!/bin/sh\n" + functions + "default_prerm\n" + withoutShebang(p.prerm),
+		postInstall:   "#!/bin/sh\n" + install,
+		postUpgrade:   "#!/bin/sh\nexport PKG_UPGRADE=1\n" + install,
+		preDeinstall:  "#!/bin/sh\n" + functions + "default_prerm\n" + withoutShebang(p.prerm),
+		postDeinstall: p.postrm,
 	}
 }
 

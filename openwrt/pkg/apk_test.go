@@ -119,7 +119,7 @@ func checkLists(t *testing.T, p *decodedPackage) {
 func TestAPKScripts(t *testing.T) {
 	scripts := decode(t, fakeAPK(t, testBuilder(t, root), nil).file.body).scripts
 	events := slices.Sorted(maps.Keys(scripts))
-	if want := []string{"post-install", "post-upgrade", "pre-deinstall"}; !slices.Equal(events, want) {
+	if want := []string{"post-deinstall", "post-install", "post-upgrade", "pre-deinstall"}; !slices.Equal(events, want) {
 		t.Errorf("scripts for %q, want %q", events, want)
 	}
 	upgrade, install := scripts["post-upgrade"], scripts["post-install"]

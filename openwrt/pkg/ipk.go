@@ -79,6 +79,9 @@ func (p *recipe) controlEntries(control string) []entry {
 	if p.prerm != "" {
 		entries = append(entries, entry{name: "./prerm-pkg", mode: 0o755, body: []byte(p.prerm + "\n")})
 	}
+	if p.postrm != "" {
+		entries = append(entries, entry{name: "./postrm", mode: 0o755, body: []byte(p.postrm + "\n")})
+	}
 	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
 	return entries
 }

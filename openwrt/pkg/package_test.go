@@ -311,6 +311,7 @@ func TestControlArchive(t *testing.T) {
 		"-rw-r--r-- " + stamp + " ./conffiles",
 		"-rw-r--r-- " + stamp + " ./control",
 		"-rwxr-xr-x " + stamp + " ./postinst",
+		"-rwxr-xr-x " + stamp + " ./postrm",
 		"-rwxr-xr-x " + stamp + " ./prerm",
 		"-rwxr-xr-x " + stamp + " ./prerm-pkg",
 	}
@@ -358,6 +359,24 @@ func TestPrerm(t *testing.T) {
 				t.Errorf("got %q, %v, want %q", got, err, c.want)
 			}
 		})
+	}
+}
+
+// postrm removes what the service has made when the package is removed, not when
+// it is upgraded, and not in an image under construction.
+func TestPostrm(t *testing.T) {
+	_, control := unpack(t, fakeIPK(t, testBuilder(t, root), "x86_64"))
+	for env, want := range map[string]string{
+		"PKG_UPGRADE=":             "rm -rf /var/run/loadbalance\nrmdir /usr/share/loadbalance\n",
+		"PKG_UPGRADE=1":            "",
+		"IPKG_INSTROOT=/some/root": "",
+	} {
+		// Functions, so that nothing of this machine is removed.
+		cmd := exec.Command("busybox", "ash", "-c", `rm() { echo "rm $*"; }; rmdir() { echo "rmdir $*"; }; . "$0"`, filepath.Join(control, "postrm"))
+		cmd.Env = []string{"PATH=/usr/bin:/bin", env}
+		if got, err := cmd.CombinedOutput(); err != nil || string(got) != want {
+			t.Errorf("%s: got %q, %v, want %q", env, got, err, want)
+		}
 	}
 }
 

@@ -39,6 +39,7 @@ type recipe struct {
 	conffiles    []string // files of the package that the user may change
 	postinst     string   // the package's own scripts, or empty
 	prerm        string
+	postrm       string
 }
 
 // findMakefiles returns the folders below root whose Makefiles describe packages.
@@ -113,6 +114,7 @@ func readRecipe(dir, name, metadata string) (*recipe, error) {
 		conffiles:    strings.Fields(m.text("conffiles")),
 		postinst:     m.text("postinst"),
 		prerm:        m.text("prerm"),
+		postrm:       m.text("postrm"),
 	}
 	return p, m.err
 }

@@ -205,7 +205,6 @@ $(eval $(call BuildPackage,x))
 		{"EXTRA_DEPENDS:=y (>=1)", "", "x: EXTRA_DEPENDS is not known here"},
 		{"DEPENDS:=+FOO:y", "", "condition 'FOO' is not known here"},
 		{"", "define Package/x/preinst\ntrue\nendef", "x: preinst is not known here"},
-		{"", "define Package/x/postrm\ntrue\nendef", "x: postrm is not known here"},
 	} {
 		top := checkoutWith(t, "x", fmt.Sprintf(frame, c.field, c.script), os.DirFS(t.TempDir()))
 		_, err := readRecipes(top, "openwrt/x", filepath.Join(t.TempDir(), "metadata"))

@@ -8,10 +8,10 @@ METADATA_VARIABLES := PKG_NAME PKG_VERSION PKG_RELEASE PKG_SOURCE PKG_SOURCE_URL
 	PKG_BUILD_DEPENDS PKG_BUILD_FLAGS GO_PKG_BUILD_PKG GO_PKG_LDFLAGS_X \
 	SECTION CATEGORY SUBMENU TITLE URL DEPENDS PROVIDES ALTERNATIVES USERID \
 	VERSION MAINTAINER LICENSE LICENSE_FILES PKGARCH
-METADATA_TEXTS := description conffiles postinst prerm
+METADATA_TEXTS := description conffiles postinst prerm postrm
 # What OpenWrt knows too, and nobody here has needed yet.
 UNKNOWN_VARIABLES := CONFLICTS EXTRA_DEPENDS ABI_VERSION VARIANT DEFAULT_VARIANT
-UNKNOWN_TEXTS := preinst postrm
+UNKNOWN_TEXTS := preinst
 
 # A package's variables before its own definition sets them, so that it inherits
 # nothing from the package before it.
