@@ -101,8 +101,8 @@ func (l *logger) write(level, text string) {
 		if l.syslog == nil {
 			continue
 		}
-		if err := l.syslog.Send(level, line); err != nil {
-			fmt.Fprintf(l.out, "syslog: %v: %s\n", err, line)
+		if err := l.syslog.Send(level, line); err != nil && l.quiet {
+			fmt.Fprintln(l.out, line) // as at boot, and where no logd runs
 		}
 	}
 }

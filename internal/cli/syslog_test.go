@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,8 +110,7 @@ func TestSyslogComesAndGoes(t *testing.T) {
 	l.Error("third")
 	third.expect("<27>third")
 	lines := strings.Split(strings.TrimSpace(errOut.String()), "\n")
-	if len(lines) != 2 || !strings.HasPrefix(lines[0], "syslog: connect "+path) || !strings.HasSuffix(lines[0], ": too early") ||
-		!strings.HasSuffix(lines[1], ": in between") {
+	if !slices.Equal(lines, []string{"too early", "in between"}) {
 		t.Errorf("standard error: %q", lines)
 	}
 }
@@ -131,7 +131,7 @@ func TestSyslogHangs(t *testing.T) {
 			if took := time.Since(start); took < syslogTimeout/2 || took > time.Minute {
 				t.Errorf("it waited %s", took)
 			}
-			if !strings.HasPrefix(errOut.String(), "syslog: ") || !strings.HasSuffix(errOut.String(), ": "+text+"\n") {
+			if errOut.String() != text+"\n" {
 				t.Errorf("standard error: %q", errOut.String())
 			}
 			break
