@@ -96,12 +96,10 @@ func (r *router) configure(text string) {
 
 func (r *router) runDir() string { return filepath.Join(r.dir, "run") }
 
-func (r *router) dnsmasqDir() string { return filepath.Join(r.dir, "dnsmasq.d") }
-
 // args are the arguments of a call with this router's folders.
 func (r *router) args(args ...string) []string {
 	return append(args, "--config-dir", filepath.Join(r.dir, "config"), "--run-dir", r.runDir(),
-		"--rt-tables", filepath.Join(r.dir, "rt_tables.d"), "--dnsmasq-dir", r.dnsmasqDir(), "--iptables", r.backend)
+		"--rt-tables", filepath.Join(r.dir, "rt_tables.d"), "--iptables", r.backend)
 }
 
 // call runs the program on the router and returns its output, its messages

@@ -11,7 +11,6 @@ import (
 
 	"loadbalance/internal/apply/challenge"
 	"loadbalance/internal/apply/conntrack"
-	"loadbalance/internal/apply/dnsmasq"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/apply/routing"
@@ -71,8 +70,6 @@ type Engine struct {
 	Run         rundir.Dir
 	// NamesDir is where table names go, /etc/iproute2/rt_tables.d.
 	NamesDir string
-	// DNS fills the sets that have domains.
-	DNS dnsmasq.Server
 	// Notice tells the user something that is no error.
 	Notice func(string)
 }
@@ -124,9 +121,6 @@ func (e *Engine) Apply(c *Changes) (*Report, error) {
 		note(c.sysctls.Run(c.Sysctls.Restore...))
 	}
 	note(e.writeNames(c.Plan.TableNames))
-	if setsReady {
-		note(dnsmasq.Run(c.Domains, e.DNS))
-	}
 	return report, errors.Join(failed...)
 }
 

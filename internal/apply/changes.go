@@ -6,7 +6,6 @@ import (
 
 	"loadbalance/internal/apply/challenge"
 	"loadbalance/internal/apply/conntrack"
-	"loadbalance/internal/apply/dnsmasq"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/apply/routing"
@@ -24,7 +23,6 @@ type Changes struct {
 	Sysctls  sysctl.Changes
 	Families map[family.Family]FamilyChanges
 	Sets     ipset.Changes
-	Domains  dnsmasq.Change
 
 	sysctls *sysctl.Keeper
 	// before is what the run directory holds, state what it is to hold while the
@@ -52,7 +50,7 @@ func (c *Changes) Empty() bool {
 			return false
 		}
 	}
-	return c.Sysctls.Empty() && c.Sets.Empty() && c.Domains.Empty()
+	return c.Sysctls.Empty() && c.Sets.Empty()
 }
 
 // Diff compares a plan with what the kernel holds. before is what the last run
@@ -62,7 +60,6 @@ func Diff(wanted *plan.Plan, k *Kernel, before *rundir.State) (*Changes, error) 
 		Plan:     wanted,
 		Families: map[family.Family]FamilyChanges{},
 		Sets:     ipset.Diff(wanted.IPv4.Sets, wanted.IPv6.Sets, k.Sets),
-		Domains:  dnsmasq.Diff(wanted.Domains, k.Domains),
 		sysctls:  k.sysctls,
 		state:    rundir.State{State: wanted.State, Families: map[family.Family]rundir.Family{}},
 	}

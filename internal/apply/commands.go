@@ -32,7 +32,6 @@ func (c *Changes) Commands() string {
 			append(lines(routing.DeleteRules), lines(routing.DeleteRoutes)...))
 	}
 	section(&text, "sysctls restored", lines(c.Sysctls.Restore))
-	section(&text, "domains", c.Domains.Commands())
 	return text.String()
 }
 

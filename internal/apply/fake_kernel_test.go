@@ -99,7 +99,6 @@ func (k *fakeKernel) engine(run string) *Engine {
 		Resets:      fakeResets{k},
 		Run:         rundir.Dir(run),
 		NamesDir:    run + "/rt_tables.d",
-		DNS:         &fakeDNS{kernel: k, dir: run + "/dnsmasq.d"},
 		Notice:      k.notice,
 	}
 }
@@ -291,14 +290,14 @@ func (k fakeSets) Read() ([]ipset.Set, error) {
 	return sets, nil
 }
 
-func (k fakeSets) Create(name string, f family.Family, maxElements, timeout int) error {
+func (k fakeSets) Create(name string, f family.Family, o ipset.Options) error {
 	if err := k.step("ipset create %s", name); err != nil {
 		return err
 	}
 	if _, exists := k.sets[name]; exists {
 		k.t.Errorf("set %s is there already", name)
 	}
-	k.sets[name] = ipset.Set{Name: name, Type: setType(timeout), Family: f, MaxElements: maxElements, Timeout: timeout}
+	k.sets[name] = ipset.Set{Name: name, Type: setType(o.Timeout), Family: f, MaxElements: o.MaxElements, Timeout: o.Timeout, Learns: o.Learns}
 	return nil
 }
 
@@ -307,6 +306,22 @@ func setType(timeout int) string {
 		return "hash:ip"
 	}
 	return "hash:net"
+}
+
+func (k fakeSets) Learn(name string, entries []ipset.Learnt) error {
+	if err := k.step("ipset learn %s", name); err != nil {
+		return err
+	}
+	set := k.sets[name]
+	if !set.Learns {
+		k.t.Errorf("set %s takes no time limits and comments", name)
+	}
+	for _, l := range entries {
+		set.Learnt = slices.DeleteFunc(slices.Clone(set.Learnt), func(have ipset.Learnt) bool { return have.Address == l.Address })
+		set.Learnt = append(set.Learnt, l)
+	}
+	k.sets[name] = set
+	return nil
 }
 
 func (k fakeSets) change(name string, change func([]netip.Prefix) []netip.Prefix) {
@@ -334,6 +349,11 @@ func (k fakeSets) Delete(name string, entries []netip.Prefix) error {
 	k.change(name, func(have []netip.Prefix) []netip.Prefix {
 		return slices.DeleteFunc(have, func(p netip.Prefix) bool { return slices.Contains(entries, p) })
 	})
+	set := k.sets[name]
+	set.Learnt = slices.DeleteFunc(slices.Clone(set.Learnt), func(l ipset.Learnt) bool {
+		return slices.Contains(entries, netip.PrefixFrom(l.Address, l.Address.BitLen()))
+	})
+	k.sets[name] = set
 	return nil
 }
 
@@ -378,16 +398,6 @@ func (k fakeSysctls) Write(path, value string) error {
 	k.sysctls[path] = value
 	return nil
 }
-
-// fakeDNS is a dnsmasq that reads one folder.
-type fakeDNS struct {
-	kernel *fakeKernel
-	dir    string
-}
-
-func (d *fakeDNS) Dirs() ([]string, error) { return []string{d.dir}, nil }
-func (d *fakeDNS) Refusal() string         { return "" }
-func (d *fakeDNS) Restart() error          { return d.kernel.step("dnsmasq restart") }
 
 // The fakes stand for what the engine really uses.
 var (

@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 
-	"loadbalance/internal/apply/dnsmasq"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/apply/routing"
@@ -24,7 +23,6 @@ type Kernel struct {
 	Unread  map[family.Family]error
 	Routing map[family.Family]routing.State
 	Sets    []ipset.Set
-	Domains dnsmasq.Files
 	sysctls *sysctl.Keeper
 	// nftTables says which families have a mangle table of nftables. It is known
 	// only where our first transaction would make one.
@@ -90,8 +88,7 @@ func (e *Engine) readRest(k *Kernel) (err error) {
 	if err != nil && !errors.Is(err, ipset.ErrUnavailable) {
 		return err
 	}
-	k.Domains, err = dnsmasq.Read(e.DNS)
-	return err
+	return nil
 }
 
 // findNFTables asks for the tables that our first transaction would make: those
@@ -153,7 +150,6 @@ func (k *Kernel) ForPlan() plan.Kernel {
 func EmptyKernel() *Kernel {
 	k := &Kernel{
 		Tables:  map[family.Family]*iptables.Table{},
-		Domains: dnsmasq.None(),
 		sysctls: sysctl.Without(unsetFiles{}),
 	}
 	for _, f := range family.All {

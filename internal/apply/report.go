@@ -62,9 +62,6 @@ func (r *Report) Summary() []string {
 	if n := len(lines(c.Sysctls.Set)) + len(lines(c.Sysctls.Restore)); n > 0 {
 		summary = append(summary, "sysctls: "+plural(n, "change"))
 	}
-	if n := len(c.Domains); n > 0 {
-		summary = append(summary, "domains: "+plural(n, "file")+" changed")
-	}
 	return summary
 }
 

@@ -37,7 +37,7 @@ func stopCommand(in *invocation) int {
 
 // locked runs work under the lock and shares its result.
 func (in *invocation) locked(name string, work func() int) int {
-	request := strings.Join([]string{name, in.configDir, in.iptables, in.rtTables, in.dnsmasqDir}, " ")
+	request := strings.Join([]string{name, in.configDir, in.iptables, in.rtTables}, " ")
 	lock, shared, err := in.rundir().Wait(request)
 	if err != nil {
 		return in.fail(fmt.Errorf("run directory: %w", err))

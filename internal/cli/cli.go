@@ -49,9 +49,6 @@ flags, before or after the command:
   --config-dir DIR   where the file 'loadbalance' lies (/etc/config)
   --run-dir DIR      state between two runs (/var/run/loadbalance)
   --rt-tables DIR    where table names are written (/etc/iproute2/rt_tables.d)
-  --dnsmasq-dir DIR  where domain lists are written for a dnsmasq that you
-                     restart yourself (default: where OpenWrt's dnsmasq reads,
-                     which is then restarted)
   --iptables NAME    back end: auto, nft or legacy (auto)
   --log WHERE        messages: stderr or syslog (stderr)
   --events-dir DIR   monitor: scripts that it runs when a member goes or comes
@@ -77,7 +74,6 @@ type options struct {
 	configDir  string
 	runDir     string
 	rtTables   string
-	dnsmasqDir string
 	iptables   string
 	log        string
 	uplinks    string

@@ -20,8 +20,7 @@ func call(t *testing.T, text string, args ...string) (out, messages string, code
 			t.Fatal(err)
 		}
 	}
-	return runProgram(append(args, "--config-dir", dir, "--run-dir", filepath.Join(dir, "run"), "--rt-tables", filepath.Join(dir, "names"),
-		"--dnsmasq-dir", filepath.Join(dir, "dnsmasq"))...)
+	return runProgram(append(args, "--config-dir", dir, "--run-dir", filepath.Join(dir, "run"), "--rt-tables", filepath.Join(dir, "names"))...)
 }
 
 func runProgram(args ...string) (out, messages string, code int) {

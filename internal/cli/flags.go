@@ -13,7 +13,7 @@ func (o *options) flags() *flag.FlagSet {
 	flags.SetOutput(io.Discard) // errors and the usage are written by Run
 	p := &o.packet
 	for name, value := range map[string]*string{
-		"config-dir": &o.configDir, "run-dir": &o.runDir, "rt-tables": &o.rtTables, "dnsmasq-dir": &o.dnsmasqDir,
+		"config-dir": &o.configDir, "run-dir": &o.runDir, "rt-tables": &o.rtTables,
 		"iptables": &o.iptables, "log": &o.log, "uplinks": &o.uplinks, "events-dir": &o.eventsDir,
 		"src": &p.src, "dst": &p.dst, "proto": &p.proto, "sport": &p.sport, "dport": &p.dport,
 		"icmp-type": &p.icmpType, "in": &p.in, "mac": &p.mac, "dscp": &p.dscp, "without": &p.without,

@@ -235,7 +235,7 @@ func (r *run) scope() drift.Scope {
 	scope := drift.Scope{Legacy: r.legacy}
 	for _, f := range family.All {
 		for _, s := range r.report.Changes.Plan.Family(f).Sets {
-			if s.Open || len(s.Entries) > maxCounted {
+			if len(s.Domains) > 0 || len(s.Entries) > maxCounted {
 				scope.OpenSets = append(scope.OpenSets, s.Name)
 			}
 		}

@@ -10,7 +10,7 @@ import (
 // open opens the kernel of the calling thread's network namespace.
 func (in *invocation) open() (*pipeline.Pipeline, error) {
 	return pipeline.Open(pipeline.Options{
-		RunDir: in.rundir(), NamesDir: in.rtTables, DNSMasqDir: in.dnsmasqDir,
+		RunDir: in.rundir(), NamesDir: in.rtTables,
 		Backend: iptables.Backend(in.iptables), Notice: in.log.Notice,
 	})
 }

@@ -31,7 +31,7 @@ type Scope struct {
 	// iptables-legacy-save does.
 	Legacy bool
 	// OpenSets names the sets of ours whose entries are not counted, because
-	// others enter something (dnsmasq does) or because the set is so large
+	// the monitor enters what it learns or because the set is so large
 	// that counting at every Look would take too long.
 	OpenSets []string
 }

@@ -143,7 +143,7 @@ func (w *walker) inSet(p *Packet, m plan.InSet) truth {
 				return yes
 			}
 		}
-		if set.Timeout == 0 && !set.Open {
+		if set.Timeout == 0 && len(set.Domains) == 0 {
 			return no
 		}
 	}

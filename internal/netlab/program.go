@@ -43,7 +43,6 @@ func (p *Program) Command(args ...string) []string {
 		"--config-dir", filepath.Join(p.dir, "config"),
 		"--run-dir", filepath.Join(p.dir, "run"),
 		"--rt-tables", filepath.Join(p.dir, "rt_tables.d"),
-		"--dnsmasq-dir", filepath.Join(p.dir, "dnsmasq.d"),
 		"--events-dir", filepath.Join(p.dir, "events"),
 		"--iptables", p.lab.options.Backend)...)
 }

@@ -172,8 +172,8 @@ func (p *Pipeline) state() *rundir.State {
 	return &state
 }
 
-// uplinks is where the members stand, with other programs' ip rules, which other programs' sets there are
-// and whether dnsmasq can fill ours.
+// uplinks is where the members stand, with other programs' ip rules and which
+// sets of theirs there are.
 func (p *Pipeline) uplinks(cfg *config.Config) (uplink.State, error) {
 	state, err := uplink.NetifdSource{Kernel: p.kernel, RuleInterfaces: cfg.RuleInterfaces()}.Read(cfg.Members)
 	if err != nil {
@@ -196,9 +196,6 @@ func (p *Pipeline) uplinks(cfg *config.Config) (uplink.State, error) {
 			state.Sets = map[string]string{}
 		}
 		state.Sets[name] = f.String()
-	}
-	if cfg.HasDomains() {
-		state.DomainsRefused = p.engine.DNS.Refusal()
 	}
 	return state, nil
 }

@@ -16,7 +16,6 @@ import (
 	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/challenge"
 	"loadbalance/internal/apply/conntrack"
-	"loadbalance/internal/apply/dnsmasq"
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/apply/routing"
@@ -28,10 +27,9 @@ import (
 // Options say where things lie.
 type Options struct {
 	RunDir rundir.Dir
-	// NamesDir is where table names are written, DNSMasqDir where domain lists
-	// are; empty for where OpenWrt's dnsmasq reads them.
-	NamesDir, DNSMasqDir string
-	Backend              iptables.Backend
+	// NamesDir is where table names are written.
+	NamesDir string
+	Backend  iptables.Backend
 	// Notice tells the user something that is no error.
 	Notice func(string)
 }
@@ -64,7 +62,6 @@ func Open(o Options) (*Pipeline, error) {
 		Resets:      challenge.Sender{Kernel: k},
 		Run:         o.RunDir,
 		NamesDir:    o.NamesDir,
-		DNS:         dnsServer(o),
 		Notice:      o.Notice,
 	}
 	return p, nil
@@ -75,14 +72,6 @@ func (p *Pipeline) Close() {
 	if p != nil {
 		p.kernel.Close()
 	}
-}
-
-// dnsServer is the dnsmasq that fills sets.
-func dnsServer(o Options) dnsmasq.Server {
-	if o.DNSMasqDir != "" {
-		return dnsmasq.Folder{Path: o.DNSMasqDir, Notice: o.Notice}
-	}
-	return dnsmasq.OpenWrt{}
 }
 
 func otherBackend(legacy bool) apply.OtherBackend {

@@ -35,9 +35,6 @@ func Build(in Input) (*Plan, error) {
 	b.plan.Members = b.states()
 	b.noteLeftOut()
 	b.plan.TableNames = b.tableNames()
-	if len(b.members) > 0 {
-		b.plan.Domains = b.domains()
-	}
 	b.plan.Policies = b.policies()
 	b.connections()
 	b.plan.Notices, b.plan.State.Notices = b.notices, b.notices
@@ -216,8 +213,7 @@ func (b *familyBuilder) sets(user userRules) []Set {
 	sets := append([]Set{{Name: b.localSet(), Entries: b.local()}}, user.sets...)
 	for _, s := range b.config.IPSets {
 		if s.Family == b.family {
-			sets = append(sets, Set{Name: UserSet(s), Entries: withoutCovered(slices.Clone(s.Entries)),
-				Open: len(s.Domains) > 0})
+			sets = append(sets, Set{Name: UserSet(s), Entries: withoutCovered(slices.Clone(s.Entries)), Domains: s.Domains})
 		}
 	}
 	sort.Slice(sets, func(i, j int) bool { return sets[i].Name < sets[j].Name })

@@ -143,7 +143,7 @@ func TestMembers(t *testing.T) {
 }
 
 // TestSetsOfAFamily: a set is planned in its own family, sorted, without what
-// lies in another entry, and stays open only where others enter something.
+// lies in another entry, and with its domains.
 func TestSetsOfAFamily(t *testing.T) {
 	cfg := balanced("a")
 	cfg.IPSets = []config.IPSet{
@@ -156,15 +156,15 @@ func TestSetsOfAFamily(t *testing.T) {
 		var lines []string
 		for _, s := range sets {
 			if s.Name != LocalSet(family.IPv4) && s.Name != LocalSet(family.IPv6) {
-				lines = append(lines, fmt.Sprint(s.Name, s.Entries, s.Open))
+				lines = append(lines, fmt.Sprint(s.Name, s.Entries, s.Domains))
 			}
 		}
 		return strings.Join(lines, " ")
 	}
-	if got, want := text(p.IPv4.Sets), "lb_a[] true lb_z[192.0.2.0/24 203.0.113.0/24] false"; got != want {
+	if got, want := text(p.IPv4.Sets), "lb_a[] [example.org] lb_z[192.0.2.0/24 203.0.113.0/24] []"; got != want {
 		t.Errorf("IPv4: %s, want %s", got, want)
 	}
-	if got, want := text(p.IPv6.Sets), "lb_six.6[2001:db8::/32] false"; got != want {
+	if got, want := text(p.IPv6.Sets), "lb_six.6[2001:db8::/32] []"; got != want {
 		t.Errorf("IPv6: %s, want %s", got, want)
 	}
 	for _, f := range family.All {

@@ -30,8 +30,6 @@ type Plan struct {
 	State State
 	// TableNames are the names for /etc/iproute2/rt_tables.d, by table.
 	TableNames []TableName
-	// Domains are the names whose addresses dnsmasq enters into sets.
-	Domains []Domain
 	// Policies tells how each policy deals out new connections, in file order.
 	Policies []Policy
 	// Notices are for the user: members left out and why, shares that were
@@ -98,9 +96,9 @@ type Set struct {
 	// Timeout, if not 0, is the default time limit of entries in seconds. The
 	// entries are then the kernel's: rules make them.
 	Timeout int
-	// Open says that others enter something too (dnsmasq does): what is in
-	// the set beyond Entries stays.
-	Open bool
+	// Domains are names whose addresses, and those of the names below them,
+	// the monitor enters too.
+	Domains []string
 }
 
 // IPRule is a rule of the routing policy database. It always carries our

@@ -34,9 +34,6 @@ type State struct {
 	// Sets are the other programs' ipsets that rules name and that are there,
 	// with their family: ipv4 or ipv6.
 	Sets map[string]string `json:"sets,omitempty"`
-	// DomainsRefused says why dnsmasq cannot fill sets with the addresses of
-	// domains; empty if it can, or if no set wants it.
-	DomainsRefused string `json:"domains_refused,omitempty"`
 }
 
 // Main returns the main table and the router's addresses of one family.

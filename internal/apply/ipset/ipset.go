@@ -67,6 +67,10 @@ type Set struct {
 	MaxElements int
 	Timeout     int            // default time limit of entries in seconds; 0: none
 	Entries     []netip.Prefix // sorted
+	// Learns says that entries may have a time limit and a comment each. Those
+	// with a time limit are then in Learnt, sorted by address.
+	Learns bool
+	Learnt []Learnt
 	// Altered says that the set or an entry has an option that we never write,
 	// such as a timeout or nomatch.
 	Altered bool
@@ -77,10 +81,11 @@ type Kernel interface {
 	// Read returns our sets of both families, temporary ones included,
 	// sorted by name.
 	Read() ([]Set, error)
-	// Create makes an empty set for at most maxElements entries: of type
-	// hash:net, or with a time limit in seconds of type hash:ip.
-	Create(name string, f family.Family, maxElements, timeout int) error
+	// Create makes an empty set.
+	Create(name string, f family.Family, o Options) error
 	Add(name string, entries []netip.Prefix) error
+	// Learn adds entries, or renews them, in a set that learns.
+	Learn(name string, entries []Learnt) error
 	Delete(name string, entries []netip.Prefix) error
 	// Swap exchanges the contents of two sets in one instant.
 	Swap(a, b string) error
@@ -92,6 +97,7 @@ type verb uint8
 const (
 	create verb = iota
 	add
+	learn
 	del
 	swap
 	destroy
@@ -99,12 +105,21 @@ const (
 
 // Op is a change of one set.
 type Op struct {
-	verb        verb
-	set         string
-	family      family.Family
-	maxElements int
-	timeout     int
-	entries     []netip.Prefix
+	verb    verb
+	set     string
+	family  family.Family
+	options Options
+	entries []netip.Prefix
+	learnt  []Learnt
+}
+
+// Options are those of a new set.
+type Options struct {
+	MaxElements int
+	// Timeout, if not 0, is the default time limit of entries in seconds, and
+	// the set is of type hash:ip instead of hash:net.
+	Timeout int
+	Learns  bool // see Set
 }
 
 // String returns the commands that a person would type for the same change,
@@ -115,6 +130,12 @@ func (o Op) String() string {
 		return o.createText()
 	case add:
 		return o.entriesText("add")
+	case learn:
+		var lines []string
+		for _, l := range o.learnt {
+			lines = append(lines, "ipset -exist add "+shell.Quote(o.set)+" "+l.String())
+		}
+		return strings.Join(lines, "\n")
 	case del:
 		return o.entriesText("del")
 	case swap:
@@ -128,12 +149,15 @@ func (o Op) createText() string {
 	if o.family == family.IPv6 {
 		name = "inet6"
 	}
-	text := "ipset create " + shell.Quote(o.set) + " " + typeOf(o.timeout) + " family " + name
-	if o.timeout > 0 {
-		text += fmt.Sprintf(" timeout %d", o.timeout)
+	text := "ipset create " + shell.Quote(o.set) + " " + typeOf(o.options.Timeout) + " family " + name
+	if o.options.Timeout > 0 || o.options.Learns {
+		text += fmt.Sprintf(" timeout %d", o.options.Timeout)
 	}
-	if o.maxElements != defaultMaxElements {
-		text += fmt.Sprintf(" maxelem %d", o.maxElements)
+	if o.options.MaxElements != defaultMaxElements {
+		text += fmt.Sprintf(" maxelem %d", o.options.MaxElements)
+	}
+	if o.options.Learns {
+		text += " comment"
 	}
 	return text
 }
@@ -151,9 +175,11 @@ func (o Op) entriesText(verb string) string {
 func (o Op) Run(k Kernel) error {
 	switch o.verb {
 	case create:
-		return k.Create(o.set, o.family, o.maxElements, o.timeout)
+		return k.Create(o.set, o.family, o.options)
 	case add:
 		return k.Add(o.set, o.entries)
+	case learn:
+		return k.Learn(o.set, o.learnt)
 	case del:
 		return k.Delete(o.set, o.entries)
 	case swap:
@@ -210,36 +236,57 @@ func Diff(ipv4, ipv6 []plan.Set, have []Set) Changes {
 
 func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
 	entries := normalEntries(want.Entries)
-	if want.Open {
-		entries = normalEntries(append(entries, have.Entries...))
-	}
-	created := Op{verb: create, set: want.Name, family: f, timeout: want.Timeout,
-		maxElements: max(defaultMaxElements, len(entries))}
+	kept, changed, forgotten := diffLearnt(want.Domains, entries, have.Learnt)
+	created := Op{verb: create, set: want.Name, family: f, options: optionsOf(want, len(entries))}
 	if !exists {
-		return fill(created, entries)
+		return fill(created, entries, nil)
 	}
 	if have.Type != typeOf(want.Timeout) || have.Family != f || want.Timeout > 0 && have.Timeout == 0 {
 		// Sets of different types cannot be swapped.
 		ops := []Op{{verb: destroy, set: want.Name}}
-		return append(ops, fill(created, entries)...)
+		return append(ops, fill(created, entries, nil)...)
 	}
 	if want.Timeout > 0 {
 		return nil // rules fill it
 	}
 	added := missingFrom(have.Entries, entries)
-	gone := missingFrom(entries, have.Entries)
+	gone := append(missingFrom(entries, have.Entries), forgotten...)
 	// Additions come first, so for a moment there are more entries than
 	// before and after.
-	fits := len(have.Entries)+len(added) <= have.MaxElements
-	if !have.Altered && have.Timeout == 0 && fits && len(added)+len(gone) <= fewChanges {
-		return append(entriesOp(add, want.Name, added), entriesOp(del, want.Name, gone)...)
+	fits := len(have.Entries)+len(added)+created.options.room() <= have.MaxElements
+	inPlace := !have.Altered && have.Timeout == 0 && have.Learns == created.options.Learns && fits
+	if inPlace && len(added)+len(changed)+len(gone) <= fewChanges {
+		ops := append(entriesOp(add, want.Name, added), learnOp(want.Name, changed)...)
+		return append(ops, entriesOp(del, want.Name, gone)...)
 	}
 	created.set = temporary
-	return append(fill(created, entries), Op{verb: swap, set: want.Name}, Op{verb: destroy, set: temporary})
+	return append(fill(created, entries, kept), Op{verb: swap, set: want.Name}, Op{verb: destroy, set: temporary})
 }
 
-func fill(created Op, entries []netip.Prefix) []Op {
-	return append([]Op{created}, entriesOp(add, created.set, entries)...)
+func optionsOf(want plan.Set, entries int) Options {
+	o := Options{Timeout: want.Timeout, Learns: len(want.Domains) > 0}
+	o.MaxElements = max(defaultMaxElements, entries+o.room())
+	return o
+}
+
+// room is what a set must hold beside the entries of the configuration.
+func (o Options) room() int {
+	if o.Learns {
+		return MaxLearnt
+	}
+	return 0
+}
+
+func fill(created Op, entries []netip.Prefix, learnt []Learnt) []Op {
+	ops := append([]Op{created}, entriesOp(add, created.set, entries)...)
+	return append(ops, learnOp(created.set, learnt)...)
+}
+
+func learnOp(name string, learnt []Learnt) []Op {
+	if len(learnt) == 0 {
+		return nil
+	}
+	return []Op{{verb: learn, set: name, learnt: learnt}}
 }
 
 // entriesOp adds or deletes entries, if there are any.

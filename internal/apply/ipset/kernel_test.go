@@ -189,7 +189,7 @@ func TestRepeatedAndRefused(t *testing.T) {
 	if err == nil || err.Error() != "ipset swap lb_local lb_local6: the sets have different types or families" {
 		t.Errorf("swap of two families: %v", err)
 	}
-	if err := k.Create("lb_small", family.IPv4, 1, 0); err != nil {
+	if err := k.Create("lb_small", family.IPv4, Options{MaxElements: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.Add("lb_small", prefixes("10.0.0.0/8")); err != nil {
@@ -215,7 +215,7 @@ func BenchmarkLargeSet(b *testing.B) {
 	entries := numbered(10_000)
 	b.Run("fill", func(b *testing.B) {
 		for range b.N {
-			err := errors.Join(k.Destroy("lb_big"), k.Create("lb_big", family.IPv4, defaultMaxElements, 0), k.Add("lb_big", entries))
+			err := errors.Join(k.Destroy("lb_big"), k.Create("lb_big", family.IPv4, Options{MaxElements: defaultMaxElements}), k.Add("lb_big", entries))
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -20,6 +20,11 @@ var ErrUnavailable = errors.New("the kernel has no ipset support (on OpenWrt: pa
 // the first of the numbers that each type of set has for itself.
 const errHashFull = nl.IPSET_ERR_TYPE_SPECIFIC
 
+// commentRevision is the revision of type hash:net in which entries may have a
+// comment (linux/net/netfilter/ipset/ip_set_hash_net.c). The library makes sets
+// of revision 0, of which the ipset program would print no comments.
+const commentRevision = 4
+
 // Netlink is the Kernel behind a handle. read.go has what it reads.
 type Netlink struct{ kernel *kernel.Handle }
 
@@ -27,16 +32,19 @@ type Netlink struct{ kernel *kernel.Handle }
 func New(k *kernel.Handle) *Netlink { return &Netlink{k} }
 
 // Create makes an empty set.
-func (n *Netlink) Create(name string, f family.Family, maxElements, timeout int) error {
-	options := netlink.IpsetCreateOptions{Family: unix.AF_INET, MaxElements: uint32(maxElements)}
+func (n *Netlink) Create(name string, f family.Family, o Options) error {
+	options := netlink.IpsetCreateOptions{Family: unix.AF_INET, MaxElements: uint32(o.MaxElements), Comments: o.Learns}
 	if f == family.IPv6 {
 		options.Family = unix.AF_INET6
 	}
-	if timeout > 0 {
-		seconds := uint32(timeout)
+	if o.Learns {
+		options.Revision = commentRevision
+	}
+	if o.Timeout > 0 || o.Learns {
+		seconds := uint32(o.Timeout)
 		options.Timeout = &seconds
 	}
-	return setError("create", name, "", n.kernel.Netlink.IpsetCreate(name, typeOf(timeout), options))
+	return setError("create", name, "", n.kernel.Netlink.IpsetCreate(name, typeOf(o.Timeout), options))
 }
 
 // Destroy destroys a set of ours that no rule names.

@@ -29,17 +29,26 @@ func (n *Netlink) Read() ([]Set, error) {
 	}
 	var sets []Set
 	for _, name := range names {
-		s, err := n.set(nl.IPSET_CMD_LIST, name)
+		s, err := n.readSet(name)
 		if errors.Is(err, unix.ENOENT) {
 			continue // destroyed in between
 		}
 		if err != nil {
-			return nil, fmt.Errorf("ipset list %s: %w", name, err)
+			return nil, err
 		}
-		sort.Slice(s.Entries, func(i, j int) bool { return comparePrefixes(s.Entries[i], s.Entries[j]) < 0 })
 		sets = append(sets, s)
 	}
 	return sets, nil
+}
+
+func (n *Netlink) readSet(name string) (Set, error) {
+	s, err := n.set(nl.IPSET_CMD_LIST, name)
+	if err != nil {
+		return s, fmt.Errorf("ipset list %s: %w", name, err)
+	}
+	sort.Slice(s.Entries, func(i, j int) bool { return comparePrefixes(s.Entries[i], s.Entries[j]) < 0 })
+	sort.Slice(s.Learnt, func(i, j int) bool { return s.Learnt[i].Address.Less(s.Learnt[j].Address) })
+	return s, nil
 }
 
 // Header is what the kernel tells of a set without listing its entries.
@@ -178,31 +187,48 @@ func (s *Set) parse(kind uint16, value []byte) {
 }
 
 func (s *Set) parseOption(kind uint16, value []byte) {
-	switch {
-	case len(value) != 4:
-	case kind == nl.IPSET_ATTR_MAXELEM:
-		s.MaxElements = int(binary.BigEndian.Uint32(value))
-	case kind == nl.IPSET_ATTR_TIMEOUT:
-		s.Timeout = int(binary.BigEndian.Uint32(value))
+	if len(value) != 4 {
+		return
+	}
+	number := binary.BigEndian.Uint32(value)
+	switch kind {
+	case nl.IPSET_ATTR_MAXELEM:
+		s.MaxElements = int(number)
+	case nl.IPSET_ATTR_TIMEOUT:
+		s.Timeout = int(number)
+	case nl.IPSET_ATTR_CADT_FLAGS:
+		s.Learns = number&nl.IPSET_FLAG_WITH_COMMENT != 0
 	}
 }
 
 func (s *Set) parseEntry(_ uint16, entry []byte) {
 	var address netip.Addr
 	bits := s.Family.Bits() // what a missing length means
+	learnt := Learnt{}
 	kernel.EachAttribute(entry, func(kind uint16, value []byte) {
 		switch {
 		case kind == nl.IPSET_ATTR_IP:
 			kernel.EachAttribute(value, func(_ uint16, a []byte) { address, _ = netip.AddrFromSlice(a) })
 		case kind == nl.IPSET_ATTR_CIDR && len(value) == 1:
 			bits = int(value[0])
+		case kind == nl.IPSET_ATTR_TIMEOUT && len(value) == 4 && s.Learns:
+			learnt.Left = int(binary.BigEndian.Uint32(value))
+		case kind == nl.IPSET_ATTR_COMMENT && s.Learns:
+			learnt.parseComment(unix.ByteSliceToString(value))
 		default:
 			s.Altered = true
 		}
 	})
-	if !address.IsValid() {
+	switch prefix := netip.PrefixFrom(address, bits); {
+	case !address.IsValid():
 		s.Altered = true // an entry of another type of set
-		return
+	case learnt.Left > 0 && prefix.IsSingleIP():
+		learnt.Address = address
+		s.Learnt = append(s.Learnt, learnt)
+	case learnt.Left > 0 || learnt.Domains != nil:
+		s.Altered = true
+		fallthrough
+	default:
+		s.Entries = append(s.Entries, prefix)
 	}
-	s.Entries = append(s.Entries, netip.PrefixFrom(address, bits))
 }
