@@ -17,7 +17,7 @@ import (
 // returns that one's result.
 func applyCommand(in *invocation) int {
 	return in.locked("apply", func() int {
-		cfg, err := in.readConfig()
+		cfg, err := in.readToApply()
 		if err != nil {
 			in.log.Error(err.Error())
 			return exitUsage

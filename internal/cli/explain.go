@@ -24,7 +24,7 @@ type packetFlags struct {
 
 // explainCommand tells which way a packet takes and why.
 func explainCommand(in *invocation) int {
-	cfg, err := in.readConfig()
+	cfg, refused, err := in.shownConfig()
 	if err != nil {
 		in.log.Error(err.Error())
 		return exitUsage
@@ -48,6 +48,8 @@ func explainCommand(in *invocation) int {
 	}
 	if cfg.Problems.HasErrors() {
 		in.log.Error("the configuration has errors: faulty sections are left out ('loadbalance check' names them)")
+	}
+	if refused || cfg.Problems.HasErrors() {
 		return exitUsage
 	}
 	return exitDone

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,7 @@ import (
 	"loadbalance/internal/hooks"
 	"loadbalance/internal/kernel"
 	"loadbalance/internal/monitor"
+	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
 )
 
@@ -171,6 +173,31 @@ func signals() (reload, quit <-chan struct{}) {
 type monitorApplier struct {
 	*invocation
 	monitorLog *logger
+	// told is when the file was written that was last compared with what runs.
+	told time.Time
+}
+
+// unreadAfter is how long a file may be newer than what runs before the log says
+// so: whoever edits it reloads it next.
+const unreadAfter = time.Minute
+
+// Overdue reports whether the configuration file is to be read now, since it was
+// not complete when somebody asked for it, or later. A file that changed and
+// that nobody asked for is not applied, only named.
+func (a *monitorApplier) Overdue(now time.Time) (due, later bool) {
+	if a.rundir().Overdue() {
+		staged := pipeline.Staged(a.configDir)
+		return !staged, staged
+	}
+	written := pipeline.Written(a.configDir)
+	if written.Equal(a.told) || now.Sub(written) < unreadAfter {
+		return false, false
+	}
+	a.told = written
+	if pipeline.Unread(a.rundir(), a.configDir) {
+		a.monitorLog.Warning("the configuration file is newer than what runs: '/etc/init.d/loadbalance reload' applies it")
+	}
+	return false, false
 }
 
 // Follow applies the accepted configuration under the monitor's verdicts.
@@ -186,7 +213,7 @@ func (a *monitorApplier) Reload(verdicts plan.Verdicts) (monitor.Outcome, error)
 		if a.rundir().Stopped() {
 			return &run{}
 		}
-		cfg, err := a.readConfig()
+		cfg, err := a.readToApply()
 		if err != nil {
 			a.log.Error(err.Error())
 			return a.followed(verdicts)

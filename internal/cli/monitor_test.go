@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"loadbalance/internal/rundir"
 )
@@ -80,5 +83,41 @@ func TestSecondMonitor(t *testing.T) {
 	out, messages, code := runProgram(append(args, "monitor")...)
 	if code != 1 || out != "" || messages != "monitor: a monitor runs already\n" {
 		t.Errorf("exit code %d, output %q, messages %q", code, out, messages)
+	}
+}
+
+// TestOverdue: a file that changed and that nobody has asked for is named in the
+// log after a minute, once; a reload that came too early is made up for.
+func TestOverdue(t *testing.T) {
+	run, args := folders(t, someMember, "config member 'wan2'\n")
+	dir := args[1]
+	var messages bytes.Buffer
+	log := openLog(logStderr, &messages)
+	a := &monitorApplier{invocation: &invocation{options: options{configDir: dir, runDir: string(run)}, log: log}, monitorLog: log}
+	written := time.Now()
+	look := func(name string, after time.Duration, overdue bool, lines int) {
+		t.Helper()
+		if got, _ := a.Overdue(written.Add(after)); got != overdue || strings.Count(messages.String(), "newer than what runs") != lines {
+			t.Errorf("%s: overdue %v, log:\n%s", name, got, messages.String())
+		}
+	}
+	look("while it is edited", 50*time.Second, false, 0)
+	look("after a minute", 61*time.Second, false, 1)
+	look("later", time.Hour, false, 1)
+	check(t, os.Chtimes(filepath.Join(dir, "loadbalance"), written, written.Add(time.Hour)))
+	look("edited again", time.Hour+61*time.Second, false, 2)
+	check(t, run.Accept([]byte(someMember)))
+	check(t, os.Chtimes(filepath.Join(dir, "loadbalance"), written, written.Add(2*time.Hour)))
+	look("written anew, with nothing new in it", 3*time.Hour, false, 2)
+	check(t, run.SetOverdue(true))
+	look("after a reload that came too early", 3*time.Hour, true, 2)
+	check(t, run.SetOverdue(false))
+	look("made up for", 3*time.Hour, false, 2)
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

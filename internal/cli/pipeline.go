@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"fmt"
+
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/config"
 	"loadbalance/internal/pipeline"
@@ -31,9 +33,39 @@ func (in *invocation) observe(cfg *pipeline.Configuration, verdicts plan.Verdict
 	return p, observed, nil
 }
 
+// uncommitted is what to say while `uci set` has changes that are not in the file.
+const uncommitted = "changes of 'uci set' are not in effect before 'uci commit loadbalance'"
+
 // readConfig reads the configuration file.
 func (in *invocation) readConfig() (*pipeline.Configuration, error) {
+	if pipeline.Staged(in.configDir) {
+		in.log.Warning(uncommitted)
+	}
 	return pipeline.ReadConfiguration(in.configDir)
+}
+
+// readToApply reads the configuration file for an apply, with the lock held. An
+// apply that comes before the commit is made up for by the monitor: the
+// reload_config behind the commit finds nothing new and sends no event.
+func (in *invocation) readToApply() (*pipeline.Configuration, error) {
+	if err := in.rundir().SetOverdue(pipeline.Staged(in.configDir)); err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	return in.readConfig()
+}
+
+// shownConfig is the configuration that plan and explain speak of: what runs, and
+// first why that is not the file, if so; with --uplinks the file.
+func (in *invocation) shownConfig() (cfg *pipeline.Configuration, refused bool, err error) {
+	if in.uplinks != "" {
+		cfg, err = in.readConfig()
+		return cfg, false, err
+	}
+	cfg, refusal, err := pipeline.RunningConfiguration(in.rundir(), in.configDir)
+	if refusal != nil {
+		in.log.Error(refusal.String())
+	}
+	return cfg, refusal != nil, err
 }
 
 // currentConfig is the configuration that events go by.

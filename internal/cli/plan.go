@@ -12,7 +12,7 @@ import (
 // planCommand prints what apply would change, or with --uplinks, what it would
 // do to an empty kernel where the uplinks stand as the file says.
 func planCommand(in *invocation) int {
-	cfg, err := in.readConfig()
+	cfg, refused, err := in.shownConfig()
 	if err != nil {
 		in.log.Error(err.Error())
 		return exitUsage
@@ -34,7 +34,7 @@ func planCommand(in *invocation) int {
 		in.log.Notice(notice)
 	}
 	fmt.Fprint(in.out, changes.Commands())
-	if cfg.Problems.HasErrors() {
+	if refused || cfg.Problems.HasErrors() {
 		return exitUsage
 	}
 	return exitDone

@@ -55,29 +55,21 @@ func (in *invocation) failStatus(err error) int {
 	return exitFailed
 }
 
-// statusConfig is the configuration to show the status under, with all that is
-// wrong with it. Where the file cannot be read, what runs is still worth a look.
-func (in *invocation) statusConfig() (cfg *pipeline.Configuration, problems []string, err error) {
-	cfg, err = in.readConfig()
+// status reads everything that a status shows.
+func (in *invocation) status() (status.Status, error) {
+	cfg, refusal, err := pipeline.RunningConfiguration(in.rundir(), in.configDir)
 	if err != nil {
-		problems = append(problems, err.Error()+" (this is the state under the configuration that was accepted last)")
-		accepted, acceptedErr := pipeline.AcceptedConfiguration(in.rundir())
-		if acceptedErr != nil {
-			return nil, nil, noConfigError{errors.Join(err, acceptedErr)}
-		}
-		cfg = accepted
+		return status.Status{}, noConfigError{err}
+	}
+	var problems []string
+	if pipeline.Staged(in.configDir) {
+		problems = append(problems, uncommitted)
+	}
+	if refusal == nil && pipeline.Unread(in.rundir(), in.configDir) {
+		problems = append(problems, "the configuration file of "+pipeline.Written(in.configDir).Format(time.DateTime)+" is newer than what runs: '/etc/init.d/loadbalance reload' applies it")
 	}
 	for _, p := range cfg.Problems {
 		problems = append(problems, p.String())
-	}
-	return cfg, problems, nil
-}
-
-// status reads everything that a status shows.
-func (in *invocation) status() (status.Status, error) {
-	cfg, problems, err := in.statusConfig()
-	if err != nil {
-		return status.Status{}, err
 	}
 	p, observed, err := in.observe(cfg, nil)
 	if err != nil {
@@ -103,7 +95,7 @@ func (in *invocation) status() (status.Status, error) {
 	}
 	snapshot, monitorErr := in.health()
 	return status.New(status.Input{
-		Version: Version, Now: time.Now(), Stopped: in.rundir().Stopped(), Problems: problems,
+		Version: Version, Now: time.Now(), Stopped: in.rundir().Stopped(), Refused: refusal, Problems: problems,
 		Notices: slices.Concat(wanted.Notices, notices, found.Errors, found.Warnings, found.Notes),
 		Kernel:  observed.Kernel, State: observed.LastState(), Plan: wanted, Changes: changes, Uplinks: observed.Uplinks,
 		Connections: connections, Traffic: traffic,

@@ -132,6 +132,14 @@ func (m *Monitor) look(now time.Time) {
 		return
 	}
 	m.lookAt = now.Add(lookEvery)
+	reload, later := m.Applier.Overdue(now)
+	if reload {
+		m.want(request{at: now, reload: true})
+		return
+	}
+	if later {
+		m.lookAt = now.Add(lookEvery / 2) // whoever commits waits for it
+	}
 	if !now.Before(m.fullAt) {
 		m.want(request{at: now, reasons: []string{repair}, repair: true})
 		return

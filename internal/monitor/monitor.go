@@ -85,6 +85,9 @@ type applier interface {
 	// Reload reads the configuration file first. If it has errors, it is
 	// reported and the accepted one is followed.
 	Reload(verdicts plan.Verdicts) (Outcome, error)
+	// Overdue reports whether a reload is to be made up for, now or later. It
+	// is cheap.
+	Overdue(now time.Time) (due, later bool)
 }
 
 type prober interface {

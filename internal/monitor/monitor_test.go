@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -312,5 +313,22 @@ func TestAllSilentIsNoVerdict(t *testing.T) {
 	g.pass(10 * time.Second)
 	if g.applied[family.IPv4]["wan1"] != "" || g.applied[family.IPv4]["wan2"] == "" || g.applied[family.IPv4]["wan3"] == "" {
 		t.Errorf("verdicts when one answers again: %v", g.applied)
+	}
+}
+
+// TestOverdueReload: a reload that came before the commit is made up for with
+// the next look, once, also where the first try fails.
+func TestOverdueReload(t *testing.T) {
+	for _, failing := range []bool{false, true} {
+		g := newMonitorRig(t, "config member 'wan1'\n")
+		g.start()
+		g.overdue, g.applies, g.failing = true, nil, failing
+		g.pass(lookEvery + time.Second)
+		g.failing = false
+		g.pass(5 * time.Second)
+		reloads := len(slices.DeleteFunc(g.applies, func(what string) bool { return what != "reload" }))
+		if !failing && reloads != 1 || failing && reloads < 2 {
+			t.Errorf("failing %v: %d reloads", failing, reloads)
+		}
 	}
 }

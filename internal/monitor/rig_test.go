@@ -60,6 +60,7 @@ type rig struct {
 	applies  []string
 	events   []string
 	event    hooks.Event // the last one
+	overdue  bool        // a reload is to be made up for
 	logged   []string
 	sent     map[health.Key]int
 	store    plan.Verdicts
@@ -114,6 +115,12 @@ func (g *rig) pass(d time.Duration) {
 }
 
 func (g *rig) Reload(verdicts plan.Verdicts) (Outcome, error) { return g.Follow(verdicts) }
+
+func (g *rig) Overdue(time.Time) (due, later bool) {
+	due = g.overdue
+	g.overdue = false
+	return due, false
+}
 
 func (g *rig) Follow(verdicts plan.Verdicts) (Outcome, error) {
 	if g.failing {

@@ -23,6 +23,7 @@ const (
 	stateFile   = "state.json"
 	configFile  = "accepted"
 	stoppedFile = "stopped"
+	overdueFile = "overdue"
 )
 
 // State is what one run tells the next.
@@ -120,6 +121,21 @@ func (d Dir) SetStopped(stopped bool) error {
 		return d.remove(stoppedFile)
 	}
 	return errors.Join(d.write(stoppedFile, nil), d.remove(configFile), d.ForgetVerdicts())
+}
+
+// Overdue reports whether a reload is to be made up for: one was asked for
+// while the new configuration was not committed yet.
+func (d Dir) Overdue() bool {
+	_, err := os.Stat(d.path(overdueFile))
+	return err == nil
+}
+
+// SetOverdue leaves or removes the mark of that.
+func (d Dir) SetOverdue(overdue bool) error {
+	if overdue {
+		return d.write(overdueFile, nil)
+	}
+	return d.remove(overdueFile)
 }
 
 func (d Dir) remove(name string) error {

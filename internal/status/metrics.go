@@ -60,6 +60,7 @@ func (s Status) serviceMetrics(e *exposition) {
 		{"loadbalance_running", "Whether the kernel holds the rules of the load balancer.", truth(s.Running)},
 		{"loadbalance_stopped", "Whether a user has stopped the load balancer.", truth(s.Stopped)},
 		{"loadbalance_in_sync", "Whether the kernel holds exactly what the configuration asks for.", truth(s.InSync)},
+		{"loadbalance_config_refused", "Whether the configuration file has errors, so that the one before goes on.", truth(s.Refused != nil)},
 		{"loadbalance_problems", "Errors and warnings in the configuration.", float64(len(s.Problems))},
 		{"loadbalance_monitor_up", "Whether the monitor, which probes the members, runs and answers.", truth(s.Monitor.Running)},
 		{"loadbalance_monitor_wanted", "Whether the configuration has targets to probe.", truth(s.Monitor.Wanted)},

@@ -14,6 +14,7 @@ import (
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/health"
+	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
 	"loadbalance/internal/uplink"
@@ -30,6 +31,9 @@ type Status struct {
 	// then.
 	Stopped bool   `json:"stopped"`
 	Backend string `json:"backend"`
+	// Refused says why the configuration file is not what runs; everything
+	// else is about what runs. nil: it is not refused.
+	Refused *pipeline.Refusal `json:"refused,omitempty"`
 	// InSync is true if the kernel holds exactly what the configuration asks
 	// for; otherwise Drift is what an apply would change.
 	InSync   bool         `json:"in_sync"`
@@ -91,6 +95,7 @@ type Input struct {
 	Version  string
 	Now      time.Time
 	Stopped  bool
+	Refused  *pipeline.Refusal
 	Problems []string
 	Notices  []string
 	Kernel   *apply.Kernel
@@ -119,6 +124,7 @@ func New(in Input) Status {
 		Running:  in.Kernel.Ours(),
 		Stopped:  in.Stopped,
 		Backend:  backend(in.Kernel),
+		Refused:  in.Refused,
 		InSync:   in.Changes.Empty(),
 		Drift:    in.Changes.Summary(),
 		Problems: in.Problems,

@@ -21,6 +21,7 @@ import (
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/health"
+	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
 	"loadbalance/internal/uci"
@@ -221,6 +222,12 @@ func TestHeadlines(t *testing.T) {
 		{"stopped", func(in *Input) { in.Kernel, in.Stopped = &apply.Kernel{}, true }, "loadbalance is stopped\n  start it: /etc/init.d/loadbalance start\n"},
 		{"stopped, but running still", func(in *Input) { in.Stopped = true }, "loadbalance is running (nft) as configured\n"},
 		{"not running", func(in *Input) { in.Kernel = &apply.Kernel{} }, "loadbalance is not running\n  start it: /etc/init.d/loadbalance start\n"},
+		{"no member yet", func(in *Input) { in.Kernel, in.Plan = &apply.Kernel{}, &plan.Plan{} },
+			"loadbalance is not running: no member is configured\n  name each uplink, here the interface wan: uci set loadbalance.wan=member; "},
+		{"refused", func(in *Input) {
+			in.Refused = &pipeline.Refusal{Since: now, Problems: []string{"loadbalance:3: member 'a': wrong", "loadbalance:5: member 'b': wrong"}}
+		}, "the configuration file is refused since 2026-03-01 12:00:00; this is about the one before, which runs:\n" +
+			"  loadbalance:3: member 'a': wrong\n  loadbalance:5: member 'b': wrong\nloadbalance is running (nft) as configured\n"},
 		{"drift", func(in *Input) {
 			in.Changes.Families = map[family.Family]apply.FamilyChanges{family.IPv4: {Mangle: iptables.Change{Delete: []string{"lb_x"}}}}
 		}, "loadbalance is running (nft), but 'loadbalance apply' would change:\n  ipv4: 1 chain deleted\n"},

@@ -12,6 +12,9 @@ import (
 // WriteText prints the status as text.
 func (s Status) WriteText(w io.Writer) error {
 	var text strings.Builder
+	if s.Refused != nil {
+		text.WriteString(s.Refused.String() + "\n")
+	}
 	text.WriteString(s.headline() + "\n")
 	groups := [][]string{s.Problems, s.Notices}
 	if s.Running {
@@ -64,8 +67,13 @@ func table(rows []string) string {
 
 const howToStart = "\n  start it: /etc/init.d/loadbalance start"
 
+// howToConfigure makes what a fresh installation has not: a member.
+const howToConfigure = "\n  name each uplink, here the interface wan: uci set loadbalance.wan=member; uci commit loadbalance; reload_config"
+
 func (s Status) headline() string {
 	switch {
+	case !s.Running && !s.Stopped && len(s.Members) == 0:
+		return "loadbalance is not running: no member is configured" + howToConfigure
 	case !s.Running && s.Stopped:
 		return "loadbalance is stopped" + howToStart
 	case !s.Running:
