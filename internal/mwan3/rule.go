@@ -70,7 +70,7 @@ func readTransport(s *source, out *section) {
 	}
 	for _, name := range []string{"src_port", "dest_port"} {
 		ports := s.value(name)
-		if ports == "" {
+		if ports == "" || ports == "0:65535" { // mwan3's default
 			continue
 		}
 		out.option(name, ports)
