@@ -99,11 +99,8 @@ func RunningConfiguration(run rundir.Dir, dir string) (*Configuration, *Refusal,
 		return cfg, nil, nil
 	}
 	accepted, acceptedErr := AcceptedConfiguration(run)
-	switch {
-	case acceptedErr != nil && err != nil:
-		return nil, nil, errors.Join(err, acceptedErr)
-	case acceptedErr != nil:
-		return cfg, nil, nil // without its faulty sections
+	if acceptedErr != nil {
+		return cfg, nil, err // what can be read, without its faulty sections
 	}
 	refusal := &Refusal{Since: Written(dir)}
 	if err != nil {
