@@ -172,7 +172,7 @@ func TestNoFile(t *testing.T) {
 	check(t, os.Remove(path))
 	expect("missing file", "does not exist")
 	check(t, os.Mkdir(path, 0o755))
-	expect("folder", "not a regular file")
+	expect("folder", "is a directory")
 	// Stopping needs no file.
 	r.must("stop")
 }
