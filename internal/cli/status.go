@@ -66,7 +66,7 @@ func (in *invocation) status() (status.Status, error) {
 		problems = append(problems, uncommitted)
 	}
 	if refusal == nil && pipeline.Unread(in.rundir(), in.configDir) {
-		problems = append(problems, "the configuration file of "+pipeline.Written(in.configDir).Format(time.DateTime)+" is newer than what runs: '/etc/init.d/loadbalance reload' applies it")
+		problems = append(problems, "the configuration file of "+pipeline.Written(in.configDir).Format(pipeline.TimeLayout)+" is newer than what runs: '/etc/init.d/loadbalance reload' applies it")
 	}
 	for _, p := range cfg.Problems {
 		problems = append(problems, p.String())

@@ -80,12 +80,15 @@ type Refusal struct {
 	Problems []string  `json:"problems"`
 }
 
+// TimeLayout has the zone: OpenWrt keeps it where Go does not look.
+const TimeLayout = time.DateTime + " MST"
+
 // String is the refusal in words, on as many lines as there are problems and
 // one.
 func (r Refusal) String() string {
 	since := ""
 	if !r.Since.IsZero() {
-		since = " since " + r.Since.Format(time.DateTime)
+		since = " since " + r.Since.Format(TimeLayout)
 	}
 	return "the configuration file is refused" + since + "; this is about the one before, which runs:\n  " +
 		strings.Join(r.Problems, "\n  ")

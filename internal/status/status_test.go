@@ -226,7 +226,7 @@ func TestHeadlines(t *testing.T) {
 			"loadbalance is not running: no member is configured\n  name each uplink, here the interface wan: uci set loadbalance.wan=member; "},
 		{"refused", func(in *Input) {
 			in.Refused = &pipeline.Refusal{Since: now, Problems: []string{"loadbalance:3: member 'a': wrong", "loadbalance:5: member 'b': wrong"}}
-		}, "the configuration file is refused since 2026-03-01 12:00:00; this is about the one before, which runs:\n" +
+		}, "the configuration file is refused since 2026-03-01 12:00:00 UTC; this is about the one before, which runs:\n" +
 			"  loadbalance:3: member 'a': wrong\n  loadbalance:5: member 'b': wrong\nloadbalance is running (nft) as configured\n"},
 		{"drift", func(in *Input) {
 			in.Changes.Families = map[family.Family]apply.FamilyChanges{family.IPv4: {Mangle: iptables.Change{Delete: []string{"lb_x"}}}}
