@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"loadbalance/internal/family"
 	"loadbalance/internal/netlab"
 )
 
@@ -131,6 +133,57 @@ func TestNewAddressAndGateway(t *testing.T) {
 		expectShares(t, r.lab.Connect(netlab.Traffic{Count: 30}), 0, 30, 0)
 		if again := r.must("apply"); again != "" {
 			t.Errorf("a second apply changes %s", again)
+		}
+	})
+}
+
+// TestResolversCatchDNSOnly: a provider says which line its DNS servers are asked
+// over, and of no other traffic to these addresses.
+func TestResolversCatchDNSOnly(t *testing.T) {
+	const dotPort = 853
+	eachBackend(t, func(t *testing.T, backend string) {
+		r := newRouter(t, backend, netlab.Options{Uplinks: 2, IPv6: true, NAT66: true},
+			"config member 'dsl'\nconfig member 'lte'\nconfig rule 'web'\n\toption proto 'tcp'\n\toption dest_port '80'\n\toption family 'any'\n\toption use_policy 'dsl'\n")
+		n := r.startNetifd()
+		// The second provider names two servers, and what it has no business with.
+		named := `"dns-server": ["` + netlab.Server(1).String() + `", "` + netlab.Server6(1).String() + `", "127.0.0.1", "::1", "224.0.0.251", "` +
+			netlab.RouterLAN.String() + `", "` + r.lab.LANHosts()[0].String() + `", "` + r.lab.Uplink(1).Address.Addr().String() + `"], "route"`
+		n.answer(onUplink("dsl", r.lab.Uplink(1)), strings.Replace(onUplink("lte", r.lab.Uplink(2)), `"route"`, named, 1))
+		r.must("apply")
+		for _, address := range []netip.Addr{netlab.Server(1), netlab.Server6(1)} {
+			for _, query := range []struct {
+				network string
+				port    uint16
+			}{{"udp", netlab.DNSPort}, {"tcp", netlab.DNSPort}} {
+				expectOver(t, r.lab.Connect(netlab.Traffic{Network: query.network, Server: server(address, query.port), Count: 10}), 2)
+			}
+			watch, err := r.lab.Watch()
+			check(t, err)
+			defer watch.Close()
+			r.lab.Connect(netlab.Traffic{Server: server(address, dotPort), Count: 10}) // refused: nothing listens
+			packets, err := watch.Packets()
+			check(t, err)
+			for _, p := range packets {
+				if p.Line != 2 {
+					t.Errorf("DNS over TLS takes another line: %+v", p)
+				}
+			}
+			if len(packets) != 10 {
+				t.Errorf("%d connections to port %d, want 10", len(packets), dotPort)
+			}
+			expectOver(t, r.lab.Connect(netlab.Traffic{Server: server(address, netlab.HTTPPort), Count: 10}), 1)
+			expectShares(t, r.lab.Connect(netlab.Traffic{Server: server(address, netlab.HTTPSPort), Count: 20}), 0, 10, 10)
+			expectShares(t, r.lab.Connect(netlab.Traffic{Network: "udp", Server: server(address, netlab.HTTPPort), Count: 20}), 0, 10, 10)
+		}
+		rules := r.saved(family.IPv4, "mangle") + r.saved(family.IPv6, "mangle")
+		if count := strings.Count(rules, "--dports 53"); count != 4 { // two for each server, which is no address of the LAN or the router
+			t.Errorf("%d rules for DNS servers, want 4:\n%s", count, rules)
+		}
+		if out := r.must("explain", "--src", r.lab.LANHosts()[0].String(), "--dst", netlab.Server(1).String(), "--proto", "udp", "--dport", "53"); !strings.Contains(out, "is a DNS server of 'lte'") {
+			t.Errorf("explain of a query:\n%s", out)
+		}
+		if out := r.must("explain", "--src", r.lab.LANHosts()[0].String(), "--dst", netlab.Server(1).String(), "--proto", "tcp", "--dport", "8000"); !strings.Contains(out, "no rule matches") {
+			t.Errorf("explain of other traffic to a DNS server:\n%s", out)
 		}
 	})
 }

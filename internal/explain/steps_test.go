@@ -54,7 +54,7 @@ func TestSteps(t *testing.T) {
 		{"a member's network", "", "", nil, packet("10.20.1.5", "198.18.3.9"), NoDraw, "",
 			[]string{first, "the destination is in 198.18.3.0/24, the network of 'wan3'", kept}},
 		{"a resolver", "", "", nil, packet("10.20.1.5", "9.9.9.9", func(p *Packet) { p.Protocol, p.DestinationPort = 17, 53 }), NoDraw, "",
-			[]string{first, "the destination 9.9.9.9 belongs to 'wan3' (a DNS server of it, or in its network)", kept}},
+			[]string{first, "the destination 9.9.9.9 is a DNS server of 'wan3'", kept}},
 		{"a source in a delegated prefix", "", "", nil, packet("2001:db8:1:100::5", "2001:db8:ffff::1"), NoDraw, "",
 			[]string{first, "the source 2001:db8:1:100::/56 belongs to 'wan1'", wan1}},
 		{"a source in a delegated prefix, offline", "", "wan1", nil, packet("2001:db8:1:100::5", "2001:db8:ffff::1"), NoDraw, "",

@@ -83,8 +83,8 @@ func (w *walker) hookText(p *path, rule plan.Rule, target string) string {
 		case plan.InSet:
 			return fmt.Sprintf("the destination is local: it is in set %s (routes of main, addresses of the router, option bypass)", m.Name)
 		case plan.Destination:
-			if m.Prefix.IsSingleIP() {
-				return fmt.Sprintf("the destination %s belongs to '%s' (a DNS server of it, or in its network)", m.Prefix.Addr(), member)
+			if m.Prefix.IsSingleIP() && len(rule.Matches) > 1 { // with the ports of DNS
+				return fmt.Sprintf("the destination %s is a DNS server of '%s'", m.Prefix.Addr(), member)
 			}
 			return fmt.Sprintf("the destination is in %s, the network of '%s'", m.Prefix, member)
 		case plan.Source:

@@ -124,6 +124,7 @@ type familyBuilder struct {
 	family  family.Family
 	main    *uplink.Main
 	members []*member // those that have this family, by index
+	local   []netip.Prefix
 }
 
 func (b *builder) family(f family.Family) *familyBuilder {
@@ -167,6 +168,7 @@ func wantsIPv6(r config.Rule) bool {
 
 func (b *familyBuilder) build() Family {
 	b.warnMain()
+	b.local = b.localDestinations()
 	user := b.userRules()
 	return Family{
 		Jumps:  b.jumps(),
@@ -210,7 +212,7 @@ func (b *builder) leaveOut(member, text string) {
 // sets are the local destinations, the configuration's named sets and those
 // that rules need, sorted by name.
 func (b *familyBuilder) sets(user userRules) []Set {
-	sets := append([]Set{{Name: b.localSet(), Entries: b.local()}}, user.sets...)
+	sets := append([]Set{{Name: b.localSet(), Entries: b.local}}, user.sets...)
 	for _, s := range b.config.IPSets {
 		if s.Family == b.family {
 			sets = append(sets, Set{Name: UserSet(s), Entries: withoutCovered(slices.Clone(s.Entries)), Domains: s.Domains})

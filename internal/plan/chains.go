@@ -252,6 +252,20 @@ func (b *familyBuilder) socketSources() []Rule {
 	return rules
 }
 
+// protoTCP and protoUDP are IP protocol numbers (IANA).
+const (
+	protoTCP = Protocol(6)
+	protoUDP = Protocol(17)
+)
+
+// The ports of a resolver: DNS (RFC 1035), and DNS over TLS (RFC 7858). They must
+// be no more: a provider names the addresses, and would otherwise say which line
+// all traffic there takes.
+var (
+	dnsOverUDP = Ports{Ranges: []config.PortRange{{First: 53, Last: 53}}}
+	dnsOverTCP = Ports{Ranges: []config.PortRange{{First: 53, Last: 53}, {First: 853, Last: 853}}}
+)
+
 // resolvers: a provider's resolver is asked over the provider's own line;
 // over another one it refuses, or answers for the wrong network.
 func (b *familyBuilder) resolvers() []Rule {
@@ -261,15 +275,25 @@ func (b *familyBuilder) resolvers() []Rule {
 			continue
 		}
 		for _, server := range m.paths[b.family].DNS {
-			if family.Of(server) != b.family {
+			if !b.isRemote(server) {
 				continue
 			}
 			if b.liveOwners(func(path *uplink.Path) bool { return slices.Contains(path.DNS, server) }) == 1 {
-				rules = append(rules, on(Goto(m.chain), Destination{Prefix: hostPrefix(server)}))
+				to := Destination{Prefix: hostPrefix(server)}
+				rules = append(rules,
+					on(Goto(m.chain), to, protoUDP, dnsOverUDP),
+					on(Goto(m.chain), to, protoTCP, dnsOverTCP))
 			}
 		}
 	}
 	return rules
+}
+
+// isRemote reports whether an address that a provider names can be a host of the
+// family's beyond an uplink.
+func (b *familyBuilder) isRemote(a netip.Addr) bool {
+	return family.Of(a) == b.family && a.IsGlobalUnicast() &&
+		!slices.ContainsFunc(b.local, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // owners counts the members whose path has something.

@@ -36,9 +36,9 @@ var alwaysLocal = map[family.Family][]netip.Prefix{
 	},
 }
 
-// local returns the destinations that main knows better than by a default
+// localDestinations returns the destinations that main knows better than by a default
 // route, the router's own addresses, broadcasts and what the user excepted.
-func (b *familyBuilder) local() []netip.Prefix {
+func (b *familyBuilder) localDestinations() []netip.Prefix {
 	entries := slices.Clone(alwaysLocal[b.family])
 	for _, p := range b.config.Globals.Bypass {
 		if family.Of(p.Addr()) == b.family {

@@ -198,27 +198,33 @@ func TestMemberWithoutDevice(t *testing.T) {
 	}
 }
 
-// TestResolversOfAFamily: an address of the other family would have the kernel
-// refuse all chains.
-func TestResolversOfAFamily(t *testing.T) {
+// TestResolvers: what a provider names is asked over its line if it can be a
+// server beyond it, and only on the ports of DNS. An address of the other family
+// would have the kernel refuse all chains.
+func TestResolvers(t *testing.T) {
 	uplinks := world("a", "b")
-	for _, path := range []*uplink.Path{uplinks.Members[0].IPv4, uplinks.Members[0].IPv6} {
-		path.DNS = []netip.Addr{address("9.9.9.9"), address("2620:fe::9")}
-	}
-	p := build(t, balanced("a", "b"), uplinks)
-	for f, own := range map[family.Family]string{family.IPv4: "9.9.9.9/32", family.IPv6: "2620:fe::9/128"} {
-		found := false
+	for f, lan := range map[family.Family]string{family.IPv4: "192.168.1.1/24", family.IPv6: "fd00::1/64"} {
+		own := map[family.Family]string{family.IPv4: "9.9.9.9/32", family.IPv6: "2620:fe::9/128"}[f]
+		inLAN := netip.MustParsePrefix(lan)
+		main, other := uplinks.Main(f), uplinks.Members[1].Path(f).Addresses[0]
+		main.Addresses = []uplink.Address{{Device: "lan", Prefix: inLAN}, {Device: "b", Prefix: hostPrefix(other)}}
+		main.Routes = []uplink.Route{{Destination: inLAN.Masked(), Type: uplink.Unicast, Device: "lan"}}
+		uplinks.Members[0].Path(f).DNS = []netip.Addr{
+			address("9.9.9.9"), address("2620:fe::9"), other, inLAN.Addr(), inLAN.Addr().Next(), address("192.168.1.255"),
+			address("0.0.0.0"), address("127.0.0.53"), address("224.0.0.251"), address("255.255.255.255"), address("169.254.7.7"),
+			address("::"), address("::1"), address("ff02::fb"), address("fe80::1"),
+		}
+		p := build(t, balanced("a", "b"), uplinks)
+		var got []string
 		for _, r := range chain(t, p.Family(f), hookChain).Rules {
-			for _, m := range r.Matches {
-				d, ok := m.(Destination)
-				if ok && family.Of(d.Prefix.Addr()) != f {
-					t.Errorf("%s: %s", f, r.Args(""))
-				}
-				found = found || ok && d.Prefix.String() == own && r.Target == Goto("lb_member_a")
+			if text := r.Args(""); strings.Contains(text, "--dports") && strings.HasSuffix(text, "lb_member_a") {
+				got = append(got, text)
 			}
 		}
-		if !found {
-			t.Errorf("%s: the resolver %s has no rule", f, own)
+		to := "-d " + own
+		want := []string{to + " -p 17 -m multiport --dports 53 -g lb_member_a", to + " -p 6 -m multiport --dports 53,853 -g lb_member_a"}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: rules for resolvers %q, want %q", f, got, want)
 		}
 	}
 }
