@@ -77,7 +77,11 @@ func checkConfig(t *testing.T, c *Config) {
 			continue
 		}
 		enabled++
-		for _, key := range []string{"device " + m.Device, "interface " + m.Interface} {
+		device := "device " + m.Device
+		if m.Device != "" {
+			device += m.Gateway.String() + m.Gateway6.String() // an alias has a gateway of its own
+		}
+		for _, key := range []string{device, "interface " + m.Interface} {
 			if devices[key] && !strings.HasSuffix(key, " ") {
 				t.Errorf("%s twice", key)
 			}

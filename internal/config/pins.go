@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 
 	"loadbalance/internal/fwmark"
 )
@@ -25,7 +26,7 @@ func checkClaims(members []*memberSection) {
 			option, what string
 			claimed      bool
 		}{
-			{"device", "device " + quote(m.Device), m.Device != ""},
+			{"device", m.deviceAndGateway(), m.Device != ""},
 			{"interface", "interface " + quote(m.Interface), m.Interface != ""},
 			{"interface6", "interface " + quote(m.Interface6), m.Interface6 != ""},
 			{"mark", fmt.Sprintf("mark 0x%x", m.Mark), m.Mark != 0},
@@ -41,6 +42,17 @@ func checkClaims(members []*memberSection) {
 			}
 		}
 	}
+}
+
+// deviceAndGateway tells members on one device apart: each needs another gateway.
+// The first may have the one of the main table.
+func (m *memberSection) deviceAndGateway() string {
+	for _, gateway := range []netip.Addr{m.Gateway, m.Gateway6} {
+		if gateway.IsValid() {
+			return fmt.Sprintf("device %s with gateway %s", quote(m.Device), gateway)
+		}
+	}
+	return "device " + quote(m.Device)
 }
 
 // checkMask refuses marks and tables that do not fit the mark mask, and members

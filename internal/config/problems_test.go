@@ -276,6 +276,12 @@ var problemCases = []problemCase{
 	{"same device", pinned + "config member wan2\n\toption device eth1\n", []string{
 		`error loadbalance:6: member 'wan2': device 'eth1' already belongs to member 'wan1' (line 1)`,
 	}},
+	{"same device and gateway", "config member wan1\n\toption device eth1\n\toption gateway 10.0.0.1\n" +
+		"config member wan2\n\toption device eth1\n\toption gateway 10.0.0.1\n", []string{
+		`error loadbalance:5: member 'wan2': device 'eth1' with gateway 10.0.0.1 already belongs to member 'wan1' (line 1)`,
+	}},
+	{"same device, another gateway", "config member wan1\n\toption device eth1\n" +
+		"config member wan2\n\toption device eth1\n\toption gateway 10.0.0.2\n", nil},
 	{"same interface", "config member wan1\nconfig member wan2\n\toption interface wan1\n", []string{
 		`error loadbalance:3: member 'wan2': interface 'wan1' already belongs to member 'wan1' (line 1)`,
 	}},

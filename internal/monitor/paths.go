@@ -119,15 +119,18 @@ func probesOf(key health.Key, track config.Track, member plan.Member, targets []
 }
 
 // source is the address that a target is asked from. With IPv6 the kernel knows
-// better which of the device's own, but where that has only a delegated prefix,
-// the kernel takes any address of the router, and the provider drops what comes
-// from another one's prefix.
+// better which of the device's own, unless another member has some of them. But
+// where the device has only a delegated prefix, the kernel takes any address of
+// the router, and the provider drops what comes from another one's prefix.
 func source(target netip.Addr, path *uplink.Path, main *uplink.Main) netip.Addr {
+	shared := slices.ContainsFunc(main.Addresses, func(a uplink.Address) bool {
+		return a.Device == path.Device && !a.Prefix.Addr().IsLinkLocalUnicast() && !slices.Contains(path.Addresses, a.Prefix.Addr())
+	})
 	switch {
-	case len(path.Addresses) > 0 && target.Is4():
-		return path.Addresses[0]
-	case len(path.Addresses) > 0 || target.IsLinkLocalUnicast():
+	case target.IsLinkLocalUnicast() && target.Is6(), len(path.Addresses) > 0 && target.Is6() && !shared:
 		return netip.Addr{}
+	case len(path.Addresses) > 0:
+		return path.Addresses[0]
 	}
 	for _, own := range main.Addresses {
 		a := own.Prefix.Addr()

@@ -167,11 +167,7 @@ func (b *familyBuilder) hook(next string) []Rule {
 			rules = append(rules, on(Return{}, t))
 		}
 	}
-	for _, m := range b.members {
-		if device := m.paths[b.family].Device; device != "" {
-			rules = append(rules, on(Goto(m.chain), InDevice(device)))
-		}
-	}
+	rules = append(rules, b.arrivals()...)
 	rules = append(rules, on(Goto(MemberChain(defaultMember)), InSet{Name: b.localSet()}))
 	rules = append(rules, b.ownNetworks()...)
 	rules = append(rules, b.ownSources()...)
@@ -180,6 +176,35 @@ func (b *familyBuilder) hook(next string) []Rule {
 		// No entry would keep the mark, so every packet would use up a turn.
 		on(Return{}, CtState("INVALID,UNTRACKED")),
 		on(Goto(next)))
+}
+
+// arrivals keep connections that come in by an uplink on it. Of several uplinks
+// on one device the address tells that they came to; the rest is the first one's.
+func (b *familyBuilder) arrivals() []Rule {
+	var rules, rest []Rule
+	for i, m := range b.members {
+		path := m.paths[b.family]
+		if path.Device == "" {
+			continue
+		}
+		if path.Up && b.sharesDevice(m) {
+			for _, p := range b.sources(m) {
+				rules = append(rules, on(Goto(m.chain), InDevice(path.Device), Destination{Prefix: p}))
+			}
+		}
+		if !slices.ContainsFunc(b.members[:i], func(other *member) bool { return other.paths[b.family].Device == path.Device }) {
+			rest = append(rest, on(Goto(m.chain), InDevice(path.Device)))
+		}
+	}
+	return append(rules, rest...)
+}
+
+// sharesDevice reports whether another member can use the member's device, too.
+func (b *familyBuilder) sharesDevice(m *member) bool {
+	return slices.ContainsFunc(b.members, func(other *member) bool {
+		path := other.paths[b.family]
+		return other != m && path.Up && path.Device == m.paths[b.family].Device
+	})
 }
 
 // ownNetworks send what is in exactly one member's network to that member:

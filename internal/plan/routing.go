@@ -50,8 +50,7 @@ func (b *familyBuilder) rules() []IPRule {
 	for _, m := range b.members {
 		path := m.paths[b.family]
 		if path.Device != "" {
-			rules = append(rules, IPRule{Priority: prioDevice + m.index, OIF: path.Device,
-				Table: m.table, Suppress: anyLength})
+			rules = append(rules, b.deviceRule(m))
 		}
 		for _, source := range b.sources(m) {
 			rules = append(rules, IPRule{Priority: prioSource + m.index, From: source,
@@ -63,6 +62,21 @@ func (b *familyBuilder) rules() []IPRule {
 	}
 	sort.SliceStable(rules, func(i, j int) bool { return rules[i].Priority < rules[j].Priority })
 	return rules
+}
+
+// deviceRule keeps sockets that are bound to a member's device on it. Of several
+// members on one device, the mark tells which one a probe is for; what has no
+// such mark takes the last one's.
+func (b *familyBuilder) deviceRule(m *member) IPRule {
+	path := m.paths[b.family]
+	rule := IPRule{Priority: prioDevice + m.index, OIF: path.Device, Table: m.table, Suppress: anyLength}
+	if slices.ContainsFunc(b.members, func(other *member) bool {
+		then := other.paths[b.family]
+		return other.index > m.index && then.Up && then.Device == path.Device
+	}) {
+		rule.Mark, rule.Mask = m.mark, uint32(b.mask)
+	}
+	return rule
 }
 
 // mainTable is the kernel's RT_TABLE_MAIN.

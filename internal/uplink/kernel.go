@@ -86,6 +86,7 @@ func (s *snapshot) state(members []config.Member) State {
 			IPv6: s.ipv6Path(m),
 		})
 	}
+	state.separate(members)
 	return state
 }
 

@@ -89,6 +89,7 @@ func (n *netifd) state() State {
 		}
 		state.Members = append(state.Members, member)
 	}
+	state.separate(n.members)
 	return state
 }
 

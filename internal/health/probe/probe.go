@@ -49,12 +49,10 @@ type Probe struct {
 	// Device and Mark are those by which the probe leaves.
 	Device string
 	Mark   uint32
-	// Source, with IPv4, is the member's own address, the sender of ARP
-	// requests; without it they are sent from 0.0.0.0, as by a host that has no
-	// address yet (RFC 5227, section 2.1.1). With IPv6 it is where all but
-	// neighbour solicitations come from; without it the kernel chooses, and
-	// where the device has no global address, it may choose one of another
-	// member.
+	// Source is where all but neighbour solicitations come from; without it the
+	// kernel chooses, and may choose an address of another member. ARP requests
+	// without it are sent from 0.0.0.0, as by a host that has no address yet
+	// (RFC 5227, section 2.1.1).
 	Source  netip.Addr
 	Address netip.Addr
 	// Port is the target's port, for tcp, dns and http.

@@ -100,8 +100,11 @@ func (s *socket) send(data []byte, to netip.AddrPort, index int, mark uint32, so
 		return err
 	}
 	var control []byte
-	if source.Is6() {
+	switch {
+	case source.Is6():
 		control = unix.PktInfo6(&unix.Inet6Pktinfo{Ifindex: uint32(index), Addr: source.As16()})
+	case source.Is4():
+		control = unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: int32(index), Spec_dst: source.As4()})
 	}
 	return unix.Sendmsg(s.fd, data, control, sockaddr(to, index), 0)
 }

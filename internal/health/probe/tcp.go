@@ -114,11 +114,11 @@ func bind(fd int, probe *Probe) error {
 	err := errors.Join(
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(probe.Mark)),
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+	if probe.Source.IsValid() {
+		err = errors.Join(err, unix.Bind(fd, sockaddr(netip.AddrPortFrom(probe.Source, 0), 0)))
+	}
 	if probe.Key.Family == family.IPv4 {
 		return errors.Join(err, unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1))
-	}
-	if probe.Source.Is6() {
-		err = errors.Join(err, unix.Bind(fd, &unix.SockaddrInet6{Addr: probe.Source.As16()}))
 	}
 	return errors.Join(err, unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1))
 }
