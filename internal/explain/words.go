@@ -106,7 +106,7 @@ func (w *walker) hookText(p *path, rule plan.Rule, target string) string {
 // ownerOf returns the member that a prefix is delegated to, "" for none.
 func (w *walker) ownerOf(prefix netip.Prefix) string {
 	for _, m := range w.Uplinks.Members {
-		if path := m.Path(w.family); path != nil && slices.Contains(path.Prefixes, prefix) {
+		if path := m.Path(w.family); path != nil && slices.Contains(plan.LinePrefixes(path), prefix) {
 			return m.Name
 		}
 	}

@@ -82,7 +82,7 @@ func (c Connections) LeftToMain(mark uint32) bool {
 func CameIn(path *uplink.Path, destination netip.Addr) bool {
 	return path != nil &&
 		(slices.Contains(path.Addresses, destination) ||
-			slices.ContainsFunc(path.Prefixes, func(p netip.Prefix) bool { return p.Contains(destination) }))
+			slices.ContainsFunc(LinePrefixes(path), func(p netip.Prefix) bool { return p.Contains(destination) }))
 }
 
 // Unfinished is what the next run must know if this one does not get as far as

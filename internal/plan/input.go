@@ -123,7 +123,7 @@ func withLastPrefixes(now uplink.State, last map[string][]netip.Prefix) uplink.S
 		if m.IPv6 == nil {
 			continue
 		}
-		for _, p := range m.IPv6.Prefixes {
+		for _, p := range LinePrefixes(m.IPv6) {
 			taken[p] = true
 		}
 	}
@@ -144,12 +144,15 @@ func withLastPrefixes(now uplink.State, last map[string][]netip.Prefix) uplink.S
 	return now
 }
 
-// prefixes are the delegated prefixes of all members by name.
+// prefixes are the prefixes of all members by name.
 func prefixes(now uplink.State) map[string][]netip.Prefix {
 	known := map[string][]netip.Prefix{}
 	for _, m := range now.Members {
-		if m.IPv6 != nil && len(m.IPv6.Prefixes) > 0 {
-			known[m.Name] = m.IPv6.Prefixes
+		if m.IPv6 == nil {
+			continue
+		}
+		if all := LinePrefixes(m.IPv6); len(all) > 0 {
+			known[m.Name] = all
 		}
 	}
 	return known

@@ -96,16 +96,30 @@ func (b *familyBuilder) sources(m *member) []netip.Prefix {
 // about the uplink (leases in one subnet announce the subnet itself).
 func (b *familyBuilder) ownPrefixes(m *member) []netip.Prefix {
 	var own []netip.Prefix
-	for _, p := range m.paths[b.family].Prefixes {
+	for _, p := range LinePrefixes(m.paths[b.family]) {
 		others := slices.ContainsFunc(b.members, func(other *member) bool {
 			path := other.paths[b.family]
-			return other != m && (slices.Contains(path.Prefixes, p) || slices.ContainsFunc(path.Addresses, p.Contains))
+			return other != m && (slices.Contains(LinePrefixes(path), p) || slices.ContainsFunc(path.Addresses, p.Contains))
 		})
 		if !others {
 			own = append(own, p)
 		}
 	}
 	return own
+}
+
+// LinePrefixes are the IPv6 prefixes whose addresses hosts may have from a line:
+// what it was delegated, and the global networks of its device, in which odhcpd's
+// relay gives hosts of the LAN addresses.
+func LinePrefixes(path *uplink.Path) []netip.Prefix {
+	prefixes := slices.Clone(path.Prefixes)
+	for _, n := range path.Networks {
+		global := n.Prefix.Addr().Is6() && !n.Prefix.IsSingleIP() && !n.Prefix.Addr().IsPrivate()
+		if global && !slices.Contains(prefixes, n.Prefix) {
+			prefixes = append(prefixes, n.Prefix)
+		}
+	}
+	return prefixes
 }
 
 func hostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
