@@ -112,7 +112,9 @@ func (e *Engine) Apply(c *Changes) (*Report, error) {
 		note(e.updateSets(c.Sets.Destroy))
 	}
 	for _, f := range family.All {
-		if complete[f] {
+		// While connections carry a removed member's mark, its rules keep them
+		// from leaving by another line.
+		if complete[f] && (cleaned[f] || !c.Families[f].clean) {
 			note(e.route(c.Families[f].Routing.DeleteRules))
 			note(e.route(c.Families[f].Routing.DeleteRoutes))
 		}

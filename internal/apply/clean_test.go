@@ -241,3 +241,34 @@ func TestReportCounts(t *testing.T) {
 		t.Errorf("%q", text)
 	}
 }
+
+// TestRulesWaitForConnections: while connections of a removed member are left, the
+// rules for their mark stay; the next run makes up for both.
+func TestRulesWaitForConnections(t *testing.T) {
+	const both, one = "config member 'wan1'\nconfig member 'wan2'\n", "config member 'wan1'\n"
+	s := newService(t)
+	s.must(both)
+	s.kernel.entries = []conntrack.Entry{tcp(2, "192.168.1.9:9", "8.8.8.8:443")}
+	hasRule := func() bool { return strings.Contains(s.kernel.dump(), "9202") }
+	changes, err := s.changes(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections := s.Connections
+	s.Connections = noConnections{}
+	if _, err := s.Apply(changes); !errors.Is(err, errInjected) || !hasRule() {
+		t.Errorf("connections that cannot be deleted: %v, rules kept %v", err, hasRule())
+	}
+	s.Connections = connections
+	s.must(one)
+	if len(s.kernel.entries) > 0 || hasRule() {
+		t.Errorf("after the next run: %d connections, rules kept %v", len(s.kernel.entries), hasRule())
+	}
+}
+
+// noConnections is a table of connections from which nothing can be deleted.
+type noConnections struct{}
+
+func (noConnections) Delete(family.Family, conntrack.Filter, func(conntrack.Entry) bool) (int, error) {
+	return 0, errInjected
+}

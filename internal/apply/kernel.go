@@ -134,8 +134,19 @@ func (k *Kernel) Legacy() bool {
 
 // ForPlan is what a plan depends on of all this.
 func (k *Kernel) ForPlan() plan.Kernel {
-	facts := plan.Kernel{Ours: k.Ours(), NoIP6Tables: k.Tables[family.IPv6] == nil && k.Unread[family.IPv6] == nil}
+	facts := plan.Kernel{Ours: k.Ours(), NoIP6Tables: k.Tables[family.IPv6] == nil && k.Unread[family.IPv6] == nil,
+		Rules: map[family.Family][]plan.IPRule{}, Routes: map[family.Family][]plan.Route{}}
 	for _, f := range family.All {
+		for _, r := range k.Routing[f].Rules {
+			if !r.Altered {
+				facts.Rules[f] = append(facts.Rules[f], r.IPRule)
+			}
+		}
+		for _, r := range k.Routing[f].Routes {
+			if !r.Altered {
+				facts.Routes[f] = append(facts.Routes[f], r.Route)
+			}
+		}
 		if table := k.Tables[f]; table != nil {
 			for name, chain := range table.Chains {
 				facts.MemberChains = append(facts.MemberChains, plan.MemberChainMark{Chain: name, Mark: chain.Mark, Mask: chain.Mask})

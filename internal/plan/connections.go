@@ -55,20 +55,19 @@ func (c Connections) Fate(mark uint32, destination netip.Addr) Fate {
 	switch {
 	case !c.Search || !c.mask.IsMember(index):
 		return Keep
-	case slices.Contains(c.reused, index):
-		return ForgetAndReset // whatever the options say: it is another uplink now
+	case slices.Contains(c.reused, index), !configured:
+		// Whatever the options say: it is another uplink now, or none any more.
+		return ForgetAndReset
 	case len(c.live) == 0:
 		return Keep // nowhere to go: better a connection that may come back
-	case configured && CameIn(m.path, destination):
+	case CameIn(m.path, destination):
 		return Keep
 	case slices.Contains(c.vacated, index):
 		return ForgetAndReset
 	case slices.Contains(c.live, index):
 		return Keep
-	case configured:
-		return m.onDead
 	}
-	return ForgetAndReset // of a member that was removed
+	return m.onDead
 }
 
 // LeftToMain reports whether a connection was left to the main table, because
@@ -96,10 +95,12 @@ func (c Connections) Unfinished(freed []netip.Prefix) Unfinished {
 func (b *builder) connections() {
 	b.plan.Connections = map[family.Family]Connections{}
 	reused := reusedIndices(b.before.Indices, b.indices)
+	// Also one that was not live: its connections may wait for it (on_dead 'none').
+	removed := len(without(b.before.Indices.all(), b.indices.all())) > 0
 	for _, f := range family.All {
 		live, active := b.liveIndices(f), b.activeIndices(f)
 		// Where no run has left anything, members may have gone unnoticed.
-		lost := len(live) > 0 && len(without(b.before.Live[f], live)) > 0 || b.kernel.Ours && b.forgotten
+		lost := len(live) > 0 && len(without(b.before.Live[f], live)) > 0 || removed || b.kernel.Ours && b.forgotten
 		unfinished, resumed := b.before.Unfinished[f]
 		c := Connections{
 			mask:    b.mask,

@@ -94,6 +94,9 @@ func (old *Indices) recover(cfg *config.Config, c MemberChainMark) {
 	}
 }
 
+// all returns the indices of the members that are configured.
+func (old Indices) all() []int { return slices.Collect(maps.Values(old.Members)) }
+
 // known returns the last known index of every name.
 func (old Indices) known() map[string]int {
 	known := map[string]int{}

@@ -30,6 +30,9 @@ type Kernel struct {
 	// MemberChains are the members' chains. Their indices are recovered from
 	// them where State was lost.
 	MemberChains []MemberChainMark
+	// Rules and Routes are ours, by family.
+	Rules  map[family.Family][]IPRule
+	Routes map[family.Family][]Route
 	// NoIP6Tables reports that ip6tables is not installed: nothing can be done
 	// in IPv6.
 	NoIP6Tables bool

@@ -5,11 +5,13 @@ import (
 	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
+	"loadbalance/internal/uplink"
 )
 
 // runs plans one run after the other, each with the state that the last one
@@ -274,5 +276,83 @@ func TestStopped(t *testing.T) {
 	want.Held, want.Prefixes = nil, nil
 	if got := Stopped(before); !reflect.DeepEqual(got, &Plan{State: want}) {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// TestRemovedMember: the connections of a member that is taken out of the
+// configuration go, whatever it was judged and whoever is left.
+func TestRemovedMember(t *testing.T) {
+	for _, offline := range [][]string{nil, {"a", "c"}} {
+		for _, live := range [][]int{{1, 2, 3}, {1, 3}} {
+			before := &State{Indices: indices("a:1 b:2 c:3"), Live: map[family.Family][]int{family.IPv4: live, family.IPv6: live}}
+			in := Input{Config: balanced("a", "c"), Uplinks: world("a", "c"), State: before, Verdicts: Verdicts{}}
+			for _, f := range family.All {
+				in.Verdicts[f] = map[string]string{}
+				for _, name := range offline {
+					in.Verdicts[f][name] = "no answer"
+				}
+			}
+			p, err := Build(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for f, c := range p.Connections {
+				if got := c.Fate(0x200, address("203.0.113.9")); got != ForgetAndReset {
+					t.Errorf("%s, offline %q, live before %v: fate %d", f, offline, live, got)
+				}
+			}
+		}
+	}
+}
+
+// TestFormerSources: an address of a member that was removed keeps its way out as
+// long as the router has it and nobody else's table is meant.
+func TestFormerSources(t *testing.T) {
+	b := address("198.51.101.2")
+	rule := IPRule{Priority: prioSource + 2, From: hostPrefix(b), Table: 302, Suppress: anyLength}
+	route := Route{Table: 302, Type: Unicast, Destination: family.IPv4.Default(), Gateway: address("198.51.101.1"), Device: "b", OnLink: true}
+	network := Route{Table: 302, Type: Unicast, Destination: netip.MustParsePrefix("198.51.101.0/24"), Device: "b", Source: b}
+	for _, tt := range []struct {
+		name    string
+		members string
+		device  string // that has the address
+		rule    IPRule
+		kept    bool
+	}{
+		{"removed", "a c", "b", rule, true},
+		{"not removed", "a b c", "b", rule, true},
+		{"the address is gone", "a c", "", rule, false},
+		{"the address moved", "a c", "lan", rule, false},
+		{"its mark", "a c", "b", IPRule{Priority: prioMark + 2, Mark: 0x200, Mask: 0x3f00, Table: 302, Suppress: anyLength}, false},
+		{"the table is another member's", "a c", "b", IPRule{Priority: prioSource + 2, From: hostPrefix(b), Table: 301, Suppress: anyLength}, false},
+	} {
+		names := strings.Fields(tt.members)
+		uplinks := world("a", "b", "c")
+		if len(names) == 2 {
+			uplinks.Members = slices.Delete(uplinks.Members, 1, 2)
+		}
+		if tt.device != "" {
+			uplinks.IPv4.Addresses = []uplink.Address{{Device: tt.device, Prefix: netip.PrefixFrom(b, 24)}}
+		}
+		in := Input{Config: balanced(names...), Uplinks: uplinks, State: &State{Indices: indices("a:1 b:2 c:3")},
+			Kernel: Kernel{Ours: true, Rules: map[family.Family][]IPRule{family.IPv4: {tt.rule}},
+				Routes: map[family.Family][]Route{family.IPv4: {route, network}}}}
+		p, err := Build(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Contains(p.IPv4.Rules, tt.rule); got != tt.kept {
+			t.Errorf("%s: rule kept %v", tt.name, got)
+		}
+		if got := slices.ContainsFunc(p.IPv4.Routes, func(r Route) bool { return r.Table == 302 && r.Destination.Bits() == 0 }); got != tt.kept {
+			t.Errorf("%s: route kept %v", tt.name, got)
+		}
+		seen := map[Route]bool{}
+		for _, r := range p.IPv4.Routes {
+			if seen[r] {
+				t.Errorf("%s: %+v stands twice", tt.name, r)
+			}
+			seen[r] = true
+		}
 	}
 }
