@@ -64,7 +64,7 @@ func Find(f Facts) Advice {
 	a.Errors = append(a.Errors, f.ownTargets()...)
 	a.Warnings = slices.Concat(f.markClashes(), f.ruleClashes(), f.tableClashes(), f.unmasqueraded(),
 		f.foreignDefaults(), f.unasked(), f.unreachableNeighbours(), f.strictTCP())
-	a.Notes = f.offloading()
+	a.Notes = append(f.offloading(), f.largeTables()...)
 	return a
 }
 

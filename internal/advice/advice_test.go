@@ -243,6 +243,11 @@ func TestFind(t *testing.T) {
 			},
 			want: Advice{Warnings: []string{vpn}},
 		},
+		"a large main table": {
+			change: func(_ *testing.T, f *Facts) { f.Uplinks.IPv6.Large = true },
+			want: Advice{Notes: []string{"the main table, or one of another program, has more than 5000 routes (ipv6): they are used as ever, but connections to their destinations take turns like all others, " +
+				"and are cut off when the member dies whose turn they took; list bypass exempts what must not be"}},
+		},
 		"main has no default route": {change: func(_ *testing.T, f *Facts) { f.Uplinks.IPv4.Routes = nil }},
 		"a default route in a family without members": {change: func(_ *testing.T, f *Facts) {
 			f.Uplinks.IPv6.Routes = []uplink.Route{{Destination: family.IPv6.Default(), Type: uplink.Unicast, Device: "tun0"}}

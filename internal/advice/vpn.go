@@ -33,6 +33,19 @@ func (f Facts) foreignDefaults() []string {
 	return found
 }
 
+// largeTables names families with a table whose routes are no local destinations.
+func (f Facts) largeTables() []string {
+	var found []string
+	for _, fam := range family.All {
+		if f.Uplinks.Main(fam).Large {
+			found = append(found, fmt.Sprintf(
+				"the main table, or one of another program, has more than %d routes (%s): they are used as ever, but connections to their destinations take turns like all others, "+
+					"and are cut off when the member dies whose turn they took; list bypass exempts what must not be", uplink.ManyRoutes, fam))
+		}
+	}
+	return found
+}
+
 // foreignDefault returns the device of main's best default route, "" if there is
 // none or one of its devices is a member's.
 func foreignDefault(main *uplink.Main, members []string) string {

@@ -138,14 +138,10 @@ func (k *Kernel) ForPlan() plan.Kernel {
 		Rules: map[family.Family][]plan.IPRule{}, Routes: map[family.Family][]plan.Route{}}
 	for _, f := range family.All {
 		for _, r := range k.Routing[f].Rules {
-			if !r.Altered {
-				facts.Rules[f] = append(facts.Rules[f], r.IPRule)
-			}
+			facts.Rules[f] = append(facts.Rules[f], r.IPRule)
 		}
 		for _, r := range k.Routing[f].Routes {
-			if !r.Altered {
-				facts.Routes[f] = append(facts.Routes[f], r.Route)
-			}
+			facts.Routes[f] = append(facts.Routes[f], r.Route)
 		}
 		if table := k.Tables[f]; table != nil {
 			for name, chain := range table.Chains {

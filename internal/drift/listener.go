@@ -2,6 +2,7 @@ package drift
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 	"syscall"
 
@@ -9,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/apply/routing"
+	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 )
 
 // eventQueue, in bytes, holds some thousand announcements of about 1 KiB, as
@@ -25,6 +28,7 @@ type listener struct {
 	closing atomic.Bool
 	ended   chan struct{}
 	broken  atomic.Pointer[error]
+	large   [len(family.All)]atomic.Bool // families of which a Look leaves out routes
 }
 
 // listen subscribes and starts the goroutine.
@@ -71,7 +75,7 @@ func (l *listener) run() {
 			l.broken.Store(&err)
 			l.notify()
 			return
-		case from.Pid == nl.PidKernel && anyMatters(messages):
+		case from.Pid == nl.PidKernel && anyMatters(slices.DeleteFunc(messages, l.leavesOut)):
 			l.notify()
 		}
 	}
@@ -118,6 +122,21 @@ func matters(m syscall.NetlinkMessage) bool {
 		return routeMatters(m)
 	}
 	return true
+}
+
+// leavesOut reports whether an announcement is of a route that a Look would leave
+// out: a routing daemon that fills a large table changes it all the time.
+func (l *listener) leavesOut(m syscall.NetlinkMessage) bool {
+	if m.Header.Type != unix.RTM_NEWROUTE && m.Header.Type != unix.RTM_DELROUTE || len(m.Data) < unix.SizeofRtMsg {
+		return false
+	}
+	header := nl.DeserializeRtMsg(m.Data)
+	f := family.IPv4
+	if header.Family == unix.AF_INET6 {
+		f = family.IPv6
+	}
+	return l.large[f].Load() && header.Protocol != routing.Protocol &&
+		kernel.IsPlain(int(header.Table), int(header.Dst_len), header.Protocol)
 }
 
 // routeMatters leaves out the kernel's own routes and those that we add

@@ -6,6 +6,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/family"
 )
 
 // announcement returns a message as the listener receives it.
@@ -48,6 +50,37 @@ func TestAnnouncementsThatMatter(t *testing.T) {
 	}
 	if !anyMatters([]syscall.NetlinkMessage{tests[12].message, tests[13].message}) {
 		t.Error("of two messages only the first is looked at")
+	}
+}
+
+// TestLargeTableIsStill: a routing daemon changes its routes all the time; those
+// that a Look leaves out cause none.
+func TestLargeTableIsStill(t *testing.T) {
+	message := func(family, bits, protocol uint8) syscall.NetlinkMessage {
+		m := nl.RtMsg{RtMsg: unix.RtMsg{Family: family, Dst_len: bits, Table: unix.RT_TABLE_MAIN, Protocol: protocol}}
+		return announcement(unix.RTM_NEWROUTE, 0, m.Serialize())
+	}
+	tests := []struct {
+		name    string
+		message syscall.NetlinkMessage
+		large   bool // what becomes of it when the IPv4 table is large
+	}{
+		{"a daemon's route", message(unix.AF_INET, 24, unix.RTPROT_BGP), true},
+		{"of the small table", message(unix.AF_INET6, 48, unix.RTPROT_BGP), false},
+		{"a default route", message(unix.AF_INET, 0, unix.RTPROT_BGP), false},
+		{"half of one", message(unix.AF_INET, 1, unix.RTPROT_STATIC), false},
+		{"a network of the router's", message(unix.AF_INET, 24, unix.RTPROT_KERNEL), false},
+		{"an address", announcement(unix.RTM_NEWADDR, 0, nil), false},
+		{"half a route", announcement(unix.RTM_DELROUTE, 0, []byte{2}), false},
+	}
+	var l listener
+	for _, large := range []bool{false, true} {
+		l.large[family.IPv4].Store(large)
+		for _, test := range tests {
+			if got, want := l.leavesOut(test.message), large && test.large; got != want {
+				t.Errorf("large %v: %s: left out %v", large, test.name, got)
+			}
+		}
 	}
 }
 

@@ -48,6 +48,7 @@ func (w *Watcher) network() (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
+		w.listener.large[f].Store(w.kernel.HasMany(f))
 		for _, r := range routes {
 			if r.Table == unix.RT_TABLE_MAIN && r.Protocol != routing.Protocol {
 				total += hash("route", r)

@@ -150,6 +150,9 @@ func Explain(in Input, packet Packet) (*Explanation, error) {
 	w.main = in.Uplinks.Main(w.family)
 	w.complete(&packet)
 	w.note("mangle rules of other programs are not considered here")
+	if w.main.Large {
+		w.note("a routing table is too large to be read here: its route to the destination, if it has one, comes first ('ip route get %s')", packet.Destination)
+	}
 	e := &Explanation{Packet: packet}
 	for _, p := range w.mangle(w.start(packet)) {
 		o := w.outcome(p)

@@ -64,6 +64,7 @@ type Handle struct {
 	addresses list[netlink.Addr]
 	rules     list[netlink.Rule]
 	routes    list[Route]
+	many      map[family.Family]bool // see HasMany
 }
 
 // Dump makes a dump, and makes it again as long as the kernel interrupts it, a

@@ -2,8 +2,11 @@ package kernel
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -293,6 +296,66 @@ func TestInterruptedDumps(t *testing.T) {
 		}
 		if l.known != (test.failure == nil) {
 			t.Errorf("%s: known %v", test.name, l.known)
+		}
+	}
+}
+
+// TestManyRoutes: of a main table with more routes than anybody should keep, only
+// what an uplink may be concerned by is left, and nothing of a smaller one.
+func TestManyRoutes(t *testing.T) {
+	h := open(t)
+	run(t, "ip addr add 10.1.0.1/16 dev wan1")
+	run(t, "ip -6 addr add 2001:db8:1::1/64 dev wan1 nodad")
+	for f, gateway := range map[family.Family]string{family.IPv4: "10.1.0.2", family.IPv6: "2001:db8:1::2"} {
+		batch := func(verb string, from, to int) {
+			t.Helper()
+			var text strings.Builder
+			for i := from; i < to; i++ {
+				p := netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, byte(i >> 8), byte(i)}), 32)
+				if f == family.IPv6 {
+					p = netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb9, byte(i >> 8), byte(i)}), 64)
+				}
+				fmt.Fprintf(&text, "route %s %v via %s dev wan1\n", verb, p, gateway)
+			}
+			file := filepath.Join(t.TempDir(), "batch")
+			if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			run(t, "ip -batch "+file)
+			h.Forget()
+		}
+		kept := map[family.Family][]string{
+			family.IPv4: {"default", "128.0.0.0/1", "10.1.7.0/24"},
+			family.IPv6: {"default", "8000::/1", "2001:db8:1:0:7::/80"},
+		}[f]
+		for _, destination := range kept {
+			run(t, "ip route add "+destination+" via "+gateway+" dev wan1")
+		}
+		run(t, "ip route add "+gateway+" dev wan1 table 77")
+		batch("add", 0, ManyRoutes-2)
+		count := len(routes(t, h, f, unix.RT_TABLE_MAIN))
+		if h.HasMany(f) || count < ManyRoutes {
+			t.Errorf("%s: %d routes, many %v", f, count, h.HasMany(f))
+		}
+		batch("add", ManyRoutes-2, ManyRoutes+1)
+		left := routes(t, h, f, unix.RT_TABLE_MAIN)
+		if got, want := len(left), count-(ManyRoutes-2); !h.HasMany(f) || got != want {
+			t.Errorf("%s: %d routes are left, want %d", f, got, want)
+		}
+		for _, destination := range kept {
+			if destination == "default" {
+				destination = f.Default().String()
+			}
+			if !slices.ContainsFunc(left, func(r Route) bool { return r.Destination.String() == destination }) {
+				t.Errorf("%s: %s is left out", f, destination)
+			}
+		}
+		if other := routes(t, h, f, 77); len(other) != 1 {
+			t.Errorf("%s: %d routes in another table", f, len(other))
+		}
+		batch("del", ManyRoutes-2, ManyRoutes+1)
+		if routes(t, h, f, unix.RT_TABLE_MAIN); h.HasMany(f) {
+			t.Errorf("%s: routes of a small table are left out", f)
 		}
 	}
 }

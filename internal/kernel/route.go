@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -48,7 +49,14 @@ const nexthopID = 30
 // errUnreadable says that a message is shorter than what it claims to hold.
 var errUnreadable = errors.New("unreadable answer of the kernel")
 
-// Routes returns the routes of a family in all tables.
+// ManyRoutes bounds how many routes of a family are kept of each table, beside
+// default routes and those of the router's own networks. A LAN with sites behind
+// it has hundreds; a routing daemon brings a hundred thousand, which would take
+// 1 KB of memory each in all that is made of them.
+const ManyRoutes = 5000
+
+// Routes returns the routes of a family in all tables. Of a table with many (see
+// HasMany) only those are left that somebody must know of.
 func (h *Handle) Routes(f family.Family) ([]Route, error) {
 	all, err := h.routes.get("routes", h.dumpRoutes)
 	var routes []Route
@@ -60,24 +68,66 @@ func (h *Handle) Routes(f family.Family) ([]Route, error) {
 	return routes, err
 }
 
+// HasMany reports whether the last dump left out routes of a family because a
+// table has too many: all but default routes and halves of one, those of the
+// router's own networks, and those that lie inside such a network.
+func (h *Handle) HasMany(f family.Family) bool { return h.many[f] }
+
+// IsPlain reports whether a route of this table, with a destination of so many
+// bits and of this protocol, may be left out: it is neither a default route or
+// half of one, nor one that the kernel has for a network that the router is in.
+func IsPlain(table, bits int, protocol uint8) bool {
+	return table != unix.RT_TABLE_LOCAL && bits > 1 && protocol != unix.RTPROT_KERNEL && protocol != unix.RTPROT_RA
+}
+
+// tableOf is a table of a family.
+type tableOf struct {
+	family family.Family
+	table  int
+}
+
 func (h *Handle) dumpRoutes() ([]Route, error) {
 	names, err := h.DeviceNames()
 	if err != nil {
 		return nil, err
 	}
+	if _, err := h.Addresses(family.IPv4); err != nil { // of both
+		return nil, err
+	}
 	req := h.Request(unix.RTM_GETROUTE, unix.NLM_F_DUMP)
 	req.AddData(&nl.RtMsg{}) // of all families
 	var routes []Route
+	plain := map[tableOf]int{}
 	var unreadable error
 	err = req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE, func(m []byte) bool {
 		var r Route
 		var ok bool
-		if r, ok, unreadable = parseRoute(m, names); ok {
+		r, ok, unreadable = parseRoute(m, names)
+		if ok && h.isPlain(r) {
+			table := tableOf{r.Family, r.Table}
+			plain[table]++
+			ok = plain[table] <= ManyRoutes
+		}
+		if ok {
 			routes = append(routes, r)
 		}
 		return unreadable == nil
 	})
-	return routes, errors.Join(err, unreadable)
+	h.many = map[family.Family]bool{}
+	for table, n := range plain {
+		h.many[table.family] = h.many[table.family] || n > ManyRoutes
+	}
+	routes = slices.DeleteFunc(routes, func(r Route) bool {
+		return plain[tableOf{r.Family, r.Table}] > ManyRoutes && h.isPlain(r)
+	})
+	return slices.Clone(routes), errors.Join(err, unreadable) // without room for what was left out
+}
+
+// isPlain reports whether a route may be left out: IsPlain, and it does not lie
+// in a network of the router's own, where it would take precedence.
+func (h *Handle) isPlain(r Route) bool {
+	return IsPlain(r.Table, r.Destination.Bits(), r.Protocol) &&
+		!slices.ContainsFunc(h.addresses.all, func(a netlink.Addr) bool { return Prefix(a.IPNet).Overlaps(r.Destination) })
 }
 
 // parseRoute reads a route. ok is false for what is no entry of a table of

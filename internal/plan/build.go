@@ -125,6 +125,7 @@ type familyBuilder struct {
 	main    *uplink.Main
 	members []*member // those that have this family, by index
 	local   []netip.Prefix
+	former  []IPRule // for addresses of members that were removed
 }
 
 func (b *builder) family(f family.Family) *familyBuilder {

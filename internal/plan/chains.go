@@ -277,18 +277,12 @@ func (b *familyBuilder) socketSources() []Rule {
 	return rules
 }
 
-// protoTCP and protoUDP are IP protocol numbers (IANA).
-const (
-	protoTCP = Protocol(6)
-	protoUDP = Protocol(17)
-)
-
-// The ports of a resolver: DNS (RFC 1035), and DNS over TLS (RFC 7858). They must
-// be no more: a provider names the addresses, and would otherwise say which line
-// all traffic there takes.
+// What a resolver is asked by: DNS (RFC 1035), and DNS over TLS (RFC 7858). A
+// provider names the addresses; with any port it would say which line all traffic
+// there takes.
 var (
-	dnsOverUDP = Ports{Ranges: []config.PortRange{{First: 53, Last: 53}}}
-	dnsOverTCP = Ports{Ranges: []config.PortRange{{First: 53, Last: 53}, {First: 853, Last: 853}}}
+	dnsOverUDP = []Match{Protocol(17), Ports{Ranges: []config.PortRange{{First: 53, Last: 53}}}}
+	dnsOverTCP = []Match{Protocol(6), Ports{Ranges: []config.PortRange{{First: 53, Last: 53}, {First: 853, Last: 853}}}}
 )
 
 // resolvers: a provider's resolver is asked over the provider's own line;
@@ -304,10 +298,9 @@ func (b *familyBuilder) resolvers() []Rule {
 				continue
 			}
 			if b.liveOwners(func(path *uplink.Path) bool { return slices.Contains(path.DNS, server) }) == 1 {
-				to := Destination{Prefix: hostPrefix(server)}
-				rules = append(rules,
-					on(Goto(m.chain), to, protoUDP, dnsOverUDP),
-					on(Goto(m.chain), to, protoTCP, dnsOverTCP))
+				for _, query := range [][]Match{dnsOverUDP, dnsOverTCP} {
+					rules = append(rules, on(Goto(m.chain), append([]Match{Destination{Prefix: hostPrefix(server)}}, query...)...))
+				}
 			}
 		}
 	}

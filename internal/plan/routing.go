@@ -57,7 +57,8 @@ func (b *familyBuilder) rules() []IPRule {
 				Table: m.table, Suppress: anyLength})
 		}
 	}
-	rules = append(rules, b.formerSources()...)
+	b.former = b.formerSources(rules)
+	rules = append(rules, b.former...)
 	if m := b.firstLive(); m != nil && !b.mainHasDefault() {
 		rules = append(rules, IPRule{Priority: prioNoMainRoute, Mask: mask, Table: m.table, Suppress: anyLength})
 	}
@@ -93,38 +94,22 @@ func (b *familyBuilder) sources(m *member) []netip.Prefix {
 }
 
 // formerSources are the rules for addresses that the router still has, of members
-// that were removed. The other ends of their connections go on sending to them for
-// a while; what the router answers (RST, port unreachable) would leave by main's
-// default route, another line, with an address that is not its own. The rules
-// stay until the address goes or the service stops.
-func (b *familyBuilder) formerSources() []IPRule {
-	var former []IPRule
-	for _, r := range b.kernel.Rules[b.family] {
-		used := slices.ContainsFunc(b.builder.members, func(m *member) bool {
-			return m.table == r.Table || m.paths[b.family] != nil && slices.Contains(m.paths[b.family].Addresses, r.From.Addr())
-		})
-		if r.From.IsSingleIP() && r.Priority > prioSource && r.Priority < prioNoMainRoute && !used && b.hasAddress(r.From.Addr(), r.Table) {
-			former = append(former, r)
-		}
-	}
-	return former
-}
-
-// hasAddress reports whether the router has an address on a device over which a
-// table of ours has its default route.
-func (b *familyBuilder) hasAddress(a netip.Addr, table int) bool {
-	return slices.ContainsFunc(b.kernel.Routes[b.family], func(r Route) bool {
-		return r.Table == table && r.Destination.Bits() == 0 &&
-			slices.ContainsFunc(b.main.Addresses, func(own uplink.Address) bool { return own.Device == r.Device && own.Prefix.Addr() == a })
+// that were removed: no planned rule is for the address or leads to its table. The
+// other ends of their connections go on sending for a while, and what the router
+// answers (RST, port unreachable) would leave by main's default route: another line,
+// with an address that is not its own.
+func (b *familyBuilder) formerSources(planned []IPRule) []IPRule {
+	return slices.DeleteFunc(slices.Clone(b.kernel.Rules[b.family]), func(r IPRule) bool {
+		return !r.From.IsSingleIP() ||
+			slices.ContainsFunc(planned, func(p IPRule) bool { return p.From == r.From || p.Table == r.Table }) ||
+			!slices.ContainsFunc(b.kernel.Routes[b.family], func(route Route) bool {
+				return route.Table == r.Table && route.Destination.Bits() == 0 && b.hasAddress(r.From.Addr(), route.Device)
+			})
 	})
 }
 
-// formerRoutes are the tables to which formerSources lead.
-func (b *familyBuilder) formerRoutes() []Route {
-	former := b.formerSources()
-	return slices.DeleteFunc(slices.Clone(b.kernel.Routes[b.family]), func(r Route) bool {
-		return !slices.ContainsFunc(former, func(rule IPRule) bool { return rule.Table == r.Table })
-	})
+func (b *familyBuilder) hasAddress(a netip.Addr, device string) bool {
+	return slices.ContainsFunc(b.main.Addresses, func(own uplink.Address) bool { return own.Device == device && own.Prefix.Addr() == a })
 }
 
 // ownPrefixes are the prefixes that belong to this member alone. One that
@@ -201,7 +186,11 @@ func (b *familyBuilder) routes() []Route {
 	for _, m := range b.members {
 		routes = append(routes, b.memberRoutes(m)...)
 	}
-	routes = append(routes, b.formerRoutes()...)
+	for _, r := range b.kernel.Routes[b.family] {
+		if slices.ContainsFunc(b.former, func(rule IPRule) bool { return rule.Table == r.Table }) {
+			routes = append(routes, r)
+		}
+	}
 	sort.SliceStable(routes, func(i, j int) bool { return compareRoutes(routes[i], routes[j]) < 0 })
 	return routes
 }

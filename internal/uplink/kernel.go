@@ -32,6 +32,7 @@ type snapshot struct {
 	links     map[string]link
 	addresses [2][]address // by family
 	routes    [2][]route   // the main table, sorted, by family
+	large     [2]bool      // some of its routes are left out
 	ipv6      bool         // the kernel has IPv6 and it is not switched off
 }
 
@@ -54,6 +55,7 @@ func takeSnapshot(h *kernel.Handle) (*snapshot, error) {
 		if s.routes[f], err = readMainTable(h, f); err != nil {
 			return nil, err
 		}
+		s.large[f] = h.HasMany(f)
 	}
 	return s, nil
 }
@@ -91,7 +93,7 @@ func (s *snapshot) state(members []config.Member) State {
 }
 
 func (s *snapshot) main(f family.Family) Main {
-	main := Main{Enabled: f == family.IPv4 || s.ipv6}
+	main := Main{Enabled: f == family.IPv4 || s.ipv6, Large: s.large[f]}
 	for _, a := range s.addresses[f] {
 		main.Addresses = append(main.Addresses, a.Address)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 )
 
 // Source reads the state of the members from one origin: the kernel, or
@@ -101,6 +102,9 @@ type Network struct {
 	Source netip.Addr   `json:"source"`
 }
 
+// ManyRoutes is how many routes a table has at most of which none is left out.
+const ManyRoutes = kernel.ManyRoutes
+
 // Main is what the kernel has in one family outside the members' own tables.
 type Main struct {
 	// Enabled is false where the kernel has no such family (IPv6 switched
@@ -109,8 +113,10 @@ type Main struct {
 	// Addresses are all addresses of all devices, in the kernel's order, so
 	// that a device's first one is its primary address.
 	Addresses []Address `json:"addresses,omitempty"`
-	// Routes is the whole main table.
+	// Routes is the main table.
 	Routes []Route `json:"routes,omitempty"`
+	// Large says that routes are left out here or in Tables, see kernel.HasMany.
+	Large bool `json:"large,omitempty"`
 	// Rules are the ip rules of other programs, by priority.
 	Rules []Rule `json:"rules,omitempty"`
 	// Tables are other programs' routes in all tables but main and the kernel's
