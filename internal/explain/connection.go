@@ -31,7 +31,7 @@ func (s *Search) Visit(e conntrack.Entry) bool {
 		s.Alike++
 		return true
 	}
-	s.Found = &Connection{Mark: e.Mark, Source: e.Original.Source, Reply: !original, OriginalDestination: e.Original.Destination}
+	s.Found = &Connection{Mark: e.Mark, Source: e.Original.Source, Reply: !original, Answered: e.Answered, OriginalDestination: e.Original.Destination}
 	switch {
 	case !original && e.Reply.Destination != e.Original.Source:
 		s.Found.Destination = e.Original.Source

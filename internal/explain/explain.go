@@ -58,8 +58,8 @@ type Connection struct {
 	// Source is the connection's original source.
 	Source netip.Addr
 	// Reply is true if the packet goes in the direction opposite to the
-	// connection's first one.
-	Reply bool
+	// connection's first one, Answered if another one has gone there before.
+	Reply, Answered bool
 	// Destination is the packet's destination after address translation; the
 	// zero Addr if it is not translated.
 	Destination netip.Addr

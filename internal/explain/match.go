@@ -78,8 +78,10 @@ func (w *walker) holds(p *path, m plan.Match) truth {
 		}
 		return is(m.Contains(packet.Destination))
 	case plan.CtState:
-		// The only states that we match are INVALID,UNTRACKED; see tracked.
-		return is(!w.tracked(*packet))
+		// The only states that we match are INVALID,UNTRACKED (see tracked) and
+		// ESTABLISHED.
+		c := w.Connection
+		return is(!w.tracked(*packet) || c != nil && (c.Answered || c.Reply))
 	case plan.CtOriginal:
 		return is(w.tracked(*packet) && (w.Connection == nil || !w.Connection.Reply))
 	}

@@ -120,8 +120,8 @@ func TestHolds(t *testing.T) {
 		{masked("203.0.0.10", "255.0.0.255", false, false), p(), yes},
 		{masked("203.0.0.11", "255.0.0.255", false, true), p(), yes},
 		{masked("0.0.0.1", "0.0.0.1", true, false), six("fd00::1"), no},
-		{plan.CtState("INVALID,UNTRACKED"), p(), no},
-		{plan.CtState("INVALID,UNTRACKED"), p(icmp(1, 0, 0)), yes},
+		{plan.CtState("INVALID,UNTRACKED,ESTABLISHED"), p(), no},
+		{plan.CtState("INVALID,UNTRACKED,ESTABLISHED"), p(icmp(1, 0, 0)), yes},
 		{plan.CtOriginal{}, p(), yes},
 		{plan.CtOriginal{}, p(icmp(1, 0, 0)), no},
 	} {
@@ -145,7 +145,9 @@ func TestHoldsOfAConnection(t *testing.T) {
 		{plan.CtOriginal{}, nil, no},
 		{plan.CtOriginal{}, &Connection{}, yes},
 		{plan.CtOriginal{}, &Connection{Reply: true}, no},
-		{plan.CtState("INVALID,UNTRACKED"), &Connection{}, no},
+		{plan.CtState("INVALID,UNTRACKED,ESTABLISHED"), &Connection{}, no},
+		{plan.CtState("INVALID,UNTRACKED,ESTABLISHED"), &Connection{Answered: true}, yes},
+		{plan.CtState("INVALID,UNTRACKED,ESTABLISHED"), &Connection{Reply: true}, yes},
 		{slot, &Connection{Source: address("10.20.1.5"), Reply: true}, yes},
 		{slot, &Connection{Source: address("10.20.1.5")}, yes},
 	} {

@@ -20,6 +20,7 @@ const (
 	hookOutChain  = plan.ChainPrefix + "hook_out"
 	rulesChain    = plan.ChainPrefix + "rules"
 	rulesOutChain = plan.ChainPrefix + "rules_out"
+	socketsChain  = plan.ChainPrefix + "sockets"
 )
 
 func (w *walker) firstPacket(p Packet) string {
@@ -51,7 +52,7 @@ func (w *walker) addJump(p *path, chain plan.Chain, rule plan.Rule, target strin
 	case slices.Contains([]string{hookChain, hookOutChain, rulesChain, rulesOutChain}, target):
 		return
 	case chain.Name == hookChain || chain.Name == hookOutChain || chain.Name == outChain:
-		text = w.hookText(p, rule, target)
+		text = w.hookText(p, chain.Name, rule, target)
 	case chain.Name == rulesChain || chain.Name == rulesOutChain:
 		text = w.ruleStep(p, rule, target)
 	case slices.ContainsFunc(rule.Matches, w.isSticky):
@@ -73,7 +74,7 @@ func (w *walker) addJump(p *path, chain plan.Chain, rule plan.Rule, target strin
 }
 
 // hookText returns the step for a decision before any configured rule.
-func (w *walker) hookText(p *path, rule plan.Rule, target string) string {
+func (w *walker) hookText(p *path, chain string, rule plan.Rule, target string) string {
 	member := w.memberOfChain(target)
 	for _, m := range rule.Matches {
 		switch m := m.(type) {
@@ -95,12 +96,26 @@ func (w *walker) hookText(p *path, rule plan.Rule, target string) string {
 		case plan.ICMPv6Type:
 			return "neighbour discovery is not balanced"
 		case plan.CtState:
+			if w.tracked(p.packet) {
+				return "the connection was answered before it had a mark: it stays on the main table's route"
+			}
 			return "a packet without a connection is not balanced"
 		case plan.MarkIs:
+			switch {
+			case chain == outChain && target == "":
+				return fmt.Sprintf("an ip rule of another program looks for the mark %#x as a whole: left alone", p.mark)
+			case target == socketsChain && !w.isMembers(p.mark):
+				return fmt.Sprintf("the mark %#x has bits of mark_mask but is no member's: left alone", p.mark)
+			}
 			return fmt.Sprintf("keeps the mark %#x ('%s')", p.mark, w.memberOfMark(p.mark))
 		}
 	}
 	return "goes to '" + member + "'"
+}
+
+// isMembers reports whether all 32 bits of a mark are those of a member's.
+func (w *walker) isMembers(mark uint32) bool {
+	return slices.ContainsFunc(w.Plan.Members, func(m plan.Member) bool { return m.Mark == mark })
 }
 
 // ownerOf returns the member that a prefix is delegated to, "" for none.

@@ -316,3 +316,28 @@ func TestBroadcast(t *testing.T) {
 		}
 	}
 }
+
+// TestWholeMarks: sockets with marks that ip rules before ours compare as a whole
+// are left alone; all others are dealt.
+func TestWholeMarks(t *testing.T) {
+	const whole = 0xffffffff
+	uplinks := world("a")
+	uplinks.IPv4.Rules = []uplink.Rule{
+		{Priority: 110, Mark: 0x1bd00, Mask: whole, Not: true}, {Priority: 111, Mark: 0x1bd00, Mask: whole}, // once
+		{Priority: 5999, Mark: 0x162, Mask: 0xf000fff},
+		{Priority: 6000, Mark: 0x2024, Mask: whole},        // behind ours
+		{Priority: 5210, Mark: 0x80000, Mask: 0xff0000},    // no bit of ours
+		{Priority: 2023, Mark: 0x8000000, Mask: 0x8000000}, // a clash
+		{Priority: 100, Mask: whole},                       // unmarked packets
+		{Priority: 99},                                     // any packet
+	}
+	var got []string
+	for _, r := range chain(t, &build(t, balanced("a"), uplinks).IPv4, "lb_out").Rules {
+		if _, returns := r.Target.(Return); returns {
+			got = append(got, r.Matches[0].Args())
+		}
+	}
+	if want := []string{"-m mark --mark 0x1bd00/0xffffffff", "-m mark --mark 0x162/0xf000fff"}; !slices.Equal(got, want) {
+		t.Errorf("left alone: %q, want %q", got, want)
+	}
+}

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"hash/fnv"
+	"math"
 	"net/netip"
 	"slices"
 	"sort"
@@ -19,7 +20,9 @@ const (
 	ChainPrefix = "lb_"
 	hookChain   = "lb_hook"
 	outChain    = "lb_out"
-	rulesChain  = "lb_rules"
+	// socketsChain is for packets whose socket has set a mark with our bits.
+	socketsChain = "lb_sockets"
+	rulesChain   = "lb_rules"
 	// The router's own packets have chains of their own only while some rule
 	// cannot stand in theirs.
 	hookOutChain  = "lb_hook_out"
@@ -87,6 +90,7 @@ func (b *familyBuilder) chains(user userRules) []Chain {
 	chains := []Chain{
 		{Name: hookChain, Rules: b.hook(rulesChain)},
 		{Name: rulesChain, Rules: withRest(user.rules)},
+		{Name: socketsChain, Rules: b.sockets()},
 	}
 	if fit, all := user.fitForOutput(); all || !b.dealsOutput() {
 		chains = append(chains, Chain{Name: outChain, Rules: b.out(hookChain)})
@@ -132,17 +136,46 @@ func (b *familyBuilder) fixedMembers() []Chain {
 	}
 }
 
-// out is what the router's own packets go through. A mark that a socket has
-// set itself (SO_MARK, probes) is the connection's draw; restoring would
-// erase it. IPv6 is not dealt out here: no address translation would mend the
+// out is what the router's own packets go through. A mark with our bits that a
+// socket has set itself (SO_MARK) would be erased by restoring. A mark that an
+// ip rule of another program compares as a whole, before any of ours, must stay
+// as it is. IPv6 is not dealt out here: no address translation would mend the
 // source address that is chosen before.
 func (b *familyBuilder) out(hook string) []Rule {
-	marked := MarkIs{Mask: uint32(b.mask), Not: true}
-	rules := []Rule{on(SaveMark(b.mask), marked, CtOriginal{})}
+	var rules []Rule
+	for _, m := range b.wholeMarks() {
+		rules = append(rules, on(Return{}, m))
+	}
+	rules = append(rules, on(Goto(socketsChain), MarkIs{Mask: uint32(b.mask), Not: true}, CtOriginal{}))
 	if b.dealsOutput() {
 		return append(rules, on(Goto(hook)))
 	}
 	return append(rules, on(RestoreMark(b.mask)))
+}
+
+// wholeMarks are marks that other programs' ip rules before ours compare, bits of
+// ours included (NetBird's `not fwmark 0x1bd00` keeps its own packets out of its
+// tunnel). Rules behind ours do not see what is balanced.
+func (b *familyBuilder) wholeMarks() (marks []MarkIs) {
+	ours := uint32(b.mask)
+	for _, r := range b.main.Rules {
+		is := MarkIs{Value: r.Mark, Mask: r.Mask}
+		if r.Priority < prioOwnNetwork && r.Mask&ours != 0 && r.Mark&ours == 0 && r.Mark != 0 && !slices.Contains(marks, is) {
+			marks = append(marks, is)
+		}
+	}
+	return marks
+}
+
+// sockets takes a socket's mark for the connection's draw if it is a member's,
+// as probes have it. In any other, the bits are somebody else's: such a packet
+// is left alone.
+func (b *familyBuilder) sockets() []Rule {
+	var rules []Rule
+	for _, m := range b.members {
+		rules = append(rules, on(SaveMark(b.mask), MarkIs{Value: m.mark, Mask: math.MaxUint32}))
+	}
+	return rules
 }
 
 // dealsOutput reports whether the router's own new connections are dealt out.
@@ -173,8 +206,10 @@ func (b *familyBuilder) hook(next string) []Rule {
 	rules = append(rules, b.ownSources()...)
 	rules = append(rules, b.resolvers()...)
 	return append(rules,
-		// No entry would keep the mark, so every packet would use up a turn.
-		on(Return{}, CtState("INVALID,UNTRACKED")),
+		// No entry would keep the mark, so every packet would use up a turn. And
+		// what was answered before it had a mark goes on as it began, by main's
+		// route: dealt another uplink, it would break.
+		on(Return{}, CtState("INVALID,UNTRACKED,ESTABLISHED")),
 		on(Goto(next)))
 }
 
