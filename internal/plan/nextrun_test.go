@@ -297,7 +297,7 @@ func TestRemovedMember(t *testing.T) {
 				t.Fatal(err)
 			}
 			for f, c := range p.Connections {
-				if got := c.Fate(0x200, address("203.0.113.9")); got != ForgetAndReset {
+				if got := c.Fate(0x2000000, address("203.0.113.9")); got != ForgetAndReset {
 					t.Errorf("%s, offline %q, live before %v: fate %d", f, offline, live, got)
 				}
 			}
