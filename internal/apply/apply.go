@@ -53,6 +53,8 @@ type resets interface {
 type connections interface {
 	// Delete deletes the entries that match and returns how many those were.
 	Delete(family.Family, conntrack.Filter, func(conntrack.Entry) bool) (int, error)
+	// Mark sets bits of the entries' marks to what the function returns.
+	Mark(f family.Family, bits uint32, mark func(conntrack.Entry) uint32) error
 }
 
 // Engine reads and changes all kinds of kernel objects of which we own some.
@@ -134,6 +136,7 @@ func (e *Engine) writeFamilies(ready []family.Family, c *Changes, report *Report
 	for attempt := 1; len(ready) > 0; attempt++ {
 		var done, busy []family.Family
 		for _, f := range ready {
+			e.adopt(f, c, false)
 			err := e.writeChains(f, c.Families[f].Mangle)
 			if errors.Is(err, iptables.ErrBusy) && attempt < lockAttempts {
 				busy = append(busy, f)
@@ -143,6 +146,7 @@ func (e *Engine) writeFamilies(ready []family.Family, c *Changes, report *Report
 		}
 		for _, f := range done {
 			written[f] = true
+			e.adopt(f, c, true) // what came up meanwhile
 			cleaned[f] = c.Families[f].clean && note(e.cleanConnections(f, c, report))
 		}
 		ready = busy
@@ -155,6 +159,24 @@ func (e *Engine) writeChains(f family.Family, change iptables.Change) error {
 		return nil
 	}
 	return e.Mangle.Write(f, change)
+}
+
+// adopt marks the connections that are older than our chains with the members by
+// which they leave, so that they stay there and are counted. Marks of a former
+// mask go only once the chains that look at them are gone. Without access to the
+// connections they keep main's route.
+func (e *Engine) adopt(f family.Family, c *Changes, written bool) {
+	if !c.Families[f].adopt {
+		return
+	}
+	of := c.Plan.Connections[f]
+	err := e.Connections.Mark(f, of.Bits(written), func(entry conntrack.Entry) uint32 {
+		return of.Adopt(entry.Mark, entry.Answered, plan.Ends{Source: entry.Original.Source, Destination: entry.Original.Destination},
+			plan.Ends{Source: entry.Reply.Source, Destination: entry.Reply.Destination})
+	})
+	if err != nil && !written {
+		e.Notice(fmt.Sprintf("connections (%s): %v", f, err))
+	}
 }
 
 // saveResult keeps for the next run where this one left things otherwise than

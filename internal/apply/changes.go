@@ -37,8 +37,9 @@ type FamilyChanges struct {
 	// clearOther says that the other back end of iptables may hold chains of
 	// ours: legacy is the one in use.
 	clearOther, legacy bool
-	// clean says that some connections may have to go.
-	clean bool
+	// clean says that some connections may have to go, adopt that some may be
+	// older than the chains.
+	clean, adopt bool
 	// unread says why the family is left as it is; see Kernel.Unread.
 	unread error
 }
@@ -70,6 +71,7 @@ func Diff(wanted *plan.Plan, k *Kernel, before *rundir.State) (*Changes, error) 
 	for _, f := range family.All {
 		changes := c.diffFamily(f, k)
 		changes.clean = c.noteUnfinished(f, freed[f])
+		changes.adopt = len(changes.Mangle.AddJumps) > 0 || wanted.Connections[f].Formerly()
 		c.Families[f] = changes
 	}
 	// Values that are ours already but of which no record tells may be the

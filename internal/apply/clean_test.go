@@ -267,8 +267,48 @@ func TestRulesWaitForConnections(t *testing.T) {
 }
 
 // noConnections is a table of connections from which nothing can be deleted.
-type noConnections struct{}
+type noConnections struct{ connections }
 
 func (noConnections) Delete(family.Family, conntrack.Filter, func(conntrack.Entry) bool) (int, error) {
 	return 0, errInjected
+}
+
+// TestOlderConnections: those that live before the chains are written, or come up
+// while they are, get their line's mark, and only then.
+func TestOlderConnections(t *testing.T) {
+	s := newService(t)
+	entry := func(mark uint32) conntrack.Entry {
+		e := tcp(0, "192.168.1.2:2000", "8.8.8.8:443")
+		e.Mark, e.Answered = mark, true
+		e.Reply = conntrack.Tuple{Source: e.Original.Destination, Destination: netip.MustParseAddr("198.51.100.1")}
+		return e
+	}
+	opening := entry(0)
+	opening.Answered = false
+	expect := func(what string, want ...uint32) {
+		t.Helper()
+		var got []uint32
+		for _, e := range s.kernel.entries {
+			got = append(got, e.Mark)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: marks %#x, want %#x", what, got, want)
+		}
+	}
+	s.kernel.entries = []conntrack.Entry{entry(0x10000), opening}
+	s.must(firstConfig)
+	expect("first start", 0x1010000, 0)
+	s.expectOrder(0, "conntrack marks (ipv4)", "mangle restore (ipv4)", "conntrack marks (ipv4)")
+	s.kernel.entries = []conntrack.Entry{entry(0)}
+	s.must(secondConfig)
+	expect("a change", 0)
+	s.must(strings.Replace(secondConfig, "config globals 'globals'", "config globals 'globals'\n\toption mark_mask '0xff00'", 1))
+	expect("another mask", 0x100)
+	s.kernel.entries = []conntrack.Entry{entry(0x10100)}
+	s.must(secondConfig)
+	expect("back", 0x1010000)
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	expect("stopped", 0x1010000)
 }

@@ -129,8 +129,8 @@ func TestSummary(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"ipv4: 10 chains written, 2 jumps set, 13 ip rules added, 6 routes set",
-		"ipv6: 10 chains written, 2 jumps set, 16 ip rules added, 4 routes set",
+		"ipv4: 11 chains written, 2 jumps set, 13 ip rules added, 6 routes set",
+		"ipv6: 11 chains written, 2 jumps set, 16 ip rules added, 4 routes set",
 		"sets: 4 changes",
 		"sysctls: 6 changes",
 	}

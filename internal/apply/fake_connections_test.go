@@ -21,6 +21,18 @@ func (k fakeConnections) Delete(f family.Family, filter conntrack.Filter, match 
 	return before - len(k.entries), nil
 }
 
+func (k fakeConnections) Mark(f family.Family, bits uint32, mark func(conntrack.Entry) uint32) error {
+	if err := k.step("conntrack marks (%s)", f); err != nil {
+		return err
+	}
+	for i, e := range k.entries {
+		if e.Family == f {
+			k.entries[i].Mark = e.Mark&^bits | mark(e)&bits
+		}
+	}
+	return nil
+}
+
 // fakeResets tells every client whose connection has no entry any more.
 type fakeResets struct{ *fakeKernel }
 

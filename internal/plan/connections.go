@@ -38,6 +38,12 @@ type Connections struct {
 	reused  []int // that went from one member to another
 	vacated []int // whose connections return to a member that is back
 	members map[int]memberConnections
+	// former is the mask of the chains that are there, if it is another one.
+	former fwmark.Mask
+	// main is the index of the member by which main's default route leaves, 0
+	// for none, local the destinations that do not take it.
+	main  int
+	local []netip.Prefix
 }
 
 // memberConnections is what a member's connections need to be judged.
@@ -68,6 +74,84 @@ func (c Connections) Fate(mark uint32, destination netip.Addr) Fate {
 		return Keep
 	}
 	return m.onDead
+}
+
+// Ends are the addresses of a packet.
+type Ends struct{ Source, Destination netip.Addr }
+
+// Adopt returns the mark that a connection is to have: one that was answered and
+// has no mark of ours, because it is older than our chains, gets that of the
+// member by which it leaves, if that can be told. One that has a mark of the
+// former mask gets the same member's of the present one. first are the addresses
+// of its first packet, answer those of answers as they come in.
+func (c Connections) Adopt(mark uint32, answered bool, first, answer Ends) uint32 {
+	switch former := uint32(c.former); {
+	case mark&uint32(c.mask) != 0:
+		return mark &^ former
+	case mark&former != 0:
+		value := c.former.Value(mark)
+		if value == c.former.Default() {
+			value = c.mask.Default()
+		} else if !c.former.IsMember(value) || !c.mask.IsMember(value) {
+			value = 0
+		}
+		return mark&^former | c.mask.Mark(value)
+	case !answered:
+		return mark
+	}
+	return mark | c.mask.Mark(c.lineOf(first, answer))
+}
+
+// Formerly reports whether connections may have marks of another mask.
+func (c Connections) Formerly() bool { return c.former != 0 }
+
+// Bits returns those of the mask and, with all, those of the former one.
+func (c Connections) Bits(all bool) uint32 {
+	if all {
+		return uint32(c.mask | c.former)
+	}
+	return uint32(c.mask)
+}
+
+// lineOf returns the index of the member by which a connection leaves: the one
+// whose address it has, or that it came in to; else, without address translation,
+// the one of main's default route. 0: that cannot be told.
+func (c Connections) lineOf(first, answer Ends) int {
+	for _, own := range []netip.Addr{answer.Destination, first.Destination} {
+		owners := c.owners(own)
+		switch {
+		case slices.Contains(owners, c.main):
+			return c.main
+		case len(owners) == 1:
+			return owners[0]
+		case len(owners) > 1:
+			return 0 // twins
+		}
+	}
+	remote := !slices.ContainsFunc(c.local, func(p netip.Prefix) bool { return p.Contains(answer.Source) })
+	if remote && answer.Destination == first.Source {
+		return c.main
+	}
+	return 0
+}
+
+// owners are the members that have an address, or else those that have a prefix
+// with it.
+func (c Connections) owners(a netip.Addr) (owners []int) {
+	for index, m := range c.members {
+		if m.path != nil && slices.Contains(m.path.Addresses, a) {
+			owners = append(owners, index)
+		}
+	}
+	if len(owners) > 0 {
+		return owners
+	}
+	for index, m := range c.members {
+		if CameIn(m.path, a) {
+			owners = append(owners, index)
+		}
+	}
+	return owners
 }
 
 // LeftToMain reports whether a connection was left to the main table, because
@@ -108,6 +192,11 @@ func (b *builder) connections() {
 			reused:  union(reused, unfinished.Reused),
 			vacated: union(b.vacatedIndices(f, live, active), without(unfinished.Vacated, active)),
 			members: b.memberConnections(f),
+			former:  b.formerMask(),
+			main:    b.family(f).mainMember(),
+		}
+		if i := slices.IndexFunc(b.plan.Family(f).Sets, func(s Set) bool { return s.Name == LocalSet(f) }); i >= 0 {
+			c.local = b.plan.Family(f).Sets[i].Entries
 		}
 		c.Search = lost || resumed || len(c.reused)+len(c.vacated) > 0
 		b.plan.Connections[f] = c
@@ -116,6 +205,29 @@ func (b *builder) connections() {
 		}
 		b.plan.State.Live[f], b.plan.State.Active[f] = live, active
 	}
+}
+
+// formerMask is the mask of the chains that are there, 0 if it is the same or
+// shares bits with the present one: then marks cannot be told apart.
+func (b *builder) formerMask() fwmark.Mask {
+	for _, c := range b.kernel.MemberChains {
+		if c.Mask&uint32(b.mask) == 0 && c.Mask != 0 {
+			return fwmark.Mask(c.Mask)
+		}
+	}
+	return 0
+}
+
+// mainMember returns the index of the member by which main's best default route
+// leaves, 0 for none.
+func (b *familyBuilder) mainMember() int {
+	best := b.bestDefault()
+	for _, m := range b.members {
+		if best != nil && best.Device != "" && m.paths[b.family].Device == best.Device {
+			return m.index
+		}
+	}
+	return 0
 }
 
 func (b *builder) memberConnections(f family.Family) map[int]memberConnections {

@@ -159,3 +159,101 @@ func TestUnfinishedConnections(t *testing.T) {
 		t.Error("only the family that is not finished is to be searched")
 	}
 }
+
+// TestAdopt: connections that are older than the chains get the mark of the line
+// on which they are.
+func TestAdopt(t *testing.T) {
+	path := func(addresses ...string) *uplink.Path {
+		p := &uplink.Path{}
+		for _, a := range addresses {
+			p.Addresses = append(p.Addresses, address(a))
+		}
+		return p
+	}
+	ends := func(source, destination string) Ends { return Ends{address(source), address(destination)} }
+	lines := Connections{mask: fwmark.Fallback, main: 1, local: []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")},
+		members: map[int]memberConnections{1: {path: path("198.51.100.1")}, 2: {path: path("198.51.100.2")}, 3: {path: nil},
+			4: {path: path("2001:db8:4::2")}}}
+	lines.members[4].path.Prefixes = []netip.Prefix{netip.MustParsePrefix("2001:db8:4:100::/56")}
+	twins, noMain, upgraded := lines, lines, lines
+	twins.members = map[int]memberConnections{1: {path: path("198.51.100.1")}, 2: {path: path("198.51.100.1")}, 3: {path: path("198.51.100.3")}, 4: {path: path("198.51.100.3")}}
+	noMain.main = 0
+	upgraded.former = 0x3f00
+	lan, own, inbound, routed := ends("192.168.1.2", "8.8.8.8"), ends("198.51.100.2", "8.8.8.8"), ends("8.8.8.8", "198.51.100.2"), ends("8.8.8.8", "192.168.1.2")
+	tests := []struct {
+		name          string
+		lines         Connections
+		mark          uint32
+		first, answer Ends
+		want          uint32
+	}{
+		{"masqueraded", lines, 0, lan, ends("8.8.8.8", "198.51.100.2"), 0x2000000},
+		{"the router's own", lines, 0, own, ends("8.8.8.8", "198.51.100.2"), 0x2000000},
+		{"inbound to the router", lines, 0, inbound, ends("198.51.100.2", "8.8.8.8"), 0x2000000},
+		{"inbound, forwarded", lines, 0, inbound, ends("192.168.1.2", "8.8.8.8"), 0x2000000},
+		{"another program's bits", lines, 0x80000, lan, ends("8.8.8.8", "198.51.100.2"), 0x2080000},
+		{"dealt already", lines, 0x1000000, lan, ends("8.8.8.8", "198.51.100.2"), 0x1000000},
+		{"without address translation", lines, 0, lan, ends("8.8.8.8", "192.168.1.2"), 0x1000000},
+		{"likewise, main leaves by no member", noMain, 0, lan, ends("8.8.8.8", "192.168.1.2"), 0},
+		{"within the LAN", lines, 0, ends("192.168.1.2", "192.168.2.2"), ends("192.168.2.2", "192.168.1.2"), 0},
+		{"into the LAN, without translation", lines, 0, routed, ends("192.168.1.2", "8.8.8.8"), 0},
+		{"to a proxy", lines, 0, lan, ends("192.168.1.1", "192.168.1.2"), 0},
+		{"over a tunnel that is no member", lines, 0, lan, ends("8.8.8.8", "10.9.9.9"), 0},
+		{"twins, one is main's", twins, 0, lan, ends("8.8.8.8", "198.51.100.1"), 0x1000000},
+		{"other twins", twins, 0, lan, ends("8.8.8.8", "198.51.100.3"), 0},
+		{"a delegated prefix", lines, 0, ends("2001:db8:4:101::2", "2001:db8:ffff::1"), ends("2001:db8:ffff::1", "2001:db8:4:101::2"), 0x4000000},
+		{"no former mask", lines, 0x200, lan, ends("8.8.8.8", "192.168.1.2"), 0x1000200},
+		{"a former mask", upgraded, 0x200, lan, ends("8.8.8.8", "192.168.1.2"), 0x2000000},
+		{"a former mask, others' bits", upgraded, 0x80200, lan, ends("8.8.8.8", "192.168.1.2"), 0x2080000},
+		{"a former mask, translated already", upgraded, 0x2000200, lan, ends("8.8.8.8", "192.168.1.2"), 0x2000000},
+		{"a former mask, local", upgraded, 0x3f00, lan, ends("192.168.1.1", "192.168.1.2"), 0x3f000000},
+		{"a former mask, refused", upgraded, 0x3e00, lan, ends("192.168.1.1", "192.168.1.2"), 0},
+		{"a former mask, unmarked", upgraded, 0, lan, ends("8.8.8.8", "198.51.100.2"), 0x2000000},
+	}
+	for _, tt := range tests {
+		if got := tt.lines.Adopt(tt.mark, true, tt.first, tt.answer); got != tt.want {
+			t.Errorf("%s: mark %#x, want %#x", tt.name, got, tt.want)
+		}
+	}
+	if got := lines.Adopt(0x80000, false, lan, ends("8.8.8.8", "198.51.100.2")); got != 0x80000 {
+		t.Errorf("one that nobody has answered: %#x", got)
+	}
+	if got := upgraded.Adopt(0x200, false, lan, lan); got != 0x2000000 {
+		t.Errorf("one that nobody has answered, with a former mask: %#x", got)
+	}
+	if lines.Bits(true) != 0x3f000000 || upgraded.Bits(false) != 0x3f000000 || upgraded.Bits(true) != 0x3f003f00 {
+		t.Error("bits")
+	}
+}
+
+// TestAdoptByPlan: what Adopt goes by is what the plan is made for.
+func TestAdoptByPlan(t *testing.T) {
+	uplinks := world("a", "b")
+	uplinks.IPv4.Routes = []uplink.Route{
+		{Destination: netip.MustParsePrefix("0.0.0.0/0"), Type: uplink.Unicast, Device: "b", Metric: 5},
+		{Destination: netip.MustParsePrefix("0.0.0.0/0"), Type: uplink.Unicast, Device: "a", Metric: 10},
+		{Destination: netip.MustParsePrefix("10.0.0.0/8"), Type: uplink.Unicast, Device: "lan"}}
+	adopted := func(in Input, remote string) uint32 {
+		in.Config, in.Uplinks = balanced("a", "b"), uplinks
+		p, err := Build(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		host := address("10.1.1.1")
+		return p.Connections[family.IPv4].Adopt(0x100, true, Ends{host, address(remote)}, Ends{address(remote), host})
+	}
+	if got := adopted(Input{}, "8.8.8.8"); got != 0x2000100 {
+		t.Errorf("by main's default route: %#x", got)
+	}
+	if got := adopted(Input{}, "10.2.2.2"); got != 0x100 {
+		t.Errorf("local: %#x", got)
+	}
+	former := Kernel{Ours: true, MemberChains: []MemberChainMark{{Chain: "lb_member_b"}, {"lb_member_a", 0x100, 0x3f00}}}
+	if got := adopted(Input{Kernel: former}, "8.8.8.8"); got != 0x1000000 {
+		t.Errorf("a former mask: %#x", got)
+	}
+	former.MemberChains[1].Mask = 0x3f003f00
+	if got := adopted(Input{Kernel: former}, "8.8.8.8"); got != 0x2000100 {
+		t.Errorf("a former mask with bits of ours: %#x", got)
+	}
+}

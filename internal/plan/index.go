@@ -73,12 +73,12 @@ func (old Indices) Assign(cfg *config.Config) (Indices, error) {
 	return assigned, nil
 }
 
-// recover takes over the index of the member whose chain this is, if its mark
-// lies in the present mask. A chain of a member that is no longer configured
-// counts as freed.
+// recover takes over the index of the member whose chain this is, also from
+// another mask than the present one. A chain of a member that is no longer
+// configured counts as freed.
 func (old *Indices) recover(cfg *config.Config, c MemberChainMark) {
-	index := fwmark.Mask(cfg.Globals.MarkMask).Value(c.Mark)
-	if c.Mask != cfg.Globals.MarkMask || !fwmark.Mask(c.Mask).IsMember(index) || !strings.HasPrefix(c.Chain, memberPrefix) {
+	index := fwmark.Mask(c.Mask).Value(c.Mark)
+	if !fwmark.Mask(c.Mask).IsMember(index) || !strings.HasPrefix(c.Chain, memberPrefix) {
 		return
 	}
 	for _, m := range cfg.Members {

@@ -163,8 +163,8 @@ func TestRecover(t *testing.T) {
 		{"a member that is gone", "a", []chain{{"lb_member_old", 0x4000000, 0x3f000000}, {"lb_member_old", 0x4000000, 0x3f000000}}, "| old:4"},
 		{"gone ones by index", "a", []chain{{"lb_member_y", 0x5000000, 0x3f000000}, {"lb_member_x", 0x3000000, 0x3f000000}}, "| x:3 y:5"},
 		{"reserved ones are no members", "a", []chain{{"lb_member_default", 0x3f000000, 0x3f000000}, {"lb_member_blackhole", 0x3d000000, 0x3f000000}, {"lb_member_unreachable", 0x3e000000, 0x3f000000}}, ""},
-		{"another mask", "a", []chain{{"lb_member_a", 0x10000, 0xff0000}}, ""},
-		{"another mask that has room for the mark", "a", []chain{{"lb_member_a", 0x1000000, 0xff000000}, {"lb_member_b", 0x2000000, 0x7000000}}, ""},
+		{"another mask", "a b", []chain{{"lb_member_a", 0x20000, 0xff0000}, {"lb_member_b", 0x100, 0x700}}, "a:2 b:1"},
+		{"a reserved value of another mask", "a", []chain{{"lb_member_a", 0x500, 0x700}}, ""},
 		{"no mark at all", "a", []chain{{"lb_member_a", 0, 0}, {"lb_member_a", 0, 0x3f000000}}, ""},
 		{"other chains of ours", "a", []chain{{"lb_policy_a", 0x1000000, 0x3f000000}, {"lb_hook", 0x1000000, 0x3f000000}}, ""},
 	}

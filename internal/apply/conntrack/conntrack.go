@@ -174,13 +174,49 @@ func (n *Netlink) DeleteOne(protocol uint8, source, destination netip.AddrPort) 
 	return nil
 }
 
+// Mark gives the entries of a family the marks that choose returns, as far as
+// bits of the mask go. The marks are set when the table has been read; choose
+// must not use the handle. The error is that of the first entry that failed.
+// (The library's update has no mask, so that a mark set meanwhile would be
+// lost, and no zone; it also sets the time limit.)
+func (n *Netlink) Mark(f family.Family, mask uint32, choose func(Entry) uint32) error {
+	type change struct {
+		id   []byte
+		mark uint32
+	}
+	var changes []change
+	err := n.each(f, Filter{}, func(e Entry, m []byte) bool {
+		if mark := choose(e); (mark^e.Mark)&mask != 0 {
+			changes = append(changes, change{identity(m), mark & mask})
+		}
+		return true
+	})
+	for _, c := range changes {
+		failed := n.change(f, nl.IPCTNL_MSG_CT_NEW, c.id,
+			nl.NewRtAttr(nl.CTA_MARK, nl.BEUint32Attr(c.mark)), nl.NewRtAttr(markMask, nl.BEUint32Attr(mask)))
+		if failed != nil && err == nil {
+			err = fmt.Errorf("conntrack mark (%s): %w", f, failed)
+		}
+	}
+	return err
+}
+
 // delete deletes one entry by the attributes that identify it.
 func (n *Netlink) delete(f family.Family, id []byte) error {
-	req := n.request(f, nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK)
+	return n.change(f, nl.IPCTNL_MSG_CT_DELETE, id)
+}
+
+// change has the kernel change one entry. One that is not there is no error: it
+// ended by itself.
+func (n *Netlink) change(f family.Family, operation int, id []byte, what ...*nl.RtAttr) error {
+	req := n.request(f, operation, unix.NLM_F_ACK)
 	req.AddRawData(id)
+	for _, a := range what {
+		req.AddData(a)
+	}
 	_, err := req.Execute(unix.NETLINK_NETFILTER, 0)
 	if errors.Is(err, unix.ENOENT) {
-		return nil // it ended by itself
+		return nil
 	}
 	return err
 }

@@ -193,6 +193,38 @@ func TestDeleteByPredicate(t *testing.T) {
 	}
 }
 
+// TestMark sets bits of marks, in both families and in a zone, and of the entries
+// that are chosen only.
+func TestMark(t *testing.T) {
+	n := tracked(t)
+	for f, host := range map[family.Family]string{family.IPv4: "127.0.0.1", family.IPv6: "::1"} {
+		talk(t, host)
+		err := n.Mark(f, 0x3f000000, func(e Entry) uint32 {
+			if e.Protocol == unix.IPPROTO_UDP {
+				return e.Mark
+			}
+			return 0xffff0000 // as far as the mask goes
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[uint8]uint32{}
+		for _, e := range list(t, n, f, Filter{}) {
+			if e.Original.DestinationPort == 4242 || e.Original.DestinationPort == 4243 || e.Original.DestinationPort == 0 {
+				got[e.Protocol] = e.Mark
+			}
+		}
+		icmp := map[family.Family]uint8{family.IPv4: unix.IPPROTO_ICMP, family.IPv6: unix.IPPROTO_ICMPV6}[f]
+		want := map[uint8]uint32{icmp: 0x3f000100, unix.IPPROTO_UDP: 0x80200, unix.IPPROTO_TCP: 0x3f000300}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: marks by protocol %#x, want %#x", f, got, want)
+		}
+	}
+	if err := n.Mark(family.IPv4, 1, func(Entry) uint32 { flush(t, library(t)); return 1 }); err != nil {
+		t.Errorf("entries that have ended meanwhile: %v", err)
+	}
+}
+
 func TestDeleteOne(t *testing.T) {
 	n := freshNamespace(t)
 	run(t, "ip link set lo up")
