@@ -75,16 +75,20 @@ func TestAdvice(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(r.dir, "config", "firewall"), []byte(firewall), 0o644); err != nil {
 			t.Fatal(err)
 		}
+		r.sh("nft 'table inet clash { chain output { type nat hook output priority 0; meta mark 6666 return; }; }'")
 		before := r.dump()
 		_, messages, code := r.call("check")
 		if code != 0 {
 			t.Errorf("check: exit code %d", code)
 		}
+		if want := "nftables: chain 'inet clash output' matches the mark bits 0xffffffff"; strings.Count(messages, want) != 1 {
+			t.Errorf("not once %q in check:\n%s", want, messages)
+		}
 		status := r.must("status")
 		for _, want := range []string{
 			"ip rule 7500 (ipv4) is in our range",
 			"table 301 (ipv4) of member 'wan1' has a route of another program",
-			"mangle (ipv4): chain 'FORWARD' sets the mark bits 0xf0000000, which overlap ours (0x3f000000)",
+			"mangle (ipv4): chain 'FORWARD' sets the mark bits 0xf0000000, which overlap ours (0x3f000000): connections would change their uplink; give one of the two another mask (here: option mark_mask '0xf000000'",
 			"member 'wan2': device 'wan2' is in no firewall zone that masquerades",
 			"option flow_offloading is set in /etc/config/firewall",
 		} {

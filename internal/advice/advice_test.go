@@ -118,18 +118,18 @@ func TestFind(t *testing.T) {
 				iptables.Marker{Chain: "FORWARD", Bits: 0xffffffff}),
 			want: Advice{Warnings: []string{
 				"mangle (ipv4): chain 'qos_Default' (probably qos-scripts) sets the mark bits 0xff000000, which overlap ours (0x3f000000): " +
-					"connections would change their uplink; give one of the two another mask (here: option mark_mask)",
+					"connections would change their uplink; give one of the two another mask (here: option mark_mask '0xfc00', which is free)",
 				"mangle (ipv4): chain 'FORWARD' sets the mark bits 0xffffffff, which overlap ours (0x3f000000): " +
-					"connections would change their uplink; give one of the two another mask (here: option mark_mask)",
+					"connections would change their uplink; no other mask helps: let it look at its own bits alone (such as mask 0xc0ffffff)",
 			}},
 		},
 		"our mask lies in that of pbr and Tailscale": {
 			change: func(_ *testing.T, f *Facts) { f.Config.Globals.MarkMask = 0x3f0000 },
 			want: Advice{Warnings: []string{
 				"ip rule 5210 (ipv4) (probably Tailscale) matches the mark bits 0xff0000, which overlap ours (0x3f0000): " +
-					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask)",
+					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask '0x3f000000', which is free)",
 				"ip rule 30000 (ipv4) (probably pbr) matches the mark bits 0xff0000, which overlap ours (0x3f0000): " +
-					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask)",
+					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask '0x3f000000', which is free)",
 			}},
 		},
 		"marks without a mask": {
@@ -139,9 +139,27 @@ func TestFind(t *testing.T) {
 			},
 			want: Advice{Warnings: []string{
 				"ip rule 32765 (ipv4) (probably wg-quick) matches the mark bits 0xffffffff, which overlap ours (0x3f000000): " +
-					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask)",
+					"it would miss its own packets or catch balanced ones; no other mask helps: let it look at its own bits alone (such as mask 0xc0ffffff)",
 				"ip rule 100 (ipv6) (probably a transparent proxy) matches the mark bits 0xffffffff, which overlap ours (0x3f000000): " +
-					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask)",
+					"it would miss its own packets or catch balanced ones; no other mask helps: let it look at its own bits alone (such as mask 0xc0ffffff)",
+			}},
+		},
+		"programs that keep their own packets out of a tunnel": {
+			change: func(_ *testing.T, f *Facts) {
+				add(&f.Uplinks.IPv4, uplink.Rule{Priority: 32764, Mark: 0xca6c, Mask: 0xffffffff, Not: true, Table: 51820},
+					uplink.Rule{Priority: 110, Mark: 0x1bd00, Mask: 0xffffffff, Not: true, Table: 7120})
+			},
+		},
+		"dae, and a proxy that compares the whole mark": {
+			change: func(_ *testing.T, f *Facts) {
+				add(&f.Uplinks.IPv4, uplink.Rule{Priority: 2023, Mark: 0x8000000, Mask: 0x8000000, Table: 2023})
+				f.NFT = []iptables.Marker{{Chain: "inet clash output", Compared: 0xffffffff, Value: 6666}, {Chain: "inet pbr out", Bits: 0xff0000, Compared: 0xff0000}}
+			},
+			want: Advice{Warnings: []string{
+				"nftables: chain 'inet clash output' matches the mark bits 0xffffffff, which overlap ours (0x3f000000): " +
+					"it would miss its own packets or catch balanced ones; no other mask helps: let it look at its own bits alone (such as mask 0xc0ffffff)",
+				"ip rule 2023 (ipv4) (probably dae) matches the mark bits 0x8000000, which overlap ours (0x3f000000): " +
+					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask '0xf0000000', which is free)",
 			}},
 		},
 		"ip rules among ours": {

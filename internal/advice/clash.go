@@ -3,9 +3,11 @@ package advice
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
+	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
@@ -51,6 +53,12 @@ func owner(r uplink.Rule) string {
 		return "Tailscale"
 	case r.Table == 51820: // wg-quick's first choice
 		return "wg-quick"
+	case r.Mark == 0x1bd00, r.Table == 7120:
+		return "NetBird"
+	case r.Mark == 0x8000000 && r.Table == 2023:
+		return "dae"
+	case r.Table == 2022: // iproute2_table_index of sing-tun
+		return "sing-box or Clash"
 	case r.Mask == 0x00ff0000: // option fw_mask of pbr
 		return "pbr"
 	case r.Mark == 1 && r.Table == 100: // the example in the kernel's tproxy.rst
@@ -59,37 +67,104 @@ func owner(r uplink.Rule) string {
 	return ""
 }
 
-// markClashes finds chains and ip rules that use bits of our mask.
-func (f Facts) markClashes() []string {
+// markUse is what another program does with marks.
+type markUse struct {
+	who         string
+	sets        bool // else it compares
+	bits, value uint32
+}
+
+// markUses are those of the kernel's chains and ip rules.
+func (f Facts) markUses() []markUse {
 	mwan3 := MWAN3Runs(f.Mangle, f.Uplinks) // is an error of its own
-	ours := uint32(f.mask())
-	var found []string
-	for _, fam := range family.All {
-		table := f.Mangle[fam]
-		if table == nil {
-			continue
-		}
-		for _, m := range table.Markers {
+	var uses []markUse
+	add := func(where string, markers []iptables.Marker) {
+		for _, m := range markers {
 			owner := ownerOfChain(m.Chain)
-			if m.Bits&ours == 0 || mwan3 && owner == "mwan3" {
+			if mwan3 && owner == "mwan3" {
 				continue
 			}
-			found = append(found, fmt.Sprintf(
-				"mangle (%s): chain '%s'%s sets the mark bits %#x, which overlap ours (%#x): "+
-					"connections would change their uplink; give one of the two another mask (here: option mark_mask)",
-				fam, m.Chain, probably(owner), m.Bits, ours))
+			who := where + ": chain '" + m.Chain + "'" + probably(owner)
+			uses = append(uses, markUse{who, true, m.Bits, m.Value}, markUse{who, false, m.Compared, m.Value})
 		}
 	}
+	for _, fam := range family.All {
+		if table := f.Mangle[fam]; table != nil {
+			add(fmt.Sprintf("mangle (%s)", fam), table.Markers)
+		}
+	}
+	add("nftables", f.NFT)
 	f.eachRule(func(fam family.Family, r uplink.Rule) {
-		if r.Mask&ours == 0 || mwan3 && isMWAN3(r) {
+		// "not fwmark" of a whole mark keeps a tunnel's own packets out of it.
+		// Before ours it sees their mark as it is (plan), behind it they do not
+		// come.
+		if mwan3 && isMWAN3(r) || r.Not && r.Mask == math.MaxUint32 && r.Mark&uint32(f.mask()) == 0 {
 			return
 		}
-		found = append(found, fmt.Sprintf(
-			"ip rule %d (%s)%s matches the mark bits %#x, which overlap ours (%#x): "+
-				"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask)",
-			r.Priority, fam, probably(owner(r)), r.Mask, ours))
+		uses = append(uses, markUse{fmt.Sprintf("ip rule %d (%s)%s", r.Priority, fam, probably(owner(r))), false, r.Mask, r.Mark})
 	})
+	return uses
+}
+
+// markClashes finds chains and ip rules that use bits of our mask.
+func (f Facts) markClashes() []string {
+	uses, ours := f.markUses(), uint32(f.mask())
+	var found []string
+	for _, u := range uses {
+		if u.bits&ours == 0 {
+			continue
+		}
+		does, so := "matches", "it would miss its own packets or catch balanced ones"
+		if u.sets {
+			does, so = "sets", "connections would change their uplink"
+		}
+		found = append(found, fmt.Sprintf("%s %s the mark bits %#x, which overlap ours (%#x): %s; %s",
+			u.who, does, u.bits, ours, so, f.remedy(u, uses)))
+	}
 	return found
+}
+
+// remedy says what helps against a clash.
+func (f Facts) remedy(clash markUse, uses []markUse) string {
+	if clash.bits == math.MaxUint32 {
+		return fmt.Sprintf("no other mask helps: let it look at its own bits alone (such as mask %#x)", ^uint32(f.mask()))
+	}
+	var used uint32
+	for _, u := range uses {
+		if u.bits == math.MaxUint32 {
+			u.bits = u.value
+		}
+		used |= u.bits
+	}
+	free := freeMask(used, len(f.Config.EnabledMembers()))
+	if free == 0 {
+		return "give it another mask"
+	}
+	return fmt.Sprintf("give one of the two another mask (here: option mark_mask '%#x', which is free)", uint32(free))
+}
+
+// freeMask returns a mask that shares no bit with what is used and has room for
+// so many members; 0 if there is none. It is the default one or sought in the
+// highest byte first, which few programs use, with six bits (60 members) or as
+// few more as are needed, then with less.
+func freeMask(used uint32, members int) fwmark.Mask {
+	if uint32(fwmark.Fallback)&used == 0 && fwmark.Fallback.Capacity() >= members {
+		return fwmark.Fallback
+	}
+	most := 6
+	for most < 8 && fwmark.Mask(1<<most-1).Capacity() < members {
+		most++
+	}
+	for _, lowest := range []int{24, 0} {
+		for bits := most; bits >= 3 && fwmark.Mask(1<<bits-1).Capacity() >= members; bits-- {
+			for shift := 32 - bits; shift >= lowest; shift-- {
+				if mask := uint32(1<<bits-1) << shift; mask&used == 0 {
+					return fwmark.Mask(mask)
+				}
+			}
+		}
+	}
+	return 0
 }
 
 func (f Facts) eachRule(do func(family.Family, uplink.Rule)) {

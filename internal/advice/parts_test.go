@@ -11,6 +11,7 @@ import (
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
+	"loadbalance/internal/fwmark"
 	"loadbalance/internal/uplink"
 )
 
@@ -32,6 +33,10 @@ func TestOwnerOfRule(t *testing.T) {
 		{uplink.Rule{Priority: 100, Table: 52}, "Tailscale"},
 		{uplink.Rule{Priority: 100, Table: 51}, ""},
 		{uplink.Rule{Priority: 100, Table: 51820}, "wg-quick"},
+		{uplink.Rule{Priority: 110, Mark: 0x1bd00, Mask: 0xffffffff, Table: 7121}, "NetBird"},
+		{uplink.Rule{Priority: 2023, Mark: 0x8000000, Mask: 0x8000000, Table: 2023}, "dae"},
+		{uplink.Rule{Priority: 2023, Table: 2023}, ""},
+		{uplink.Rule{Priority: 9001, Table: 2022}, "sing-box or Clash"},
 		{uplink.Rule{Priority: 100, Mask: 0xff0000}, "pbr"},
 		{uplink.Rule{Priority: 100, Mark: 1, Table: 100}, "a transparent proxy"},
 		{uplink.Rule{Priority: 100, Mark: 1, Table: 101}, ""},
@@ -266,6 +271,33 @@ func TestForeignDefault(t *testing.T) {
 	} {
 		if got := foreignDefault(&uplink.Main{Routes: tt.routes}, members); got != tt.want {
 			t.Errorf("%+v: %q, want %q", tt.routes, got, tt.want)
+		}
+	}
+}
+
+// TestFreeMask: the highest byte first, with room for all members.
+func TestFreeMask(t *testing.T) {
+	for _, tt := range []struct {
+		used    uint32
+		members int
+		want    fwmark.Mask
+	}{
+		{0, 2, 0x3f000000},
+		{0, 60, 0x3f000000},
+		{0, 61, 0xfe000000},
+		{0, 199, 0xff000000},
+		{0x1000000, 5, 0xfc000000},
+		{0x8000000, 12, 0xf0000000},
+		{0x8000000, 13, 0x7e00000},
+		{0xff000000, 13, 0xfc0000},
+		{0xffffff00, 60, 0xfc},
+		{0xffffff03, 61, 0},
+		{0xfffffff8, 4, 0x7},
+		{0xfffffff8, 5, 0},
+		{0xffffffff, 1, 0},
+	} {
+		if got := freeMask(tt.used, tt.members); got != tt.want {
+			t.Errorf("%#x used, %d members: %#x, want %#x", tt.used, tt.members, got, tt.want)
 		}
 	}
 }

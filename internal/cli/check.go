@@ -52,7 +52,7 @@ func (in *invocation) checkSystem(cfg *pipeline.Configuration) int {
 	for _, notice := range wanted.Notices {
 		in.log.Warning(notice)
 	}
-	found := p.Advise(observed, wanted.Members, in.configDir)
+	found := p.Advise(observed, wanted.Members, in.configDir, true)
 	for _, text := range found.Errors {
 		in.log.Error(text)
 	}

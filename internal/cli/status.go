@@ -88,7 +88,7 @@ func (in *invocation) status() (status.Status, error) {
 	if err != nil {
 		return status.Status{}, err
 	}
-	found := p.Advise(observed, wanted.Members, in.configDir)
+	found := p.Advise(observed, wanted.Members, in.configDir, false)
 	traffic, err := status.ReadTraffic()
 	if err != nil {
 		return status.Status{}, err

@@ -113,8 +113,9 @@ func (o *Observed) refuseMWAN3() error {
 }
 
 // Advise looks at the system around us. What cannot be read is a warning: the
-// rest of the advice is still good.
-func (p *Pipeline) Advise(o *Observed, members []plan.Member, configDir string) advice.Advice {
+// rest of the advice is still good. all says to look at what takes a program of
+// its own, too.
+func (p *Pipeline) Advise(o *Observed, members []plan.Member, configDir string, all bool) advice.Advice {
 	var unread []string
 	note := func(err error) {
 		if err != nil {
@@ -128,6 +129,10 @@ func (p *Pipeline) Advise(o *Observed, members []plan.Member, configDir string) 
 	note(err)
 	facts.TCPLoose, err = advice.ReadTCPLoose()
 	note(err)
+	if all {
+		facts.NFT, err = advice.ReadNFT()
+		note(err)
+	}
 	taken, err := p.Taken(o, members)
 	note(err)
 	found := advice.Find(facts)

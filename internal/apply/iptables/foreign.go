@@ -6,12 +6,29 @@ import (
 	"strings"
 )
 
-// Marker is a chain of somebody else whose rules change marks.
+// Marker is a chain of somebody else whose rules look at marks.
 type Marker struct {
 	Chain string
 	// Bits are the bits of the packet's or the connection's mark that the
-	// chain's rules write.
-	Bits uint32
+	// chain's rules write, Compared those that they match.
+	Bits, Compared uint32
+	// Value is the union of the values that are written or matched.
+	Value uint32
+}
+
+// AddMarker adds what a rule does to what is known of its chain.
+func AddMarker(all []Marker, m Marker) []Marker {
+	if m.Bits|m.Compared == 0 {
+		return all
+	}
+	i := slices.IndexFunc(all, func(known Marker) bool { return known.Chain == m.Chain })
+	if i < 0 {
+		return append(all, m)
+	}
+	all[i].Bits |= m.Bits
+	all[i].Compared |= m.Compared
+	all[i].Value |= m.Value
+	return all
 }
 
 // addForeignChain notes a chain that is neither ours nor built in.
@@ -21,22 +38,22 @@ func (t *Table) addForeignChain(name string) {
 	}
 }
 
-// addForeignRule notes which bits of a mark somebody else's rule writes. In
-// INPUT and POSTROUTING the packet's way is chosen already.
+// addForeignRule notes which bits of a mark somebody else's rule writes and
+// matches. In INPUT and POSTROUTING the packet's way is chosen already.
 func (t *Table) addForeignRule(chain string, words []string, target string) {
 	if chain == "INPUT" || chain == "POSTROUTING" {
 		return
 	}
-	bits := writtenBits(words, target)
-	if bits == 0 {
-		return
+	written, _, _ := strings.Cut(valueOf(words, "--set-xmark", "--tproxy-mark"), "/")
+	matched, mask, masked := strings.Cut(valueOf(words, "--mark"), "/")
+	m := Marker{Chain: chain, Bits: writtenBits(words, target), Value: number(written) | number(matched)}
+	switch {
+	case masked:
+		m.Compared = number(mask)
+	case matched != "":
+		m.Compared = math.MaxUint32
 	}
-	i := slices.IndexFunc(t.Markers, func(m Marker) bool { return m.Chain == chain })
-	if i < 0 {
-		t.Markers = append(t.Markers, Marker{Chain: chain, Bits: bits})
-		return
-	}
-	t.Markers[i].Bits |= bits
+	t.Markers = AddMarker(t.Markers, m)
 }
 
 // writtenBits returns the bits of a mark that a rule writes. iptables prints
@@ -44,7 +61,7 @@ func (t *Table) addForeignRule(chain string, words []string, target string) {
 // bits and then inverts the value's. CONNMARK --restore-mark is left out: what
 // it brings back of our bits is what we saved.
 func writtenBits(words []string, target string) uint32 {
-	if target != "MARK" && target != "CONNMARK" {
+	if target != "MARK" && target != "CONNMARK" && target != "TPROXY" {
 		return 0
 	}
 	if slices.Contains(words, "--save-mark") {
@@ -53,7 +70,7 @@ func writtenBits(words []string, target string) uint32 {
 		}
 		return math.MaxUint32
 	}
-	value, mask, masked := strings.Cut(valueOf(words, "--set-xmark"), "/")
+	value, mask, masked := strings.Cut(valueOf(words, "--set-xmark", "--tproxy-mark"), "/")
 	switch {
 	case value == "":
 		return 0

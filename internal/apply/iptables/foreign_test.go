@@ -29,6 +29,10 @@ func TestForeign(t *testing.T) {
 [0:0] -A qos -j MARK --set-xmark 0x10/0x0
 [0:0] -A qos -j CONNMARK --set-xmark 0x20000/0xff0000
 [0:0] -A qos -j TOS --set-tos 0x10/0x3f
+[0:0] -A proxy -m mark --mark 0x1a0a -j RETURN
+[0:0] -A proxy -p tcp -j TPROXY --on-port 7893 --on-ip 0.0.0.0 --tproxy-mark 0x1/0x1
+[0:0] -A PREROUTING -m connmark ! --mark 0x6/0xff -j RETURN
+[0:0] -A POSTROUTING -m mark --mark 0x7 -j RETURN
 COMMIT
 `))
 	if err != nil {
@@ -37,7 +41,9 @@ COMMIT
 	if want := []string{"mwan3_hook", "qos"}; !reflect.DeepEqual(table.ForeignChains, want) {
 		t.Errorf("chains %q, want %q", table.ForeignChains, want)
 	}
-	want := []Marker{{"FORWARD", 0xffffffff}, {"OUTPUT", 0xffffffff}, {"mwan3_hook", 0x3f00}, {"qos", 0xff0010}}
+	all := uint32(0xffffffff)
+	want := []Marker{{"FORWARD", all, 0, 4}, {"OUTPUT", all, 0, 0}, {"mwan3_hook", 0x3f00, 0, 0}, {"qos", 0xff0010, 0, 0x20010},
+		{"proxy", 1, all, 0x1a0b}, {"PREROUTING", 0, 0xff, 6}}
 	if !reflect.DeepEqual(table.Markers, want) {
 		t.Errorf("markers %+v, want %+v", table.Markers, want)
 	}

@@ -32,7 +32,7 @@ type Table struct {
 	Foreign bool
 	// ForeignChains are the chains that are neither ours nor built in.
 	ForeignChains []string
-	// Markers are the foreign chains, built-in ones included, that write
+	// Markers are the foreign chains, built-in ones included, that look at
 	// marks before or while the packet's way is chosen.
 	Markers []Marker
 	// unnamed says that the save does not tell its back end, and so not
