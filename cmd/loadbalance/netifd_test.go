@@ -88,18 +88,24 @@ func TestInterfacesAreFollowed(t *testing.T) {
 	})
 }
 
-// TestNetifdDoesNotAnswer keeps what runs when netifd cannot be asked.
-func TestNetifdDoesNotAnswer(t *testing.T) {
+// TestAnswerThatIsNone: what netifd said last goes on counting, also for a run of
+// its own.
+func TestAnswerThatIsNone(t *testing.T) {
 	r := newRouter(t, "nft", netlab.Options{Uplinks: 2}, "config member 'dsl'\nconfig member 'lte'\n")
 	n := r.startNetifd()
 	n.answer(onUplink("dsl", r.lab.Uplink(1)), onUplink("lte", r.lab.Uplink(2)))
 	r.must("apply")
 	before := r.dump()
 	n.write("dump", "nonsense")
-	if _, messages, code := r.call("apply"); code != 1 || !strings.Contains(messages, "ubus call network.interface dump: ") {
+	if _, messages, code := r.call("apply"); code != 0 || !strings.Contains(messages, "netifd does not answer: what it said ") {
 		t.Errorf("exit code %d, messages %q", code, messages)
 	}
 	r.expectSame("an answer that is none", before, r.dump())
+	r.sh("ip link set wan2 down")
+	if _, messages, code := r.call("apply"); code != 0 || !strings.Contains(messages, "member 'lte' is left out: device 'wan2' is down") {
+		t.Errorf("after the link went: exit code %d, messages %q", code, messages)
+	}
+	expectShares(t, r.lab.Connect(netlab.Traffic{Count: 20}), 0, 20, 0)
 }
 
 // TestNewAddressAndGateway changes the address and the gateway of an interface
@@ -186,4 +192,47 @@ func TestResolversCatchDNSOnly(t *testing.T) {
 			t.Errorf("explain of other traffic to a DNS server:\n%s", out)
 		}
 	})
+}
+
+// TestRealAnswers: the log and status tell apart why netifd has a line down, by
+// what a real one answered.
+func TestRealAnswers(t *testing.T) {
+	const network = "config interface 'wan1'\n\nconfig interface 'wan3'\n\nconfig interface 'wan4'\n%s\nconfig interface 'wan5'\n"
+	r := newRouter(t, "nft", netlab.Options{Uplinks: 5}, "config member 'wan1'\n\nconfig member 'wan3'\n\nconfig member 'wan4'\n\nconfig member 'wan5'\n")
+	n := r.startNetifd()
+	steps := []struct{ file, option, member, reason string }{
+		{"static", "", "", ""},
+		{"dhcp", "", "", ""},
+		{"dhcp-down", "", "wan5", "interface 'wan5' is down: it was switched off (`ifup wan5` brings it up)"},
+		{"ifdown", "", "wan3", "interface 'wan3' is down: it was switched off (`ifup wan3` brings it up)"},
+		{"auto0", "\toption auto '0'\n", "wan4", "interface 'wan4' is down: it has auto '0' in /etc/config/network (`ifup wan4` brings it up)"},
+		{"disabled", "\toption disabled '1'\n", "wan4", "interface 'wan4' is disabled in /etc/config/network"},
+		{"deleted", "", "wan5", "interface 'wan5' does not exist in /etc/config/network"},
+		{"none", "", "wan5", "no IPv4 address on 'wan5' (interface 'wan5' has proto 'none')"},
+		{"linkdown", "", "wan5", "device 'wan5' has no link"},
+	}
+	for _, step := range steps {
+		text := fmt.Sprintf(network, step.option)
+		switch step.file {
+		case "deleted":
+			text = strings.ReplaceAll(text, "config interface 'wan5'\n", "")
+		case "none":
+			r.sh("ip addr flush dev wan5")
+		case "linkdown":
+			check(t, r.lab.CutCable(5))
+		}
+		check(t, netlab.WriteFile(filepath.Join(r.dir, "config", "network"), []byte(text), 0o644))
+		answer, err := os.ReadFile("../../internal/uplink/testdata/netifd/real-" + step.file + ".json")
+		check(t, err)
+		n.write("dump", string(answer))
+		_, messages, code := r.call("apply")
+		if left := strings.Contains(messages, "left out"); code != 0 || left != (step.reason != "") || !strings.Contains(messages, step.reason) {
+			t.Errorf("%s: exit code %d, messages %q, want %q", step.file, code, messages, step.reason)
+		}
+		for _, m := range r.status().Members {
+			if down := m.IPv4.State == "down"; down != (m.Name == step.member) || down && m.IPv4.Reason != step.reason {
+				t.Errorf("%s: %s is %s: %q, want %q", step.file, m.Name, m.IPv4.State, m.IPv4.Reason, step.reason)
+			}
+		}
+	}
 }

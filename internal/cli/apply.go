@@ -119,6 +119,7 @@ func (in *invocation) apply(cfg *pipeline.Configuration, verdicts plan.Verdicts)
 
 // carryOut has the kernel hold what the observation asks for. What iptables-restore refuses is logged.
 func (in *invocation) carryOut(p *pipeline.Pipeline, cfg *pipeline.Configuration, observed *pipeline.Observed) *run {
+	in.logNetifd(observed.Uplinks.NetifdSilent)
 	done := &run{cfg: cfg, legacy: observed.Kernel.Legacy()}
 	if done.report, done.err = p.Apply(observed); done.err != nil {
 		in.logRefused(done.err)
@@ -130,6 +131,17 @@ func (in *invocation) carryOut(p *pipeline.Pipeline, cfg *pipeline.Configuration
 		done.news = slices.DeleteFunc(done.news, func(notice string) bool { return slices.Contains(said, notice) })
 	}
 	return done
+}
+
+// logNetifd tells once that netifd is silent, and that it speaks again.
+func (in *invocation) logNetifd(silence string) {
+	isSilent := silence != ""
+	if isSilent && !in.wasSilent {
+		in.log.Warning(silence)
+	} else if in.wasSilent && !isSilent {
+		in.log.Notice("netifd answers again")
+	}
+	in.wasSilent = isSilent
 }
 
 // running reports whether there is a state that a faulty file must not touch.

@@ -14,6 +14,7 @@ import (
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/hooks"
 	"loadbalance/internal/rundir"
+	"loadbalance/internal/uplink"
 )
 
 // Version is set when a release is built.
@@ -92,6 +93,10 @@ type invocation struct {
 	options
 	out io.Writer
 	log *logger
+	// netifd is what all runs of this process know of netifd, wasSilent whether the
+	// last one was told nothing.
+	netifd    *uplink.Netifd
+	wasSilent bool
 	// refused is the input that iptables-restore refused last.
 	refused string
 }

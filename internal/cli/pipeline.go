@@ -7,12 +7,16 @@ import (
 	"loadbalance/internal/config"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/uplink"
 )
 
 // open opens the kernel of the calling thread's network namespace.
 func (in *invocation) open() (*pipeline.Pipeline, error) {
+	if in.netifd == nil {
+		in.netifd = &uplink.Netifd{ConfigDir: in.configDir}
+	}
 	return pipeline.Open(pipeline.Options{
-		RunDir: in.rundir(), NamesDir: in.rtTables,
+		RunDir: in.rundir(), NamesDir: in.rtTables, Netifd: in.netifd,
 		Backend: iptables.Backend(in.iptables), Notice: in.log.Notice,
 	})
 }

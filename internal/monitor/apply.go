@@ -44,6 +44,7 @@ func (m *Monitor) finish(r result, now time.Time) {
 	m.blind(r.looked)
 	// Also after a failure: only what changes from now on is worth an attempt
 	// before the next one is due.
+	hasMoved := r.before.Network != m.baseline.Network
 	m.baseline = drift.Fingerprint{Network: r.before.Network, Ours: r.after.Ours}
 	m.fullAt = now.Add(fullEvery)
 	if r.err != nil {
@@ -60,6 +61,7 @@ func (m *Monitor) finish(r result, now time.Time) {
 		m.repairs.note(now, r.repair)
 	}
 	m.outcome = r.Outcome
+	m.askAgain(r, !r.repair || r.Changed || hasMoved, now)
 	m.adopt(now)
 	// A start and a stop are no news of the lines.
 	if m.applied && !r.Idle {
@@ -97,6 +99,23 @@ func (m *Monitor) fail(r result, now time.Time) {
 		m.announced, m.applied = r.Outcome, true
 	}
 	m.lookBy(now.Add(lookEvery))
+}
+
+// askAgain has a further apply ask netifd where this one could not rely on what
+// it said, soon if there was news. A netifd that hangs takes a run a second, so it
+// is not asked faster than we look.
+func (m *Monitor) askAgain(r result, isNews bool, now time.Time) {
+	switch {
+	case !r.Uplinks.Unsettled:
+		return
+	case r.Uplinks.NetifdSilent != "":
+		m.asked = lookEvery
+	case isNews:
+		m.asked = firstAsk
+	default:
+		m.asked = min(2*m.asked, fullEvery)
+	}
+	m.want(request{at: now.Add(m.asked), reasons: []string{"netifd asked again"}, repair: true})
 }
 
 // lookBy has the next look at the kernel no later than at a time.

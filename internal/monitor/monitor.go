@@ -54,6 +54,11 @@ const (
 	// late each time, up to lastRetry.
 	firstRetry = time.Second
 	lastRetry  = time.Minute
+	// An interface that netifd has not brought up is looked at again after
+	// firstAsk, then twice as late each time, up to fullEvery: one that comes up
+	// in steps does so within some seconds, and the kernel need not announce
+	// the last one.
+	firstAsk = 250 * time.Millisecond
 )
 
 // Outcome is what an apply found and did.
@@ -163,6 +168,7 @@ type Monitor struct {
 	fullAt    time.Time
 	repairs   pace
 	follows   bursts
+	asked     time.Duration // the last pause before netifd was asked again
 	retry     time.Duration
 	failure   string // why the last apply failed; empty if it did not
 }

@@ -44,6 +44,9 @@ type rig struct {
 	idle    bool // the configuration wants no monitor
 	// noDevice: links that are down have no device, as netifd tells it.
 	noDevice bool
+	// rising: netifd has not brought up an interface; mute: it does not answer.
+	rising bool
+	mute   string
 	// noGateway6: the links are point-to-point in IPv6.
 	noGateway6 bool
 	refused    bool  // applies get only half-way
@@ -169,7 +172,8 @@ func (g *rig) damage() { g.kernel.Ours |= 1 }
 // uplinks are those of the configuration's members: wan1 is 198.18.1.2 behind
 // 198.18.1.1, with IPv6 where its name ends in 6.
 func (g *rig) uplinks(cfg *config.Config) uplink.State {
-	state := uplink.State{IPv4: uplink.Main{Enabled: true}, IPv6: uplink.Main{Enabled: true}}
+	state := uplink.State{IPv4: uplink.Main{Enabled: true}, IPv6: uplink.Main{Enabled: true},
+		NetifdSilent: g.mute, Unsettled: g.rising || g.mute != ""}
 	state.IPv4.Addresses = []uplink.Address{{Device: "br-lan", Prefix: netip.MustParsePrefix("192.168.1.1/24")}}
 	for i, m := range cfg.Members {
 		member := uplink.Member{Name: m.Name, IPv4: &uplink.Path{

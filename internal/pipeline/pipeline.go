@@ -22,6 +22,7 @@ import (
 	"loadbalance/internal/apply/sysctl"
 	"loadbalance/internal/kernel"
 	"loadbalance/internal/rundir"
+	"loadbalance/internal/uplink"
 )
 
 // Options say where things lie.
@@ -30,6 +31,8 @@ type Options struct {
 	// NamesDir is where table names are written.
 	NamesDir string
 	Backend  iptables.Backend
+	// Netifd is what this process knows of netifd.
+	Netifd *uplink.Netifd
 	// Notice tells the user something that is no error.
 	Notice func(string)
 }
@@ -42,6 +45,7 @@ type Pipeline struct {
 	run    rundir.Dir
 	kernel *kernel.Handle
 	engine *apply.Engine
+	netifd *uplink.Netifd
 }
 
 // Open opens the kernel of the calling thread's network namespace.
@@ -50,7 +54,7 @@ func Open(o Options) (*Pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pipeline{run: o.RunDir, kernel: k, Sets: ipset.New(k), Connections: conntrack.New(k)}
+	p := &Pipeline{run: o.RunDir, kernel: k, Sets: ipset.New(k), Connections: conntrack.New(k), netifd: o.Netifd}
 	p.engine = &apply.Engine{
 		Mangle:      iptables.Tool{Backend: o.Backend},
 		Other:       otherBackend,
@@ -101,7 +105,11 @@ func (p *Pipeline) Apply(o *Observed) (*apply.Report, error) {
 	if err := p.run.SetStopped(false); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
-	return p.engine.Apply(changes)
+	report, err := p.engine.Apply(changes)
+	if p.netifd.Answer != nil {
+		_ = p.run.SaveNetifd(p.netifd.Answer) // a run directory that takes nothing is reported with its state
+	}
+	return report, err
 }
 
 // Stop removes everything that is ours, and leaves the mark that keeps events

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
@@ -24,6 +25,7 @@ const (
 	configFile  = "accepted"
 	stoppedFile = "stopped"
 	overdueFile = "overdue"
+	netifdFile  = "netifd.json"
 )
 
 // State is what one run tells the next.
@@ -105,6 +107,18 @@ func (d Dir) Accepted() ([]byte, error) { return os.ReadFile(d.path(configFile))
 
 // Accept keeps the text of a configuration that was applied.
 func (d Dir) Accept(text []byte) error { return d.write(configFile, text) }
+
+// SaveNetifd keeps what netifd has just said, for a run to which it says nothing.
+func (d Dir) SaveNetifd(answer []byte) error { return d.write(netifdFile, answer) }
+
+// Netifd returns what was saved last, and when; nothing if nothing was.
+func (d Dir) Netifd() (answer []byte, saved time.Time) {
+	if info, err := os.Stat(d.path(netifdFile)); err == nil {
+		saved = info.ModTime()
+	}
+	answer, _ = os.ReadFile(d.path(netifdFile)) // without it, as if it were lost
+	return answer, saved
+}
 
 // Stopped reports whether somebody has stopped the service: events then do
 // nothing.

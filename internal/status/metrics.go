@@ -62,6 +62,7 @@ func (s Status) serviceMetrics(e *exposition) {
 		{"loadbalance_in_sync", "Whether the kernel holds exactly what the configuration asks for.", truth(s.InSync)},
 		{"loadbalance_config_refused", "Whether the configuration file has errors, so that the one before goes on.", truth(s.Refused != nil)},
 		{"loadbalance_problems", "Errors and warnings in the configuration.", float64(len(s.Problems))},
+		{"loadbalance_netifd_silent", "Whether netifd does not answer, so that its last answer counts.", truth(s.Uplinks.NetifdSilent != "")},
 		{"loadbalance_monitor_up", "Whether the monitor, which probes the members, runs and answers.", truth(s.Monitor.Running)},
 		{"loadbalance_monitor_wanted", "Whether the configuration has targets to probe.", truth(s.Monitor.Wanted)},
 		{"loadbalance_monitor_silent", "Whether no target answers in a family, so that no member goes offline there.", truth(s.Monitor.Silent)},

@@ -11,6 +11,7 @@ import (
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/kernel"
+	"loadbalance/internal/uci"
 )
 
 // NetifdSource reads the kernel's state as KernelSource does, and asks netifd
@@ -22,43 +23,54 @@ type NetifdSource struct {
 	Kernel *kernel.Handle
 	// RuleInterfaces are the interfaces that rules name.
 	RuleInterfaces []string
+	// Netifd is what was known before; nil: nothing.
+	Netifd *Netifd
+	// InUse says that the kernel holds members that are up: they must not go
+	// because nothing is known.
+	InUse bool
 }
 
 // Read reads netifd's and the kernel's state and judges every member by them.
-// An error means that one of them could not be read.
+// An error means that the kernel could not be read, or that netifd has never
+// answered and it is better to leave all as it is.
 func (source NetifdSource) Read(members []config.Member) (State, error) {
-	if len(source.RuleInterfaces) == 0 && !nameInterfaces(members) {
+	names := interfaceNames(members, source.RuleInterfaces)
+	if len(names) == 0 {
 		return KernelSource{source.Kernel}.Read(members)
 	}
-	dump, err := dumpInterfaces()
-	if errors.Is(err, errNoNetifd) {
+	asked := source.Netifd
+	if asked == nil {
+		asked = &Netifd{}
+	}
+	asked.ask()
+	network := asked.network()
+	isNetifds := slices.ContainsFunc(names, func(name string) bool { return network[name].Type != "" })
+	switch {
+	case asked.failure == nil || asked.interfaces != nil || isNetifds && !source.InUse:
+	case errors.Is(asked.failure, errNoNetifd) && !isNetifds:
 		return KernelSource{source.Kernel}.Read(members)
-	}
-	if err != nil {
-		return State{}, err
-	}
-	interfaces, err := parseDump(dump)
-	if err != nil {
-		return State{}, err
+	default:
+		return State{}, asked.failure
 	}
 	s, err := takeSnapshot(source.Kernel)
 	if err != nil {
 		return State{}, err
 	}
-	n := &netifd{snapshot: s, interfaces: interfaces, members: members}
+	n := &netifd{snapshot: s, interfaces: asked.interfaces, members: members, network: network, silence: asked.silence()}
 	state := n.state()
 	state.Interfaces = n.devices(source.RuleInterfaces)
 	return state, nil
 }
 
-// nameInterfaces reports whether some member has a netifd interface.
-func nameInterfaces(members []config.Member) bool {
+// interfaceNames are the netifd interfaces that members and rules name.
+func interfaceNames(members []config.Member, ofRules []string) []string {
+	names := slices.Clone(ofRules)
 	for _, m := range members {
 		if m.Interface != "" {
-			return true
+			names = append(names, m.Interface)
 		}
 	}
-	return false
+	return names
 }
 
 // netifd is the kernel's state with what netifd says of its interfaces.
@@ -66,6 +78,9 @@ type netifd struct {
 	*snapshot
 	interfaces []netifdInterface
 	members    []config.Member
+	network    map[string]uci.Section // nil where it is not known
+	silence    string                 // says that netifd did not answer
+	unsettled  bool                   // a member's interface is not up
 }
 
 // learnt is what netifd knows of a path.
@@ -90,6 +105,7 @@ func (n *netifd) state() State {
 		state.Members = append(state.Members, member)
 	}
 	state.separate(n.members)
+	state.NetifdSilent, state.Unsettled = n.silence, n.unsettled || n.silence != ""
 	return state
 }
 
@@ -209,10 +225,11 @@ func (n *netifd) devices(names []string) map[string]string {
 // the configuration names.
 func (n *netifd) path(f family.Family, m config.Member, name string, parts []*netifdInterface, k knowledge) *Path {
 	if len(parts) == 0 {
-		return &Path{Reason: fmt.Sprintf("interface '%s' does not exist in /etc/config/network, or is disabled there", name)}
+		return &Path{Reason: n.reasonMissing(name)}
 	}
+	n.unsettled = n.unsettled || slices.ContainsFunc(parts, func(i *netifdInterface) bool { return !i.Up })
 	if !parts[0].Up {
-		return &Path{Reason: parts[0].reason()}
+		return &Path{Reason: n.reason(parts[0])}
 	}
 	device := deviceOfParts(parts)
 	if device == "" {
@@ -222,7 +239,10 @@ func (n *netifd) path(f family.Family, m config.Member, name string, parts []*ne
 	k.learnt.others = n.addressesOfOthers(f, m, device)
 	p := n.snapshot.path(f, device, k)
 	if !p.Up && len(p.Addresses) == 0 {
-		p.Reason = reasonOfChild(f, parts, p.Reason)
+		p.Reason = n.reasonOfChild(f, parts, p.Reason)
+	}
+	if !p.Up && parts[0].Unmanaged && n.links[device].running {
+		p.Reason += fmt.Sprintf(" (interface '%s' has proto 'none')", name)
 	}
 	return p
 }
@@ -285,18 +305,35 @@ func (n *netifd) addressesOfOthers(f family.Family, m config.Member, device stri
 }
 
 // reasonOfChild explains a missing address by the child that should bring it.
-func reasonOfChild(f family.Family, parts []*netifdInterface, otherwise string) string {
+func (n *netifd) reasonOfChild(f family.Family, parts []*netifdInterface, otherwise string) string {
 	suffix := map[family.Family]string{family.IPv4: "_4", family.IPv6: "_6"}[f]
 	for _, part := range parts[1:] {
 		if !part.Up && strings.HasSuffix(part.Name, suffix) {
-			return part.reason()
+			return n.reason(part)
 		}
 	}
 	return otherwise
 }
 
+// reasonMissing says why netifd does not have an interface.
+func (n *netifd) reasonMissing(name string) string {
+	section, found := n.network[name]
+	switch {
+	case n.silence != "":
+		return fmt.Sprintf("nothing is known of interface '%s', and netifd does not answer", name)
+	case n.network == nil:
+		return fmt.Sprintf("interface '%s' does not exist in /etc/config/network, or is disabled there", name)
+	case !found:
+		return fmt.Sprintf("interface '%s' does not exist in /etc/config/network", name)
+	case slices.Equal(section.Words("disabled"), []string{"1"}): // as config_parse_interface in netifd's config.c
+		return fmt.Sprintf("interface '%s' is disabled in /etc/config/network", name)
+	}
+	return fmt.Sprintf("interface '%s' is in /etc/config/network, but netifd does not have it yet (`reload_config`)", name)
+}
+
 // reason says why an interface that is not up is not.
-func (i *netifdInterface) reason() string {
+func (n *netifd) reason(i *netifdInterface) string {
+	section := n.network[i.Name]
 	switch {
 	case i.Pending:
 		return fmt.Sprintf("interface '%s' is still coming up%s", i.Name, i.because())
@@ -304,6 +341,8 @@ func (i *netifdInterface) reason() string {
 		return fmt.Sprintf("interface '%s' is down: its device '%s' is missing", i.Name, i.Device)
 	case !i.Available:
 		return fmt.Sprintf("interface '%s' is down: its device is missing", i.Name)
+	case !i.Autostart && slices.Equal(section.Words("auto"), []string{"0"}):
+		return fmt.Sprintf("interface '%s' is down: it has auto '0' in /etc/config/network (`ifup %s` brings it up)", i.Name, i.Name)
 	case !i.Autostart:
 		return fmt.Sprintf("interface '%s' is down: it was switched off (`ifup %s` brings it up)", i.Name, i.Name)
 	}

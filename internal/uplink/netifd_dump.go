@@ -1,7 +1,6 @@
 package uplink
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,14 +10,16 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 )
 
 const (
-	// ubusTimeout bounds the call. netifd answers from memory, within
-	// milliseconds; it is late only while it sets up many devices.
-	ubusTimeout = 10 * time.Second
+	// outputDelay is how long output is read after ubus has ended or was killed:
+	// a child of it may hold the pipe open for ever.
+	outputDelay = 200 * time.Millisecond
 	// maxDump is far above a real dump in bytes: an interface takes some 2 KiB.
 	maxDump = 4 << 20
 )
@@ -34,30 +35,50 @@ const (
 	ubusNotFound    = 4
 )
 
-// dumpInterfaces asks netifd for the state of all its interfaces. An error
-// other than errNoNetifd means that netifd is there but does not answer: then
-// nothing is known, and what the kernel holds should stay as it is.
-func dumpInterfaces() ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), ubusTimeout)
+// dumpInterfaces asks netifd for the state of all its interfaces, and waits no
+// longer than limit. An error that matches errNoNetifd means that nobody is
+// there, any other that netifd is there but does not answer.
+func dumpInterfaces(limit time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "ubus", "call", "network.interface", "dump")
-	// The pipe may be held open by a child of a killed program.
-	cmd.WaitDelay = time.Second
-	var output, messages bytes.Buffer
+	// A group of its own, so that the limit also ends what it started.
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	cmd.WaitDelay = outputDelay
+	var output, messages head
 	cmd.Stdout, cmd.Stderr = &output, &messages
 	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {
-	case err == nil:
-		return output.Bytes(), nil
+	case err == nil || errors.Is(err, exec.ErrWaitDelay):
+		return output.text, nil // JSON itself tells whether it is complete
 	case errors.Is(err, exec.ErrNotFound):
-		return nil, errNoNetifd
+		err = fmt.Errorf("%w: no program ubus", errNoNetifd)
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("ubus call network.interface dump: no answer within %s", ubusTimeout)
+		err = fmt.Errorf("no answer within %s", limit)
 	case errors.As(err, &exit) && (exit.ExitCode() == ubusNotFound || exit.ExitCode() == ubusUnreachable):
-		return nil, errNoNetifd
+		err = fmt.Errorf("%w: %v: %s", errNoNetifd, exit, &messages)
+	default:
+		err = fmt.Errorf("%w: %s", err, &messages)
 	}
-	return nil, fmt.Errorf("ubus call network.interface dump: %w: %s", err, strings.TrimSpace(messages.String()))
+	return nil, fmt.Errorf("ubus call network.interface dump: %w", err)
+}
+
+// head keeps what a program prints, but little more than maxDump bytes.
+type head struct{ text []byte }
+
+// Write implements io.Writer.
+func (h *head) Write(p []byte) (int, error) {
+	if len(h.text) <= maxDump {
+		h.text = append(h.text, p...)
+	}
+	return len(p), nil
+}
+
+// String is the beginning, on one line.
+func (h *head) String() string {
+	return strings.Join(strings.Fields(fmt.Sprintf("%.200s", h.text)), " ")
 }
 
 // netifdInterface is what we take of an interface of netifd. Every value in it
@@ -69,6 +90,7 @@ type netifdInterface struct {
 	Available bool // its device exists
 	Autostart bool
 	Dynamic   bool   // made by another interface's protocol
+	Unmanaged bool   // its protocol is none: netifd gives it no address
 	Device    string // below the protocol: eth1 of a PPPoE line
 	L3Device  string // where packets leave; only while it is up
 	Error     string // the last one, "" for none
@@ -114,6 +136,7 @@ type interfaceJSON struct {
 	Available bool   `json:"available"`
 	Autostart bool   `json:"autostart"`
 	Dynamic   bool   `json:"dynamic"`
+	Proto     string `json:"proto"`
 	Device    string `json:"device"`
 	L3Device  string `json:"l3_device"`
 	Metric    int    `json:"metric"`
@@ -151,7 +174,7 @@ type errorJSON struct {
 // prefix is left out: one odd interface must not stop the others.
 func parseDump(text []byte) ([]netifdInterface, error) {
 	if len(text) > maxDump {
-		return nil, fmt.Errorf("ubus call network.interface dump: the answer has %d bytes, more than the %d that are read", len(text), maxDump)
+		return nil, fmt.Errorf("ubus call network.interface dump: the answer has more than the %d bytes that are read", maxDump)
 	}
 	var dump dumpJSON
 	if err := json.Unmarshal(text, &dump); err != nil {
@@ -174,6 +197,7 @@ func (raw *interfaceJSON) parse() netifdInterface {
 		Available: raw.Available,
 		Autostart: raw.Autostart,
 		Dynamic:   raw.Dynamic,
+		Unmanaged: raw.Proto == "none",
 		Device:    usableDevice(raw.Device),
 		L3Device:  usableDevice(raw.L3Device),
 		Error:     raw.lastError(),

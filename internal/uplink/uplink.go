@@ -32,6 +32,12 @@ type State struct {
 	// Interfaces are the netifd interfaces that rules name and that have a
 	// device now, with it; nil where netifd was not asked or is not there.
 	Interfaces map[string]string `json:"interfaces"`
+	// NetifdSilent says that netifd did not answer, why, and how old the answer
+	// is that counts instead; empty if it did answer.
+	NetifdSilent string `json:"netifd_silent,omitempty"`
+	// Unsettled says that netifd soon may say more: it was silent, or has not
+	// brought up a member's interface.
+	Unsettled bool `json:"-"`
 	// Sets are the other programs' ipsets that rules name and that are there,
 	// with their family: ipv4 or ipv6.
 	Sets map[string]string `json:"sets,omitempty"`
