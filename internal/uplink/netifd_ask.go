@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	// firstLimit is how long netifd may take for its first answer. It answers
-	// from memory, within milliseconds, and is late only while it sets up many
-	// devices.
+	// firstLimit is how long netifd may take when a process asks it for the first
+	// time. It answers from memory, within milliseconds, and is late only while
+	// it sets up many devices.
 	firstLimit = 10 * time.Second
-	// knownLimit is how long it may take where an answer is known: together
-	// with outputDelay, a verdict comes less than a second late.
+	// knownLimit is how long it may take later, or where an answer is known:
+	// together with outputDelay, a verdict comes less than a second late.
 	knownLimit = 700 * time.Millisecond
 	// silentFor is how long a silent netifd is left alone: a verdict that comes
 	// up while one run waits for netifd is not to wait again in its own.
@@ -50,7 +50,7 @@ func (n *Netifd) ask() {
 		return
 	}
 	limit := firstLimit
-	if n.interfaces != nil {
+	if n.interfaces != nil || n.failure != nil {
 		limit = knownLimit
 	}
 	var interfaces []netifdInterface

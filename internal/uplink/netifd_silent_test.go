@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,6 +148,20 @@ func TestNetifdAnswersAgain(t *testing.T) {
 	s, err := source.Read(wan)
 	if err != nil || s.NetifdSilent != "" || s.Unsettled || s.Members[0].IPv4.Device != "wan" {
 		t.Errorf("%s, %v", inJSON(s), err)
+	}
+}
+
+// TestNetifdHangsFromTheStart: only the first run of a process is patient.
+func TestNetifdHangsFromTheStart(t *testing.T) {
+	inNamespace(t)
+	dir := t.TempDir()
+	writeFile(t, dir, "network", "config interface 'wan'\n")
+	standInForUbus(t, "exec sleep 60")
+	source := NetifdSource{Kernel: open(t), Netifd: &Netifd{ConfigDir: dir, failure: errors.New("no answer"), failed: time.Now().Add(-silentFor)}}
+	start := time.Now()
+	s, err := source.Read(wan)
+	if took := time.Since(start); err != nil || !strings.Contains(s.NetifdSilent, "no answer within 700ms") || took > time.Second {
+		t.Errorf("after %s: %q, %v", took, s.NetifdSilent, err)
 	}
 }
 
