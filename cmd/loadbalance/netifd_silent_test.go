@@ -148,6 +148,7 @@ func TestNetifdNeverAnswered(t *testing.T) {
 	n.fail("")
 	start := time.Now()
 	eventually(t, "the monitor hears netifd", func() bool { return m.Log.Count("netifd answers again") > 0 })
+	r.waitState("wan1", "active")
 	t.Logf("netifd was heard after %s", time.Since(start).Round(time.Millisecond))
 	expectShares(t, r.lab.Connect(netlab.Traffic{Count: 20}), 0, 10, 10)
 	if device := r.status().Members[0].IPv4.Device; device != "wan2" {
@@ -174,7 +175,7 @@ func TestInterfaceComesUpInSteps(t *testing.T) {
 	n.answer(other, up)
 	r.must("apply")
 	m := r.startMonitor()
-	for _, pause := range []time.Duration{0, 100 * time.Millisecond, 250 * time.Millisecond, 700 * time.Millisecond} {
+	for _, pause := range []time.Duration{100 * time.Millisecond, 700 * time.Millisecond, 1500 * time.Millisecond} {
 		n.answer(other, down)
 		r.sh("ip addr del " + u.Address.String() + " dev " + u.Device)
 		r.waitState("lte", "down")
