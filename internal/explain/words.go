@@ -89,6 +89,9 @@ func (w *walker) hookText(p *path, chain string, rule plan.Rule, target string) 
 			}
 			return fmt.Sprintf("the destination is in %s, the network of '%s'", m.Prefix, member)
 		case plan.Source:
+			if target == plan.MemberChain("default") {
+				return fmt.Sprintf("the source %s belongs to a line that is no member: main's default route for it", prefixText(m.Prefix))
+			}
 			if owner := w.ownerOf(m.Prefix); target == plan.MemberChain("unreachable") && owner != "" {
 				return fmt.Sprintf("the source %s belongs to '%s', which is not online: refused", prefixText(m.Prefix), owner)
 			}

@@ -287,6 +287,14 @@ func (b *familyBuilder) prefixSources() []Rule {
 			rules = append(rules, on(Goto(chain), Source{Prefix: p}))
 		}
 	}
+	// A line that is no member (any more) has its own hosts, too: main knows
+	// which default route is for them.
+	for _, r := range b.main.Routes {
+		foreign := !slices.ContainsFunc(b.members, func(m *member) bool { return m.paths[b.family].Device == r.Device })
+		if r.IsDefault() && r.From.IsValid() && r.Device != "" && foreign {
+			rules = append(rules, on(Goto(MemberChain(defaultMember)), Source{Prefix: r.From}))
+		}
+	}
 	return rules
 }
 

@@ -2,10 +2,13 @@ package plan
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 
 	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+	"loadbalance/internal/uplink"
 )
 
 // TestSlotsOfTheLivingStay: when a member dies, its slots alone move, and the
@@ -88,5 +91,29 @@ func TestSlotQuotas(t *testing.T) {
 		if got := slotQuotas(members); !slices.Equal(got, tt.want) {
 			t.Errorf("weights %v: %v, want %v", tt.weights, got, tt.want)
 		}
+	}
+}
+
+// TestPrefixOfNoMember: hosts with an address of a line that is no member leave by
+// it, as main says.
+func TestPrefixOfNoMember(t *testing.T) {
+	uplinks := world("a", "b")
+	foreign, of := netip.MustParsePrefix("2001:db8:77::/56"), netip.MustParsePrefix("2001:db8::/56")
+	uplinks.IPv6.Routes = []uplink.Route{
+		{Destination: family.IPv6.Default(), Type: uplink.Unicast, From: foreign, Device: "c"},
+		{Destination: family.IPv6.Default(), Type: uplink.Unicast, From: of, Device: "a"},
+		{Destination: family.IPv6.Default(), Type: uplink.Unicast, Device: "c"},
+	}
+	var got []string
+	for _, r := range chain(t, &build(t, balanced("a", "b"), uplinks).IPv6, hookChain).Rules {
+		for _, m := range r.Matches {
+			if source, ok := m.(Source); ok {
+				got = append(got, source.Prefix.String()+" "+r.Target.Args())
+			}
+		}
+	}
+	want := []string{"2001:db8::/56 -g lb_member_a", "2001:db8:100::/56 -g lb_member_b", "2001:db8:77::/56 -g lb_member_default"}
+	if !slices.Equal(got, want) {
+		t.Errorf("rules for sources %q, want %q", got, want)
 	}
 }
