@@ -98,6 +98,7 @@ func (h *Handle) dumpRoutes() ([]Route, error) {
 	req.AddData(&nl.RtMsg{}) // of all families
 	var routes []Route
 	plain := map[tableOf]int{}
+	h.many = map[family.Family]bool{}
 	var unreadable error
 	err = req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE, func(m []byte) bool {
 		var r Route
@@ -105,7 +106,10 @@ func (h *Handle) dumpRoutes() ([]Route, error) {
 		r, ok, unreadable = parseRoute(m, names)
 		if ok && h.isPlain(r) {
 			table := tableOf{r.Family, r.Table}
-			plain[table]++
+			if plain[table]++; plain[table] == ManyRoutes+1 {
+				h.many[r.Family] = true
+				routes = slices.Clone(slices.DeleteFunc(routes, func(r Route) bool { return tableOf{r.Family, r.Table} == table && h.isPlain(r) }))
+			}
 			ok = plain[table] <= ManyRoutes
 		}
 		if ok {
@@ -113,14 +117,7 @@ func (h *Handle) dumpRoutes() ([]Route, error) {
 		}
 		return unreadable == nil
 	})
-	h.many = map[family.Family]bool{}
-	for table, n := range plain {
-		h.many[table.family] = h.many[table.family] || n > ManyRoutes
-	}
-	routes = slices.DeleteFunc(routes, func(r Route) bool {
-		return plain[tableOf{r.Family, r.Table}] > ManyRoutes && h.isPlain(r)
-	})
-	return slices.Clone(routes), errors.Join(err, unreadable) // without room for what was left out
+	return routes, errors.Join(err, unreadable)
 }
 
 // isPlain reports whether a route may be left out: IsPlain, and it does not lie
