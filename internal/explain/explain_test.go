@@ -356,3 +356,14 @@ func TestFamiliesMustAgree(t *testing.T) {
 		t.Error("an IPv4 source towards an IPv6 destination was explained")
 	}
 }
+
+// TestLargeTable: what is said of a packet's route is not all that there is.
+func TestLargeTable(t *testing.T) {
+	state := uplinks()
+	state.IPv4.Large = true
+	e, err := Explain(world(t, "", state), packet("10.20.1.5", "203.0.113.10"))
+	want := "a routing table is too large to be read here: its route to the destination, if it has one, comes first ('ip route get 203.0.113.10')"
+	if err != nil || !slices.Contains(e.Notes, want) {
+		t.Errorf("notes %q, %v", e.Notes, err)
+	}
+}

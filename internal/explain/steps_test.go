@@ -105,12 +105,17 @@ func TestSteps(t *testing.T) {
 				"10.20.1.5 is added to set lb_rule.it.m14 for 600 s: its next connections use the same member", wan1}},
 		{"the router's own to a member's network, beside a MAC address", rule("src_mac 02:00:5e:00:53:01", "use_policy wan1"), "", nil,
 			packet("", "198.18.3.9"), NoDraw, "", []string{first, "the destination is in 198.18.3.0/24, the network of 'wan3'", kept}},
+		{"a host of a line that is no member", "", "", nil, packet("2001:db8:9::5", "2001:db8:ffff::1", func(p *Packet) { p.InDevice = "br-lan" }), NoDraw, "",
+			[]string{first, "the source 2001:db8:9::/56 belongs to a line that is no member: main's default route for it",
+				"gets the mark 0x3f000000 ('default'), which the connection keeps"}},
 		{"the router's own, beside a MAC address", rule("src_mac 02:00:5e:00:53:01", "use_policy wan1") + "config rule 'other'\n\toption use_policy wan3\n",
 			"", nil, packet("", "203.0.113.10"), NoDraw, "", []string{first, "rule 'other' (loadbalance:20) matches: 'wan3'", kept}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			state := uplinks()
 			state.Members[2].IPv4.DNS = []netip.Addr{address("9.9.9.9")}
+			state.IPv6.Routes = append(state.IPv6.Routes, uplink.Route{Destination: network("::/0"), From: network("2001:db8:9::/56"),
+				Type: uplink.Unicast, Device: "wan9", Gateway: address("fe80::9")})
 			in := world(t, test.rules, state, strings.Fields(test.offline)...)
 			in.Connection = test.connection
 			in.InSet = func(set string, a netip.Addr) (bool, bool) {
