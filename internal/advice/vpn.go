@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/uplink"
 )
 
@@ -40,7 +41,7 @@ func (f Facts) largeTables() []string {
 		if f.Uplinks.Main(fam).Large {
 			found = append(found, fmt.Sprintf(
 				"the main table, or one of another program, has more than %d routes (%s): they are used as ever, but connections to their destinations take turns like all others, "+
-					"and are cut off when the member dies whose turn they took; list bypass exempts what must not be", uplink.ManyRoutes, fam))
+					"and are cut off when the member dies whose turn they took; list bypass exempts what must not be", kernel.ManyRoutes, fam))
 		}
 	}
 	return found

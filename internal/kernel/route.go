@@ -80,12 +80,6 @@ func IsPlain(table, bits int, protocol uint8) bool {
 	return table != unix.RT_TABLE_LOCAL && bits > 1 && protocol != unix.RTPROT_KERNEL && protocol != unix.RTPROT_RA
 }
 
-// tableOf is a table of a family.
-type tableOf struct {
-	family family.Family
-	table  int
-}
-
 func (h *Handle) dumpRoutes() ([]Route, error) {
 	names, err := h.DeviceNames()
 	if err != nil {
@@ -97,7 +91,8 @@ func (h *Handle) dumpRoutes() ([]Route, error) {
 	req := h.Request(unix.RTM_GETROUTE, unix.NLM_F_DUMP)
 	req.AddData(&nl.RtMsg{}) // of all families
 	var routes []Route
-	plain := map[tableOf]int{}
+	plain := map[[2]int]int{} // by family and table
+	tableOf := func(r Route) [2]int { return [2]int{int(r.Family), r.Table} }
 	h.many = map[family.Family]bool{}
 	var unreadable error
 	err = req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE, func(m []byte) bool {
@@ -105,10 +100,10 @@ func (h *Handle) dumpRoutes() ([]Route, error) {
 		var ok bool
 		r, ok, unreadable = parseRoute(m, names)
 		if ok && h.isPlain(r) {
-			table := tableOf{r.Family, r.Table}
+			table := tableOf(r)
 			if plain[table]++; plain[table] == ManyRoutes+1 {
 				h.many[r.Family] = true
-				routes = slices.Clone(slices.DeleteFunc(routes, func(r Route) bool { return tableOf{r.Family, r.Table} == table && h.isPlain(r) }))
+				routes = slices.Clone(slices.DeleteFunc(routes, func(r Route) bool { return tableOf(r) == table && h.isPlain(r) }))
 			}
 			ok = plain[table] <= ManyRoutes
 		}

@@ -13,7 +13,6 @@ import (
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
-	"loadbalance/internal/kernel"
 )
 
 // Source reads the state of the members from one origin: the kernel, or
@@ -107,9 +106,6 @@ type Network struct {
 	Prefix netip.Prefix `json:"prefix"`
 	Source netip.Addr   `json:"source"`
 }
-
-// ManyRoutes is how many routes a table has at most of which none is left out.
-const ManyRoutes = kernel.ManyRoutes
 
 // Main is what the kernel has in one family outside the members' own tables.
 type Main struct {
