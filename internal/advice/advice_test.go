@@ -127,9 +127,9 @@ func TestFind(t *testing.T) {
 			change: func(_ *testing.T, f *Facts) { f.Config.Globals.MarkMask = 0x3f0000 },
 			want: Advice{Warnings: []string{
 				"ip rule 5210 (ipv4) (probably Tailscale) matches the mark bits 0xff0000, which overlap ours (0x3f0000): " +
-					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask '0x3f000000', which is free)",
+					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask '0xfc000000', which is free)",
 				"ip rule 30000 (ipv4) (probably pbr) matches the mark bits 0xff0000, which overlap ours (0x3f0000): " +
-					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask '0x3f000000', which is free)",
+					"it would miss its own packets or catch balanced ones; give one of the two another mask (here: option mark_mask '0xfc000000', which is free)",
 			}},
 		},
 		"marks without a mask": {
@@ -153,7 +153,7 @@ func TestFind(t *testing.T) {
 		"dae, and a proxy that compares the whole mark": {
 			change: func(_ *testing.T, f *Facts) {
 				add(&f.Uplinks.IPv4, uplink.Rule{Priority: 2023, Mark: 0x8000000, Mask: 0x8000000, Table: 2023})
-				f.NFT = []iptables.Marker{{Chain: "inet clash output", Compared: 0xffffffff, Value: 6666}, {Chain: "inet pbr out", Bits: 0xff0000, Compared: 0xff0000}}
+				f.NFT = []iptables.Marker{{Chain: "inet clash output", Compared: 0xffffffff}, {Chain: "inet pbr out", Bits: 0xff0000, Compared: 0xff0000}}
 			},
 			want: Advice{Warnings: []string{
 				"nftables: chain 'inet clash output' matches the mark bits 0xffffffff, which overlap ours (0x3f000000): " +

@@ -67,25 +67,23 @@ func owner(r uplink.Rule) string {
 	return ""
 }
 
-// markUse is what another program does with marks.
+// markUse is what another program does with bits of marks.
 type markUse struct {
-	who         string
-	sets        bool // else it compares
-	bits, value uint32
+	who, does, effect string
+	bits              uint32
 }
 
 // markUses are those of the kernel's chains and ip rules.
-func (f Facts) markUses() []markUse {
+func (f Facts) markUses() (uses []markUse) {
 	mwan3 := MWAN3Runs(f.Mangle, f.Uplinks) // is an error of its own
-	var uses []markUse
+	const missed = "it would miss its own packets or catch balanced ones"
 	add := func(where string, markers []iptables.Marker) {
 		for _, m := range markers {
-			owner := ownerOfChain(m.Chain)
-			if mwan3 && owner == "mwan3" {
-				continue
+			if owner := ownerOfChain(m.Chain); !mwan3 || owner != "mwan3" {
+				who := where + ": chain '" + m.Chain + "'" + probably(owner)
+				uses = append(uses, markUse{who, "sets", "connections would change their uplink", m.Bits},
+					markUse{who, "matches", missed, m.Compared})
 			}
-			who := where + ": chain '" + m.Chain + "'" + probably(owner)
-			uses = append(uses, markUse{who, true, m.Bits, m.Value}, markUse{who, false, m.Compared, m.Value})
 		}
 	}
 	for _, fam := range family.All {
@@ -96,70 +94,54 @@ func (f Facts) markUses() []markUse {
 	add("nftables", f.NFT)
 	f.eachRule(func(fam family.Family, r uplink.Rule) {
 		// "not fwmark" of a whole mark keeps a tunnel's own packets out of it.
-		// Before ours it sees their mark as it is (plan), behind it they do not
-		// come.
+		// Before ours it sees their mark as it is (plan); where it is behind,
+		// they do not come.
 		if mwan3 && isMWAN3(r) || r.Not && r.Mask == math.MaxUint32 && r.Mark&uint32(f.mask()) == 0 {
 			return
 		}
-		uses = append(uses, markUse{fmt.Sprintf("ip rule %d (%s)%s", r.Priority, fam, probably(owner(r))), false, r.Mask, r.Mark})
+		uses = append(uses, markUse{fmt.Sprintf("ip rule %d (%s)%s", r.Priority, fam, probably(owner(r))), "matches", missed, r.Mask})
 	})
 	return uses
 }
 
 // markClashes finds chains and ip rules that use bits of our mask.
-func (f Facts) markClashes() []string {
+func (f Facts) markClashes() (found []string) {
 	uses, ours := f.markUses(), uint32(f.mask())
-	var found []string
+	var used uint32
 	for _, u := range uses {
-		if u.bits&ours == 0 {
-			continue
+		if u.bits != math.MaxUint32 {
+			used |= u.bits
 		}
-		does, so := "matches", "it would miss its own packets or catch balanced ones"
-		if u.sets {
-			does, so = "sets", "connections would change their uplink"
+	}
+	for _, u := range uses {
+		remedy := "give it another mask"
+		if u.bits == math.MaxUint32 {
+			remedy = fmt.Sprintf("no other mask helps: let it look at its own bits alone (such as mask %#x)", ^ours)
+		} else if free := freeMask(used, len(f.Config.EnabledMembers())); free != 0 {
+			remedy = fmt.Sprintf("give one of the two another mask (here: option mark_mask '%#x', which is free)", free)
 		}
-		found = append(found, fmt.Sprintf("%s %s the mark bits %#x, which overlap ours (%#x): %s; %s",
-			u.who, does, u.bits, ours, so, f.remedy(u, uses)))
+		if u.bits&ours != 0 {
+			found = append(found, fmt.Sprintf("%s %s the mark bits %#x, which overlap ours (%#x): %s; %s",
+				u.who, u.does, u.bits, ours, u.effect, remedy))
+		}
 	}
 	return found
 }
 
-// remedy says what helps against a clash.
-func (f Facts) remedy(clash markUse, uses []markUse) string {
-	if clash.bits == math.MaxUint32 {
-		return fmt.Sprintf("no other mask helps: let it look at its own bits alone (such as mask %#x)", ^uint32(f.mask()))
-	}
-	var used uint32
-	for _, u := range uses {
-		if u.bits == math.MaxUint32 {
-			u.bits = u.value
-		}
-		used |= u.bits
-	}
-	free := freeMask(used, len(f.Config.EnabledMembers()))
-	if free == 0 {
-		return "give it another mask"
-	}
-	return fmt.Sprintf("give one of the two another mask (here: option mark_mask '%#x', which is free)", uint32(free))
-}
-
 // freeMask returns a mask that shares no bit with what is used and has room for
-// so many members; 0 if there is none. It is the default one or sought in the
-// highest byte first, which few programs use, with six bits (60 members) or as
-// few more as are needed, then with less.
-func freeMask(used uint32, members int) fwmark.Mask {
-	if uint32(fwmark.Fallback)&used == 0 && fwmark.Fallback.Capacity() >= members {
-		return fwmark.Fallback
-	}
-	most := 6
-	for most < 8 && fwmark.Mask(1<<most-1).Capacity() < members {
+// so many members; 0 if there is none. It has six bits (60 members) or as few
+// more as are needed, else less. It is sought in the highest byte first: most
+// programs use numbers that are lower.
+func freeMask(used uint32, members int) uint32 {
+	most, room := 6, func(bits int) bool { return fwmark.Mask(1<<bits-1).Capacity() >= members }
+	for most < 8 && !room(most) {
 		most++
 	}
 	for _, lowest := range []int{24, 0} {
-		for bits := most; bits >= 3 && fwmark.Mask(1<<bits-1).Capacity() >= members; bits-- {
+		for bits := most; bits >= 3 && room(bits); bits-- {
 			for shift := 32 - bits; shift >= lowest; shift-- {
 				if mask := uint32(1<<bits-1) << shift; mask&used == 0 {
-					return fwmark.Mask(mask)
+					return mask
 				}
 			}
 		}

@@ -13,21 +13,15 @@ import (
 	"loadbalance/internal/plan"
 )
 
-// ReadNFT returns the chains of nftables, but for ours and the mangle tables of
-// iptables-nft, that look at marks. Where there is no nft program, there is
+// ReadNFT returns the chains of nftables that look at marks, but for ours and
+// the mangle tables of iptables-nft. Where there is no nft program, there is
 // nothing to read.
 func ReadNFT() ([]iptables.Marker, error) {
 	output, err := exec.Command("nft", "--json", "--terse", "list", "ruleset").Output()
 	if errors.Is(err, exec.ErrNotFound) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("nft list ruleset: %w", err)
-	}
-	return parseNFT(output)
-}
-
-func parseNFT(output []byte) ([]iptables.Marker, error) {
+	// The form is that of libnftables-json(5).
 	var ruleset struct {
 		NFTables []struct {
 			Rule struct {
@@ -36,7 +30,10 @@ func parseNFT(output []byte) ([]iptables.Marker, error) {
 			}
 		}
 	}
-	if err := json.Unmarshal(output, &ruleset); err != nil {
+	if err == nil {
+		err = json.Unmarshal(output, &ruleset)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("nft list ruleset: %w", err)
 	}
 	var found []iptables.Marker
@@ -46,67 +43,61 @@ func parseNFT(output []byte) ([]iptables.Marker, error) {
 			continue
 		}
 		for _, statement := range r.Expr {
-			for kind, body := range statement {
-				m := nftMarker(kind, body)
-				m.Chain = r.Family + " " + r.Table + " " + r.Chain
-				found = iptables.AddMarker(found, m)
+			m := iptables.Marker{Chain: r.Family + " " + r.Table + " " + r.Chain}
+			if change, _ := statement["mangle"].(map[string]any); change != nil && isMark(change["key"]) {
+				m.Bits = writtenBits(change["key"], change["value"])
+			} else {
+				m.Compared = comparedBits(statement)
 			}
+			found = iptables.AddMarker(found, m)
 		}
 	}
 	return found, nil
 }
 
-// nftMarker reads a statement in the form of libnftables-json(5).
-func nftMarker(kind string, body any) iptables.Marker {
-	part := func(name string) any { object, _ := body.(map[string]any); return object[name] }
-	switch kind {
-	case "mangle":
-		if key := part("key"); isMark(key) {
-			value, _ := part("value").(float64)
-			return iptables.Marker{Bits: nftWritten(key, part("value")), Value: uint32(value)}
+var (
+	metaMark any = map[string]any{"meta": map[string]any{"key": "mark"}}
+	ctMark   any = map[string]any{"ct": map[string]any{"key": "mark"}}
+)
+
+func isMark(v any) bool { return reflect.DeepEqual(v, metaMark) || reflect.DeepEqual(v, ctMark) }
+
+// comparedBits returns the bits of marks that an expression looks at.
+func comparedBits(v any) (bits uint32) {
+	if inner, mask, ok := operands(v, "&"); ok && isMark(inner) {
+		return mask
+	}
+	if isMark(v) {
+		return math.MaxUint32
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for _, part := range v {
+			bits |= comparedBits(part)
 		}
-	case "match":
-		mask, inner := uint32(math.MaxUint32), part("left")
-		if x, bits, masked := operands(inner, "&"); masked {
-			mask, inner = bits, x
-		}
-		if isMark(inner) {
-			value, _ := part("right").(float64)
-			return iptables.Marker{Compared: mask, Value: uint32(value)}
-		}
-	case "vmap":
-		if isMark(part("key")) {
-			return iptables.Marker{Compared: math.MaxUint32}
+	case []any:
+		for _, part := range v {
+			bits |= comparedBits(part)
 		}
 	}
-	return iptables.Marker{}
+	return bits
 }
 
-// nftWritten returns the bits of a mark that change when it is set to a value.
+// writtenBits returns the bits of a mark that change when it is set to a value.
 // What a whole mark is restored from is what we saved.
-func nftWritten(key, value any) uint32 {
+func writtenBits(key, value any) uint32 {
 	for _, operator := range []string{"|", "^"} {
 		if inner, bits, ok := operands(value, operator); ok {
-			return nftWritten(key, inner) | bits
+			return writtenBits(key, inner) | bits
 		}
 	}
-	inner, bits, masked := operands(value, "&")
-	switch {
-	case masked && reflect.DeepEqual(inner, key):
+	if inner, bits, ok := operands(value, "&"); ok && reflect.DeepEqual(inner, key) {
 		return ^bits
-	case isMark(value) && (reflect.DeepEqual(value, key) || reflect.DeepEqual(value, map[string]any{"ct": map[string]any{"key": "mark"}})):
+	}
+	if reflect.DeepEqual(value, key) || reflect.DeepEqual(value, ctMark) {
 		return 0
 	}
 	return math.MaxUint32
-}
-
-func isMark(v any) bool {
-	object, _ := v.(map[string]any)
-	for kind, body := range object {
-		of, _ := body.(map[string]any)
-		return (kind == "meta" || kind == "ct") && of["key"] == "mark"
-	}
-	return false
 }
 
 // operands returns those of a binary expression with a number on the right.

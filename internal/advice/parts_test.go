@@ -11,7 +11,6 @@ import (
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
-	"loadbalance/internal/fwmark"
 	"loadbalance/internal/uplink"
 )
 
@@ -275,21 +274,21 @@ func TestForeignDefault(t *testing.T) {
 	}
 }
 
-// TestFreeMask: the highest byte first, with room for all members.
+// TestFreeMask: as high as possible, with room for all members.
 func TestFreeMask(t *testing.T) {
 	for _, tt := range []struct {
 		used    uint32
 		members int
-		want    fwmark.Mask
+		want    uint32
 	}{
-		{0, 2, 0x3f000000},
-		{0, 60, 0x3f000000},
+		{0, 2, 0xfc000000},
+		{0, 60, 0xfc000000},
 		{0, 61, 0xfe000000},
 		{0, 199, 0xff000000},
-		{0x1000000, 5, 0xfc000000},
 		{0x8000000, 12, 0xf0000000},
 		{0x8000000, 13, 0x7e00000},
-		{0xff000000, 13, 0xfc0000},
+		{0x8ffffff, 12, 0xf0000000},
+		{0x8ffffff, 13, 0},
 		{0xffffff00, 60, 0xfc},
 		{0xffffff03, 61, 0},
 		{0xfffffff8, 4, 0x7},

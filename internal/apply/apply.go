@@ -170,9 +170,13 @@ func (e *Engine) adopt(f family.Family, c *Changes, written bool) {
 		return
 	}
 	of := c.Plan.Connections[f]
-	err := e.Connections.Mark(f, of.Bits(written), func(entry conntrack.Entry) uint32 {
-		return of.Adopt(entry.Mark, entry.Answered, plan.Ends{Source: entry.Original.Source, Destination: entry.Original.Destination},
-			plan.Ends{Source: entry.Reply.Source, Destination: entry.Reply.Destination})
+	bits := of.Mask
+	if written {
+		bits |= of.Former
+	}
+	err := e.Connections.Mark(f, uint32(bits), func(c conntrack.Entry) uint32 {
+		return of.Adopt(c.Mark, c.Answered, plan.Ends{Source: c.Original.Source, Destination: c.Original.Destination},
+			plan.Ends{Source: c.Reply.Source, Destination: c.Reply.Destination})
 	})
 	if err != nil && !written {
 		e.Notice(fmt.Sprintf("connections (%s): %v", f, err))

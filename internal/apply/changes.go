@@ -71,7 +71,7 @@ func Diff(wanted *plan.Plan, k *Kernel, before *rundir.State) (*Changes, error) 
 	for _, f := range family.All {
 		changes := c.diffFamily(f, k)
 		changes.clean = c.noteUnfinished(f, freed[f])
-		changes.adopt = len(changes.Mangle.AddJumps) > 0 || wanted.Connections[f].Formerly()
+		changes.adopt = len(changes.Mangle.AddJumps) > 0 || wanted.Connections[f].Former != 0
 		c.Families[f] = changes
 	}
 	// Values that are ours already but of which no record tells may be the

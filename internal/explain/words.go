@@ -107,18 +107,13 @@ func (w *walker) hookText(p *path, chain string, rule plan.Rule, target string) 
 			switch {
 			case chain == outChain && target == "":
 				return fmt.Sprintf("an ip rule of another program looks for the mark %#x as a whole: left alone", p.mark)
-			case target == socketsChain && !w.isMembers(p.mark):
+			case target == socketsChain && p.mark&^uint32(w.mask) != 0:
 				return fmt.Sprintf("the mark %#x has bits of mark_mask but is no member's: left alone", p.mark)
 			}
 			return fmt.Sprintf("keeps the mark %#x ('%s')", p.mark, w.memberOfMark(p.mark))
 		}
 	}
 	return "goes to '" + member + "'"
-}
-
-// isMembers reports whether all 32 bits of a mark are those of a member's.
-func (w *walker) isMembers(mark uint32) bool {
-	return slices.ContainsFunc(w.Plan.Members, func(m plan.Member) bool { return m.Mark == mark })
 }
 
 // ownerOf returns the member that a prefix is delegated to, "" for none.

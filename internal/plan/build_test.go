@@ -323,7 +323,7 @@ func TestWholeMarks(t *testing.T) {
 	const whole = 0xffffffff
 	uplinks := world("a")
 	uplinks.IPv4.Rules = []uplink.Rule{
-		{Priority: 110, Mark: 0x1bd00, Mask: whole, Not: true}, {Priority: 111, Mark: 0x1bd00, Mask: whole}, // once
+		{Priority: 110, Mark: 0x1bd00, Mask: whole, Not: true},
 		{Priority: 5999, Mark: 0x162, Mask: 0xf000fff},
 		{Priority: 6000, Mark: 0x2024, Mask: whole},        // behind ours
 		{Priority: 5210, Mark: 0x80000, Mask: 0xff0000},    // no bit of ours

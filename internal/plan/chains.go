@@ -138,33 +138,22 @@ func (b *familyBuilder) fixedMembers() []Chain {
 
 // out is what the router's own packets go through. A mark with our bits that a
 // socket has set itself (SO_MARK) would be erased by restoring. A mark that an
-// ip rule of another program compares as a whole, before any of ours, must stay
-// as it is. IPv6 is not dealt out here: no address translation would mend the
+// ip rule of another program compares before ours, bits of ours included, must
+// stay as it is: NetBird's `not fwmark 0x1bd00` keeps its own packets out of its
+// tunnel. IPv6 is not dealt out here: no address translation would mend the
 // source address that is chosen before.
 func (b *familyBuilder) out(hook string) []Rule {
 	var rules []Rule
-	for _, m := range b.wholeMarks() {
-		rules = append(rules, on(Return{}, m))
+	for _, r := range b.main.Rules {
+		if ours := uint32(b.mask); r.Priority < prioOwnNetwork && r.Mask&ours != 0 && r.Mark&ours == 0 && r.Mark != 0 {
+			rules = append(rules, on(Return{}, MarkIs{Value: r.Mark, Mask: r.Mask}))
+		}
 	}
 	rules = append(rules, on(Goto(socketsChain), MarkIs{Mask: uint32(b.mask), Not: true}, CtOriginal{}))
 	if b.dealsOutput() {
 		return append(rules, on(Goto(hook)))
 	}
 	return append(rules, on(RestoreMark(b.mask)))
-}
-
-// wholeMarks are marks that other programs' ip rules before ours compare, bits of
-// ours included (NetBird's `not fwmark 0x1bd00` keeps its own packets out of its
-// tunnel). Rules behind ours do not see what is balanced.
-func (b *familyBuilder) wholeMarks() (marks []MarkIs) {
-	ours := uint32(b.mask)
-	for _, r := range b.main.Rules {
-		is := MarkIs{Value: r.Mark, Mask: r.Mask}
-		if r.Priority < prioOwnNetwork && r.Mask&ours != 0 && r.Mark&ours == 0 && r.Mark != 0 && !slices.Contains(marks, is) {
-			marks = append(marks, is)
-		}
-	}
-	return marks
 }
 
 // sockets takes a socket's mark for the connection's draw if it is a member's,

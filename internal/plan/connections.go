@@ -33,13 +33,13 @@ type Connections struct {
 	// connections is worth a search, which takes some 10 ms however few there
 	// are.
 	Search  bool
-	mask    fwmark.Mask
 	live    []int // indices of members that can carry connections
 	reused  []int // that went from one member to another
 	vacated []int // whose connections return to a member that is back
 	members map[int]memberConnections
-	// former is the mask of the chains that are there, if it is another one.
-	former fwmark.Mask
+	// Former is the mask of the chains that are there, if it is another one than
+	// Mask and shares no bit with it; 0 for none.
+	Mask, Former fwmark.Mask
 	// main is the index of the member by which main's default route leaves, 0
 	// for none, local the destinations that do not take it.
 	main  int
@@ -56,10 +56,10 @@ type memberConnections struct {
 // packet went to a destination. Connections that came in by an uplink stay with
 // it: nobody but their other end could move them.
 func (c Connections) Fate(mark uint32, destination netip.Addr) Fate {
-	index := c.mask.Value(mark)
+	index := c.Mask.Value(mark)
 	m, configured := c.members[index]
 	switch {
-	case !c.Search || !c.mask.IsMember(index):
+	case !c.Search || !c.Mask.IsMember(index):
 		return Keep
 	case slices.Contains(c.reused, index), !configured:
 		// Whatever the options say: it is another uplink now, or none any more.
@@ -85,32 +85,23 @@ type Ends struct{ Source, Destination netip.Addr }
 // former mask gets the same member's of the present one. first are the addresses
 // of its first packet, answer those of answers as they come in.
 func (c Connections) Adopt(mark uint32, answered bool, first, answer Ends) uint32 {
-	switch former := uint32(c.former); {
-	case mark&uint32(c.mask) != 0:
-		return mark &^ former
-	case mark&former != 0:
-		value := c.former.Value(mark)
-		if value == c.former.Default() {
-			value = c.mask.Default()
-		} else if !c.former.IsMember(value) || !c.mask.IsMember(value) {
-			value = 0
-		}
-		return mark&^former | c.mask.Mark(value)
+	value, rest := c.Former.Value(mark), mark
+	local := c.Former != 0 && value == c.Former.Default()
+	dealt := local || c.Former != 0 && c.Former.IsMember(value)
+	if dealt {
+		rest &^= uint32(c.Former)
+	}
+	switch {
+	case mark&uint32(c.Mask) != 0:
+		return rest
+	case local:
+		return rest | c.Mask.Mark(c.Mask.Default())
+	case dealt && c.Mask.IsMember(value):
+		return rest | c.Mask.Mark(value)
 	case !answered:
 		return mark
 	}
-	return mark | c.mask.Mark(c.lineOf(first, answer))
-}
-
-// Formerly reports whether connections may have marks of another mask.
-func (c Connections) Formerly() bool { return c.former != 0 }
-
-// Bits returns those of the mask and, with all, those of the former one.
-func (c Connections) Bits(all bool) uint32 {
-	if all {
-		return uint32(c.mask | c.former)
-	}
-	return uint32(c.mask)
+	return mark | c.Mask.Mark(c.lineOf(first, answer))
 }
 
 // lineOf returns the index of the member by which a connection leaves: the one
@@ -137,27 +128,25 @@ func (c Connections) lineOf(first, answer Ends) int {
 
 // owners are the members that have an address, or else those that have a prefix
 // with it.
-func (c Connections) owners(a netip.Addr) (owners []int) {
+func (c Connections) owners(a netip.Addr) []int {
+	var exact, within []int
 	for index, m := range c.members {
 		if m.path != nil && slices.Contains(m.path.Addresses, a) {
-			owners = append(owners, index)
+			exact = append(exact, index)
+		} else if CameIn(m.path, a) {
+			within = append(within, index)
 		}
 	}
-	if len(owners) > 0 {
-		return owners
+	if len(exact) > 0 {
+		return exact
 	}
-	for index, m := range c.members {
-		if CameIn(m.path, a) {
-			owners = append(owners, index)
-		}
-	}
-	return owners
+	return within
 }
 
 // LeftToMain reports whether a connection was left to the main table, because
 // its destination was local.
 func (c Connections) LeftToMain(mark uint32) bool {
-	return c.mask != 0 && c.mask.Value(mark) == c.mask.Default()
+	return c.Mask != 0 && c.Mask.Value(mark) == c.Mask.Default()
 }
 
 // CameIn reports whether a connection to a destination was opened from outside:
@@ -187,12 +176,12 @@ func (b *builder) connections() {
 		lost := len(live) > 0 && len(without(b.before.Live[f], live)) > 0 || removed || b.kernel.Ours && b.forgotten
 		unfinished, resumed := b.before.Unfinished[f]
 		c := Connections{
-			mask:    b.mask,
+			Mask:    b.mask,
 			live:    live,
 			reused:  union(reused, unfinished.Reused),
 			vacated: union(b.vacatedIndices(f, live, active), without(unfinished.Vacated, active)),
 			members: b.memberConnections(f),
-			former:  b.formerMask(),
+			Former:  b.formerMask(),
 			main:    b.family(f).mainMember(),
 		}
 		if i := slices.IndexFunc(b.plan.Family(f).Sets, func(s Set) bool { return s.Name == LocalSet(f) }); i >= 0 {
@@ -207,8 +196,8 @@ func (b *builder) connections() {
 	}
 }
 
-// formerMask is the mask of the chains that are there, 0 if it is the same or
-// shares bits with the present one: then marks cannot be told apart.
+// formerMask is Connections.Former. Marks of masks that share bits cannot be told
+// apart.
 func (b *builder) formerMask() fwmark.Mask {
 	for _, c := range b.kernel.MemberChains {
 		if c.Mask&uint32(b.mask) == 0 && c.Mask != 0 {

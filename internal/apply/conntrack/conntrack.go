@@ -175,26 +175,23 @@ func (n *Netlink) DeleteOne(protocol uint8, source, destination netip.AddrPort) 
 }
 
 // Mark gives the entries of a family the marks that choose returns, as far as
-// bits of the mask go. The marks are set when the table has been read; choose
-// must not use the handle. The error is that of the first entry that failed.
-// (The library's update has no mask, so that a mark set meanwhile would be
-// lost, and no zone; it also sets the time limit.)
+// bits of the mask go, when the table has been read; choose must not use the
+// handle. (The library's update has no mask, so that a mark set meanwhile would
+// be lost, and no zone; it also sets the time limit.)
 func (n *Netlink) Mark(f family.Family, mask uint32, choose func(Entry) uint32) error {
-	type change struct {
-		id   []byte
-		mark uint32
-	}
-	var changes []change
+	var changes []*nl.NetlinkRequest
 	err := n.each(f, Filter{}, func(e Entry, m []byte) bool {
 		if mark := choose(e); (mark^e.Mark)&mask != 0 {
-			changes = append(changes, change{identity(m), mark & mask})
+			req := n.request(f, nl.IPCTNL_MSG_CT_NEW, unix.NLM_F_ACK)
+			req.AddRawData(identity(m))
+			req.AddData(nl.NewRtAttr(nl.CTA_MARK, nl.BEUint32Attr(mark&mask)))
+			req.AddData(nl.NewRtAttr(markMask, nl.BEUint32Attr(mask)))
+			changes = append(changes, req)
 		}
 		return true
 	})
-	for _, c := range changes {
-		failed := n.change(f, nl.IPCTNL_MSG_CT_NEW, c.id,
-			nl.NewRtAttr(nl.CTA_MARK, nl.BEUint32Attr(c.mark)), nl.NewRtAttr(markMask, nl.BEUint32Attr(mask)))
-		if failed != nil && err == nil {
+	for _, req := range changes {
+		if failed := execute(req); failed != nil && err == nil {
 			err = fmt.Errorf("conntrack mark (%s): %w", f, failed)
 		}
 	}
@@ -203,17 +200,13 @@ func (n *Netlink) Mark(f family.Family, mask uint32, choose func(Entry) uint32) 
 
 // delete deletes one entry by the attributes that identify it.
 func (n *Netlink) delete(f family.Family, id []byte) error {
-	return n.change(f, nl.IPCTNL_MSG_CT_DELETE, id)
+	req := n.request(f, nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK)
+	req.AddRawData(id)
+	return execute(req)
 }
 
-// change has the kernel change one entry. One that is not there is no error: it
-// ended by itself.
-func (n *Netlink) change(f family.Family, operation int, id []byte, what ...*nl.RtAttr) error {
-	req := n.request(f, operation, unix.NLM_F_ACK)
-	req.AddRawData(id)
-	for _, a := range what {
-		req.AddData(a)
-	}
+// execute changes one entry. One that is not there ended by itself.
+func execute(req *nl.NetlinkRequest) error {
 	_, err := req.Execute(unix.NETLINK_NETFILTER, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil

@@ -12,8 +12,6 @@ type Marker struct {
 	// Bits are the bits of the packet's or the connection's mark that the
 	// chain's rules write, Compared those that they match.
 	Bits, Compared uint32
-	// Value is the union of the values that are written or matched.
-	Value uint32
 }
 
 // AddMarker adds what a rule does to what is known of its chain.
@@ -27,7 +25,6 @@ func AddMarker(all []Marker, m Marker) []Marker {
 	}
 	all[i].Bits |= m.Bits
 	all[i].Compared |= m.Compared
-	all[i].Value |= m.Value
 	return all
 }
 
@@ -44,13 +41,10 @@ func (t *Table) addForeignRule(chain string, words []string, target string) {
 	if chain == "INPUT" || chain == "POSTROUTING" {
 		return
 	}
-	written, _, _ := strings.Cut(valueOf(words, "--set-xmark", "--tproxy-mark"), "/")
-	matched, mask, masked := strings.Cut(valueOf(words, "--mark"), "/")
-	m := Marker{Chain: chain, Bits: writtenBits(words, target), Value: number(written) | number(matched)}
-	switch {
-	case masked:
+	m := Marker{Chain: chain, Bits: writtenBits(words, target)}
+	if matched, mask, masked := strings.Cut(valueOf(words, "--mark"), "/"); masked {
 		m.Compared = number(mask)
-	case matched != "":
+	} else if matched != "" {
 		m.Compared = math.MaxUint32
 	}
 	t.Markers = AddMarker(t.Markers, m)

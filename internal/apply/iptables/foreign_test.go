@@ -42,8 +42,8 @@ COMMIT
 		t.Errorf("chains %q, want %q", table.ForeignChains, want)
 	}
 	all := uint32(0xffffffff)
-	want := []Marker{{"FORWARD", all, 0, 4}, {"OUTPUT", all, 0, 0}, {"mwan3_hook", 0x3f00, 0, 0}, {"qos", 0xff0010, 0, 0x20010},
-		{"proxy", 1, all, 0x1a0b}, {"PREROUTING", 0, 0xff, 6}}
+	want := []Marker{{"FORWARD", all, 0}, {"OUTPUT", all, 0}, {"mwan3_hook", 0x3f00, 0}, {"qos", 0xff0010, 0},
+		{"proxy", 1, all}, {"PREROUTING", 0, 0xff}}
 	if !reflect.DeepEqual(table.Markers, want) {
 		t.Errorf("markers %+v, want %+v", table.Markers, want)
 	}
