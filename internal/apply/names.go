@@ -19,7 +19,7 @@ const namesFile = "loadbalance.conf"
 // only when it changes.
 func (e *Engine) writeNames(names []plan.TableName) error {
 	path := filepath.Join(e.NamesDir, namesFile)
-	old, err := os.ReadFile(path)
+	old, err := rundir.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -40,5 +40,5 @@ func (e *Engine) writeNames(names []plan.TableName) error {
 	if err := os.MkdirAll(e.NamesDir, 0o755); err != nil {
 		return err
 	}
-	return rundir.WriteFile(path, []byte(text.String()))
+	return rundir.WriteFile(path, []byte(text.String()), 0o644)
 }

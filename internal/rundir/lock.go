@@ -3,7 +3,6 @@ package rundir
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 
@@ -41,87 +40,88 @@ type Result struct {
 type Lock struct {
 	// Pending says that an event left its work to this run.
 	Pending bool
-	dir     Dir
-	file    *os.File
-	began   int64
+	// Notes tell of processes that were in the way.
+	Notes []string
+	dir   Dir
+	file  *os.File
+	began int64
 }
 
 // Wait waits for the lock. If meanwhile another run with the same request has
 // begun and ended, and no event came after it had begun, it returns that run's
 // result instead of the lock.
 func (d Dir) Wait(request string) (*Lock, *Result, error) {
-	if err := d.Create(); err != nil {
-		return nil, nil, err
-	}
 	arrived, err := sinceBoot()
 	if err != nil {
 		return nil, nil, err
 	}
-	queue, err := d.lock(queueFile, unix.LOCK_EX)
-	if err != nil {
-		return nil, nil, err
-	}
-	lock, err := d.leave(queue)
+	lock, err := d.queueUp(unix.LOCK_EX)
 	if err != nil {
 		return nil, nil, err
 	}
 	last, err := d.lastResult()
-	if err == nil && last.Request == request && last.Began > arrived && !d.pending() {
-		lock.Close()
+	if err == nil && last.Request == request && last.Began > arrived && !d.exists(pendingFile) {
+		lock.file.Close()
 		return nil, &last, nil
 	}
-	held, err := d.begin(lock)
-	return held, nil, err
+	return lock, nil, lock.begin()
 }
 
 // TryWait waits for the lock unless another run waits already: that one will
 // see whatever happened before this call, and nil is returned.
 func (d Dir) TryWait() (*Lock, error) {
-	if err := d.Create(); err != nil {
-		return nil, err
-	}
 	// Before the look at the queue: whoever leaves the queue later finds it.
-	if err := os.WriteFile(d.path(pendingFile), nil, 0o644); err != nil {
-		return nil, err
+	// Otherwise he does not hear of the event.
+	how := unix.LOCK_EX | unix.LOCK_NB
+	if d.touch(pendingFile) != nil {
+		how = unix.LOCK_EX
 	}
-	queue, err := d.lock(queueFile, unix.LOCK_EX|unix.LOCK_NB)
+	lock, err := d.queueUp(how)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	lock, err := d.leave(queue)
-	if err != nil {
-		return nil, err
-	}
-	return d.begin(lock)
+	return lock, lock.begin()
 }
 
-// leave waits for the lock and leaves the queue to the next.
-func (d Dir) leave(queue *os.File) (*os.File, error) {
-	defer queue.Close()
-	return d.lock(lockFile, unix.LOCK_EX)
+// queueUp waits for the lock and leaves the queue to the next. With LOCK_NB it
+// does not wait for the queue. Without a file for a queue, all wait for the lock.
+func (d Dir) queueUp(how int) (*Lock, error) {
+	l := &Lock{dir: d}
+	failed := d.Create()
+	queue, err := d.open(queueFile)
+	if err == nil && how&unix.LOCK_NB == 0 {
+		queue, err = await(queue, &l.Notes)
+	} else if err == nil {
+		err = flock(queue, how)
+	}
+	if queue != nil {
+		defer queue.Close()
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, err
+	}
+	file, err := d.open(lockFile)
+	if err != nil {
+		failed = errors.Join(failed, err)
+		file, err = os.OpenFile(kernelLock, os.O_WRONLY|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return nil, errors.Join(failed, err)
+	}
+	l.file, err = await(file, &l.Notes)
+	return l, err
 }
 
 // begin notes when the run began: what is read from now on shows all events up
-// to now.
-func (d Dir) begin(lock *os.File) (*Lock, error) {
-	held := &Lock{Pending: d.pending(), dir: d, file: lock}
-	err := d.remove(pendingFile)
-	if err == nil {
-		held.began, err = sinceBoot()
-	}
-	if err != nil {
-		lock.Close()
-		return nil, err
-	}
-	return held, nil
-}
-
-func (d Dir) pending() bool {
-	_, err := os.Stat(d.path(pendingFile))
-	return err == nil
+// to now. A mark that cannot be removed only keeps results from being shared.
+func (l *Lock) begin() (err error) {
+	l.Pending = l.dir.exists(pendingFile)
+	_ = l.dir.remove(pendingFile)
+	l.began, err = sinceBoot()
+	return err
 }
 
 // End keeps the result for those who wait for the same and gives the lock back.
@@ -134,31 +134,10 @@ func (l *Lock) End(request string, code int, text string) error {
 	return l.dir.write(resultFile, data)
 }
 
-// lock opens a file and locks it, as flock(2) does: with LOCK_EX it waits until
-// nobody else has it locked, with LOCK_NB the error is EWOULDBLOCK. Closing the
-// file, or the end of the process, gives the lock back.
-func (d Dir) lock(name string, how int) (*os.File, error) {
-	file, err := os.OpenFile(d.path(name), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err = unix.Flock(int(file.Fd()), how)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("lock %s: %w", d.path(name), err)
-	}
-	return file, nil
-}
-
 // lastResult returns the zero result when there is none, or when the last run
 // was killed while it wrote.
 func (d Dir) lastResult() (Result, error) {
-	text, err := os.ReadFile(d.path(resultFile))
+	text, err := d.read(resultFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Result{}, nil
 	}

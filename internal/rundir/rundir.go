@@ -1,7 +1,9 @@
 // Package rundir owns the run directory (/var/run/loadbalance): what has to
 // outlive one run of the program but not a reboot. None of it is needed to
 // recognise what is ours in the kernel; when it is lost, the next apply finds
-// out what it can and goes on.
+// out what it can and goes on. So nothing that fails here keeps anybody from
+// changing the kernel. Nobody but root takes part: others can neither open a
+// file, nor lock one, nor ask the monitor.
 package rundir
 
 import (
@@ -66,20 +68,17 @@ type Policy struct {
 
 func (d Dir) path(name string) string { return filepath.Join(string(d), name) }
 
-// Create makes the directory.
-func (d Dir) Create() error { return os.MkdirAll(string(d), 0o755) }
-
 // Exists reports whether any run that changes the kernel has been started since
 // boot.
 func (d Dir) Exists() bool {
-	_, err := os.Stat(string(d))
+	_, err := os.Lstat(string(d))
 	return err == nil
 }
 
 // State reads what the last run left. found is false when there is nothing,
 // or nothing that can be read: that is as good as a directory that was lost.
 func (d Dir) State() (state State, found bool, err error) {
-	text, err := os.ReadFile(d.path(stateFile))
+	text, err := d.read(stateFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return State{}, false, nil
 	}
@@ -103,7 +102,7 @@ func (d Dir) SaveState(state State) error {
 
 // Accepted returns the text of the last configuration without errors that was
 // applied; an error that matches fs.ErrNotExist means that there is none.
-func (d Dir) Accepted() ([]byte, error) { return os.ReadFile(d.path(configFile)) }
+func (d Dir) Accepted() ([]byte, error) { return d.read(configFile) }
 
 // Accept keeps the text of a configuration that was applied.
 func (d Dir) Accept(text []byte) error { return d.write(configFile, text) }
@@ -116,16 +115,25 @@ func (d Dir) Netifd() (answer []byte, saved time.Time) {
 	if info, err := os.Stat(d.path(netifdFile)); err == nil {
 		saved = info.ModTime()
 	}
-	answer, _ = os.ReadFile(d.path(netifdFile)) // without it, as if it were lost
+	answer, _ = d.read(netifdFile) // without it, as if it were lost
 	return answer, saved
+}
+
+// Load returns what another package keeps under a name; an error that matches
+// fs.ErrNotExist means that it keeps nothing.
+func (d Dir) Load(name string) ([]byte, error) { return d.read(name) }
+
+// Save keeps a text under a name; nil keeps nothing.
+func (d Dir) Save(name string, text []byte) error {
+	if text == nil {
+		return d.remove(name)
+	}
+	return d.write(name, text)
 }
 
 // Stopped reports whether somebody has stopped the service: events then do
 // nothing.
-func (d Dir) Stopped() bool {
-	_, err := os.Stat(d.path(stoppedFile))
-	return err == nil
-}
+func (d Dir) Stopped() bool { return d.exists(stoppedFile) }
 
 // SetStopped leaves or removes the mark that the service is stopped. With the
 // mark goes the accepted configuration: a stopped service has none. Its verdicts
@@ -134,39 +142,17 @@ func (d Dir) SetStopped(stopped bool) error {
 	if !stopped {
 		return d.remove(stoppedFile)
 	}
-	return errors.Join(d.write(stoppedFile, nil), d.remove(configFile), d.ForgetVerdicts())
+	return errors.Join(d.touch(stoppedFile), d.remove(configFile), d.ForgetVerdicts())
 }
 
 // Overdue reports whether a reload is to be made up for: one was asked for
 // while the new configuration was not committed yet.
-func (d Dir) Overdue() bool {
-	_, err := os.Stat(d.path(overdueFile))
-	return err == nil
-}
+func (d Dir) Overdue() bool { return d.exists(overdueFile) }
 
 // SetOverdue leaves or removes the mark of that.
 func (d Dir) SetOverdue(overdue bool) error {
 	if overdue {
-		return d.write(overdueFile, nil)
+		return d.touch(overdueFile)
 	}
 	return d.remove(overdueFile)
-}
-
-func (d Dir) remove(name string) error {
-	if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-func (d Dir) write(name string, text []byte) error { return WriteFile(d.path(name), text) }
-
-// WriteFile replaces a file at once: a reader, or a run after a crash, sees
-// the old text or the new one.
-func WriteFile(path string, text []byte) error {
-	temporary := path + ".new"
-	if err := os.WriteFile(temporary, text, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(temporary, path)
 }

@@ -39,7 +39,7 @@ func (d Dir) BecomeMonitor() (*os.File, error) {
 	if err := d.Create(); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(d.path(monitorFile), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o644)
+	file, err := d.open(monitorFile)
 	if err != nil {
 		return nil, err
 	}
@@ -51,27 +51,21 @@ func (d Dir) BecomeMonitor() (*os.File, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", d.path(monitorFile), err)
 	}
-	text := []byte(strconv.Itoa(os.Getpid()) + "\n")
-	if err := errors.Join(file.Truncate(0), writeAt(file, text)); err != nil {
-		file.Close()
-		return nil, err
+	// For people; where there is no room the lock is enough.
+	if file.Truncate(0) == nil {
+		_, _ = file.WriteString(strconv.Itoa(os.Getpid()) + "\n")
 	}
 	return file, nil
 }
 
-func writeAt(file *os.File, text []byte) error {
-	_, err := file.WriteAt(text, 0)
-	return err
-}
-
 // MonitorRuns reports whether a monitor lives.
 func (d Dir) MonitorRuns() (bool, error) {
-	file, err := os.OpenFile(d.path(monitorFile), os.O_RDONLY|unix.O_CLOEXEC, 0)
+	file, err := os.OpenFile(d.path(monitorFile), os.O_RDONLY|safely, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
-		return false, err
+		return false, d.trouble(err)
 	}
 	defer file.Close()
 	whole := monitorLock
@@ -97,7 +91,7 @@ func (d Dir) ForgetVerdicts() error { return d.remove(verdictsFile) }
 // LastVerdicts returns what was saved last; nothing if nothing was. The error
 // says that it cannot be read as verdicts.
 func (d Dir) LastVerdicts() (plan.Verdicts, error) {
-	text, err := os.ReadFile(d.path(verdictsFile))
+	text, err := d.read(verdictsFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -111,7 +105,7 @@ func (d Dir) LastVerdicts() (plan.Verdicts, error) {
 	return verdicts, nil
 }
 
-// Verdicts returns the verdicts while a monitor lives; otherwise nobody is
+// Verdicts returns the saved verdicts while a monitor lives; otherwise nobody is
 // offline, since nobody would notice the return.
 func (d Dir) Verdicts() (plan.Verdicts, error) {
 	runs, err := d.MonitorRuns()

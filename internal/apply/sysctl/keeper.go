@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"loadbalance/internal/plan"
@@ -30,8 +28,10 @@ type Record struct {
 // safe for use by several goroutines; the apply lock keeps processes apart.
 type Keeper struct {
 	files   Files
-	dir     string
+	dir     rundir.Dir
 	records map[string]Record // by path
+	// Lost says that there were records that cannot be read.
+	Lost bool
 }
 
 // Without returns a keeper without records, for a kernel that nobody has
@@ -45,17 +45,19 @@ func Without(files Files) *Keeper {
 // and has no records.
 func Open(dir string, files Files) (*Keeper, error) {
 	k := Without(files)
-	k.dir = dir
-	content, err := os.ReadFile(k.file())
+	k.dir = rundir.Dir(dir)
+	content, err := k.dir.Load(fileName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return k, nil
 	}
 	if err != nil {
-		return k, fmt.Errorf("original sysctl values: %w", err)
+		k.Lost = true
+		return k, err
 	}
 	var records map[string]Record
 	if err := json.Unmarshal(content, &records); err != nil {
-		return k, fmt.Errorf("original sysctl values: %s is damaged: %w", k.file(), err)
+		k.Lost = true
+		return k, fmt.Errorf("original sysctl values: %s in %s is damaged: %w", fileName, dir, err)
 	}
 	maps.Copy(k.records, records)
 	return k, nil
@@ -86,8 +88,10 @@ type Changes struct {
 	Restore []Op
 }
 
-// Empty says that all settings are as wanted.
-func (c Changes) Empty() bool { return len(c.Set)+len(c.Restore) == 0 }
+// Empty says that all settings are as wanted. Records may be missing all the same.
+func (c Changes) Empty() bool {
+	return !slices.ContainsFunc(slices.Concat(c.Set, c.Restore), func(o Op) bool { return o.write })
+}
 
 // Diff returns what gives every wanted setting its value and restores those
 // that we once changed and that are no longer wanted.
@@ -177,22 +181,22 @@ func (k *Keeper) defaultValue(path string) (value string, found bool, err error)
 
 // Run makes the changes. The records of original values are on the disk before
 // any setting changes, and are deleted only after all were restored, so that a
-// run that is killed in between loses nothing. A setting that cannot be
+// run that is killed in between loses nothing. Where they cannot be kept, the
+// settings change all the same: packets depend on them. A setting that cannot be
 // written does not keep the others from being written.
 func (k *Keeper) Run(ops ...Op) error {
-	dirty := false
+	dirty := k.Lost
 	for _, o := range ops {
 		if o.record != nil {
 			k.records[o.path] = *o.record
 			dirty = true
 		}
 	}
-	if dirty {
-		if err := k.save(); err != nil {
-			return err
-		}
-	}
 	var failed []error
+	if dirty {
+		// Without records a stop leaves what it cannot know.
+		failed = append(failed, k.save())
+	}
 	known := len(k.records)
 	for _, o := range ops {
 		if o.write {
@@ -213,17 +217,12 @@ func (k *Keeper) Run(ops ...Op) error {
 }
 
 func (k *Keeper) save() error {
-	var err error
+	var content []byte
 	if len(k.records) > 0 {
-		content, _ := json.MarshalIndent(k.records, "", "\t") // of strings: never fails
-		err = rundir.WriteFile(k.file(), append(content, '\n'))
-	} else if err = os.Remove(k.file()); errors.Is(err, fs.ErrNotExist) {
-		err = nil
+		content, _ = json.MarshalIndent(k.records, "", "\t") // of strings: never fails
 	}
-	if err != nil {
-		return fmt.Errorf("original sysctl values: %w", err)
+	if err := k.dir.Save(fileName, content); err != nil {
+		return fmt.Errorf("run directory: %w", err)
 	}
 	return nil
 }
-
-func (k *Keeper) file() string { return filepath.Join(k.dir, fileName) }

@@ -240,7 +240,8 @@ func TestDamagedRecords(t *testing.T) {
 	}
 }
 
-func TestUnwritableDirectoryChangesNothing(t *testing.T) {
+// TestUnwritableDirectory: packets depend on the setting, nobody on the record.
+func TestUnwritableDirectory(t *testing.T) {
 	files := fresh()
 	k, err := Open(filepath.Join(t.TempDir(), "missing"), files)
 	if err != nil {
@@ -253,8 +254,12 @@ func TestUnwritableDirectoryChangesNothing(t *testing.T) {
 	if err := k.Run(c.Set...); err == nil {
 		t.Error("no error")
 	}
-	if files.values[wan1] != "1" {
-		t.Errorf("the setting was changed to %s without a record", files.values[wan1])
+	if files.values[wan1] != "2" {
+		t.Errorf("the setting is %s", files.values[wan1])
+	}
+	files.values[wan2] = "2"
+	if c, err = k.Diff(want(wan1, "2", wan2, "2"), true); err != nil || !c.Empty() {
+		t.Errorf("a record that is missing is a change: %v, %v", c, err)
 	}
 }
 
