@@ -8,6 +8,7 @@ package apply
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"loadbalance/internal/apply/challenge"
 	"loadbalance/internal/apply/conntrack"
@@ -72,21 +73,27 @@ type Engine struct {
 	Run         rundir.Dir
 	// NamesDir is where table names go, /etc/iproute2/rt_tables.d.
 	NamesDir string
-	// Notice tells the user something that is no error.
+	// Notice tells the user what failed and keeps nothing else from being done.
 	Notice func(string)
 }
 
-// Apply makes the changes and reports what became of the connections. In a
-// family in which anything could not be added, the chains and what they lead to
-// stay as they were: what worked goes on working. All errors are returned
-// together.
+// Apply makes the changes and reports what became of them. In a family in which
+// anything could not be added, the chains and what they lead to stay as they
+// were: what worked goes on working. All errors are returned together. What does
+// not decide over a packet's way is no error but a notice.
 func (e *Engine) Apply(c *Changes) (*Report, error) {
-	report := &Report{Changes: c, Connections: map[family.Family]Cleaned{}}
+	done := *c // less what is only worth a notice
+	report := &Report{Changes: &done, Connections: map[family.Family]Cleaned{}}
+	minor := func(err error) bool {
+		if err != nil {
+			e.Notice(err.Error())
+		}
+		return err == nil
+	}
+	minor(c.unread)
 	// Before the kernel changes: after a crash the next run must know which
 	// index was whose, and which connections to clean.
-	if err := e.Run.SaveState(c.state); err != nil {
-		return report, err
-	}
+	minor(e.saveState(c.state))
 	var failed []error
 	note := func(err error) bool {
 		if err != nil {
@@ -94,7 +101,9 @@ func (e *Engine) Apply(c *Changes) (*Report, error) {
 		}
 		return err == nil
 	}
-	note(c.sysctls.Run(c.Sysctls.Set...))
+	if !minor(c.sysctls.Run(c.Sysctls.Set...)) {
+		done.Sysctls.Set = nil
+	}
 	var ready []family.Family
 	for _, f := range family.All {
 		routing := c.Families[f].Routing
@@ -107,11 +116,14 @@ func (e *Engine) Apply(c *Changes) (*Report, error) {
 		ready = nil
 	}
 	complete, cleaned := e.writeFamilies(ready, c, report, note)
-	note(e.saveResult(c, complete, cleaned))
-	if complete[family.IPv4] && complete[family.IPv6] {
+	minor(e.saveResult(c, complete, cleaned))
+	report.Complete = complete[family.IPv4] && complete[family.IPv6]
+	if report.Complete {
 		// Chains in the other back end may still name the sets.
 		note(e.clearOthers(c))
-		note(e.updateSets(c.Sets.Destroy))
+		done.Sets.Destroy = slices.DeleteFunc(slices.Clone(c.Sets.Destroy), func(op ipset.Op) bool {
+			return !minor(op.Run(e.Sets)) // another program's rule may name it
+		})
 	}
 	for _, f := range family.All {
 		// While connections carry a removed member's mark, its rules keep them
@@ -121,10 +133,10 @@ func (e *Engine) Apply(c *Changes) (*Report, error) {
 			note(e.route(c.Families[f].Routing.DeleteRoutes))
 		}
 	}
-	if complete[family.IPv4] && complete[family.IPv6] {
-		note(c.sysctls.Run(c.Sysctls.Restore...))
+	if report.Complete && !minor(c.sysctls.Run(c.Sysctls.Restore...)) {
+		done.Sysctls.Restore = nil
 	}
-	note(e.writeNames(c.Plan.TableNames))
+	minor(e.writeNames(c.Plan.TableNames))
 	return report, errors.Join(failed...)
 }
 
@@ -208,7 +220,14 @@ func (e *Engine) saveResult(c *Changes, complete, cleaned map[family.Family]bool
 	if !changed {
 		return nil
 	}
-	return e.Run.SaveState(state)
+	return e.saveState(state)
+}
+
+func (e *Engine) saveState(state rundir.State) error {
+	if err := e.Run.SaveState(state); err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	return nil
 }
 
 func (e *Engine) route(ops []routing.Op) error {

@@ -25,6 +25,8 @@ type Changes struct {
 	Sets     ipset.Changes
 
 	sysctls *sysctl.Keeper
+	// unread is why settings could not be compared.
+	unread error
 	// before is what the run directory holds, state what it is to hold while the
 	// changes are made, and if all of them succeed but for what is unfinished.
 	before, state rundir.State
@@ -76,10 +78,9 @@ func Diff(wanted *plan.Plan, k *Kernel, before *rundir.State) (*Changes, error) 
 	}
 	// Values that are ours already but of which no record tells may be the
 	// administrator's, unless the records were lost.
-	lostRecords := k.Ours() && before == nil
-	var err error
-	c.Sysctls, err = k.sysctls.Diff(wanted.Sysctls, lostRecords)
-	return c, err
+	lostRecords := k.Ours() && (before == nil || k.sysctls.Lost)
+	c.Sysctls, c.unread = k.sysctls.Diff(wanted.Sysctls, lostRecords)
+	return c, nil
 }
 
 // diffFamily compares one family, and plans what the next run has to know of

@@ -135,12 +135,18 @@ func (s *service) changes(text string) (*Changes, error) {
 // apply is one run of the command.
 func (s *service) apply(text string) error {
 	s.t.Helper()
+	_, err := s.report(text)
+	return err
+}
+
+// report is what such a run reports.
+func (s *service) report(text string) (*Report, error) {
+	s.t.Helper()
 	changes, err := s.changes(text)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = s.Apply(changes)
-	return err
+	return s.Apply(changes)
 }
 
 // stop is one run of the command.

@@ -33,6 +33,7 @@ type fakeKernel struct {
 	rules   map[family.Family][]plan.IPRule
 	routes  map[family.Family][]plan.Route
 	sets    map[string]ipset.Set
+	inUse   string // a set that a rule of somebody else names
 	sysctls map[string]string
 	entries []conntrack.Entry
 	// dealtMeanwhile are connections that the old chains deal out during the
@@ -370,6 +371,9 @@ func (k fakeSets) Swap(a, b string) error {
 func (k fakeSets) Destroy(name string) error {
 	if err := k.step("ipset destroy %s", name); err != nil {
 		return err
+	}
+	if name == k.inUse {
+		return errors.New("the set is in use by a rule")
 	}
 	if _, exists := k.sets[name]; !exists || k.mangle.uses(name) || k.other.uses(name) {
 		k.t.Errorf("set %s is in use or not there", name)

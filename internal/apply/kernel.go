@@ -74,7 +74,7 @@ func (e *Engine) Read() (*Kernel, error) {
 // readRest reads all but the mangle tables.
 func (e *Engine) readRest(k *Kernel) (err error) {
 	if k.sysctls, err = sysctl.Open(string(e.Run), e.Sysctls); err != nil {
-		e.Notice(fmt.Sprintf("run directory: %v: starting without it", err))
+		e.Notice(fmt.Sprintf("run directory: %v", err))
 	}
 	for _, f := range family.All {
 		if f == family.IPv6 && !kernelHasIPv6() {

@@ -10,7 +10,11 @@ import (
 
 // Report is what Apply did.
 type Report struct {
+	// Changes are those that were wanted, but for what failed with a notice only.
 	Changes *Changes
+	// Complete says that the chains of both families, and all that they need, are
+	// in the kernel.
+	Complete bool
 	// Connections is what became of each family's connections.
 	Connections map[family.Family]Cleaned
 }

@@ -34,7 +34,7 @@ func (e *Engine) Stop(k *Kernel, before *rundir.State) error {
 		state.CreatedTable = false
 		after.Families[f] = state
 	}
-	return e.Run.SaveState(after)
+	return e.saveState(after)
 }
 
 // DiffStop returns what there is to remove.
