@@ -46,15 +46,21 @@ func (in *invocation) locked(name string, work func() int) int {
 		in.repeat(shared)
 		return shared.Code
 	}
+	in.note(lock.Notes...)
 	code := work()
 	if code == exitUsage && lock.Pending {
 		// The event relied on this run, which changed nothing.
 		in.follow(netifdEvent{action: "event"})
 	}
-	if err := lock.End(request, code, in.log.kept.String()); err != nil {
-		return in.fail(fmt.Errorf("run directory: %w", err))
-	}
+	in.end(lock, request, code)
 	return code
+}
+
+// end gives the lock back.
+func (in *invocation) end(lock *rundir.Lock, request string, code int) {
+	if err := lock.End(request, code, in.log.kept.String()); err != nil {
+		in.note(fmt.Sprintf("run directory: %v", err))
+	}
 }
 
 // repeat writes what another run had to say.
@@ -93,6 +99,9 @@ func (in *invocation) apply(cfg *pipeline.Configuration, verdicts plan.Verdicts)
 		return &run{code: exitUsage}
 	}
 	done := in.carryOut(p, cfg, observed)
+	if done.report != nil && done.report.Complete && !faulty {
+		in.accept(cfg)
+	}
 	if done.err != nil {
 		return done
 	}
@@ -109,10 +118,6 @@ func (in *invocation) apply(cfg *pipeline.Configuration, verdicts plan.Verdicts)
 	if faulty {
 		in.log.Error("the faulty sections were left out, the rest was applied")
 		done.code = exitUsage
-		return done
-	}
-	if err := in.rundir().Accept(cfg.Text); err != nil {
-		done.code, done.err = exitFailed, fmt.Errorf("run directory: %w", err)
 	}
 	return done
 }
@@ -127,8 +132,9 @@ func (in *invocation) carryOut(p *pipeline.Pipeline, cfg *pipeline.Configuration
 	}
 	if done.report != nil {
 		done.news = slices.Clone(done.report.Changes.Plan.Notices)
-		said := observed.LastState().Notices
+		said := append(observed.LastState().Notices, in.told...)
 		done.news = slices.DeleteFunc(done.news, func(notice string) bool { return slices.Contains(said, notice) })
+		in.told = done.report.Changes.Plan.Notices
 	}
 	return done
 }

@@ -13,6 +13,7 @@ import (
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/hooks"
+	"loadbalance/internal/pipeline"
 	"loadbalance/internal/rundir"
 	"loadbalance/internal/uplink"
 )
@@ -99,6 +100,14 @@ type invocation struct {
 	wasSilent bool
 	// refused is the input that iptables-restore refused last.
 	refused string
+	// notes are what went wrong in this run beside the kernel, noted those of the
+	// run before. Whoever prints them is quiet.
+	notes, noted []string
+	quiet        bool
+	// told are the notices of the last plan: the run directory may be lost.
+	told []string
+	// accepted is the configuration that this process has accepted last.
+	accepted *pipeline.Configuration
 }
 
 // command is what a command does; it returns the exit code.

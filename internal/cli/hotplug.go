@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,21 +54,20 @@ func hotplugCommand(in *invocation) int {
 	if lock == nil {
 		return exitDone
 	}
+	in.note(lock.Notes...)
 	code := in.follow(e)
-	if err := lock.End("hotplug", code, in.log.kept.String()); err != nil {
-		return in.fail(fmt.Errorf("run directory: %w", err))
-	}
+	in.end(lock, "hotplug", code)
 	return code
 }
 
 // wakeMonitor tells the monitor of an event, and reports whether there is one
 // that took it in: it then makes the apply.
 func (in *invocation) wakeMonitor(e netifdEvent) bool {
-	runs, err := in.rundir().MonitorRuns()
-	if err != nil || !runs {
+	err := monitor.Notify(in.runDir, e.String())
+	if errors.Is(err, monitor.ErrNone) {
 		return false
 	}
-	if err := monitor.Notify(in.runDir, e.String()); err != nil {
+	if err != nil {
 		in.log.Warning(fmt.Sprintf("%s: %v: applying without it", e, err))
 		return false
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -51,11 +52,6 @@ func monitorCommand(in *invocation) int {
 	if in.wantedOnly {
 		return in.monitorWanted()
 	}
-	lock, err := in.rundir().BecomeMonitor()
-	if err != nil {
-		return in.fail(fmt.Errorf("monitor: %w", err))
-	}
-	defer lock.Close()
 	debug.SetGCPercent(monitorGarbage)
 	if err := hasten(); err != nil {
 		in.log.Log("debug", fmt.Sprintf("priority: %v: a busy router may delay verdicts", err))
@@ -108,6 +104,12 @@ func (in *invocation) monitor() error {
 	log.forgetful = true
 	defer log.Close()
 	reload, quit := signals() // first, or a SIGHUP would end the process
+	presence := &presence{dir: in.rundir(), log: log}
+	defer presence.hush()
+	known, err := presence.appear()
+	if err != nil {
+		return err
+	}
 	watcher, err := drift.Open()
 	if err != nil {
 		return err
@@ -129,21 +131,11 @@ func (in *invocation) monitor() error {
 		return err
 	}
 	defer prober.Close()
-	accepted, err := in.rundir().Notify()
-	if err != nil {
-		return err
-	}
-	defer accepted.Close()
-	socket, err := monitor.Listen(in.runDir)
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
 	runner := hooks.NewRunner(in.eventsDir, log.Log)
 	defer runner.Close()
 	m := &monitor.Monitor{
 		Applier: &monitorApplier{invocation: in, monitorLog: log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.rundir(),
-		Log: log.Log, Answers: answers, Reload: reload, Accepted: accepted.Changes(), Questions: socket.Questions(), Gone: accepted.Gone(),
+		Log: log.Log, Answers: answers, Reload: reload, Presence: known, Appear: presence.appear,
 	}
 	return m.Run(quit)
 }
@@ -228,15 +220,15 @@ func (a *monitorApplier) Reload(verdicts plan.Verdicts) (monitor.Outcome, error)
 
 func (a *monitorApplier) underLock(work func() *run) (monitor.Outcome, error) {
 	a.log.kept.Reset()
+	a.noted, a.notes = a.notes, nil
 	const request = "monitor"
 	lock, _, err := a.rundir().Wait(request) // nobody else asks for the same, so it is never shared
 	if err != nil {
 		return monitor.Outcome{}, fmt.Errorf("run directory: %w", err)
 	}
+	a.note(lock.Notes...)
 	done := work()
-	if err := lock.End(request, done.code, a.log.kept.String()); err != nil {
-		return monitor.Outcome{}, fmt.Errorf("run directory: %w", err)
-	}
+	a.end(lock, request, done.code)
 	return a.outcome(done)
 }
 
@@ -253,7 +245,7 @@ func (a *monitorApplier) outcome(done *run) (monitor.Outcome, error) {
 	return monitor.Outcome{
 		Config: done.cfg.Config, Uplinks: changes.Plan.Uplinks, Members: changes.Plan.Members,
 		Scope: done.scope(), Changed: !changes.Empty(), Summary: done.report.Summary(),
-		News: done.news, LeftOut: changes.Plan.LeftOut,
+		News: done.news, LeftOut: changes.Plan.LeftOut, Warnings: a.notes,
 	}, done.err
 }
 
@@ -272,11 +264,10 @@ func (r *run) scope() drift.Scope {
 
 // health asks the monitor how it goes; nil where none runs.
 func (in *invocation) health() (*health.Snapshot, error) {
-	runs, err := in.rundir().MonitorRuns()
-	if err != nil || !runs {
-		return nil, err
-	}
 	snapshot, err := monitor.Query(in.runDir)
+	if errors.Is(err, monitor.ErrNone) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

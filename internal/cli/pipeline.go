@@ -1,7 +1,11 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/config"
@@ -17,7 +21,7 @@ func (in *invocation) open() (*pipeline.Pipeline, error) {
 	}
 	return pipeline.Open(pipeline.Options{
 		RunDir: in.rundir(), NamesDir: in.rtTables, Netifd: in.netifd,
-		Backend: iptables.Backend(in.iptables), Notice: in.log.Notice,
+		Backend: iptables.Backend(in.iptables), Notice: func(text string) { in.note(text) },
 	})
 }
 
@@ -28,6 +32,9 @@ func (in *invocation) observe(cfg *pipeline.Configuration, verdicts plan.Verdict
 	p, err := in.open()
 	if err != nil {
 		return nil, nil, err
+	}
+	if verdicts == nil && cfg.Globals.Monitor {
+		verdicts = in.verdicts()
 	}
 	observed, err := p.Observe(cfg.Config, verdicts)
 	if err != nil {
@@ -53,7 +60,7 @@ func (in *invocation) readConfig() (*pipeline.Configuration, error) {
 // reload_config behind the commit finds nothing new and sends no event.
 func (in *invocation) readToApply() (*pipeline.Configuration, error) {
 	if err := in.rundir().SetOverdue(pipeline.Staged(in.configDir)); err != nil {
-		return nil, fmt.Errorf("run directory: %w", err)
+		in.note(fmt.Sprintf("run directory: %v", err))
 	}
 	return in.readConfig()
 }
@@ -72,9 +79,65 @@ func (in *invocation) shownConfig() (cfg *pipeline.Configuration, refused bool, 
 	return cfg, refusal != nil, err
 }
 
-// currentConfig is the configuration that events go by.
+// currentConfig is the configuration that events go by: the last accepted one.
+// Where there is none yet it is the file, of which faulty sections are left out.
+// Where it is lost, only a file without mistakes takes its place, or else what
+// this process knows: nothing that runs is torn down for it.
 func (in *invocation) currentConfig() (*pipeline.Configuration, error) {
-	return pipeline.CurrentConfiguration(in.rundir(), in.configDir)
+	cfg, lost := pipeline.AcceptedConfiguration(in.rundir())
+	if lost == nil {
+		return cfg, nil
+	}
+	cfg, err := pipeline.ReadConfiguration(in.configDir)
+	good := err == nil && !cfg.Problems.HasErrors()
+	none := errors.Is(lost, fs.ErrNotExist)
+	if !none {
+		in.note(lost.Error()) // and go by the file
+	}
+	switch {
+	case good || none && in.accepted == nil:
+		return cfg, err
+	case in.accepted != nil:
+		return in.accepted, nil
+	case err == nil:
+		err = fmt.Errorf("%s has mistakes", filepath.Join(in.configDir, "loadbalance"))
+	}
+	return nil, fmt.Errorf("nothing was changed: %w", errors.Join(lost, err))
+}
+
+// accept keeps a configuration that is in the kernel, here as well: the run
+// directory may be lost.
+func (in *invocation) accept(cfg *pipeline.Configuration) {
+	in.accepted = cfg
+	if err := in.rundir().Accept(cfg.Text); err != nil {
+		in.note(fmt.Sprintf("run directory: %v", err))
+	}
+}
+
+// note says what went wrong beside the kernel, but not again what the run before
+// has said.
+func (in *invocation) note(texts ...string) {
+	for _, text := range texts {
+		if !in.quiet && !slices.Contains(in.notes, text) && !slices.Contains(in.noted, text) {
+			in.log.Warning(text)
+		}
+		if !slices.Contains(in.notes, text) {
+			in.notes = append(in.notes, text)
+		}
+	}
+}
+
+// verdicts are those of the monitor that lives. One that does not answer has
+// saved them.
+func (in *invocation) verdicts() plan.Verdicts {
+	if snapshot, err := in.health(); err == nil && snapshot != nil {
+		return snapshot.Verdicts
+	}
+	verdicts, err := in.rundir().Verdicts()
+	if err != nil {
+		in.note(fmt.Sprintf("run directory: %v", err))
+	}
+	return verdicts
 }
 
 // report writes the problems of a configuration to the log.

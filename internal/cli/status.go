@@ -2,7 +2,9 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -10,7 +12,9 @@ import (
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
+	"loadbalance/internal/health"
 	"loadbalance/internal/pipeline"
+	"loadbalance/internal/plan"
 	"loadbalance/internal/status"
 )
 
@@ -71,7 +75,13 @@ func (in *invocation) status() (status.Status, error) {
 	for _, p := range cfg.Problems {
 		problems = append(problems, p.String())
 	}
-	p, observed, err := in.observe(cfg, nil)
+	in.quiet, in.notes = true, nil
+	snapshot, monitorErr := in.health()
+	var verdicts plan.Verdicts
+	if snapshot != nil {
+		verdicts = snapshot.Verdicts
+	}
+	p, observed, err := in.observe(cfg, verdicts)
 	if err != nil {
 		return status.Status{}, err
 	}
@@ -93,14 +103,31 @@ func (in *invocation) status() (status.Status, error) {
 	if err != nil {
 		return status.Status{}, err
 	}
-	snapshot, monitorErr := in.health()
 	return status.New(status.Input{
 		Version: Version, Now: time.Now(), Stopped: in.rundir().Stopped(), Refused: refusal, Problems: problems,
-		Notices: slices.Concat(wanted.Notices, notices, found.Errors, found.Warnings, found.Notes),
+		Notices: slices.Concat(wanted.Notices, notices, found.Errors, found.Warnings, found.Notes, in.faults(snapshot)),
 		Kernel:  observed.Kernel, State: observed.LastState(), Plan: wanted, Changes: changes, Uplinks: observed.Uplinks,
 		Connections: connections, Traffic: traffic,
 		Health: snapshot, MonitorError: monitorErr, MonitorWanted: wantsMonitor(cfg.Config),
 	}), nil
+}
+
+// faults are what is wrong with what stands around the kernel, as this process
+// and the monitor see it.
+func (in *invocation) faults(snapshot *health.Snapshot) []string {
+	_, lost := in.rundir().Accepted()
+	if errors.Is(lost, fs.ErrNotExist) {
+		lost = nil
+	}
+	for _, err := range []error{in.rundir().Trouble(), lost} {
+		if err != nil {
+			in.note(fmt.Sprintf("run directory: %v", err))
+		}
+	}
+	if snapshot != nil {
+		in.note(snapshot.Warnings...)
+	}
+	return in.notes
 }
 
 // countConnections counts live connections by mark. A kernel that does not

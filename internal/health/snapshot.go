@@ -24,6 +24,11 @@ type Snapshot struct {
 	Silent  bool     `json:"silent"`
 	Silence Silence  `json:"silence,omitempty"`
 	Paths   []Report `json:"lines"`
+	// Verdicts are the members that are offline, with the reason: other commands
+	// go by them.
+	Verdicts map[family.Family]map[string]string `json:"verdicts"`
+	// Warnings are what failed beside the kernel in the last apply.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Report is the health of one path.

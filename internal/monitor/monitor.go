@@ -10,7 +10,6 @@
 package monitor
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -79,6 +78,8 @@ type Outcome struct {
 	// LeftOut has what of it tells of a member, with its name.
 	News    []string
 	LeftOut map[string]string
+	// Warnings are what failed beside the kernel.
+	Warnings []string
 }
 
 // applier runs the four steps from the configuration to the kernel.
@@ -127,16 +128,13 @@ type Monitor struct {
 	Store   store
 	// Log writes a message; level is error, warning, notice or debug.
 	Log func(level, text string)
-	// What the monitor hears of: answers to its probes, SIGHUP, a change of
-	// the accepted configuration by another process, events that hooks tell of,
-	// and those who want to know how it goes.
-	Answers   <-chan probe.Answer
-	Reload    <-chan struct{}
-	Accepted  <-chan struct{}
-	Questions <-chan Question
-	// Gone is closed when the run directory is removed, and with it everything
-	// by which other processes know of this one.
-	Gone <-chan struct{}
+	// What the monitor hears of: answers to its probes and SIGHUP.
+	Answers <-chan probe.Answer
+	Reload  <-chan struct{}
+	Presence
+	// Appear makes other processes know of this one again. The error says that
+	// another monitor has taken its place.
+	Appear func() (Presence, error)
 
 	started time.Time
 	paths   *health.Paths
@@ -148,6 +146,8 @@ type Monitor struct {
 	offline map[health.Key]string // verdicts, also of lines that are down now
 	saved   plan.Verdicts
 	unsaved bool // they could not be written
+	// unsavable is why not, if that was the last time.
+	unsavable string
 	// recalled says that a monitor ran before. What it did not leave as offline
 	// has proved that it works, whatever initial_state says.
 	recalled bool
@@ -173,6 +173,18 @@ type Monitor struct {
 	failure   string // why the last apply failed; empty if it did not
 }
 
+// Presence is by what other processes know of a monitor, and reach it.
+type Presence struct {
+	// Accepted tells of a change of the accepted configuration by another process;
+	// nil while nobody can change it.
+	Accepted <-chan struct{}
+	// Questions are events that hooks tell of, and of those who want to know how
+	// it goes.
+	Questions <-chan Question
+	// Gone is closed when the run directory is removed, or may be there again.
+	Gone <-chan struct{}
+}
+
 // request is an apply that is to be made.
 type request struct {
 	at      time.Time // zero: none
@@ -191,9 +203,6 @@ type result struct {
 	looked, err   error
 }
 
-// errGone ends the monitor; procd starts another one.
-var errGone = errors.New("the run directory was removed")
-
 // Run works until quit is closed. A running apply is waited for.
 func (m *Monitor) Run(quit <-chan struct{}) error {
 	m.begin(time.Now())
@@ -209,7 +218,9 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 		case <-quit:
 			return nil
 		case <-m.Gone:
-			return errGone
+			if err := m.appear(time.Now()); err != nil {
+				return err
+			}
 		case a := <-m.Answers:
 			m.paths.Answered(a.Key, a.Round, a.Target, a.At)
 		case r := <-m.results:
@@ -226,6 +237,16 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// appear is known to others anew.
+func (m *Monitor) appear(now time.Time) (err error) {
+	if m.Presence, err = m.Appear(); err != nil || m.Accepted == nil {
+		return err
+	}
+	m.unsaved = true
+	m.want(request{at: now, reasons: []string{"the run directory was removed"}})
+	return nil
 }
 
 // settle waits for a running apply.

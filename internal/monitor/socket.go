@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -43,48 +44,86 @@ type Question struct {
 // backlog is how many may ask at the same moment.
 const backlog = 16
 
+// ErrNone says that nobody answers because no monitor runs.
+var ErrNone = errors.New("no monitor runs")
+
 // Socket is where the monitor is asked. Package net would do, but is 25 KB of the
 // package on a router.
 type Socket struct {
 	listener  *os.File
 	questions chan Question
 	done      chan struct{}
+	ended     chan struct{} // closed when nothing of it is left
 }
 
 // Listen opens the socket in a run directory in place of that of a monitor that
-// is gone.
+// is gone, or in the kernel where the directory cannot hold one.
 func Listen(dir string) (*Socket, error) {
-	address, closeDir, err := socketAddress(dir)
+	fd, err := listenIn(dir)
 	if err != nil {
-		return nil, err
+		fd, err = listen(inKernel(dir))
 	}
-	defer closeDir()
-	if err := os.Remove(filepath.Join(dir, socketName)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("monitor socket: %w", err)
-	}
-	if err := errors.Join(unix.Bind(fd, address), unix.Listen(fd, backlog)); err != nil {
-		unix.Close(fd)
 		return nil, fmt.Errorf("monitor socket: %w", err)
 	}
 	s := &Socket{
 		listener:  os.NewFile(uintptr(fd), socketName),
 		questions: make(chan Question),
 		done:      make(chan struct{}),
+		ended:     make(chan struct{}),
 	}
 	go s.serve()
 	return s, nil
 }
 
+func listenIn(dir string) (int, error) {
+	address, closeDir, err := socketAddress(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer closeDir()
+	if err := os.RemoveAll(filepath.Join(dir, socketName)); err != nil {
+		return 0, err
+	}
+	return listen(address)
+}
+
+func listen(address *unix.SockaddrUnix) (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return 0, err
+	}
+	// The mode is that of the file.
+	if err := errors.Join(unix.Fchmod(fd, 0o600), unix.Bind(fd, address), unix.Listen(fd, backlog)); err != nil {
+		unix.Close(fd)
+		return 0, err
+	}
+	return fd, nil
+}
+
+// inKernel is an address that needs no file. Each network namespace has its own.
+// Anybody may take it or connect to it: both ends look who the other one is.
+func inKernel(dir string) *unix.SockaddrUnix {
+	return &unix.SockaddrUnix{Name: fmt.Sprintf("@loadbalance-%08x", crc32.ChecksumIEEE([]byte(dir)))}
+}
+
+// isOurs reports whether the other end is a process of the same user: root.
+func isOurs(fd int) bool {
+	peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	return err == nil && int(peer.Uid) == os.Geteuid()
+}
+
 // socketAddress is a path to the socket that is short enough for any run
 // directory: the kernel takes 107 characters.
 func socketAddress(dir string) (address *unix.SockaddrUnix, closeDir func(), err error) {
-	folder, err := os.Open(dir)
+	folder, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, nil, err
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(folder.Fd()), &stat); err != nil || int(stat.Uid) != os.Geteuid() || stat.Mode&0o022 != 0 {
+		folder.Close()
+		return nil, nil, unix.ENOENT // whatever is there, others may have put it there
 	}
 	path := "/proc/self/fd/" + strconv.Itoa(int(folder.Fd())) + "/" + socketName
 	return &unix.SockaddrUnix{Name: path}, func() { folder.Close() }, nil
@@ -97,9 +136,11 @@ func (s *Socket) Questions() <-chan Question { return s.questions }
 func (s *Socket) Close() {
 	close(s.done)
 	s.listener.Close()
+	<-s.ended
 }
 
 func (s *Socket) serve() {
+	defer close(s.ended)
 	for {
 		caller, err := s.accept()
 		if err == nil {
@@ -123,7 +164,13 @@ func (s *Socket) accept() (*os.File, error) {
 	var caller int
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {
-		caller, _, failed = unix.Accept4(int(fd), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+		for {
+			caller, _, failed = unix.Accept4(int(fd), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+			if failed != nil || isOurs(caller) {
+				break
+			}
+			unix.Close(caller)
+		}
 		return !errors.Is(failed, unix.EAGAIN) && !errors.Is(failed, unix.ECONNABORTED) && !errors.Is(failed, unix.EINTR)
 	})
 	if err = errors.Join(err, failed); err != nil {
@@ -162,14 +209,9 @@ func Notify(dir, event string) error {
 }
 
 func exchange(dir string, m message) (answer health.Snapshot, err error) {
-	address, closeDir, err := socketAddress(dir)
+	conn, err := reach(dir)
 	if err != nil {
 		return answer, err
-	}
-	defer closeDir()
-	conn, err := dial(address)
-	if err != nil {
-		return answer, fmt.Errorf("monitor socket: %w", err)
 	}
 	defer conn.Close()
 	err = json.NewEncoder(conn).Encode(m)
@@ -186,6 +228,27 @@ func exchange(dir string, m message) (answer health.Snapshot, err error) {
 	return answer, nil
 }
 
+// reach connects to the monitor, wherever it listens.
+func reach(dir string) (*os.File, error) {
+	address, closeDir, err := socketAddress(dir)
+	if err == nil {
+		defer closeDir()
+		var conn *os.File
+		if conn, err = dial(address); err == nil {
+			return conn, nil
+		}
+	}
+	if conn, err := dial(inKernel(dir)); err == nil {
+		return conn, nil
+	}
+	for _, none := range []error{unix.ENOENT, unix.ECONNREFUSED, unix.ENOTDIR, unix.ELOOP} {
+		if errors.Is(err, none) {
+			return nil, ErrNone
+		}
+	}
+	return nil, fmt.Errorf("monitor socket: %w", err)
+}
+
 // dial connects. Reading and writing take no longer than socketTimeout each.
 func dial(address *unix.SockaddrUnix) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -198,6 +261,9 @@ func dial(address *unix.SockaddrUnix) (*os.File, error) {
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)) // also that of connect
 	if err == nil {
 		err = connect(fd, address)
+	}
+	if err == nil && !isOurs(fd) {
+		err = unix.ECONNREFUSED // as if nobody was there
 	}
 	if err != nil {
 		unix.Close(fd)

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -118,9 +119,34 @@ func TestNobodyToAsk(t *testing.T) {
 			t.Errorf("%s: an answer from nobody", dir)
 		}
 	}
-	if d, err := Listen(filepath.Join(t.TempDir(), "missing")); err == nil {
+}
+
+// TestNoPlaceForASocket: the monitor can be asked all the same, also where the
+// folder is somebody else's.
+func TestNoPlaceForASocket(t *testing.T) {
+	open := func(dir string) string {
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	for _, dir := range []string{filepath.Join(t.TempDir(), "missing"), open(t.TempDir())} {
+		d, err := Listen(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := health.Snapshot{PID: 10}
+		go func() { (<-d.Questions()).Answer <- answer }()
+		if s, err := Query(dir); err != nil || s.PID != answer.PID {
+			t.Errorf("%s: process %d, %v", dir, s.PID, err)
+		}
 		d.Close()
-		t.Error("a socket without a folder")
+		if _, err := Query(dir); !errors.Is(err, ErrNone) {
+			t.Errorf("%s: %v", dir, err)
+		}
+		if entries, err := os.ReadDir(dir); len(entries) > 0 {
+			t.Errorf("left: %v, %v", entries, err)
+		}
 	}
 }
 

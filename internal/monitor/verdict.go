@@ -100,10 +100,15 @@ func (m *Monitor) save() bool {
 	if m.Store.Stopped() {
 		err = m.Store.ForgetVerdicts()
 	}
+	text := ""
 	if err != nil {
 		m.unsaved = true
-		m.Log("error", fmt.Sprintf("run directory: %v: other commands do not know the verdicts until the next apply", err))
+		text = "run directory: " + err.Error()
 	}
+	if text != "" && text != m.unsavable {
+		m.Log("error", text+": the next monitor will not know the verdicts")
+	}
+	m.unsavable = text
 	return changed
 }
 
@@ -141,7 +146,11 @@ func otherFamily(f family.Family) family.Family {
 
 // snapshot tells how it goes.
 func (m *Monitor) snapshot(now time.Time) health.Snapshot {
-	s := health.Snapshot{PID: os.Getpid(), Started: now.Add(-now.Sub(m.started)), Silent: m.paths.Silent() != 0, Silence: m.paths.Silent()}
+	s := health.Snapshot{PID: os.Getpid(), Started: now.Add(-now.Sub(m.started)), Silent: m.paths.Silent() != 0, Silence: m.paths.Silent(),
+		Warnings: m.outcome.Warnings, Verdicts: map[family.Family]map[string]string{}}
+	if !m.outcome.Idle { // as with the saved ones
+		s.Verdicts = m.verdicts()
+	}
 	for _, key := range m.paths.Keys() {
 		s.Paths = append(s.Paths, m.paths.Report(key, now))
 	}

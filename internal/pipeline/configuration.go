@@ -47,6 +47,8 @@ type Configuration struct {
 	*config.Config
 	Text     []byte
 	Problems config.Problems
+	// Accepted says that it is the one of the run directory.
+	Accepted bool
 }
 
 // ReadConfiguration reads and checks the file in a folder. An error means that
@@ -64,13 +66,18 @@ func ReadConfiguration(dir string) (*Configuration, error) {
 }
 
 // AcceptedConfiguration is the last one without errors that was applied; an
-// error that matches fs.ErrNotExist means that there is none.
+// error that matches fs.ErrNotExist means that there is none. One that does not
+// check out is no configuration.
 func AcceptedConfiguration(run rundir.Dir) (*Configuration, error) {
 	text, err := run.Accepted()
 	if err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
-	return parseConfiguration(text)
+	cfg, err := parseConfiguration(text)
+	if err == nil {
+		cfg.Accepted = true
+	}
+	return cfg, err
 }
 
 // Refusal is why a file is not what runs.
@@ -136,16 +143,6 @@ func Unread(run rundir.Dir, dir string) bool {
 	}
 	text, err := uci.ReadText(readFrom(dir), configName)
 	return err == nil && !bytes.Equal(text, accepted)
-}
-
-// CurrentConfiguration is the one that events go by: the last accepted one. Only
-// where there is none yet it is the file, of which faulty sections are left out.
-func CurrentConfiguration(run rundir.Dir, dir string) (*Configuration, error) {
-	cfg, err := AcceptedConfiguration(run)
-	if errors.Is(err, fs.ErrNotExist) {
-		return ReadConfiguration(dir)
-	}
-	return cfg, err
 }
 
 func parseConfiguration(text []byte) (*Configuration, error) {

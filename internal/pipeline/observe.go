@@ -27,21 +27,14 @@ type Observed struct {
 }
 
 // Observe reads what the kernel, netifd and the run directory say. verdicts are
-// those of the calling monitor; nil: those of the one that lives, if one does.
-// Without a monitor nobody would notice that an uplink works again, so none is
-// offline then.
+// the monitor's. Without a monitor nobody would notice that an uplink works
+// again, so none is offline then.
 func (p *Pipeline) Observe(cfg *config.Config, verdicts plan.Verdicts) (*Observed, error) {
 	o := &Observed{Config: cfg, State: p.state()}
-	var err error
-	switch {
-	case !cfg.Globals.Monitor:
-	case verdicts != nil:
+	if cfg.Globals.Monitor {
 		o.Verdicts = verdicts
-	default:
-		if o.Verdicts, err = p.run.Verdicts(); err != nil {
-			return nil, fmt.Errorf("run directory: %w", err)
-		}
 	}
+	var err error
 	if o.Kernel, err = p.engine.Read(); err != nil {
 		return nil, err
 	}
@@ -173,7 +166,7 @@ func (p *Pipeline) Taken(o *Observed, members []plan.Member) ([]string, error) {
 func (p *Pipeline) state() *rundir.State {
 	state, found, err := p.run.State()
 	if err != nil {
-		p.engine.Notice(fmt.Sprintf("run directory: %v: starting without it", err))
+		p.engine.Notice(fmt.Sprintf("run directory: %v", err))
 	}
 	if !found {
 		return nil

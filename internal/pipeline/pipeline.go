@@ -11,6 +11,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 
 	"loadbalance/internal/apply"
@@ -33,7 +34,7 @@ type Options struct {
 	Backend  iptables.Backend
 	// Netifd is what this process knows of netifd.
 	Netifd *uplink.Netifd
-	// Notice tells the user something that is no error.
+	// Notice tells the user something that keeps nothing from being done.
 	Notice func(string)
 }
 
@@ -96,14 +97,13 @@ func (p *Pipeline) Apply(o *Observed) (*apply.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	err = p.run.SetStopped(false)
 	if !o.Config.Globals.Monitor {
 		// Nobody would notice that a line works again.
-		if err := p.run.ForgetVerdicts(); err != nil {
-			return nil, fmt.Errorf("run directory: %w", err)
-		}
+		err = errors.Join(err, p.run.ForgetVerdicts())
 	}
-	if err := p.run.SetStopped(false); err != nil {
-		return nil, fmt.Errorf("run directory: %w", err)
+	if err != nil {
+		p.engine.Notice(fmt.Sprintf("run directory: %v", err))
 	}
 	report, err := p.engine.Apply(changes)
 	if p.netifd.Answer != nil {
@@ -113,16 +113,16 @@ func (p *Pipeline) Apply(o *Observed) (*apply.Report, error) {
 }
 
 // Stop removes everything that is ours, and leaves the mark that keeps events
-// from bringing it back.
+// from bringing it back. The error may be that there is no room for the mark.
 func (p *Pipeline) Stop() error {
 	kernel, err := p.engine.Read()
 	if err != nil {
 		return err
 	}
-	if err := p.run.SetStopped(true); err != nil {
-		return fmt.Errorf("run directory: %w", err)
+	if err = p.run.SetStopped(true); err != nil {
+		err = fmt.Errorf("run directory: %w", err)
 	}
-	return p.engine.Stop(kernel, p.state())
+	return errors.Join(err, p.engine.Stop(kernel, p.state()))
 }
 
 // Rehearse loads sets and chains of a plan into the network namespace, which
