@@ -19,6 +19,17 @@ func (r *router) eventsDir() string { return filepath.Join(r.dir, "hotplug.d") }
 // it.
 func (r *router) startMonitor() *netlab.Process {
 	r.t.Helper()
+	m := r.monitor()
+	eventually(r.t, "the monitor's first run is over", func() bool {
+		result, err := os.ReadFile(filepath.Join(r.runDir(), "result.json"))
+		return err == nil && strings.Contains(string(result), `"request":"monitor"`)
+	})
+	return m
+}
+
+// monitor starts the monitor and waits until it answers.
+func (r *router) monitor() *netlab.Process {
+	r.t.Helper()
 	cmd := exec.Command(binary, r.args("monitor", "--events-dir", r.eventsDir())...)
 	cmd.Env = r.env
 	m, err := r.lab.Router.Background(cmd)
@@ -30,10 +41,6 @@ func (r *router) startMonitor() *netlab.Process {
 		}
 	})
 	eventually(r.t, "the monitor answers", func() bool { return r.status().Monitor.Running })
-	eventually(r.t, "the monitor's first run is over", func() bool {
-		result, err := os.ReadFile(filepath.Join(r.runDir(), "result.json"))
-		return err == nil && strings.Contains(string(result), `"request":"monitor"`)
-	})
 	return m
 }
 
