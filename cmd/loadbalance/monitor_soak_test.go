@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -44,10 +46,13 @@ type soak struct {
 	dark, cut, downed [soakUplinks + 1]bool
 	weight            int
 	addresses         map[string]bool
+	netifd            *netifd
+	stopped           []*exec.Cmd // runs that are stopped, perhaps with the lock
 }
 
 // TestSoak lets events happen at random, more than the monitor can follow one
-// by one. After each burst the kernel must come to equal the plan, and in the
+// by one, and breaks what is around it: netifd, the run directory and its files,
+// runs that stop, files that are none. After each burst the kernel must come to equal the plan, and in the
 // end nothing may have grown.
 func TestSoak(t *testing.T) {
 	const seed = 5 // logged: a failure can be run again with the same events
@@ -56,6 +61,10 @@ func TestSoak(t *testing.T) {
 			router: newRouter(t, backend, netlab.Options{Uplinks: soakUplinks}, ""),
 			random: rand.New(rand.NewPCG(seed, seed)), weight: 1, addresses: map[string]bool{},
 		}
+		s.mountRunDir(64)
+		s.netifd = s.startNetifd()
+		s.tellNetifd()
+		s.mendFiles()
 		s.configure(s.config())
 		s.must("apply")
 		s.monitor = s.startMonitor()
@@ -66,9 +75,14 @@ func TestSoak(t *testing.T) {
 		for done := 0; done < events && !t.Failed(); done += soakBurst {
 			var burst []string
 			for range soakBurst {
-				burst = append(burst, s.event())
+				if s.random.IntN(3) == 0 {
+					burst = append(burst, s.fault())
+				} else {
+					burst = append(burst, s.event())
+				}
 				time.Sleep(time.Duration(s.random.Int64N(int64(60 * time.Millisecond))))
 			}
+			s.mend()
 			s.settle(strings.Join(burst, "; "))
 		}
 		s.calm()
@@ -80,8 +94,79 @@ func TestSoak(t *testing.T) {
 
 // config is the configuration with the weight of the moment.
 func (s *soak) config() string {
-	return members(netlab.Separate, soakUplinks, append(tracked[:len(tracked):len(tracked)], fastest...)...) +
-		fmt.Sprintf("config policy 'other'\n\tlist use_member 'wan1 weight=%d'\n\tlist use_member 'wan2'\n", s.weight)
+	var text strings.Builder
+	for i := 1; i <= soakUplinks; i++ {
+		fmt.Fprintf(&text, "config member 'wan%d'\n\toption interface 'line%d'\n\t%s\n\n", i, i,
+			strings.Join(append(tracked[:len(tracked):len(tracked)], fastest...), "\n\t"))
+	}
+	fmt.Fprintf(&text, "config policy 'other'\n\tlist use_member 'wan1 weight=%d'\n\tlist use_member 'wan2'\n", s.weight)
+	fmt.Fprintf(&text, "config ipset 'list'\n\toption loadfile '%s'\n", s.list())
+	return text.String()
+}
+
+// list is the file of a set.
+func (s *soak) list() string { return filepath.Join(s.dir, "list") }
+
+// tellNetifd lets netifd know which interfaces are up.
+func (s *soak) tellNetifd() {
+	s.t.Helper()
+	var interfaces []string
+	for i := 1; i <= soakUplinks; i++ {
+		name := fmt.Sprintf("line%d", i)
+		if s.downed[i] {
+			interfaces = append(interfaces, isDown(name))
+		} else {
+			interfaces = append(interfaces, onUplink(name, s.lab.Uplink(i)))
+		}
+	}
+	s.netifd.answer(interfaces...)
+}
+
+// fault breaks something around the program, for a while or until mend.
+func (s *soak) fault() string {
+	file := filepath.Join(s.runDir(), []string{"accepted", "state.json", "verdicts.json", "result.json"}[s.random.IntN(4)])
+	switch s.random.IntN(8) {
+	case 0:
+		silence := silences[s.random.IntN(len(silences))]
+		s.netifd.fail(silence.ubus)
+		return "netifd " + silence.name
+	case 1:
+		s.netifd.fail("")
+		return "netifd answers"
+	case 2:
+		s.sh("cat /dev/zero > " + s.runDir() + "/filler 2> /dev/null || true")
+		return "run directory full"
+	case 3:
+		s.sh("head -c 100 /dev/urandom > " + file + " || true")
+		return file + " damaged"
+	case 4:
+		s.sh("rm -rf " + file)
+		return file + " gone"
+	case 5:
+		cmd := exec.Command(binary, s.args("apply")...)
+		cmd.Env = s.env
+		check(s.t, s.lab.Router.Start(cmd))
+		time.Sleep(time.Duration(s.random.Int64N(int64(40 * time.Millisecond))))
+		check(s.t, cmd.Process.Signal(syscall.SIGSTOP))
+		s.stopped = append(s.stopped, cmd)
+		return "an apply stopped"
+	case 6:
+		s.sh("rm -rf " + s.dir + "/rt_tables.d; : > " + s.dir + "/rt_tables.d; rm -f " + s.list() + "; mkfifo " + s.list())
+		return "a file for the names of tables, a pipe for the set"
+	}
+	s.mendFiles()
+	return "names and set mended"
+}
+
+func (s *soak) mendFiles() {
+	s.sh("rm -rf " + s.dir + "/rt_tables.d " + s.list() + "; echo 203.0.113.200 > " + s.list())
+}
+
+// mend takes back what stays broken otherwise. Runs that are stopped stay so: who
+// has the lock is for the monitor to end.
+func (s *soak) mend() {
+	s.netifd.fail("")
+	s.sh("rm -f " + s.runDir() + "/filler")
 }
 
 // event makes one event happen and says which.
@@ -100,6 +185,7 @@ func (s *soak) event() string {
 	case 3:
 		if !s.cut[i] {
 			s.toggle(i, &s.downed[i], s.lab.IfDown, s.lab.IfUp)
+			s.tellNetifd()
 		}
 		return fmt.Sprintf("interface %d down %v", i, s.downed[i])
 	case 4:
@@ -118,7 +204,7 @@ func (s *soak) event() string {
 	case 6:
 		s.weight = 1 + s.random.IntN(5)
 		s.configure(s.config())
-		s.must("apply")
+		_, _, _ = s.call("apply") // which may find no answer of netifd yet
 		return "apply"
 	case 7:
 		s.weight = 1 + s.random.IntN(5)
@@ -191,6 +277,12 @@ func (s *soak) calm() {
 			check(s.t, s.lab.IfUp(i))
 		}
 		s.dark[i], s.cut[i], s.downed[i] = false, false, false
+	}
+	s.tellNetifd()
+	s.mendFiles()
+	for _, cmd := range s.stopped {
+		_ = cmd.Process.Kill() // if the monitor has not
+		_ = cmd.Wait()
 	}
 }
 
