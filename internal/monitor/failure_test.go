@@ -182,3 +182,30 @@ func TestHalfAnApply(t *testing.T) {
 	g.pass(2 * time.Minute)
 	g.expect("events", &g.events, "inactive wan2 ipv4", "offline wan2 ipv4")
 }
+
+// TestRunDirectoryGone: the monitor makes it anew and fills it; that of a stopped
+// service is left alone.
+func TestRunDirectoryGone(t *testing.T) {
+	g := newMonitorRig(t, three)
+	g.silent["wan2"] = true
+	g.start()
+	g.pass(10 * time.Second)
+	g.applies, g.store = nil, nil
+	known := Presence{Accepted: make(chan struct{})}
+	g.Appear = func() (Presence, error) { return known, nil }
+	if err := g.appear(g.now); err != nil {
+		t.Fatal(err)
+	}
+	g.pass(time.Second)
+	g.expect("applies", &g.applies, "follow the run directory was removed")
+	if g.store[family.IPv4]["wan2"] == "" {
+		t.Errorf("verdicts: %v", g.store)
+	}
+	g.stopped = true
+	g.want(request{at: g.now, reasons: []string{"new configuration"}})
+	g.pass(time.Second)
+	g.Appear = func() (Presence, error) { t.Error("it is made anew"); return known, nil }
+	if err := g.appear(g.now); err == nil {
+		t.Error("the monitor goes on without a service")
+	}
+}

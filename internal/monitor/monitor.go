@@ -10,6 +10,7 @@
 package monitor
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -239,8 +240,12 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 	}
 }
 
-// appear is known to others anew.
+// appear is known to others anew. Where the service is stopped, it is probably
+// being uninstalled, and nothing is to be left.
 func (m *Monitor) appear(now time.Time) (err error) {
+	if m.outcome.Idle && m.Accepted != nil {
+		return errors.New("the run directory was removed")
+	}
 	if m.Presence, err = m.Appear(); err != nil || m.Accepted == nil {
 		return err
 	}
