@@ -151,7 +151,7 @@ func (s *soak) fault() string {
 		s.stopped = append(s.stopped, cmd)
 		return "an apply stopped"
 	case 6:
-		s.sh("rm -rf " + s.dir + "/rt_tables.d; : > " + s.dir + "/rt_tables.d; rm -f " + s.list() + "; mkfifo " + s.list())
+		s.sh("until rm -rf " + s.dir + "/rt_tables.d && : > " + s.dir + "/rt_tables.d; do :; done; rm -rf " + s.list() + "; mkfifo " + s.list() + " || true")
 		return "a file for the names of tables, a pipe for the set"
 	}
 	s.mendFiles()
