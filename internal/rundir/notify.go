@@ -25,7 +25,7 @@ func (d Dir) Notify() (*Notifier, error) {
 	}
 	// Files are replaced by renaming, or overwritten where there is no room; the
 	// mark of a stopped service is removed by the next start.
-	if _, err := unix.InotifyAddWatch(fd, string(d), unix.IN_MOVED_TO|unix.IN_CLOSE_WRITE|unix.IN_DELETE|unix.IN_MOVE_SELF|unix.IN_ONLYDIR|unix.IN_DONT_FOLLOW); err != nil {
+	if _, err := unix.InotifyAddWatch(fd, string(d), unix.IN_MOVED_TO|unix.IN_CLOSE_WRITE|unix.IN_DELETE|unix.IN_MOVE_SELF|unix.IN_ATTRIB|unix.IN_ONLYDIR|unix.IN_DONT_FOLLOW); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("inotify %s: %w", d, err)
 	}
@@ -66,7 +66,7 @@ func (n *Notifier) read() {
 }
 
 // readEvents reports whether events in the kernel's format name one of the files
-// that matter, and whether the directory is gone: its watch ends then. Without
+// that matter, and whether the directory is gone, or may be somebody else's. Without
 // the monitor's file it is as good as gone, since nobody finds the monitor any
 // more; so far comes who removes everything while a run creates new files.
 func readEvents(events []byte) (concerned, gone bool) {
@@ -76,7 +76,7 @@ func readEvents(events []byte) (concerned, gone bool) {
 		end := min(unix.SizeofInotifyEvent+uint64(length), uint64(len(events)))
 		name := string(bytes.TrimRight(events[unix.SizeofInotifyEvent:end], "\x00"))
 		concerned = concerned || name == configFile || name == stoppedFile || mask&unix.IN_Q_OVERFLOW != 0
-		gone = gone || mask&(unix.IN_IGNORED|unix.IN_MOVE_SELF) != 0 || mask&unix.IN_DELETE != 0 && name == monitorFile
+		gone = gone || name == "" && mask&(unix.IN_IGNORED|unix.IN_MOVE_SELF|unix.IN_ATTRIB) != 0 || mask&unix.IN_DELETE != 0 && name == monitorFile
 		events = events[end:]
 	}
 	return concerned, gone

@@ -116,6 +116,8 @@ func TestFolderIsRemoved(t *testing.T) {
 		remove func(Dir) error
 	}{
 		{"all of it", func(d Dir) error { return os.RemoveAll(string(d)) }},
+		{"it is somebody else's", func(d Dir) error { return os.Chown(string(d), 65534, 65534) }},
+		{"it has another name", func(d Dir) error { return os.Rename(string(d), string(d)+".old") }},
 		{"the monitor's file", func(d Dir) error { return os.Remove(d.path(monitorFile)) }},
 	}
 	for _, tt := range tests {
