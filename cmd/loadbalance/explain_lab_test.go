@@ -269,7 +269,7 @@ func (p *proof) explain(packet explain.Packet, connection *explain.Connection) *
 func (p *proof) find(packet explain.Packet) *explain.Connection {
 	p.t.Helper()
 	search := explain.Search{Packet: packet}
-	if err := p.connections.Each(packet.Family(), conntrack.Filter{}, search.Visit); err != nil {
+	if err := p.connections.Each(packet.Family(), search.Visit); err != nil {
 		p.t.Fatal(err)
 	}
 	return search.Found
@@ -281,7 +281,7 @@ func (p *proof) take() []conntrack.Entry {
 	p.t.Helper()
 	var entries []conntrack.Entry
 	for _, f := range family.All {
-		_, err := p.connections.Delete(f, conntrack.Filter{}, func(e conntrack.Entry) bool {
+		_, err := p.connections.Delete(f, func(e conntrack.Entry) bool {
 			entries = append(entries, e)
 			return true
 		})

@@ -90,7 +90,7 @@ func (r *router) entries(f family.Family, match func(conntrack.Entry) bool) []co
 			return err
 		}
 		defer k.Close()
-		return conntrack.New(k).Each(f, conntrack.Filter{}, func(e conntrack.Entry) bool {
+		return conntrack.New(k).Each(f, func(e conntrack.Entry) bool {
 			if match(e) {
 				found = append(found, e)
 			}

@@ -53,7 +53,7 @@ type resets interface {
 // connections is the kernel's connection table.
 type connections interface {
 	// Delete deletes the entries that match and returns how many those were.
-	Delete(family.Family, conntrack.Filter, func(conntrack.Entry) bool) (int, error)
+	Delete(family.Family, func(conntrack.Entry) bool) (int, error)
 	// Mark sets bits of the entries' marks to what the function returns.
 	Mark(f family.Family, bits uint32, mark func(conntrack.Entry) uint32) error
 }
@@ -269,7 +269,7 @@ func (e *Engine) Rehearse(c *Changes) error {
 // entry would come back with the old mark.
 func (e *Engine) cleanConnections(f family.Family, c *Changes, report *Report) error {
 	var clients []challenge.Flow
-	deleted, err := e.Connections.Delete(f, conntrack.Filter{}, func(entry conntrack.Entry) bool {
+	deleted, err := e.Connections.Delete(f, func(entry conntrack.Entry) bool {
 		fate := c.fate(f, entry)
 		if fate == plan.ForgetAndReset && hasWaitingClient(entry) {
 			clients = append(clients, flowOf(entry))

@@ -269,7 +269,7 @@ func TestRulesWaitForConnections(t *testing.T) {
 // noConnections is a table of connections from which nothing can be deleted.
 type noConnections struct{ connections }
 
-func (noConnections) Delete(family.Family, conntrack.Filter, func(conntrack.Entry) bool) (int, error) {
+func (noConnections) Delete(family.Family, func(conntrack.Entry) bool) (int, error) {
 	return 0, errInjected
 }
 

@@ -10,13 +10,13 @@ import (
 
 type fakeConnections struct{ *fakeKernel }
 
-func (k fakeConnections) Delete(f family.Family, filter conntrack.Filter, match func(conntrack.Entry) bool) (int, error) {
+func (k fakeConnections) Delete(f family.Family, match func(conntrack.Entry) bool) (int, error) {
 	if err := k.step("conntrack (%s)", f); err != nil {
 		return 0, err
 	}
 	before := len(k.entries)
 	k.entries = slices.DeleteFunc(k.entries, func(e conntrack.Entry) bool {
-		return e.Family == f && e.Mark&filter.Mask == filter.Mark&filter.Mask && match(e)
+		return e.Family == f && match(e)
 	})
 	return before - len(k.entries), nil
 }

@@ -129,7 +129,7 @@ func findConnection(p *pipeline.Pipeline, packet explain.Packet) (*explain.Conne
 		return nil, nil, nil
 	}
 	search := explain.Search{Packet: packet}
-	err := p.Connections.Each(packet.Family(), conntrack.Filter{}, search.Visit)
+	err := p.Connections.Each(packet.Family(), search.Visit)
 	if errors.Is(err, conntrack.ErrUnavailable) {
 		return nil, []string{"connections that exist are not looked at: " + err.Error()}, nil
 	}

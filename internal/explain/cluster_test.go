@@ -70,7 +70,7 @@ func TestSlotIsTheKernels(t *testing.T) {
 	defer k.Close()
 	table := conntrack.New(k)
 	for _, f := range family.All {
-		err := table.Each(f, conntrack.Filter{}, func(e conntrack.Entry) bool {
+		err := table.Each(f, func(e conntrack.Entry) bool {
 			got[e.Original.Source] = e.Mark
 			return true
 		})

@@ -62,34 +62,20 @@ type Netlink struct{ kernel *kernel.Handle }
 // New returns access to the connection table of the handle's network namespace.
 func New(k *kernel.Handle) *Netlink { return &Netlink{k} }
 
-// Filter selects entries by their mark; the kernel applies it. The zero value
-// selects all.
-type Filter struct {
-	Mark, Mask uint32
-}
-
-// Each calls visit for every entry of a family that the filter selects, until
-// visit returns false. Connections come and go while the table is read: some
-// of those may be left out or be visited twice. visit must not use the handle.
-func (n *Netlink) Each(f family.Family, filter Filter, visit func(Entry) bool) error {
-	return n.each(f, filter, func(e Entry, _ []byte) bool { return visit(e) })
+// Each calls visit for every entry of a family until it returns false.
+// Connections come and go while the table is read: some of those may be left out
+// or be visited twice. visit must not use the handle.
+func (n *Netlink) Each(f family.Family, visit func(Entry) bool) error {
+	return n.each(f, func(e Entry, _ []byte) bool { return visit(e) })
 }
 
 // each is Each that also gives the kernel's message.
-func (n *Netlink) each(f family.Family, filter Filter, visit func(e Entry, message []byte) bool) error {
+func (n *Netlink) each(f family.Family, visit func(e Entry, message []byte) bool) error {
 	req := n.request(f, nl.IPCTNL_MSG_CT_GET, unix.NLM_F_DUMP)
-	if filter.Mask != 0 {
-		req.AddData(nl.NewRtAttr(nl.CTA_MARK, nl.BEUint32Attr(filter.Mark)))
-		req.AddData(nl.NewRtAttr(markMask, nl.BEUint32Attr(filter.Mask)))
-	}
 	err := req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(m []byte) bool {
 		e, ok := parse(m)
-		// A kernel that cannot filter by mark sends every entry, and one
-		// without the family sends the others.
-		if !ok || e.Family != f || e.Mark&filter.Mask != filter.Mark&filter.Mask {
-			return true
-		}
-		return visit(e, m)
+		// A kernel without the family sends the others.
+		return !ok || e.Family != f || visit(e, m)
 	})
 	if errors.Is(err, nl.ErrDumpInterrupted) {
 		return nil // see Each: it is no snapshot in any case
@@ -117,7 +103,7 @@ type Count struct {
 // their mark under mask. Entries whose masked mark is 0 are not counted.
 func (n *Netlink) CountByMark(f family.Family, mask uint32) (map[uint32]Count, error) {
 	counts := map[uint32]Count{}
-	err := n.Each(f, Filter{}, func(e Entry) bool {
+	err := n.Each(f, func(e Entry) bool {
 		v := e.Mark & mask
 		if v == 0 {
 			return true
@@ -133,14 +119,13 @@ func (n *Netlink) CountByMark(f family.Family, mask uint32) (map[uint32]Count, e
 	return counts, err
 }
 
-// Delete deletes the entries of a family that the filter selects and for which
-// match returns true, and returns how many. They are deleted when the table has
-// been read; match must not use the handle. An entry that cannot be deleted
-// does not keep the others from being deleted; the error says how many such
-// there were, and why the first.
-func (n *Netlink) Delete(f family.Family, filter Filter, match func(Entry) bool) (int, error) {
+// Delete deletes the entries of a family for which match returns true, and
+// returns how many. They are deleted when the table has been read; match must not
+// use the handle. An entry that cannot be deleted does not keep the others from
+// being deleted; the error says how many such there were, and why the first.
+func (n *Netlink) Delete(f family.Family, match func(Entry) bool) (int, error) {
 	var chosen [][]byte
-	err := n.each(f, filter, func(e Entry, m []byte) bool {
+	err := n.each(f, func(e Entry, m []byte) bool {
 		if match(e) {
 			chosen = append(chosen, identity(m))
 		}
@@ -180,7 +165,7 @@ func (n *Netlink) DeleteOne(protocol uint8, source, destination netip.AddrPort) 
 // be lost, and no zone; it also sets the time limit.)
 func (n *Netlink) Mark(f family.Family, mask uint32, choose func(Entry) uint32) error {
 	var changes []*nl.NetlinkRequest
-	err := n.each(f, Filter{}, func(e Entry, m []byte) bool {
+	err := n.each(f, func(e Entry, m []byte) bool {
 		if mark := choose(e); (mark^e.Mark)&mask != 0 {
 			req := n.request(f, nl.IPCTNL_MSG_CT_NEW, unix.NLM_F_ACK)
 			req.AddRawData(identity(m))

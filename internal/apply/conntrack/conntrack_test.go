@@ -41,10 +41,10 @@ func run(t testing.TB, command string) {
 	}
 }
 
-func list(t testing.TB, n *Netlink, f family.Family, filter Filter) []Entry {
+func list(t testing.TB, n *Netlink, f family.Family) []Entry {
 	t.Helper()
 	var entries []Entry
-	err := n.Each(f, filter, func(e Entry) bool {
+	err := n.Each(f, func(e Entry) bool {
 		entries = append(entries, e)
 		return true
 	})
@@ -130,7 +130,7 @@ func TestRealEntries(t *testing.T) {
 		udp, tcp := talk(t, tt.host)
 		host := netip.MustParseAddr(tt.host)
 		found := map[string]bool{}
-		for _, e := range list(t, n, tt.f, Filter{}) {
+		for _, e := range list(t, n, tt.f) {
 			found[fmt.Sprintf("%d %#x %v %v", e.Protocol, e.Mark, e.Original, e.Reply)] = true
 			if e.Family != tt.f {
 				t.Errorf("an entry of %s in the list of %s", e.Family, tt.f)
@@ -155,12 +155,12 @@ func TestRealEntries(t *testing.T) {
 			t.Errorf("%s: counted %v, want %v", tt.f, counts, want)
 		}
 		for _, mark := range []uint32{0x100, 0x200, 0x300} {
-			before := len(list(t, n, tt.f, Filter{}))
-			deleted, err := n.Delete(tt.f, Filter{mark, 0x3f00}, func(Entry) bool { return true })
+			before := len(list(t, n, tt.f))
+			deleted, err := n.Delete(tt.f, func(e Entry) bool { return e.Mark&0x3f00 == mark })
 			if err != nil || deleted != 1 {
 				t.Errorf("%s: mark %#x: %d deleted, error %v; want 1", tt.f, mark, deleted, err)
 			}
-			if after := list(t, n, tt.f, Filter{}); len(after) != before-1 {
+			if after := list(t, n, tt.f); len(after) != before-1 {
 				t.Errorf("%s: mark %#x: %d entries of %d are left: %v", tt.f, mark, len(after), before, after)
 			}
 		}
@@ -170,25 +170,25 @@ func TestRealEntries(t *testing.T) {
 func TestDeleteByPredicate(t *testing.T) {
 	n := freshNamespace(t)
 	insert(t, 300)
-	deleted, err := n.Delete(family.IPv4, Filter{0x200, 0x3f00}, func(e Entry) bool {
-		return e.Original.DestinationPort == 80
+	deleted, err := n.Delete(family.IPv4, func(e Entry) bool {
+		return e.Mark == 0x80200 && e.Original.DestinationPort == 80
 	})
 	if err != nil || deleted != 50 {
 		t.Errorf("%d deleted, error %v, want 50", deleted, err)
 	}
-	left := list(t, n, family.IPv4, Filter{})
+	left := list(t, n, family.IPv4)
 	for _, e := range left {
-		if e.Mark == 0x200 && e.Original.DestinationPort == 80 {
+		if e.Mark == 0x80200 && e.Original.DestinationPort == 80 {
 			t.Errorf("left behind: %v", e)
 		}
 	}
 	if len(left) != 250 {
 		t.Errorf("%d entries are left, want 250", len(left))
 	}
-	if deleted, err := n.Delete(family.IPv6, Filter{}, func(Entry) bool { return true }); deleted != 0 || err != nil {
+	if deleted, err := n.Delete(family.IPv6, func(Entry) bool { return true }); deleted != 0 || err != nil {
 		t.Errorf("IPv6: %d deleted, error %v, want none", deleted, err)
 	}
-	if again := list(t, n, family.IPv4, Filter{}); len(again) != 250 {
+	if again := list(t, n, family.IPv4); len(again) != 250 {
 		t.Errorf("%d IPv4 entries are left after a deletion in IPv6, want 250", len(again))
 	}
 }
@@ -209,7 +209,7 @@ func TestMark(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := map[uint8]uint32{}
-		for _, e := range list(t, n, f, Filter{}) {
+		for _, e := range list(t, n, f) {
 			if e.Original.DestinationPort == 4242 || e.Original.DestinationPort == 4243 || e.Original.DestinationPort == 0 {
 				got[e.Protocol] = e.Mark
 			}
@@ -234,7 +234,7 @@ func TestDeleteOne(t *testing.T) {
 	for _, f := range family.All {
 		host := map[family.Family]string{family.IPv4: "127.0.0.1", family.IPv6: "::1"}[f]
 		_, port := talk(t, host)
-		before := len(list(t, n, f, Filter{}))
+		before := len(list(t, n, f))
 		own := netip.AddrPortFrom(netip.MustParseAddr(host), port)
 		server := netip.AddrPortFrom(own.Addr(), 4243)
 		for _, step := range []struct {
@@ -249,7 +249,7 @@ func TestDeleteOne(t *testing.T) {
 			if err := n.DeleteOne(unix.IPPROTO_TCP, step.source, step.destination); err != nil {
 				t.Errorf("%s: %s: %v", f, step.name, err)
 			}
-			if left := list(t, n, f, Filter{}); len(left) != before-step.gone {
+			if left := list(t, n, f); len(left) != before-step.gone {
 				t.Errorf("%s: %s: %d entries of %d are left, want %d gone: %v", f, step.name, len(left), before, step.gone, left)
 			}
 		}
@@ -262,11 +262,11 @@ func TestDeleteWhatIsGone(t *testing.T) {
 	n := freshNamespace(t)
 	other := library(t)
 	create(t, other, udp(1), udp(2))
-	deleted, err := n.Delete(family.IPv4, Filter{}, func(Entry) bool { flush(t, other); return true })
+	deleted, err := n.Delete(family.IPv4, func(Entry) bool { flush(t, other); return true })
 	if err != nil || deleted == 0 {
 		t.Errorf("%d deleted, error %v", deleted, err)
 	}
-	if left := list(t, n, family.IPv4, Filter{}); len(left) != 0 {
+	if left := list(t, n, family.IPv4); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -278,7 +278,7 @@ func TestDeleteSparesSuccessors(t *testing.T) {
 	other := library(t)
 	create(t, other, udp(1))
 	before := idOf(t, n, udp(1))
-	deleted, err := n.Delete(family.IPv4, Filter{}, func(Entry) bool {
+	deleted, err := n.Delete(family.IPv4, func(Entry) bool {
 		flush(t, other)
 		// The kernel makes the number of an entry from where it lies in memory:
 		// something else has to lie there.
@@ -296,7 +296,7 @@ func TestDeleteSparesSuccessors(t *testing.T) {
 // idOf returns what identifies the entry of a flow.
 func idOf(t *testing.T, n *Netlink, flow *netlink.ConntrackFlow) (id []byte) {
 	t.Helper()
-	err := n.each(family.IPv4, Filter{}, func(e Entry, m []byte) bool {
+	err := n.each(family.IPv4, func(e Entry, m []byte) bool {
 		if e.Original.DestinationPort == flow.Forward.DstPort {
 			id = identity(m)
 		}
@@ -328,7 +328,7 @@ func TestStates(t *testing.T) {
 		flow.Forward.Protocol, flow.Reverse.Protocol = unix.IPPROTO_TCP, unix.IPPROTO_TCP
 		flow.ProtoInfo = &netlink.ProtoInfoTCP{State: state}
 		create(t, other, flow)
-		entries := list(t, n, family.IPv4, Filter{})
+		entries := list(t, n, family.IPv4)
 		if len(entries) != 1 || entries[0].Opening != want.Opening || entries[0].Ended != want.Ended {
 			t.Errorf("state %d: %+v", state, entries)
 		}
@@ -340,13 +340,13 @@ func TestEachEnds(t *testing.T) {
 	n := freshNamespace(t)
 	insert(t, 2000)
 	seen := 0
-	if err := n.Each(family.IPv4, Filter{}, func(Entry) bool { seen++; return seen < 10 }); err != nil {
+	if err := n.Each(family.IPv4, func(Entry) bool { seen++; return seen < 10 }); err != nil {
 		t.Fatal(err)
 	}
 	if seen != 10 {
 		t.Errorf("%d entries were visited after an end at 10", seen)
 	}
-	if all := list(t, n, family.IPv4, Filter{}); len(all) != 2000 {
+	if all := list(t, n, family.IPv4); len(all) != 2000 {
 		t.Errorf("%d entries in the next list, want 2000", len(all))
 	}
 }
