@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/apply/conntrack"
+	"loadbalance/internal/domains"
 	"loadbalance/internal/drift"
 	"loadbalance/internal/family"
 	"loadbalance/internal/health"
@@ -133,9 +134,11 @@ func (in *invocation) monitor() error {
 	defer prober.Close()
 	runner := hooks.NewRunner(in.eventsDir, log.Log)
 	defer runner.Close()
+	learner := &domains.Learner{Log: log.Log}
+	defer learner.Close()
 	m := &monitor.Monitor{
 		Applier: &monitorApplier{invocation: in, monitorLog: log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.rundir(),
-		Log: log.Log, Answers: answers, Reload: reload, Presence: known, Appear: presence.appear,
+		Learner: learner, Log: log.Log, Answers: answers, Reload: reload, Presence: known, Appear: presence.appear,
 	}
 	return m.Run(quit)
 }
@@ -244,7 +247,7 @@ func (a *monitorApplier) outcome(done *run) (monitor.Outcome, error) {
 	changes := done.report.Changes
 	return monitor.Outcome{
 		Config: done.cfg.Config, Uplinks: changes.Plan.Uplinks, Members: changes.Plan.Members,
-		Scope: done.scope(), Changed: !changes.Empty(), Summary: done.report.Summary(),
+		Scope: done.scope(), Domains: domains.SetsOf(changes.Plan), Changed: !changes.Empty(), Summary: done.report.Summary(),
 		News: done.news, LeftOut: changes.Plan.LeftOut, Warnings: a.notes,
 	}, done.err
 }

@@ -63,6 +63,7 @@ func (m *Monitor) finish(r result, now time.Time) {
 	m.outcome = r.Outcome
 	m.askAgain(r, !r.repair || r.Changed || hasMoved, now)
 	m.adopt(now)
+	m.Learner.Learn(r.Domains)
 	// A start and a stop are no news of the lines.
 	if m.applied && !r.Idle {
 		m.announce(m.announced.Members, r.Members)
@@ -95,6 +96,7 @@ func (m *Monitor) fail(r result, now time.Time) {
 	// part needs the verdicts. They are announced when all of it is there.
 	m.outcome = r.Outcome
 	m.adopt(now)
+	m.Learner.Learn(r.Domains)
 	if !m.applied {
 		m.announced, m.applied = r.Outcome, true
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"loadbalance/internal/config"
+	"loadbalance/internal/domains"
 	"loadbalance/internal/drift"
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
@@ -71,6 +72,8 @@ type Outcome struct {
 	Members []plan.Member
 	// Scope is what the watcher must know to look at the result.
 	Scope drift.Scope
+	// Domains are the sets that learn from DNS answers.
+	Domains []domains.Set
 	// Changed says that the kernel did not hold the plan before, Summary what was
 	// changed, in a line per family.
 	Changed bool
@@ -120,6 +123,12 @@ type store interface {
 	Stopped() bool
 }
 
+// learner enters the addresses of domains into sets.
+type learner interface {
+	// Learn learns for these sets from now on, and for no others.
+	Learn([]domains.Set)
+}
+
 // Monitor has everything that a monitor works with.
 type Monitor struct {
 	Applier applier
@@ -127,6 +136,7 @@ type Monitor struct {
 	Watcher watcher
 	Scripts scripts
 	Store   store
+	Learner learner
 	// Log writes a message; level is error, warning, notice or debug.
 	Log func(level, text string)
 	// What the monitor hears of: answers to its probes and SIGHUP.

@@ -332,3 +332,26 @@ func TestOverdueReload(t *testing.T) {
 		}
 	}
 }
+
+// TestLearning: sets learn as soon as they are there, also where an apply got
+// only half-way, and until the service is stopped.
+func TestLearning(t *testing.T) {
+	const sets = "config member wan1\nconfig ipset films\n\tlist domain films.example\n"
+	g := newMonitorRig(t, sets)
+	g.start()
+	if len(g.learning) != 1 || g.learning[0].Name != "lb_films" {
+		t.Errorf("learning for %v", g.learning)
+	}
+	g.stopped = true
+	g.want(request{at: g.now, reload: true})
+	g.pass(time.Second)
+	if len(g.learning) != 0 {
+		t.Errorf("after a stop: learning for %v", g.learning)
+	}
+	g = newMonitorRig(t, sets)
+	g.refused = true
+	g.start()
+	if len(g.learning) != 1 {
+		t.Errorf("half-way: learning for %v", g.learning)
+	}
+}

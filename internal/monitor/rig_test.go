@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/config"
+	"loadbalance/internal/domains"
 	"loadbalance/internal/drift"
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
@@ -66,6 +67,7 @@ type rig struct {
 	overdue  bool        // a reload is to be made up for
 	logged   []string
 	sent     map[health.Key]int
+	learning []domains.Set
 	store    plan.Verdicts
 	pending  []probe.Answer
 	answers  chan probe.Answer
@@ -82,11 +84,14 @@ func newMonitorRig(t *testing.T, config string) *rig {
 		sent: map[health.Key]int{}, answers: make(chan probe.Answer, 1000), messages: make(chan struct{}, 1),
 	}
 	g.Monitor = &Monitor{
-		Applier: g, Prober: g, Watcher: g, Scripts: g, Store: g, Answers: g.answers,
+		Applier: g, Prober: g, Watcher: g, Scripts: g, Store: g, Learner: g, Answers: g.answers,
 		Log: func(level, text string) { g.logged = append(g.logged, level+": "+text) },
 	}
 	return g
 }
+
+// Learn notes what is to be learnt.
+func (g *rig) Learn(sets []domains.Set) { g.learning = sets }
 
 // run starts the monitor and lets some time pass.
 func (g *rig) start() {
@@ -156,7 +161,7 @@ func (g *rig) Follow(verdicts plan.Verdicts) (Outcome, error) {
 	if g.refused {
 		err = errors.New("mangle restore (ipv6): refused")
 	}
-	outcome := Outcome{Config: cfg, Uplinks: uplinks, Members: p.Members, Changed: changed, LeftOut: p.LeftOut}
+	outcome := Outcome{Config: cfg, Uplinks: uplinks, Members: p.Members, Domains: domains.SetsOf(p), Changed: changed, LeftOut: p.LeftOut}
 	if members := fmt.Sprint(p.Members); g.summaries && (changed || members != g.members) {
 		g.members = members
 		outcome.Summary = []string{"ipv4: 3 chains written, 2 routes deleted, 12 connections freed", "ipv6: 3 chains written"}

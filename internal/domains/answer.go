@@ -1,0 +1,119 @@
+package domains
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// Sizes of headers in bytes: RFC 791, RFC 8200 and RFC 768.
+const (
+	ipv4Header     = 20 // without options, which no program here asks for
+	ipv6Header     = 40
+	fragmentHeader = 8
+	udpHeader      = 8
+)
+
+// maxChain is how many CNAME records are followed: as many as unbound follows
+// (max-query-restarts), and more than others do.
+const maxChain = 11
+
+// record is an address of an answer.
+type record struct {
+	address netip.Addr
+	ttl     uint32
+}
+
+// answer is what a DNS answer tells of addresses.
+type answer struct {
+	// names are the one that was asked for and those that its CNAME records
+	// lead to, in lower case and without the last dot.
+	names     []string
+	addresses []record
+}
+
+// payload returns the DNS message in a packet that begins with its IP header and
+// that the filter has let pass. Of a fragmented message it is the beginning.
+func payload(packet []byte) []byte {
+	if len(packet) < ipv4Header {
+		return nil
+	}
+	headers := ipv4Header
+	if packet[0]>>4 == 6 {
+		const next, isFragment = 6, 44 // RFC 8200, sections 3 and 4.5
+		headers = ipv6Header
+		if packet[next] == isFragment {
+			headers += fragmentHeader
+		}
+	}
+	headers += udpHeader
+	if len(packet) < headers {
+		return nil
+	}
+	length := int(binary.BigEndian.Uint16(packet[headers-4:])) // UDP's, header included
+	return packet[headers:max(headers, min(len(packet), headers-udpHeader+length))]
+}
+
+// parseAnswer reads a DNS message. What is damaged or missing at its end is left
+// out; ok is false for what is no answer to a question.
+func parseAnswer(message []byte) (a answer, ok bool) {
+	var p dnsmessage.Parser
+	header, err := p.Start(message)
+	if err != nil || !header.Response || header.OpCode != 0 || header.RCode != dnsmessage.RCodeSuccess {
+		return a, false
+	}
+	question, err := p.Question()
+	if err != nil || p.SkipAllQuestions() != nil {
+		return a, false
+	}
+	aliases, owned := map[string]string{}, map[string][]record{}
+	for readRecord(&p, aliases, owned) {
+	}
+	name := normalName(question.Name)
+	for range maxChain + 1 {
+		a.names = append(a.names, name)
+		a.addresses = append(a.addresses, owned[name]...)
+		delete(owned, name) // a loop leads here again
+		if name = aliases[name]; name == "" {
+			break
+		}
+	}
+	return a, true
+}
+
+// readRecord reads the next record of the answer section; false at its end.
+func readRecord(p *dnsmessage.Parser, aliases map[string]string, owned map[string][]record) bool {
+	header, err := p.AnswerHeader()
+	if err != nil {
+		return false
+	}
+	owner := normalName(header.Name)
+	switch {
+	case header.Class != dnsmessage.ClassINET:
+		return p.SkipAnswer() == nil
+	case header.Type == dnsmessage.TypeCNAME:
+		r, err := p.CNAMEResource()
+		aliases[owner] = normalName(r.CNAME)
+		return err == nil
+	case header.Type == dnsmessage.TypeA:
+		r, err := p.AResource()
+		if err == nil {
+			owned[owner] = append(owned[owner], record{netip.AddrFrom4(r.A), header.TTL})
+		}
+		return err == nil
+	case header.Type == dnsmessage.TypeAAAA:
+		r, err := p.AAAAResource()
+		if err == nil {
+			owned[owner] = append(owned[owner], record{netip.AddrFrom16(r.AAAA), header.TTL})
+		}
+		return err == nil
+	}
+	return p.SkipAnswer() == nil
+}
+
+// normalName returns a name as the configuration has it. Hosts ask in any case.
+func normalName(n dnsmessage.Name) string {
+	return strings.ToLower(strings.TrimSuffix(n.String(), "."))
+}

@@ -1,0 +1,102 @@
+// Package domains fills sets with the addresses of domains: it sees the DNS
+// answers that this machine gives, to other hosts and to its own programs, and
+// enters the addresses in them into the sets that name their domain. Any resolver
+// will do. The kernel keeps all that was learnt, see ipset.Learnt; what is in
+// memory only spares questions.
+package domains
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"loadbalance/internal/config"
+	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
+)
+
+// Set is a set that learns.
+type Set struct {
+	Name    string // the kernel's
+	Family  family.Family
+	Domains []string
+	// Listed are the entries that are there in any case.
+	Listed []netip.Prefix
+}
+
+// SetsOf returns the sets of a plan that learn.
+func SetsOf(p *plan.Plan) []Set {
+	var sets []Set
+	for _, f := range family.All {
+		for _, s := range p.Family(f).Sets {
+			if len(s.Domains) > 0 {
+				sets = append(sets, Set{Name: s.Name, Family: f, Domains: s.Domains, Listed: s.Entries})
+			}
+		}
+	}
+	return sets
+}
+
+// learns reports whether an address may become an entry. One that no host can
+// have is a resolver's way to say that it blocks the name.
+func (s *Set) learns(a netip.Addr) bool {
+	return family.Of(a) == s.Family && config.IsUnicast(a) &&
+		!slices.ContainsFunc(s.Listed, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// lesson is what is to be learnt from an answer: one address for one set.
+type lesson struct {
+	set    *Set
+	domain string
+	record
+}
+
+// matcher finds the sets that a name belongs to.
+type matcher struct {
+	sets []Set
+	// byDomain are the places of the sets that name a domain.
+	byDomain [len(family.All)]map[string][]int
+}
+
+func newMatcher(sets []Set) *matcher {
+	m := &matcher{sets: sets}
+	for i := range m.byDomain {
+		m.byDomain[i] = map[string][]int{}
+	}
+	for i, s := range sets {
+		for _, domain := range s.Domains {
+			m.byDomain[s.Family][domain] = append(m.byDomain[s.Family][domain], i)
+		}
+	}
+	return m
+}
+
+// match finds the longest domain that is the name or is above it, and the sets
+// that name it.
+func (m *matcher) match(name string, f family.Family) (domain string, sets []int) {
+	for more := true; more; _, name, more = strings.Cut(name, ".") {
+		if sets := m.byDomain[f][name]; sets != nil {
+			return name, sets
+		}
+	}
+	return "", nil
+}
+
+// lessons are what is to be learnt from an answer. Each name of the answer counts
+// for itself: the one that was asked for, and those of the networks that serve it.
+func (m *matcher) lessons(a answer) []lesson {
+	var all []lesson
+	for _, f := range family.All {
+		for _, name := range a.names {
+			domain, sets := m.match(name, f)
+			for _, i := range sets {
+				for _, r := range a.addresses {
+					if l := (lesson{&m.sets[i], domain, r}); m.sets[i].learns(r.address) && !slices.Contains(all, l) {
+						all = append(all, l)
+					}
+				}
+			}
+		}
+	}
+	return all
+}
