@@ -36,7 +36,8 @@ export CGO_ENABLED = 0
 
 test lint quicklint: PROGRAMS += $(LINTERS)
 # The scripts are tested in the router's shell, with the firewall's nft.
-test: PROGRAMS += nft:nftables flock:util-linux dnsmasq:dnsmasq-base
+test: PROGRAMS += nft:nftables flock:util-linux dnsmasq:dnsmasq-base \
+	unbound:unbound
 bench: PROGRAMS += $(TRACERS)
 
 .PHONY: build test cases beside builds demo bench lint quicklint staticcheck deps go root clean

@@ -51,6 +51,8 @@ type Advice struct {
 	Warnings []string
 	// Notes are not mistakes, but may surprise.
 	Notes []string
+	// Limits are what cannot be done, whatever the system is like.
+	Limits []string
 }
 
 // Find returns advice for a system. A configuration without enabled members
@@ -65,8 +67,9 @@ func Find(f Facts) Advice {
 	}
 	a.Errors = append(a.Errors, f.ownTargets()...)
 	a.Warnings = slices.Concat(f.markClashes(), f.ruleClashes(), f.tableClashes(), f.unmasqueraded(),
-		f.foreignDefaults(), f.unasked(), f.unreachableNeighbours(), f.strictTCP())
+		f.foreignDefaults(), f.unasked(), f.unreachableNeighbours(), f.strictTCP(), f.nobodyLearns())
 	a.Notes = append(f.offloading(), f.largeTables()...)
+	a.Limits = f.unseenAnswers()
 	return a
 }
 

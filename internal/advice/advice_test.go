@@ -182,6 +182,24 @@ func TestFind(t *testing.T) {
 				"table 362 (ipv6) of our unreachable route has a route of another program: give that program another table, or the member (option table)",
 			}},
 		},
+		"sets by domain": {
+			change: func(_ *testing.T, f *Facts) {
+				f.Config.Globals.Monitor = true
+				f.Config.IPSets = []config.IPSet{{Name: "a", Domains: []string{"a.example"}}, {Name: "b"}, {Name: "c", Domains: []string{"c.example"}}}
+			},
+			want: Advice{Limits: []string{
+				"ipset 'a', 'c': addresses are learnt from the DNS answers of this router alone: what hosts ask others, " +
+					"also by DNS over TLS or HTTPS, is not seen, nor is what they know already",
+			}},
+		},
+		"sets by domain without a monitor": {
+			change: func(_ *testing.T, f *Facts) {
+				f.Config.IPSets = []config.IPSet{{Name: "a", Domains: []string{"a.example"}}}
+			},
+			want: Advice{Warnings: []string{
+				"ipset 'a': 'domain' has no effect with monitor '0': the monitor learns the addresses",
+			}},
+		},
 		"no firewall": {change: func(_ *testing.T, f *Facts) { f.Firewall = nil }},
 		"members in no zone": {
 			change: func(t *testing.T, f *Facts) {

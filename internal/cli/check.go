@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -59,7 +60,7 @@ func (in *invocation) checkSystem(cfg *pipeline.Configuration) int {
 	for _, text := range found.Warnings {
 		in.log.Warning(text)
 	}
-	for _, text := range found.Notes {
+	for _, text := range slices.Concat(found.Notes, found.Limits) {
 		in.log.Notice(text)
 	}
 	if err := in.rehearse(observed); err != nil {

@@ -63,7 +63,8 @@ flags, before or after the command:
   --watch            status: again every second, with rates, until Ctrl-C
 
 explain describes a packet by:
-  --src A --dst B    addresses; without --src it is one of the router's own
+  --src A --dst B    addresses; without --src it is one of the router's own;
+                     B may be a name, which the router's resolver is asked for
   --proto P          protocol, by name or number
   --sport N --dport N --icmp-type T
   --in NAME          the device, interface or member that it comes in by

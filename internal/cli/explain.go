@@ -10,6 +10,7 @@ import (
 
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/config"
+	"loadbalance/internal/domains"
 	"loadbalance/internal/explain"
 	"loadbalance/internal/family"
 	"loadbalance/internal/pipeline"
@@ -33,17 +34,36 @@ func explainCommand(in *invocation) int {
 		in.report(cfg)
 		return exitUsage
 	}
+	destinations, name, err := in.destinations()
+	if err != nil {
+		return in.fail(err)
+	}
 	p, observed, err := in.observeOrRead(cfg)
 	if err != nil {
 		return in.fail(err)
 	}
 	defer p.Close()
-	packet, err := in.packet.read(cfg.Config, observed.Uplinks)
-	if err != nil {
-		in.log.Error(err.Error())
-		return exitUsage
+	if p != nil {
+		if err := in.noteDifference(observed); err != nil {
+			return in.fail(err)
+		}
 	}
-	if err := in.explain(p, observed, packet); err != nil {
+	var found []explained
+	for _, destination := range destinations {
+		described := in.packet
+		described.dst = destination
+		packet, err := described.read(cfg.Config, observed.Uplinks)
+		if err != nil {
+			in.log.Error(err.Error())
+			return exitUsage
+		}
+		e, err := in.explain(p, observed, packet)
+		if err != nil {
+			return in.fail(err)
+		}
+		found = append(found, e)
+	}
+	if err := in.printExplanations(found, name); err != nil {
 		return in.fail(err)
 	}
 	if cfg.Problems.HasErrors() {
@@ -55,42 +75,68 @@ func explainCommand(in *invocation) int {
 	return exitDone
 }
 
-func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed, packet explain.Packet) error {
-	if p != nil {
-		if err := in.noteDifference(observed); err != nil {
-			return err
+// destinations are the address of --dst, or those of the name that it is. To ask
+// for a name teaches the sets its addresses, as when a host asks.
+func (in *invocation) destinations() (addresses []string, name string, err error) {
+	dst := in.packet.dst
+	name, noName := config.ParseDomain(dst)
+	if _, noAddress := netip.ParseAddr(dst); noAddress == nil || noName != nil {
+		return []string{dst}, "", nil
+	}
+	found, resolver, err := domains.Lookup(name)
+	if err != nil {
+		return nil, name, err
+	}
+	source, _ := netip.ParseAddr(in.packet.src) // a mistake is reported later
+	for _, a := range found {
+		if !source.IsValid() || family.Of(a) == family.Of(source) {
+			addresses = append(addresses, a.String())
 		}
 	}
+	if len(addresses) == 0 {
+		return nil, name, fmt.Errorf("resolver %s: %s has no address (with --src, of its family)", resolver, name)
+	}
+	return addresses, name, nil
+}
+
+// explained is the explanation of a packet, as JSON too.
+type explained struct {
+	*explain.Explanation
+	Without *explain.Without `json:"without,omitempty"`
+}
+
+func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed, packet explain.Packet) (e explained, err error) {
 	connection, notes, err := findConnection(p, packet)
 	if err != nil {
-		return err
+		return e, err
 	}
 	wanted, err := observed.Plan()
 	if err != nil {
-		return err
+		return e, err
 	}
-	now, err := explained(p, wanted, observed.Config, packet, connection)
+	e.Explanation, err = walked(p, wanted, observed.Config, packet, connection)
 	if err != nil {
-		return err
+		return e, err
 	}
-	now.Notes = append(now.Notes, notes...)
+	e.Notes = append(e.Notes, notes...)
 	member := in.packet.without
 	if member == "" {
-		return in.printExplanation(now, nil)
+		return e, nil
 	}
 	wanted, err = observed.Without(member).Plan()
 	if err != nil {
-		return err
+		return e, err
 	}
 	if connection != nil && wanted.Connections[packet.Family()].Fate(connection.Mark, connection.OriginalDestination) != plan.Keep {
 		connection = nil // it is dealt anew
 	}
-	then, err := explained(p, wanted, observed.Config, packet, connection)
+	then, err := walked(p, wanted, observed.Config, packet, connection)
 	if err != nil {
-		return err
+		return e, err
 	}
-	without := explain.Compare(member, now, then)
-	return in.printExplanation(now, &without)
+	without := explain.Compare(member, e.Explanation, then)
+	e.Without = &without
+	return e, nil
 }
 
 // noteDifference says so where the kernel does not hold what the configuration
@@ -109,9 +155,9 @@ func (in *invocation) noteDifference(observed *pipeline.Observed) error {
 	return nil
 }
 
-// explained explains the packet by a plan. p is nil where there is no kernel to
+// walked explains the packet by a plan. p is nil where there is no kernel to
 // ask.
-func explained(p *pipeline.Pipeline, wanted *plan.Plan, cfg *config.Config, packet explain.Packet, connection *explain.Connection) (*explain.Explanation, error) {
+func walked(p *pipeline.Pipeline, wanted *plan.Plan, cfg *config.Config, packet explain.Packet, connection *explain.Connection) (*explain.Explanation, error) {
 	input := explain.Input{Config: cfg, Plan: wanted, Uplinks: wanted.Uplinks, Connection: connection}
 	if p != nil {
 		input.InSet = func(set string, a netip.Addr) (in, known bool) {
@@ -140,19 +186,37 @@ func findConnection(p *pipeline.Pipeline, packet explain.Packet) (*explain.Conne
 	return search.Found, notes, err
 }
 
-func (in *invocation) printExplanation(now *explain.Explanation, without *explain.Without) error {
+// printExplanations prints that of an address, or those of a name's addresses.
+func (in *invocation) printExplanations(all []explained, name string) error {
 	if in.json {
 		encoder := json.NewEncoder(in.out)
 		encoder.SetIndent("", "  ")
+		if name == "" {
+			return encoder.Encode(all[0])
+		}
 		return encoder.Encode(struct {
-			*explain.Explanation
-			Without *explain.Without `json:"without,omitempty"`
-		}{now, without})
+			Name      string      `json:"name"`
+			Addresses []explained `json:"addresses"`
+		}{name, all})
 	}
-	if err := now.WriteText(in.out); err != nil || without == nil {
-		return err
+	for i, e := range all {
+		if i > 0 {
+			fmt.Fprintln(in.out)
+		}
+		if name != "" {
+			fmt.Fprintf(in.out, "%s, address %d of %d\n", name, i+1, len(all))
+		}
+		if err := e.WriteText(in.out); err != nil {
+			return err
+		}
+		if e.Without == nil {
+			continue
+		}
+		if err := e.Without.WriteText(in.out); err != nil {
+			return err
+		}
 	}
-	return without.WriteText(in.out)
+	return nil
 }
 
 // IP protocol numbers (IANA).
@@ -166,7 +230,7 @@ func (f packetFlags) read(cfg *config.Config, uplinks uplink.State) (explain.Pac
 	p := explain.Packet{Protocol: explain.Unknown, SourcePort: explain.Unknown, DestinationPort: explain.Unknown,
 		ICMPType: explain.Unknown, ICMPCode: explain.Unknown, DSCP: explain.Unknown}
 	if f.dst == "" {
-		return p, fmt.Errorf("%w: explain needs --dst ADDRESS", errUsage)
+		return p, fmt.Errorf("%w: explain needs --dst ADDRESS or NAME", errUsage)
 	}
 	var failed []error
 	note := func(flag string, err error) {

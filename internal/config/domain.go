@@ -22,11 +22,11 @@ const domainPrefix = "xn--"
 // name (RFC 3490, section 3.1).
 var otherDots = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".")
 
-// parseDomain reads a domain name and returns it as DNS has it: in lower case,
+// ParseDomain reads a domain name and returns it as DNS has it: in lower case,
 // in ASCII, without a dot at either end. A leading dot is what dnsmasq and others
 // write for "and all names below", which is what every name means here.
 // Underscores are allowed, as DNS has them in names of services.
-func parseDomain(text string) (string, error) {
+func ParseDomain(text string) (string, error) {
 	name := strings.TrimSuffix(strings.TrimPrefix(otherDots.Replace(text), "."), ".")
 	labels := strings.Split(name, ".")
 	for i, label := range labels {

@@ -30,7 +30,7 @@ func TestDomainForm(t *testing.T) {
 		"hello-another-way-それぞれの場所.example":    "xn--hello-another-way--fc4qua05auwb3674vfr0b.example",
 		"क्षेत्र.example":                      "xn--11b4axb0a4f8ad.example",
 	} {
-		got, err := parseDomain(text)
+		got, err := ParseDomain(text)
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%s: got %q, %v, want %q", text, got, err, want)
 		}

@@ -18,7 +18,7 @@ func readIPSet(s *section) IPSet {
 		Name:     s.Name,
 		Family:   single(s, "family", family.IPv4, parseFamily),
 		LoadFile: single(s, "loadfile", "", parsePath),
-		Domains:  several(s, "domain", s.words("domain", ""), parseDomain),
+		Domains:  several(s, "domain", s.words("domain", ""), ParseDomain),
 	}
 	slices.Sort(set.Domains)
 	set.Domains = slices.Compact(set.Domains)

@@ -113,7 +113,7 @@ func TestNames(t *testing.T) {
 		{"set", refuses(parseSetName),
 			[]string{"a", "a.b-c:d_e", "_", "." + long(30), long(32)},
 			[]string{"", "-a", "a b", "a,b", "a!", "." + long(31), long(33)}},
-		{"domain", refuses(parseDomain),
+		{"domain", refuses(ParseDomain),
 			[]string{"org", "example.org", "_dmarc.example.org", "1.example", "a-b.example", long(63) + ".org",
 				strings.Repeat("a.", 125) + "abc", "." + strings.Repeat("a.", 125) + "abc.", strings.Repeat("ä", 57) + ".org"},
 			[]string{"", ".", "..", "example..", "..example", "a..b", "ä\xff.org", "ä b.org", "\u2026.org", strings.Repeat("ä", 58) + ".org", "-a.org", "a-.org", "a.org-", "1.2", "a b.org", "a/b.org", long(64) + ".org",

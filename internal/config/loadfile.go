@@ -108,12 +108,6 @@ func (set *IPSet) load(problems *collector) error {
 	return lines.Err()
 }
 
-// HasDomains reports whether a set is to be filled with the addresses of
-// domains.
-func (c *Config) HasDomains() bool {
-	return slices.ContainsFunc(c.IPSets, func(s IPSet) bool { return len(s.Domains) > 0 })
-}
-
 // RuleInterfaces returns the netifd interfaces in option src_iface of enabled
 // rules, sorted, each once.
 func (c *Config) RuleInterfaces() []string {

@@ -226,12 +226,6 @@ config ipset 'ours'
 	if got := c.ForeignSets(); !slices.Equal(got, []string{"more", "theirs"}) {
 		t.Errorf("sets: %v", got)
 	}
-	if c.HasDomains() {
-		t.Error("no set has a domain")
-	}
-	if c := read(t, "config ipset a\nconfig ipset b\n\tlist domain example.org\n"); !c.HasDomains() {
-		t.Error("set 'b' has a domain")
-	}
 }
 
 // TestProtocolExists: a rule of a family is written only where the family has

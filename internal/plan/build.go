@@ -216,7 +216,7 @@ func (b *familyBuilder) sets(user userRules) []Set {
 	sets := append([]Set{{Name: b.localSet(), Entries: b.local}}, user.sets...)
 	for _, s := range b.config.IPSets {
 		if s.Family == b.family {
-			sets = append(sets, Set{Name: UserSet(s), Entries: withoutCovered(slices.Clone(s.Entries)), Domains: s.Domains})
+			sets = append(sets, Set{Name: UserSet(s), Section: s.Name, Entries: withoutCovered(slices.Clone(s.Entries)), Domains: s.Domains})
 		}
 	}
 	sort.Slice(sets, func(i, j int) bool { return sets[i].Name < sets[j].Name })

@@ -96,6 +96,8 @@ type Set struct {
 	// Timeout, if not 0, is the default time limit of entries in seconds. The
 	// entries are then the kernel's: rules make them.
 	Timeout int
+	// Section names the section of the configuration; empty for other sets.
+	Section string
 	// Domains are names whose addresses, and those of the names below them,
 	// the monitor enters too.
 	Domains []string

@@ -36,15 +36,17 @@ type Status struct {
 	Refused *pipeline.Refusal `json:"refused,omitempty"`
 	// InSync is true if the kernel holds exactly what the configuration asks
 	// for; otherwise Drift is what an apply would change.
-	InSync   bool         `json:"in_sync"`
-	Drift    []string     `json:"drift,omitempty"`
-	Problems []string     `json:"problems,omitempty"`
-	Notices  []string     `json:"notices,omitempty"`
-	Monitor  Monitor      `json:"monitor"`
-	Members  []Member     `json:"members"`
-	Policies []Policy     `json:"policies"`
-	Devices  []Device     `json:"devices"`
-	Uplinks  uplink.State `json:"uplinks"`
+	InSync   bool     `json:"in_sync"`
+	Drift    []string `json:"drift,omitempty"`
+	Problems []string `json:"problems,omitempty"`
+	Notices  []string `json:"notices,omitempty"`
+	Monitor  Monitor  `json:"monitor"`
+	Members  []Member `json:"members"`
+	Policies []Policy `json:"policies"`
+	Devices  []Device `json:"devices"`
+	// Sets are those that learn the addresses of domains.
+	Sets    []Set        `json:"sets,omitempty"`
+	Uplinks uplink.State `json:"uplinks"`
 }
 
 // Member is the state of one member.
@@ -132,6 +134,7 @@ func New(in Input) Status {
 		Monitor:  in.monitor(),
 		Members:  []Member{},
 		Policies: in.policies(),
+		Sets:     in.sets(),
 		Uplinks:  in.Uplinks,
 	}
 	for _, m := range in.Plan.Members {

@@ -25,7 +25,7 @@ func (s Status) WriteText(w io.Writer) error {
 			text.WriteString("  " + line + "\n")
 		}
 	}
-	text.WriteString("\n" + s.membersTable() + s.ratesTable() + s.healthTable() + s.policiesTable())
+	text.WriteString("\n" + s.membersTable() + s.ratesTable() + s.healthTable() + s.policiesTable() + s.setsTable())
 	_, err := io.WriteString(w, strings.TrimRight(text.String(), "\n")+"\n")
 	return err
 }
