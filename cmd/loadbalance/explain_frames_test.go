@@ -50,7 +50,11 @@ var marker = []byte("explain:")
 
 // octets writes the frame as it goes to the router.
 func (f frame) octets(router net.HardwareAddr, number uint64) []byte {
-	payload := wire.BigEndian.AppendUint64(bytes.Clone(marker), number)
+	return f.carrying(router, wire.BigEndian.AppendUint64(bytes.Clone(marker), number), number)
+}
+
+// carrying writes the frame with a payload.
+func (f frame) carrying(router net.HardwareAddr, payload []byte, number uint64) []byte {
 	transport := f.transport(payload, number)
 	ethernet := append(bytes.Clone(router), f.mac...)
 	if f.source.Is4() {

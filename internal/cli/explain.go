@@ -85,7 +85,7 @@ func (in *invocation) destinations() (addresses []string, name string, err error
 	}
 	found, resolver, err := domains.Lookup(name)
 	if err != nil {
-		return nil, name, err
+		return nil, name, fmt.Errorf("%s: %w", name, err)
 	}
 	source, _ := netip.ParseAddr(in.packet.src) // a mistake is reported later
 	for _, a := range found {

@@ -31,12 +31,20 @@ func Lookup(name string) (addresses []netip.Addr, resolver netip.Addr, err error
 	var failed []error
 	for _, resolver := range resolvers(string(text)) {
 		addresses, err := ask(resolver, name)
-		if err == nil {
-			return addresses, resolver, nil
+		var refused refusal
+		if err == nil || errors.As(err, &refused) {
+			return addresses, resolver, err
 		}
 		failed = append(failed, fmt.Errorf("resolver %s: %w", resolver, err))
 	}
 	return nil, resolver, errors.Join(failed...)
+}
+
+// refusal is an answer that says why there is none, which is what hosts get, too.
+type refusal dnsmessage.RCode
+
+func (r refusal) Error() string {
+	return "the resolver answers " + strings.TrimPrefix(dnsmessage.RCode(r).String(), "RCode")
 }
 
 // resolvers are this machine and the servers of a resolv.conf. Those that are
@@ -123,7 +131,7 @@ func answerTo(f *os.File, id uint16) (answer, error) {
 		}
 		a, ok := parseAnswer(message[:n])
 		if !ok && header.RCode != dnsmessage.RCodeNameError {
-			return a, errors.New(header.RCode.String())
+			return a, refusal(header.RCode)
 		}
 		return a, nil
 	}
