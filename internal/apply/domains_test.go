@@ -26,8 +26,8 @@ config rule 'to_films'
 func TestLearntEntriesStay(t *testing.T) {
 	s := newService(t)
 	s.must(domainsConfig)
-	film := ipset.NewLearnt(netip.MustParseAddr("192.0.2.77"), "films.example", 60, ipset.Learnt{})
-	song := ipset.NewLearnt(netip.MustParseAddr("192.0.2.78"), "music.example", 60, ipset.Learnt{})
+	film := ipset.Learnt{Address: netip.MustParseAddr("192.0.2.77"), Domains: []string{"music.example", "films.example"}, Left: 60}
+	song := ipset.Learnt{Address: netip.MustParseAddr("192.0.2.78"), Domains: []string{"music.example"}, Left: 60}
 	set := s.kernel.sets["lb_films"]
 	set.Learnt = []ipset.Learnt{film, song}
 	s.kernel.sets["lb_films"] = set

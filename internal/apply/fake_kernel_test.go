@@ -309,7 +309,7 @@ func setType(timeout int) string {
 	return "hash:net"
 }
 
-func (k fakeSets) Learn(name string, entries []ipset.Learnt) error {
+func (k fakeSets) Learn(name string, entries ...ipset.Learnt) error {
 	if err := k.step("ipset learn %s", name); err != nil {
 		return err
 	}

@@ -101,10 +101,8 @@ func (r *rig) resolver() (fd int, err error) {
 	return fd, err
 }
 
-// forget empties the set, and waits until the learner enters again what it has
-// entered before.
+// forget empties the set.
 func (r *rig) forget() error {
-	time.Sleep(1100 * time.Millisecond)
 	_, err := r.Router.Run("ipset", "flush", "lb_films")
 	return err
 }

@@ -83,7 +83,7 @@ func (in *invocation) destinations() (addresses []string, name string, err error
 	if _, noAddress := netip.ParseAddr(dst); noAddress == nil || noName != nil {
 		return []string{dst}, "", nil
 	}
-	found, resolver, err := domains.Lookup(name)
+	found, err := domains.Lookup(name)
 	if err != nil {
 		return nil, name, fmt.Errorf("%s: %w", name, err)
 	}
@@ -94,7 +94,7 @@ func (in *invocation) destinations() (addresses []string, name string, err error
 		}
 	}
 	if len(addresses) == 0 {
-		return nil, name, fmt.Errorf("resolver %s: %s has no address (with --src, of its family)", resolver, name)
+		return nil, name, fmt.Errorf("%s has no address (with --src, of its family)", name)
 	}
 	return addresses, name, nil
 }

@@ -6,14 +6,19 @@ import (
 	"strings"
 
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 )
 
-// Sizes of headers in bytes: RFC 791, RFC 8200 and RFC 768.
+// Sizes of headers and places in them in bytes: RFC 791, RFC 8200 and RFC 768.
 const (
 	ipv4Header     = 20 // without options, which no program here asks for
+	ipv4Fragment   = 6
+	ipv4Protocol   = 9
 	ipv6Header     = 40
+	ipv6Next       = 6
 	fragmentHeader = 8
 	udpHeader      = 8
+	udpLength      = 4
 )
 
 // maxChain is how many CNAME records are followed: as many as unbound follows
@@ -35,25 +40,26 @@ type answer struct {
 }
 
 // payload returns the DNS message in a packet that begins with its IP header and
-// that the filter has let pass. Of a fragmented message it is the beginning.
+// that the filter has let pass. Of a fragmented message it is the beginning; other
+// fragments have none.
 func payload(packet []byte) []byte {
 	if len(packet) < ipv4Header {
 		return nil
 	}
-	headers := ipv4Header
+	headers, offset := ipv4Header, ipv4Fragment
+	fragment := uint16(0x1fff) // the bits of its offset
 	if packet[0]>>4 == 6 {
-		const next, isFragment = 6, 44 // RFC 8200, sections 3 and 4.5
-		headers = ipv6Header
-		if packet[next] == isFragment {
-			headers += fragmentHeader
+		headers, offset = ipv6Header, 0
+		if packet[ipv6Next] == unix.IPPROTO_FRAGMENT {
+			headers, offset, fragment = ipv6Header+fragmentHeader, ipv6Header+2, 0xfff8
 		}
 	}
-	headers += udpHeader
-	if len(packet) < headers {
+	if len(packet) < headers+udpHeader || offset > 0 && binary.BigEndian.Uint16(packet[offset:])&fragment != 0 {
 		return nil
 	}
-	length := int(binary.BigEndian.Uint16(packet[headers-4:])) // UDP's, header included
-	return packet[headers:max(headers, min(len(packet), headers-udpHeader+length))]
+	length := int(binary.BigEndian.Uint16(packet[headers+udpLength:])) // header included
+	end := min(len(packet), headers+length)
+	return packet[headers+udpHeader : max(headers+udpHeader, end)]
 }
 
 // parseAnswer reads a DNS message. What is damaged or missing at its end is left

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/family"
@@ -177,106 +177,88 @@ func TestLessons(t *testing.T) {
 
 // fakeSets are sets that keep what they are told.
 type fakeSets struct {
-	learnt map[string][]string
+	learnt []string
 	fails  error
 }
 
-func (f *fakeSets) Learn(set string, entries []ipset.Learnt) error {
+func (f *fakeSets) Learn(set string, entries ...ipset.Learnt) error {
 	if f.fails != nil {
 		return f.fails
 	}
 	for _, e := range entries {
-		f.learnt[set] = append(f.learnt[set], e.String())
+		f.learnt = append(f.learnt, set+" "+e.String())
 	}
 	return nil
 }
 
 func (f *fakeSets) Learnt(string) ([]ipset.Learnt, error) { return nil, f.fails }
 
-// newLearner is a learner with a set, whose answers the test makes.
-func newLearner(t *testing.T, s Set) (l *Learner, sets *fakeSets, told *[]string) {
-	t.Helper()
-	sets, told = &fakeSets{learnt: map[string][]string{}}, new([]string)
-	l = &Learner{Log: func(_, text string) { *told = append(*told, text) }, sets: sets, matcher: newMatcher([]Set{s}), memory: map[string]*memory{}}
-	if err := l.adopt(&s, nil, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	return l, sets, told
-}
-
-func answerOf(name string, addresses ...netip.Addr) answer {
-	a := answer{names: []string{name}}
-	for _, address := range addresses {
-		a.addresses = append(a.addresses, record{address, 60})
-	}
-	return a
-}
-
-// TestRenewal: each answer renews an entry, those within a second as one.
-func TestRenewal(t *testing.T) {
-	l, sets, told := newLearner(t, Set{Name: "films", Domains: []string{"films.example", "music.example"}})
+// TestEntries: each answer renews an entry, for what it says but for a day at
+// least, and an address remembers all of the set's domains that had it.
+func TestEntries(t *testing.T) {
+	sets, told := &fakeSets{}, []string{}
+	l := &Learner{Log: func(level, text string) { told = append(told, level+": "+text) }, sets: sets,
+		matcher: newMatcher([]Set{{Name: "films", Domains: []string{"films.example", "music.example"}}, {Name: "other", Domains: []string{"other.example"}}}),
+		known:   map[place][]string{}}
 	address := netip.MustParseAddr("203.0.113.1")
-	at := time.Now()
+	hear := func(name string, ttl uint32) {
+		l.hear(answer{names: []string{name}, addresses: []record{{address, ttl}}})
+	}
 	for _, step := range []struct {
-		after time.Duration
-		name  string
-		want  string // "" for no change in the kernel
+		name string
+		ttl  uint32
+		want string
 	}{
-		{0, "films.example", "203.0.113.1 timeout 86400 comment 'films.example'"},
-		{900 * time.Millisecond, "films.example", ""},
-		{900 * time.Millisecond, "music.example", "203.0.113.1 timeout 86400 comment 'films.example music.example'"},
-		{time.Second, "music.example", ""},
-		{2 * time.Second, "films.example", "203.0.113.1 timeout 86400 comment 'music.example films.example'"},
-		{25 * time.Hour, "music.example", "203.0.113.1 timeout 86400 comment 'music.example'"},
+		{"films.example", 0, "films 203.0.113.1 timeout 86400 comment 'films.example'"},
+		{"films.example", 86401, "films 203.0.113.1 timeout 86401 comment 'films.example'"},
+		{"music.example", 86400, "films 203.0.113.1 timeout 86400 comment 'films.example music.example'"},
+		{"films.example", 1<<32 - 1, "films 203.0.113.1 timeout 2147483 comment 'music.example films.example'"},
+		{"other.example", 60, "other 203.0.113.1 timeout 86400 comment 'other.example'"},
 	} {
-		sets.learnt["films"] = nil
-		l.hear(answerOf(step.name, address), at.Add(step.after))
-		if got := strings.Join(sets.learnt["films"], ", "); got != step.want {
-			t.Errorf("after %v, %s: %q, want %q", step.after, step.name, got, step.want)
+		sets.learnt = nil
+		hear(step.name, step.ttl)
+		if got := strings.Join(sets.learnt, ", "); got != step.want {
+			t.Errorf("%s %d: %q, want %q", step.name, step.ttl, got, step.want)
 		}
 	}
-	sets.fails = errors.New("no")
-	for range 2 {
-		l.hear(answerOf("films.example", netip.MustParseAddr("203.0.113.2")), at)
+	// What fails is told once, and not taken for done.
+	for _, err := range []error{errors.New("full"), errors.New("full"), unix.ENOENT, errors.New("full"), errors.New("else")} {
+		sets.fails = err
+		hear("music.example", 0)
 	}
-	if !slices.Equal(*told, []string{"domains: no"}) {
-		t.Errorf("told %q", *told)
+	if want := []string{"warning: domains: full", "warning: domains: else"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
-	sets.fails, sets.learnt["films"] = nil, nil
-	if l.hear(answerOf("films.example", netip.MustParseAddr("203.0.113.2")), at); len(sets.learnt["films"]) != 1 {
-		t.Error("what could not be entered passes for entered")
+	if known := l.known[place{"films", address}]; !slices.Equal(known, []string{"music.example", "films.example"}) {
+		t.Errorf("known are %q", known)
 	}
 }
 
-// TestFullSet: a set learns so many addresses and no more, and says so once.
-func TestFullSet(t *testing.T) {
-	l, sets, told := newLearner(t, Set{Name: "films", Domains: []string{"films.example"}})
-	at := time.Now()
-	address := func(i int) netip.Addr {
-		return netip.AddrFrom4([4]byte{100, 1, byte(i >> 8), byte(i)})
+// TestFragments: of the fragments of a message only the first one has a part of it.
+func TestFragments(t *testing.T) {
+	ipv4 := func(offset uint16) []byte {
+		b := append([]byte{0x45, 0, 0, 0, 0, 0, byte(offset >> 8), byte(offset), 0, 17}, make([]byte, 10)...)
+		return append(b, 0, 53, 0, 1, 0, 11, 0, 0, 'a', 'b', 'c', 'd')
 	}
-	for i := range ipset.MaxLearnt + 10 {
-		l.hear(answerOf("films.example", address(i)), at.Add(time.Duration(i)*time.Millisecond))
+	ipv6 := func(next, inner byte, offset uint16) []byte {
+		b := append([]byte{0x60, 0, 0, 0, 0, 0, next, 64}, make([]byte, 32)...)
+		if next == 44 {
+			b = append(b, inner, 0, byte(offset>>8), byte(offset), 0, 0, 0, 0)
+		}
+		return append(b, 0, 53, 0, 1, 0, 11, 0, 0, 'a', 'b', 'c', 'd')
 	}
-	if n := len(sets.learnt["films"]); n != ipset.MaxLearnt {
-		t.Errorf("%d addresses", n)
-	}
-	const full = "ipset films is full: it has learnt 4096 addresses, further ones are left out until some of them go"
-	if !slices.Equal(*told, []string{full}) {
-		t.Errorf("told %q", *told)
-	}
-	last := address(ipset.MaxLearnt + 20)
-	// The first ones are over, those after 2 s are not.
-	later := at.Add(24*time.Hour + 2*time.Second)
-	if l.hear(answerOf("films.example", last), later.Add(-2*time.Second-time.Millisecond)); len(sets.learnt["films"]) != ipset.MaxLearnt {
-		t.Error("an address is learnt before another one has gone")
-	}
-	l.hear(answerOf("films.example", last), later)
-	if got := sets.learnt["films"]; len(got) != ipset.MaxLearnt+1 || !strings.HasPrefix(got[len(got)-1], last.String()) {
-		t.Errorf("%d addresses after some have gone", len(got))
-	}
-	if n := len(l.memory["films"].entries); n < 2000 || n > 2200 {
-		t.Errorf("%d addresses are left of those after 2 s", n)
+	for name, c := range map[string]struct {
+		packet []byte
+		want   string
+	}{
+		"whole": {ipv4(0x4000), "abc"}, "first": {ipv4(0x2000), "abc"}, "second": {ipv4(0x20b9), ""}, "last": {ipv4(0xb9), ""},
+		"whole, IPv6": {ipv6(17, 0, 0), "abc"}, "first, IPv6": {ipv6(44, 17, 1), "abc"}, "second, IPv6": {ipv6(44, 17, 0x5a9), ""},
+		"cut off": {ipv4(0)[:27], ""}, "shorter than it says": {ipv4(0)[:30], "ab"}, "nothing": {nil, ""},
+		"half a header, IPv6": {ipv6(17, 0, 0)[:40], ""}, "half a header of a fragment": {ipv6(44, 17, 1)[:50], ""},
+	} {
+		if got := payload(c.packet); string(got) != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
 	}
 }
 

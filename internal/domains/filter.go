@@ -74,86 +74,47 @@ func registers(destination, source uint8) uint8 {
 	return destination<<4 | source
 }
 
-// Fields of struct __sk_buff in linux/bpf.h.
-const (
-	fieldProtocol       = 16 // in network order
-	fieldIngressIfindex = 36
-)
-
-// test is a test of a part of the packet, in bytes from the IP header on.
-type test struct {
-	size   uint8 // BPF_B or BPF_H
-	offset int32
-	mask   int32 // 0: all bits
-	want   int32
-}
-
 const dnsPort = 53
 
-// filter passes UDP packets from port 53 that this machine sends, not
-// fragmented or the first fragment.
+// filter passes UDP packets from port 53 that this machine sends, whole or the
+// first fragment. What else it passes of fragments, payload leaves out.
 func filter() []instruction {
-	ipv4 := tests(
-		test{unix.BPF_B, 0, 0, 0x45}, // version 4, a header without options
-		test{unix.BPF_B, 9, 0, unix.IPPROTO_UDP},
-		test{unix.BPF_H, 6, 0x1fff, 0}, // fragment offset
-		test{unix.BPF_H, ipv4Header, 0, dnsPort})
-	whole := tests(
-		test{unix.BPF_B, 6, 0, unix.IPPROTO_UDP}, // next header
-		test{unix.BPF_H, ipv6Header, 0, dnsPort})
-	fragment := tests(
-		test{unix.BPF_B, ipv6Header, 0, unix.IPPROTO_UDP},
-		test{unix.BPF_H, ipv6Header + 2, 0xfff8, 0},
-		test{unix.BPF_H, ipv6Header + fragmentHeader, 0, dnsPort})
-	program := []instruction{
-		// Loads from the packet want the context in register 6.
-		{unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_X, registers(6, 1), 0, 0},
-		field(fieldIngressIfindex), jump(unix.BPF_JEQ, 2, 0),
-		result(0), exit,
-		field(fieldProtocol), jump(unix.BPF_JEQ, 3+int16(len(ipv4)), int32(networkOrder(unix.ETH_P_IPV6))),
-		jump(unix.BPF_JEQ, 2, int32(networkOrder(unix.ETH_P_IP))),
-		result(0), exit,
+	const ingressIfindex = 36 // in struct __sk_buff of linux/bpf.h
+	// All but the first instruction work on register 0, which is also the
+	// result. part loads a part of the packet, which is dropped if it is too
+	// short, and jump skips some instructions.
+	part := func(size uint8, offset int32) instruction {
+		return instruction{unix.BPF_LD | unix.BPF_ABS | size, 0, 0, offset}
 	}
-	program = append(program, ipv4...)
-	program = append(program, part(unix.BPF_B, 6), jump(unix.BPF_JEQ, int16(len(whole)), unix.IPPROTO_FRAGMENT))
-	return append(append(program, whole...), fragment...)
-}
-
-// tests passes the whole packet if it passes all tests, and drops it otherwise.
-func tests(all ...test) []instruction {
-	var program []instruction
-	for _, t := range all {
-		program = append(program, part(t.size, t.offset))
-		if t.mask != 0 {
-			program = append(program, instruction{code: unix.BPF_ALU64 | unix.BPF_AND | unix.BPF_K, immediate: t.mask})
-		}
-		program = append(program, jump(unix.BPF_JEQ, 2, t.want), result(0), exit)
+	jump := func(condition uint8, than int32, skip int16) instruction {
+		return instruction{unix.BPF_JMP | unix.BPF_K | condition, 0, skip, than}
 	}
-	return append(program, result(maxPacket), exit)
+	set := func(value int32) instruction {
+		return instruction{unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_K, 0, 0, value}
+	}
+	exit := instruction{code: unix.BPF_JMP | unix.BPF_EXIT}
+	return []instruction{
+		{unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_X, registers(6, 1), 0, 0}, // where part finds the packet
+		{unix.BPF_LDX | unix.BPF_MEM | unix.BPF_W, registers(0, 6), ingressIfindex, 0},
+		jump(unix.BPF_JNE, 0, 16), // drop
+		part(unix.BPF_B, 0),
+		{code: unix.BPF_ALU64 | unix.BPF_AND | unix.BPF_K, immediate: 0xf0},
+		jump(unix.BPF_JEQ, 6<<4, 4), // IPv6
+		part(unix.BPF_B, ipv4Protocol),
+		jump(unix.BPF_JNE, unix.IPPROTO_UDP, 11), // drop
+		part(unix.BPF_H, ipv4Header),
+		jump(unix.BPF_JA, 0, 6), // source port
+		part(unix.BPF_B, ipv6Next),
+		jump(unix.BPF_JEQ, unix.IPPROTO_FRAGMENT, 3),
+		jump(unix.BPF_JNE, unix.IPPROTO_UDP, 6), // drop
+		part(unix.BPF_H, ipv6Header),
+		jump(unix.BPF_JA, 0, 1), // source port
+		part(unix.BPF_H, ipv6Header+fragmentHeader),
+		jump(unix.BPF_JNE, dnsPort, 2), // drop
+		set(maxPacket), exit,
+		set(0), exit,
+	}
 }
-
-// All but exit work on register 0, which is also the result.
-
-func field(offset int16) instruction {
-	return instruction{code: unix.BPF_LDX | unix.BPF_MEM | unix.BPF_W, registers: registers(0, 6), offset: offset}
-}
-
-// part loads a part of the packet in the machine's order; a packet that is too
-// short is dropped.
-func part(size uint8, offset int32) instruction {
-	return instruction{code: unix.BPF_LD | unix.BPF_ABS | size, immediate: offset}
-}
-
-// jump skips some instructions.
-func jump(condition uint8, skip int16, than int32) instruction {
-	return instruction{code: unix.BPF_JMP | unix.BPF_K | condition, offset: skip, immediate: than}
-}
-
-func result(value int32) instruction {
-	return instruction{code: unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_K, immediate: value}
-}
-
-var exit = instruction{code: unix.BPF_JMP | unix.BPF_EXIT}
 
 // license is what the kernel wants to know; helpers for the GPL only are not used.
 var license = [...]byte{'M', 'I', 'T', 0}

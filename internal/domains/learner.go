@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,43 +24,34 @@ const readPause = 100 * time.Millisecond
 
 // kernelSets are the sets in the kernel.
 type kernelSets interface {
-	Learn(set string, entries []ipset.Learnt) error
+	Learn(set string, entries ...ipset.Learnt) error
 	Learnt(set string) ([]ipset.Learnt, error)
 }
 
-// Learner learns while it has sets to follow. The zero value, with Log, is ready.
+// Learner learns while it has sets. The zero value, with Log, is ready.
 type Learner struct {
 	// Log writes a message; level is error, warning, notice or debug.
 	Log func(level, text string)
 
 	mutex   sync.Mutex // guards what follows
 	matcher *matcher
-	memory  map[string]*memory // by set
-	told    map[string]bool    // what was said, to say it once
-	sets    kernelSets
-	socket  *os.File // nil while there is nothing to learn
-	handle  *kernel.Handle
-	ended   sync.WaitGroup
+	// known are the domains of the entries, since the kernel tells them only
+	// with all others of the set.
+	known  map[place][]string
+	told   string // the last message
+	sets   kernelSets
+	socket *os.File // nil while there is nothing to learn
+	handle *kernel.Handle
+	ended  sync.WaitGroup
 }
 
-// memory is what a set has learnt.
-type memory struct {
-	entries map[netip.Addr]entry
-	// full, where there is no room, is when the first entry goes.
-	full time.Time
+// place is where an address is entered.
+type place struct {
+	set     string
+	address netip.Addr
 }
 
-// entry is what the kernel has learnt, as far as we know.
-type entry struct {
-	ipset.Learnt
-	at time.Time // of Learnt.Left
-}
-
-// left is how many seconds are left; at most 0 when the entry is gone.
-func (e entry) left(now time.Time) int { return e.Left - int(now.Sub(e.at)/time.Second) }
-
-// Learn learns for these sets from now on, and for no others. It is to be called
-// after each apply: what got lost meanwhile is entered again. Without sets there
+// Learn learns for these sets from now on, and for no others. Without sets there
 // is neither a socket nor a goroutine.
 func (l *Learner) Learn(sets []Set) {
 	l.mutex.Lock()
@@ -69,62 +61,32 @@ func (l *Learner) Learn(sets []Set) {
 		return
 	}
 	if err := l.open(); err != nil {
-		l.tell("error", fmt.Sprintf("domains: %v: no addresses are learnt", err))
+		l.tell(fmt.Errorf("%w: no addresses are learnt", err))
 		return
 	}
-	l.matcher = newMatcher(sets)
-	before := l.memory
-	l.memory = map[string]*memory{}
-	for i := range sets {
-		if err := l.adopt(&sets[i], before[sets[i].Name], time.Now()); err != nil {
-			l.tell("error", fmt.Sprintf("domains: %v", err))
+	l.matcher, l.known = newMatcher(sets), map[place][]string{}
+	for _, s := range sets {
+		learnt, err := l.sets.Learnt(s.Name)
+		l.tell(err)
+		for _, e := range learnt {
+			l.known[place{s.Name, e.Address}] = e.Domains
 		}
 	}
 }
 
-// adopt takes over what a set has learnt, and enters what it has lost.
-func (l *Learner) adopt(s *Set, before *memory, now time.Time) error {
-	learnt, err := l.sets.Learnt(s.Name)
-	if err != nil {
-		return err
-	}
-	entries := map[netip.Addr]entry{}
-	for _, e := range learnt {
-		entries[e.Address] = entry{e, now}
-	}
-	l.memory[s.Name] = &memory{entries: entries}
-	if before == nil {
-		return nil
-	}
-	for a, e := range before.entries {
-		again, wanted := e.For(s.Domains)
-		again.Left = e.left(now)
-		if _, known := entries[a]; known || !wanted || again.Left <= 0 || !s.learns(a) {
-			continue
-		}
-		if err := l.sets.Learn(s.Name, []ipset.Learnt{again}); err != nil {
-			return err
-		}
-		entries[a] = entry{again, now}
-	}
-	return nil
-}
-
-func (l *Learner) open() error {
+func (l *Learner) open() (err error) {
 	if l.socket != nil {
 		return nil
 	}
-	handle, err := kernel.Open()
-	if err != nil {
+	if l.handle, err = kernel.Open(); err != nil {
 		return err
 	}
 	socket, err := openSocket()
 	if err != nil {
-		handle.Close()
+		l.handle.Close()
 		return err
 	}
-	l.handle, l.socket, l.sets = handle, socket, ipset.New(handle)
-	l.told = map[string]bool{}
+	l.sets, l.socket = ipset.New(l.handle), socket
 	l.ended.Add(1)
 	go l.receive(socket)
 	return nil
@@ -135,7 +97,7 @@ func (l *Learner) close() {
 		l.socket.Close()
 		l.handle.Close()
 	}
-	l.socket, l.handle, l.sets, l.matcher, l.memory = nil, nil, nil, nil, nil
+	l.socket, l.matcher = nil, nil
 }
 
 // Close ends the learning. What was learnt stays in the kernel.
@@ -150,87 +112,52 @@ func (l *Learner) receive(socket *os.File) {
 	packet := make([]byte, maxPacket)
 	for {
 		n, err := socket.Read(packet)
-		switch {
-		case errors.Is(err, os.ErrClosed):
+		if errors.Is(err, os.ErrClosed) {
 			return
-		case err != nil:
+		}
+		if err != nil {
 			time.Sleep(readPause)
 			continue
 		}
 		if a, ok := parseAnswer(payload(packet[:n])); ok && len(a.addresses) > 0 {
-			l.hear(a, time.Now())
+			l.hear(a)
 		}
 	}
 }
 
 // hear learns from an answer.
-func (l *Learner) hear(a answer, now time.Time) {
+func (l *Learner) hear(a answer) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	if l.matcher == nil {
 		return
 	}
 	for _, lesson := range l.matcher.lessons(a) {
-		l.enter(lesson, now)
+		l.enter(lesson)
 	}
 }
 
-func (l *Learner) enter(x lesson, now time.Time) {
-	m := l.memory[x.set.Name]
-	if m == nil {
-		return // it could not be read
+// enter enters an address, or renews it. Others of the set's domains may have it,
+// too.
+func (l *Learner) enter(x lesson) {
+	at := place{x.set.Name, x.address}
+	domains := slices.DeleteFunc(slices.Clone(l.known[at]), func(d string) bool { return d == x.domain })
+	domains = append(domains, x.domain)
+	lifetime := min(max(x.ttl, ipset.MinLifetime), ipset.MaxLifetime)
+	err := l.sets.Learn(x.set.Name, ipset.Learnt{Address: x.address, Domains: domains, Left: int(lifetime)})
+	if err == nil {
+		l.known[at] = domains
 	}
-	known, exists := m.entries[x.address]
-	if exists && known.left(now) <= 0 {
-		known, exists = entry{}, false
+	if !errors.Is(err, unix.ENOENT) { // else a stop goes on
+		l.tell(err)
 	}
-	if !exists && !m.hasRoom(now) {
-		l.tell("warning", fmt.Sprintf("ipset %s is full: it has learnt %d addresses, further ones are left out until some of them go",
-			x.set.Name, ipset.MaxLearnt))
-		return
-	}
-	fresh := entry{ipset.NewLearnt(x.address, x.domain, x.ttl, known.Learnt), now}
-	// A popular name may be answered a thousand times a second.
-	if exists && len(fresh.Domains) == len(known.Domains) && fresh.Left == known.left(now) {
-		return
-	}
-	if err := l.sets.Learn(x.set.Name, []ipset.Learnt{fresh.Learnt}); err != nil {
-		if !errors.Is(err, unix.ENOENT) { // a stop goes on
-			l.tell("error", fmt.Sprintf("domains: %v", err))
-		}
-		return
-	}
-	m.entries[x.address] = fresh
 }
 
-// hasRoom reports whether there is room for a further address. Those whose time
-// is over are forgotten when it is needed.
-func (m *memory) hasRoom(now time.Time) bool {
-	if len(m.entries) < ipset.MaxLearnt {
-		return true
-	}
-	if now.Before(m.full) {
-		return false
-	}
-	m.full = now.Add(ipset.MinLifetime * time.Second)
-	for a, e := range m.entries {
-		goes := e.at.Add(time.Duration(e.Left) * time.Second)
-		if e.left(now) <= 0 {
-			delete(m.entries, a)
-		} else if goes.Before(m.full) {
-			m.full = goes
-		}
-	}
-	return len(m.entries) < ipset.MaxLearnt
-}
-
-// tell writes a message once, as long as the learning goes on.
-func (l *Learner) tell(level, text string) {
-	if l.told == nil {
-		l.told = map[string]bool{}
-	}
-	if !l.told[text] {
-		l.told[text] = true
-		l.Log(level, text)
+// tell reports what goes wrong, such as a set that is full: the same once until
+// something else goes wrong.
+func (l *Learner) tell(err error) {
+	if err != nil && err.Error() != l.told {
+		l.told = err.Error()
+		l.Log("warning", "domains: "+l.told)
 	}
 }

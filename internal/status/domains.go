@@ -27,6 +27,10 @@ type Domain struct {
 
 // sets are the sets that learn.
 func (in Input) sets() []Set {
+	learnt := map[string][]ipset.Learnt{}
+	for _, s := range in.Kernel.Sets {
+		learnt[s.Name] = s.Learnt
+	}
 	var sets []Set
 	for _, f := range family.All {
 		for _, s := range in.Plan.Family(f).Sets {
@@ -34,13 +38,8 @@ func (in Input) sets() []Set {
 				continue
 			}
 			set := Set{Name: s.Section, Family: f.String()}
-			i := slices.IndexFunc(in.Kernel.Sets, func(have ipset.Set) bool { return have.Name == s.Name })
 			for _, name := range s.Domains {
-				d := Domain{Name: name}
-				if i >= 0 {
-					d.count(in.Kernel.Sets[i].Learnt, in.Now)
-				}
-				set.Domains = append(set.Domains, d)
+				set.Domains = append(set.Domains, domainOf(name, learnt[s.Name], in.Now))
 			}
 			sets = append(sets, set)
 		}
@@ -48,17 +47,21 @@ func (in Input) sets() []Set {
 	return sets
 }
 
-func (d *Domain) count(learnt []ipset.Learnt, now time.Time) {
+func domainOf(name string, learnt []ipset.Learnt, now time.Time) Domain {
+	d := Domain{Name: name}
+	most := 0
 	for _, l := range learnt {
-		if !slices.Contains(l.Domains, d.Name) {
-			continue
-		}
-		d.Addresses++
-		at := now.Add(-time.Duration(l.Lifetime-l.Left) * time.Second).Truncate(time.Second)
-		if d.LastAnswer == nil || at.After(*d.LastAnswer) {
-			d.LastAnswer = &at
+		if slices.Contains(l.Domains, name) {
+			d.Addresses++
+			// More than the least lifetime is left if the answer said so.
+			most = max(most, min(l.Left, ipset.MinLifetime))
 		}
 	}
+	if d.Addresses > 0 {
+		last := now.Add(time.Duration(most-ipset.MinLifetime) * time.Second).Truncate(time.Second)
+		d.LastAnswer = &last
+	}
+	return d
 }
 
 // setsTable has a row for each domain.

@@ -17,13 +17,11 @@ func TestLearntDomains(t *testing.T) {
 		{Name: "lb_films", Section: "films", Domains: []string{"films.example", "music.example", "quiet.example"}}}
 	in.Plan.IPv6.Sets = []plan.Set{{Name: "lb_six.6", Section: "six", Domains: []string{"films.example"}}} // not there yet
 	learnt := func(last byte, left int, domains ...string) ipset.Learnt {
-		return ipset.Learnt{Address: netip.AddrFrom4([4]byte{192, 0, 2, last}), Domains: domains, Lifetime: ipset.MinLifetime, Left: left}
+		return ipset.Learnt{Address: netip.AddrFrom4([4]byte{192, 0, 2, last}), Domains: domains, Left: left}
 	}
-	long := learnt(4, 100000-5, "music.example")
-	long.Lifetime = 100000
 	in.Kernel.Sets = []ipset.Set{{Name: "lb_films", Learnt: []ipset.Learnt{
 		learnt(1, ipset.MinLifetime-90, "films.example"), learnt(2, ipset.MinLifetime-30, "films.example"),
-		learnt(3, ipset.MinLifetime-60, "films.example", "music.example"), long}}}
+		learnt(3, ipset.MinLifetime-60, "films.example", "music.example"), learnt(4, ipset.MinLifetime-5, "music.example")}}}
 	s := New(in)
 	var text strings.Builder
 	if err := s.WriteText(&text); err != nil {

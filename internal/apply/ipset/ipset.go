@@ -85,7 +85,7 @@ type Kernel interface {
 	Create(name string, f family.Family, o Options) error
 	Add(name string, entries []netip.Prefix) error
 	// Learn adds entries, or renews them, in a set that learns.
-	Learn(name string, entries []Learnt) error
+	Learn(name string, entries ...Learnt) error
 	Delete(name string, entries []netip.Prefix) error
 	// Swap exchanges the contents of two sets in one instant.
 	Swap(a, b string) error
@@ -179,7 +179,7 @@ func (o Op) Run(k Kernel) error {
 	case add:
 		return k.Add(o.set, o.entries)
 	case learn:
-		return k.Learn(o.set, o.learnt)
+		return k.Learn(o.set, o.learnt...)
 	case del:
 		return k.Delete(o.set, o.entries)
 	case swap:
@@ -236,7 +236,7 @@ func Diff(ipv4, ipv6 []plan.Set, have []Set) Changes {
 
 func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
 	entries := normalEntries(want.Entries)
-	kept, changed, forgotten := diffLearnt(want.Domains, entries, have.Learnt)
+	learnt, forgotten := stillLearnt(have.Learnt, want.Domains, entries)
 	created := Op{verb: create, set: want.Name, family: f, options: optionsOf(want, len(entries))}
 	if !exists {
 		return fill(created, entries, nil)
@@ -253,23 +253,26 @@ func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
 	gone := append(missingFrom(entries, have.Entries), forgotten...)
 	// Additions come first, so for a moment there are more entries than
 	// before and after.
-	fits := len(have.Entries)+len(added)+created.options.room() <= have.MaxElements
+	fits := len(have.Entries)+len(added) <= have.MaxElements-created.options.room()
 	inPlace := !have.Altered && have.Timeout == 0 && have.Learns == created.options.Learns && fits
-	if inPlace && len(added)+len(changed)+len(gone) <= fewChanges {
-		ops := append(entriesOp(add, want.Name, added), learnOp(want.Name, changed)...)
-		return append(ops, entriesOp(del, want.Name, gone)...)
+	if inPlace && len(added)+len(gone) <= fewChanges {
+		return append(entriesOp(add, want.Name, added), entriesOp(del, want.Name, gone)...)
 	}
 	created.set = temporary
-	return append(fill(created, entries, kept), Op{verb: swap, set: want.Name}, Op{verb: destroy, set: temporary})
+	return append(fill(created, entries, learnt), Op{verb: swap, set: want.Name}, Op{verb: destroy, set: temporary})
 }
 
+// optionsOf are the options of a wanted set. One that learns has room for a
+// certain number of addresses beside its entries, so that it is bounded.
 func optionsOf(want plan.Set, entries int) Options {
-	o := Options{Timeout: want.Timeout, Learns: len(want.Domains) > 0}
-	o.MaxElements = max(defaultMaxElements, entries+o.room())
+	o := Options{Timeout: want.Timeout, Learns: len(want.Domains) > 0, MaxElements: max(defaultMaxElements, entries)}
+	if o.Learns {
+		o.MaxElements = entries + MaxLearnt
+	}
 	return o
 }
 
-// room is what a set must hold beside the entries of the configuration.
+// room is how many addresses a set learns.
 func (o Options) room() int {
 	if o.Learns {
 		return MaxLearnt
@@ -279,14 +282,10 @@ func (o Options) room() int {
 
 func fill(created Op, entries []netip.Prefix, learnt []Learnt) []Op {
 	ops := append([]Op{created}, entriesOp(add, created.set, entries)...)
-	return append(ops, learnOp(created.set, learnt)...)
-}
-
-func learnOp(name string, learnt []Learnt) []Op {
-	if len(learnt) == 0 {
-		return nil
+	if len(learnt) > 0 {
+		ops = append(ops, Op{verb: learn, set: created.set, learnt: learnt})
 	}
-	return []Op{{verb: learn, set: name, learnt: learnt}}
+	return ops
 }
 
 // entriesOp adds or deletes entries, if there are any.

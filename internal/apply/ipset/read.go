@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -214,7 +215,7 @@ func (s *Set) parseEntry(_ uint16, entry []byte) {
 		case kind == nl.IPSET_ATTR_TIMEOUT && len(value) == 4 && s.Learns:
 			learnt.Left = int(binary.BigEndian.Uint32(value))
 		case kind == nl.IPSET_ATTR_COMMENT && s.Learns:
-			learnt.parseComment(unix.ByteSliceToString(value))
+			learnt.Domains = strings.Fields(unix.ByteSliceToString(value))
 		default:
 			s.Altered = true
 		}
