@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
 
@@ -101,10 +102,12 @@ func (r *rig) resolver() (fd int, err error) {
 	return fd, err
 }
 
-// forget empties the set.
+// forget empties the set, and has no connection continue an earlier one.
 func (r *rig) forget() error {
-	_, err := r.Router.Run("ipset", "flush", "lb_films")
-	return err
+	if _, err := r.Router.Run("ipset", "flush", "lb_films"); err != nil {
+		return err
+	}
+	return r.Router.Do(func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) })
 }
 
 // addEntryTimes measures from an answer to its entry.

@@ -134,13 +134,24 @@ func (in *invocation) monitor() error {
 	defer prober.Close()
 	runner := hooks.NewRunner(in.eventsDir, log.Log)
 	defer runner.Close()
-	learner := &domains.Learner{Log: log.Log}
+	learner := &learner{domains.Learner{Log: log.Log}}
 	defer learner.Close()
 	m := &monitor.Monitor{
 		Applier: &monitorApplier{invocation: in, monitorLog: log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.rundir(),
 		Learner: learner, Log: log.Log, Answers: answers, Reload: reload, Presence: known, Appear: presence.appear,
 	}
 	return m.Run(quit)
+}
+
+// learner learns the addresses of domains beside the rest of the monitor.
+type learner struct{ domains.Learner }
+
+// Learn has Go use a second thread at the same time while there is something to
+// learn: a host that has the answer connects a millisecond later, and an apply
+// takes some ten of them.
+func (l *learner) Learn(sets []domains.Set) {
+	runtime.GOMAXPROCS(1 + min(1, len(sets)))
+	l.Learner.Learn(sets)
 }
 
 // signals delivers SIGHUP, and closes quit on the first signal that ends the
