@@ -15,10 +15,6 @@ const (
 
 type parser struct {
 	scanner
-	// tolerant goes on behind a line with a mistake; skipped are these
-	// mistakes.
-	tolerant bool
-	skipped  []*SyntaxError
 	tooMuch  bool // a limit is exceeded
 	sections []Section
 	byName   map[string]int // places in sections
@@ -27,36 +23,32 @@ type parser struct {
 	commands int
 }
 
-// parse splits a whole file into its sections. Mistakes are skipped line by
-// line if it is tolerant, and the error else is a *SyntaxError.
-func parse(file string, text []byte, tolerant bool) ([]Section, []*SyntaxError, error) {
+// parse reads a whole file. If it is tolerant, it skips the lines with mistakes
+// and returns these: libuci without its strict flag drops what it has fetched
+// and goes on (uci_import).
+func parse(name string, text []byte, tolerant bool) (file *File, skipped []*SyntaxError, err error) {
 	p := &parser{
-		scanner:  scanner{file: file, text: text},
-		tolerant: tolerant,
-		byName:   make(map[string]int),
-		byType:   make(map[string]int),
-		current:  -1,
+		scanner: scanner{file: name, text: text},
+		byName:  make(map[string]int),
+		byType:  make(map[string]int),
+		current: -1,
 	}
 	p.checkText()
 	for p.err == nil && p.fetchLine() {
 		p.parseLine()
-		p.skipMistake()
+		if tolerant && p.err != nil && !p.tooMuch {
+			skipped = append(skipped, p.err)
+			p.err = nil
+			p.dropLine()
+		}
 	}
 	if p.err != nil {
 		return nil, nil, p.err
 	}
-	return p.sections, p.skipped, nil
-}
-
-// skipMistake forgets the line just read, if it is wrong and may be: libuci
-// without its strict flag drops what it has fetched and goes on (uci_import).
-func (p *parser) skipMistake() {
-	if !p.tolerant || p.err == nil || p.tooMuch {
-		return
+	if err := throughTree(name, p.sections); err != nil {
+		return nil, nil, err
 	}
-	p.skipped = append(p.skipped, p.err)
-	p.err = nil
-	p.dropLine()
+	return &File{Name: name, Sections: p.sections}, skipped, nil
 }
 
 // checkText refuses a file that is too large or has a NUL byte.
@@ -87,34 +79,29 @@ func (p *parser) parseLine() {
 
 func (p *parser) parseCommand(word string, ended bool, line int) {
 	command := strings.TrimSpace(word)
-	var run func(int)
-	switch command {
-	case "package", "p":
-		run = p.parsePackage
-	case "config", "c":
-		run = p.parseConfig
-	case "option", "o":
-		run = func(line int) { p.parseOption(line, false) }
-	case "list", "l":
-		run = func(line int) { p.parseOption(line, true) }
-	case "":
+	run := commands[command]
+	p.commands++
+	switch {
+	case command == "":
 		p.fail(line, "there is no command after ';'")
-		return
-	default:
+	case run == nil:
 		p.fail(line, "unknown command %s", quote(command))
-		return
-	}
-	// Only a blank or tab ends a command word; a line break is a part of it.
-	if ended || command != word {
+	case ended || command != word:
+		// Only a blank or tab ends a command word; a line break is a part of it.
 		p.fail(line, "%s without arguments", quote(command))
-	}
-	if p.commands++; p.commands > maxCommands {
+	case p.commands > maxCommands:
 		p.tooMuch = true
 		p.fail(line, "the file has more than %d commands", maxCommands)
+	default:
+		run(p, line)
 	}
-	if p.err == nil {
-		run(line)
-	}
+}
+
+var commands = map[string]func(p *parser, line int){
+	"package": (*parser).parsePackage, "p": (*parser).parsePackage,
+	"config": (*parser).parseConfig, "c": (*parser).parseConfig,
+	"option": (*parser).parseOption, "o": (*parser).parseOption,
+	"list": (*parser).parseList, "l": (*parser).parseList,
 }
 
 // parsePackage checks a `package` command, which has no effect: a file is one
@@ -167,8 +154,12 @@ func (p *parser) openSection(line int, typ, name string) {
 	}
 }
 
-// parseOption sets an option or appends to a list.
-func (p *parser) parseOption(line int, list bool) {
+func (p *parser) parseOption(line int) { p.setOption(line, false) }
+
+func (p *parser) parseList(line int) { p.setOption(line, true) }
+
+// setOption sets an option or appends to a list.
+func (p *parser) setOption(line int, list bool) {
 	if p.current < 0 {
 		p.fail(line, "option or list before the first 'config'")
 		return

@@ -62,11 +62,11 @@ func (s *scanner) atEnd() bool { return s.pos == s.end }
 
 func (s *scanner) at(c byte) bool { return s.pos < s.end && s.text[s.pos] == c }
 
-func (s *scanner) atSpace() bool { return s.pos < s.end && isSpace(s.text[s.pos]) }
-
-// isSpace is C's isspace. It separates arguments; command words are separated
-// by blank and tab only.
-func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
+// atSpace asks with C's isspace. It separates arguments; command words are
+// separated by blank and tab only.
+func (s *scanner) atSpace() bool {
+	return s.at(' ') || s.pos < s.end && s.text[s.pos] >= '\t' && s.text[s.pos] <= '\r'
+}
 
 func (s *scanner) skipSpace() {
 	for s.atSpace() {
@@ -84,7 +84,6 @@ func (s *scanner) skipBlanks() {
 // the blank that ends it; ended is true if there was none. An empty word means
 // that the text is used up or that the rest is a comment.
 func (s *scanner) command() (word string, ended bool) {
-	s.skipBlanks()
 	start := s.pos
 	for !s.atEnd() && !s.at(' ') && !s.at('\t') {
 		s.pos++

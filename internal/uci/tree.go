@@ -13,38 +13,21 @@ import (
 // with anything but "not exist" makes AddSection dereference nil.)
 const noDirectory = "/proc/0"
 
-// shardSize is how many sections go into one configuration of the Tree. go-uci
-// finds a section by comparing names from the first on, so with all of them in
-// one configuration 10 000 sections would take 10 000² comparisons.
-const shardSize = 64
-
-// shard is the Tree's name for the configuration that holds section i.
-func shard(name string, i int) string {
-	return name + "." + strconv.Itoa(i/shardSize)
-}
-
-// treeName is the Tree's name for section i: its own, or for an anonymous one a
-// text with a blank, which no name can have. go-uci would merge sections with
-// an empty name, and it takes names that begin with '@' for selectors.
-func treeName(section Section, i int) string {
-	if section.Name == "" {
-		return "anonymous " + strconv.Itoa(i)
-	}
-	return section.Name
-}
-
 // throughTree puts the sections into a new Tree and replaces every value by the
-// one that the Tree returns.
-func throughTree(file *File) error {
+// one that the Tree returns. Each section is the only one of a configuration:
+// go-uci finds a section by comparing names from the first on, merges sections
+// with an empty name, and takes names that begin with '@' for selectors.
+func throughTree(file string, sections []Section) error {
+	const name = "section"
 	tree := goUCI.NewTree(noDirectory)
-	for i, section := range file.Sections {
-		config, key := shard(file.Name, i), treeName(section, i)
-		if err := tree.AddSection(config, key, section.Type); err != nil {
-			return fmt.Errorf("%s:%d: section %s: %w", file.Name, section.Line, quote(key), err)
+	for i, section := range sections {
+		config := strconv.Itoa(i)
+		if err := tree.AddSection(config, name, section.Type); err != nil {
+			return fmt.Errorf("%s:%d: section %s: %w", file, section.Line, quote(section.Name), err)
 		}
 		for _, option := range section.Options {
-			if err := option.throughTree(tree, config, key); err != nil {
-				return fmt.Errorf("%s:%d: option %s: %w", file.Name, option.Line, quote(option.Name), err)
+			if err := option.throughTree(tree, config, name); err != nil {
+				return fmt.Errorf("%s:%d: option %s: %w", file, option.Line, quote(option.Name), err)
 			}
 		}
 	}

@@ -1,10 +1,7 @@
 // Package uci reads files of /etc/config. It accepts what libuci accepts and
 // gives it the same meaning, keeps the line of everything it finds, and refuses
 // with a *SyntaxError what libuci refuses.
-//
-// The scanner and the parser of this package split the text and keep the line
-// numbers; all goes into go-uci's Tree, and every value in a File is read from
-// that Tree.
+// All goes through go-uci's Tree: every value in a File is read from there.
 //
 // The model is file.c, list.c and util.c of libuci, with the flags that
 // uci_alloc_context sets: strict mode, so that the first mistake refuses the
@@ -148,12 +145,7 @@ func ReadText(dir, name string) ([]byte, error) {
 	if !validName(name, true) {
 		return nil, fmt.Errorf("%s is not a name for a configuration file", quote(name))
 	}
-	return readRegular(filepath.Join(dir, name))
-}
-
-// readRegular returns at most maxSize+1 bytes of a file.
-func readRegular(path string) ([]byte, error) {
-	f, size, err := OpenRegular(path)
+	f, size, err := OpenRegular(filepath.Join(dir, name))
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +185,7 @@ func OpenRegular(path string) (*os.File, int64, error) {
 // Parse reads text as the configuration file called name. Every error about
 // the content is a *SyntaxError.
 func Parse(name string, text []byte) (*File, error) {
-	file, _, err := read(name, text, false)
+	file, _, err := parse(name, text, false)
 	return file, err
 }
 
@@ -201,17 +193,5 @@ func Parse(name string, text []byte) (*File, error) {
 // mistake counts as if it were not there. It returns the mistakes. The options
 // behind a `config` line that is skipped belong to the section before.
 func ParseTolerant(name string, text []byte) (*File, []*SyntaxError, error) {
-	return read(name, text, true)
-}
-
-func read(name string, text []byte, tolerant bool) (*File, []*SyntaxError, error) {
-	sections, skipped, err := parse(name, text, tolerant)
-	if err != nil {
-		return nil, nil, err
-	}
-	file := &File{Name: name, Sections: sections}
-	if err := throughTree(file); err != nil {
-		return nil, nil, err
-	}
-	return file, skipped, nil
+	return parse(name, text, true)
 }

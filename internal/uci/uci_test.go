@@ -150,8 +150,8 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// TestManySections passes the size of a shard many times over. With one
-// configuration in go-uci it takes thirty times as long.
+// TestManySections: with all sections in one configuration of go-uci it takes
+// thirty times as long.
 func TestManySections(t *testing.T) {
 	f, err := Parse("loadbalance", manySections())
 	if err != nil {
