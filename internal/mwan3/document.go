@@ -62,13 +62,18 @@ func (d *document) add(kind, name string) *section {
 }
 
 // remark adds an explanation that is not about a difference.
-func (s *section) remark(format string, args ...any) {
-	s.remarks = append(s.remarks, fmt.Sprintf(format, args...))
-}
+func (s *section) remark(text string) { s.remarks = append(s.remarks, text) }
 
 // note adds a note about a difference in the section.
 func (s *section) note(w weight, format string, args ...any) {
 	s.notes = append(s.notes, note{w, fmt.Sprintf(format, args...)})
+}
+
+// noteAll adds a note with values for the format's %s, if there are any.
+func (s *section) noteAll(w weight, format string, values []string) {
+	if len(values) > 0 {
+		s.note(w, format, quoteAll(values))
+	}
 }
 
 // leaveOut comments the section out. The first reason stays.
@@ -88,17 +93,6 @@ func (s *section) list(name, value string) *entry {
 	e := s.option(name, value)
 	e.list = true
 	return e
-}
-
-// inForce reports whether the section has an entry with a name that is not
-// commented out.
-func (s *section) inForce(name string) bool {
-	for _, e := range s.entries {
-		if e.name == name && e.leftOut == "" {
-			return true
-		}
-	}
-	return false
 }
 
 // value returns the value of an option, or "".
@@ -175,7 +169,8 @@ func (d *document) takeOutEntry(s *section, e *entry, reason string) {
 		return
 	}
 	e.leftOut = reason
-	if e.name == "use_member" && !s.inForce("use_member") {
+	isInForce := func(e *entry) bool { return e.name == "use_member" && e.leftOut == "" }
+	if e.name == "use_member" && !slices.ContainsFunc(s.entries, isInForce) {
 		d.takeOutSection(s, "it has no members left")
 	}
 }
@@ -193,23 +188,21 @@ func (d *document) takeOutSection(s *section, reason string) {
 	}
 }
 
-// noteGroup is a note of several sections of a kind.
-type noteGroup struct {
-	note
-	kind   string
-	labels []string
-}
-
-// notes returns all notes, those about the way of packets first. Equal ones of
-// several sections are one.
-func (d *document) notes() []*noteGroup {
-	var groups []*noteGroup
+// notes returns the notes of a weight. Equal ones of several sections of a kind
+// are one.
+func (d *document) notes(w weight) []string {
+	type group struct{ kind, text string }
+	var groups []group
+	labels := make(map[group][]string)
 	add := func(s *section, n note) {
-		i := slices.IndexFunc(groups, func(g *noteGroup) bool { return g.note == n && g.kind == s.kind })
-		if i < 0 {
-			i, groups = len(groups), append(groups, &noteGroup{note: n, kind: s.kind})
+		g := group{s.kind, n.text}
+		if n.weight != w {
+			return
 		}
-		groups[i].labels = append(groups[i].labels, s.label)
+		if labels[g] == nil {
+			groups = append(groups, g)
+		}
+		labels[g] = append(labels[g], s.label)
 	}
 	for _, s := range append([]*section{&d.general}, d.sections...) {
 		if s.leftOut != nil {
@@ -224,37 +217,28 @@ func (d *document) notes() []*noteGroup {
 			}
 		}
 	}
-	slices.SortStableFunc(groups, func(a, b *noteGroup) int {
-		switch {
-		case a.weight == b.weight:
-			return 0
-		case a.weight == traffic:
-			return -1
+	var texts []string
+	for _, g := range groups {
+		subject := ""
+		if g.kind != "" {
+			subject = g.kind + " " + quoteAll(labels[g]) + ": "
 		}
-		return 1
-	})
-	return groups
+		texts = append(texts, noteMark+" "+subject+g.text)
+	}
+	return texts
 }
 
 // String returns the text of the configuration, and records the line of each
 // section and entry.
 func (d *document) String() string {
 	w := &writer{}
-	for _, text := range d.header {
-		w.comment(text)
+	w.comments(d.header...)
+	first, others := d.notes(traffic), d.notes(minor)
+	w.comments(first...)
+	if len(first) > 0 && len(others) > 0 {
+		w.comments("Smaller differences:")
 	}
-	last := minor
-	for _, n := range d.notes() {
-		if n.weight == minor && last == traffic {
-			w.comment("Smaller differences:")
-		}
-		last = n.weight
-		subject := ""
-		if n.kind != "" {
-			subject = n.kind + " " + quoteAll(n.labels) + ": "
-		}
-		w.comment(noteMark + " " + subject + n.text)
-	}
+	w.comments(others...)
 	for _, s := range d.sections {
 		w.write("")
 		s.write(w)
@@ -263,12 +247,10 @@ func (d *document) String() string {
 }
 
 func (s *section) write(w *writer) {
-	for _, text := range s.remarks {
-		w.comment(text)
-	}
+	w.comments(s.remarks...)
 	prefix := ""
 	if s.leftOut != nil {
-		w.comment("left out: " + s.leftOut.text)
+		w.comments("left out: " + s.leftOut.text)
 		prefix = "#"
 	}
 	title := "config " + s.kind
@@ -313,7 +295,11 @@ func (w *writer) write(text string) int {
 	return first
 }
 
-func (w *writer) comment(text string) { w.write("# " + text) }
+func (w *writer) comments(texts ...string) {
+	for _, text := range texts {
+		w.write("# " + text)
+	}
+}
 
 // quoteUCI writes a value as libuci does.
 func quoteUCI(value string) string {

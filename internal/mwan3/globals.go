@@ -14,16 +14,14 @@ const defaultMask = 0x3f00
 func (c *converter) readGlobals(file *uci.File) {
 	out := c.out.add("globals", "globals")
 	out.option("enabled", "1")
-	each(file, "globals", func(s *source) {
-		if s.Name != "globals" {
-			out.note(minor, "section %s is left out: mwan3 reads only the section 'globals'", quote(s.Label()))
-			return
-		}
-		c.readGlobalsSection(s, out)
-	})
+	each(file, "globals", func(s *source) { c.readGlobalsSection(s, out) })
 }
 
 func (c *converter) readGlobalsSection(s *source, out *section) {
+	if s.Name != "globals" {
+		out.note(minor, "section %s is left out: mwan3 reads only the section 'globals'", quote(s.Label()))
+		return
+	}
 	// mwan3's default is what other programs' marks meet most.
 	mask := s.value("mmx_mask")
 	if value, err := strconv.ParseUint(mask, 0, 32); mask != "" && (err != nil || value != defaultMask) {
@@ -36,10 +34,8 @@ func (c *converter) readGlobalsSection(s *source, out *section) {
 	if s.is1("source_routing") {
 		out.note(minor, "source_routing is left out: here packets with an uplink's address always leave by that uplink")
 	}
-	if tables := s.words("rt_table_lookup"); len(tables) > 0 {
-		out.note(traffic, "rt_table_lookup %s is left out: put the networks that are reached by such a table into `list bypass`, "+
-			"and give the table an ip rule with a priority below 6000", quoteAll(tables))
-	}
+	out.noteAll(traffic, "rt_table_lookup %s is left out: put the networks that are reached by such a table into `list bypass`, "+
+		"and give the table an ip rule with a priority below 6000", s.words("rt_table_lookup"))
 	for _, network := range s.words("bypass_network") {
 		out.list("bypass", config.CanonicalAddress(network))
 	}

@@ -16,21 +16,12 @@ type option struct{ name, otherwise string }
 // valueOf returns the value of an option, or its default in mwan3.
 func (o option) valueOf(s *source) string { return cmp.Or(s.value(o.name), o.otherwise) }
 
-// healthOptions are all options of an interface that mwan3track reads.
-var healthOptions = []string{"initial_state", "track_method", "httping_ssl", "reliability", "count", "timeout",
-	"interval", "down", "up", "size", "max_ttl", "failure_interval", "recovery_interval", "keep_failure_interval",
-	"check_quality", "failure_latency", "recovery_latency", "failure_loss", "recovery_loss"}
-
-// readHealth converts the options of health checking. Without targets an
-// interface is always online, in mwan3 as here, and the other options have no
-// effect.
+// readHealth converts the options of health checking.
 func (c *converter) readHealth(s *source, out *section, family string) {
 	probed, answering := readTargets(s, out, family)
 	if probed == 0 {
-		for _, name := range healthOptions {
-			s.asked[name] = true
-		}
-		return
+		// Always online, in mwan3 as here: the rest is read and has no effect.
+		out = &section{}
 	}
 	copyOption(s, out, "initial_state")
 	readMethod(s, out, family)
@@ -50,70 +41,57 @@ func readTargets(s *source, out *section, family string) (probed, answering int)
 		out.list("track_ip", "gateway")
 		probed++
 	}
-	reasons := []string{"is left out: only addresses of hosts can be probed, no names", "is listed twice and kept once",
-		"is left out: it never answered, since the interface is " + family}
-	leftOut := make([][]string, len(reasons))
+	var noHosts, twice, otherFamily []string
 	for _, target := range s.words("track_ip") {
 		address, err := netip.ParseAddr(target)
-		why := 0
 		switch {
 		case err != nil || !config.IsUnicast(address) || address.Zone() != "" || address.Is4In6():
+			noHosts = append(noHosts, target)
 		case slices.Contains(kept, address):
-			why = 1
+			twice = append(twice, target)
 		case address.Is4() != (family == "ipv4"):
-			why = 2
+			otherFamily = append(otherFamily, target)
 		default:
 			kept = append(kept, address)
 			out.list("track_ip", target)
 			probed++
-			continue
-		}
-		leftOut[why] = append(leftOut[why], target)
-	}
-	for i, why := range reasons {
-		if len(leftOut[i]) > 0 {
-			out.note(minor, "track_ip %s %s", quoteAll(leftOut[i]), why)
 		}
 	}
+	out.noteAll(minor, "track_ip %s is left out: only addresses of hosts can be probed, no names", noHosts)
+	out.noteAll(minor, "track_ip %s is listed twice and kept once", twice)
+	out.noteAll(minor, "track_ip %s is left out: it never answered, since the interface is "+family, otherFamily)
 	if probed == 0 && len(s.words("track_ip")) > 0 {
 		out.note(traffic, "no target is left to probe: it counts as online as long as its link is up. "+
 			"Name addresses in `list track_ip`, or 'gateway'")
 	}
-	return probed, probed + len(leftOut[0]) + len(leftOut[1])
+	return probed, probed + len(noHosts) + len(twice)
+}
+
+// methods are our kinds of probes for those of mwan3, with their ports there;
+// none is ping. A UDP probe has no counterpart, since it says little: a target
+// that is alive need not answer.
+var methods = map[string]struct{ method, port string }{
+	"": {}, "ping": {}, "nping-icmp": {}, "arping": {method: "arp"}, "nping-arp": {method: "arp"},
+	"nslookup": {method: "dns"}, "httping": {"tcp", "80"}, "nping-tcp": {"tcp", "80"},
 }
 
 // readMethod converts the kind of probe.
 func readMethod(s *source, out *section, family string) {
-	method, ssl := s.value("track_method"), s.is1("httping_ssl")
-	switch method {
-	case "", "ping":
-		return
-	case "arping", "nping-arp":
-		out.option("track_method", "arp")
-		if family == "ipv6" {
-			out.note(minor, "track_method %s works with IPv4 only", quote(method))
-		}
-	case "nslookup":
-		out.option("track_method", "dns")
-	case "httping":
-		port := "80"
+	name, ssl := s.value("track_method"), s.is1("httping_ssl")
+	ours, known := methods[name]
+	switch {
+	case !known:
+		out.note(minor, "track_method %s has no counterpart: 'ping' is used", quote(name))
+	case ours.method == "arp" && family == "ipv6":
+		out.note(minor, "track_method %s works with IPv4 only", quote(name))
+	case name == "httping":
 		if ssl {
-			port = "443"
+			ours.port = "443"
 		}
-		out.note(minor, "track_method 'httping' becomes a TCP connection to port %s; to request a web page, use track_method 'http' with track_url", port)
-		out.option("track_method", "tcp")
-		out.option("track_port", port)
-	case "nping-tcp":
-		out.option("track_method", "tcp")
-		out.option("track_port", "80") // nping's
-	default:
-		// Also nping-icmp, which is a ping. A UDP probe says little: a
-		// target that is alive need not answer.
-		if method != "nping-icmp" {
-			out.note(minor, "track_method %s has no counterpart: 'ping' is used", quote(method))
-		}
-		return
+		out.note(minor, "track_method 'httping' becomes a TCP connection to port %s; to request a web page, use track_method 'http' with track_url", ours.port)
 	}
+	optional(out, "track_method", ours.method)
+	optional(out, "track_port", ours.port)
 }
 
 // readReliability converts the number of targets that must answer, at most as
@@ -162,16 +140,15 @@ func readTiming(s *source, out *section) {
 		out.note(minor, "probed every %s s in every state, where mwan3 waited %s s, %s s while probes fail and %s s while a line comes back",
 			quote(shortest), quote(normal), quote(failure), quote(recovery))
 	}
-	out.option("interval", withUnit("interval", shortest))
-	for _, o := range options[1:] {
-		out.option(o.name, withUnit(o.name, o.valueOf(s)))
-	}
+	out.option("interval", seconds(shortest))
+	out.option("timeout", seconds(options[1].valueOf(s)))
+	out.option("down", options[2].valueOf(s))
+	out.option("up", options[3].valueOf(s))
 }
 
-// withUnit adds the unit to a plain number of seconds.
-func withUnit(name, value string) string {
-	isTime := name == "interval" || name == "timeout"
-	if _, err := strconv.Atoi(value); isTime && err == nil {
+// seconds adds the unit to a plain number.
+func seconds(value string) string {
+	if _, err := strconv.Atoi(value); err == nil {
 		return value + "s"
 	}
 	return value

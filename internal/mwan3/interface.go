@@ -43,9 +43,9 @@ func (c *converter) readInterface(s *source) {
 	out.option("interface", s.Name)
 	c.readHealth(s, out, m.family)
 	flush := slices.DeleteFunc(s.words("flush_conntrack"), func(event string) bool { return !slices.Contains(flushEvents, event) })
-	if slices.Sort(flush); len(flush) > 0 {
-		out.note(minor, "flush_conntrack %s is left out: mwan3 then cut all connections; here only those of a dead line are cut (option on_dead)", quoteAll(flush))
-	}
+	slices.Sort(flush)
+	out.noteAll(minor, "flush_conntrack %s is left out: mwan3 then cut all connections; here only those of a dead line are cut (option on_dead)", flush)
 	s.mentionRest(out)
 	c.members[s.Name] = m
+	c.hasIPv6 = c.hasIPv6 || m.family == "ipv6" && m.enabled
 }

@@ -39,21 +39,15 @@ type Result struct {
 
 // converter is the state of a conversion.
 type converter struct {
-	out *document
-	// logging is the global switch without which no rule logs.
-	logging bool
-	// members are the interfaces by their name in mwan3.
-	members map[string]member
-	// uses are the sections `member` by name.
-	uses map[string]*source
-	// policies are all policies by name.
-	policies map[string]policy
-	// sets are the sections `ipset` by the name that rules use.
-	sets map[string]*section
-	// moreIPv4 are the policies with more live members for IPv4 than for IPv6.
-	moreIPv4 []string
-	// names are the names that are taken in the result.
-	names map[string]bool
+	out      *document
+	logging  bool                // the global switch without which no rule logs
+	members  map[string]member   // the interfaces by their name in mwan3
+	uses     map[string]*source  // the sections `member` by name
+	policies map[string]policy   // by their name in mwan3
+	sets     map[string]*section // the sections `ipset` by the name that rules use
+	hasIPv6  bool                // an interface for IPv6 is enabled
+	moreIPv4 []string            // policies with more live members for IPv4 than for IPv6
+	names    map[string]bool     // taken in the result
 }
 
 // maxSkipped is how many lines that cannot be read are named one by one.
@@ -85,19 +79,17 @@ func Convert(name string, text []byte) (Result, error) {
 }
 
 func newConverter(name string) *converter {
-	c := &converter{
-		out:      &document{},
+	return &converter{
+		out: &document{header: []string{
+			"Converted from the configuration " + quote(name) + " of mwan3. Lines with " + noteMark,
+			"say what is different here or left out, and why, first what changes the way of packets.",
+		}},
 		members:  make(map[string]member),
 		uses:     make(map[string]*source),
 		policies: make(map[string]policy),
 		sets:     make(map[string]*section),
 		names:    make(map[string]bool),
 	}
-	c.out.header = []string{
-		"Converted from the configuration " + quote(name) + " of mwan3. Lines with " + noteMark,
-		"say what is different here or left out, and why, first what changes the way of packets.",
-	}
-	return c
 }
 
 func (c *converter) convert(file *uci.File) (Result, error) {
@@ -118,7 +110,7 @@ func (c *converter) convert(file *uci.File) (Result, error) {
 	if _, err := c.out.settle(); err != nil {
 		return Result{}, err
 	}
-	return Result{Text: c.out.String(), Notes: len(c.out.notes())}, nil
+	return Result{Text: c.out.String(), Notes: len(c.out.notes(traffic)) + len(c.out.notes(minor))}, nil
 }
 
 // each calls f for every section of a type.
@@ -138,19 +130,14 @@ func (c *converter) noteOthers(file *uci.File) {
 			types = append(types, s.Type)
 		}
 	}
-	if len(types) > 0 {
-		c.out.general.note(traffic, "sections of type %s are left out: mwan3 does not know them", quoteAll(types))
-	}
+	c.out.general.noteAll(traffic, "sections of type %s are left out: mwan3 does not know them", types)
 }
 
 // noteFamilies notes where IPv6 is treated differently.
 func (c *converter) noteFamilies(cfg *config.Config) {
-	for _, m := range c.members {
-		if m.family == "ipv6" && m.enabled {
-			c.out.general.note(traffic, "IPv6 with a source in a provider's prefix leaves by that provider's line, whatever the rules say; "+
-				"the router's own IPv6 connections use the main table")
-			break
-		}
+	if c.hasIPv6 {
+		c.out.general.note(traffic, "IPv6 with a source in a provider's prefix leaves by that provider's line, whatever the rules say; "+
+			"the router's own IPv6 connections use the main table")
 	}
 	used := slices.DeleteFunc(c.moreIPv4, func(policy string) bool {
 		return !slices.ContainsFunc(cfg.Rules, func(r config.Rule) bool {

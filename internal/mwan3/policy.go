@@ -48,7 +48,13 @@ func (c *converter) readPolicy(s *source) {
 		out.leaveOut(minor, "it has no member, and a policy without members would have all of them; rules use its last_resort '%s' instead", resort)
 		p.insteadOf = resort
 	}
-	if live := liveMembers(shares); live["ipv4"] > live["ipv6"] {
+	live := make(map[string]int) // members by family
+	for _, share := range shares {
+		if share.member.enabled {
+			live[share.member.family]++
+		}
+	}
+	if live["ipv4"] > live["ipv6"] {
 		c.moreIPv4 = append(c.moreIPv4, p.name)
 	}
 	s.mentionRest(out)
@@ -69,17 +75,6 @@ func lastResort(s *source, out *section) string {
 	}
 	out.option("last_resort", resort)
 	return resort
-}
-
-// liveMembers counts a policy's live members by family.
-func liveMembers(shares []share) map[string]int {
-	live := make(map[string]int)
-	for _, s := range shares {
-		if s.member.enabled {
-			live[s.member.family]++
-		}
-	}
-	return live
 }
 
 // share is a member's part in a policy.
@@ -191,7 +186,8 @@ func fitMetrics(shares []share) {
 	}
 }
 
-// fitWeights scales weights down to maxWeight.
+// fitWeights scales weights down to maxWeight, with the same ratio if they have
+// a common divisor that is large enough.
 func fitWeights(shares []share, out *section) {
 	largest, divisor := 0, 0
 	for _, s := range shares {
@@ -200,13 +196,9 @@ func fitWeights(shares []share, out *section) {
 	if largest <= maxWeight {
 		return
 	}
+	scale := max(float64(divisor), float64(largest)/maxWeight)
 	for i := range shares {
-		w := shares[i].weight / divisor
-		if largest/divisor > maxWeight {
-			// In floating point, since the product may not fit an int.
-			w = max(1, int(float64(shares[i].weight)/float64(largest)*maxWeight+0.5))
-		}
-		shares[i].weight = w
+		shares[i].weight = max(1, int(float64(shares[i].weight)/scale+0.5))
 	}
 	out.note(minor, "weights up to %d are scaled down to at most %d", largest, maxWeight)
 }

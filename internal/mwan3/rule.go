@@ -30,9 +30,12 @@ func (c *converter) readRule(s *source) {
 }
 
 // copyOption copies an option as it is.
-func copyOption(s *source, out *section, name string) {
-	if text := s.value(name); text != "" {
-		out.option(name, text)
+func copyOption(s *source, out *section, name string) { optional(out, name, s.value(name)) }
+
+// optional adds an option unless its value is "".
+func optional(out *section, name, value string) {
+	if value != "" {
+		out.option(name, value)
 	}
 }
 
@@ -109,14 +112,11 @@ func (c *converter) readTarget(s *source, out *section) {
 		return
 	}
 	out.option("sticky", "1")
-	switch timeout {
-	case "":
-	case "0":
+	if timeout == "0" {
 		out.note(minor, "timeout 0, with which mwan3 never forgets a source, becomes the longest timeout")
-		out.option("timeout", longestTimeout)
-	default:
-		out.option("timeout", timeout)
+		timeout = longestTimeout
 	}
+	optional(out, "timeout", timeout)
 }
 
 // longestTimeout is the kernel's limit for entries of a set, in seconds:

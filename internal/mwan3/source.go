@@ -61,16 +61,14 @@ func (s *source) mentionRest(out *section) {
 			rest = append(rest, o.Name)
 		}
 	}
-	switch {
-	case len(rest) == 0:
-	case out.kind == "rule":
-		for _, name := range rest {
-			out.option(name, s.value(name)) // to be seen, since the rule is a comment
-		}
-		out.leaveOut(traffic, "option %s has no counterpart here, and without it the rule might match more", quoteAll(rest))
-	default:
-		out.note(minor, "option %s is left out: it has no counterpart here", quoteAll(rest))
+	if out.kind != "rule" || len(rest) == 0 {
+		out.noteAll(minor, "option %s is left out: it has no counterpart here", rest)
+		return
 	}
+	for _, name := range rest {
+		out.option(name, s.value(name)) // to be seen, since the rule is a comment
+	}
+	out.leaveOut(traffic, "option %s has no counterpart here, and without it the rule might match more", quoteAll(rest))
 }
 
 // quoteAll writes values for a note, parted by commas.
