@@ -37,7 +37,10 @@ func (ps *Paths) Check(now time.Time) []Transition {
 	}
 	ps.changedAt = never
 	c := check{Paths: ps, now: now, t: t}
-	c.recover()
+	// Loss, latency and flaps keep a path offline only while a peer is online:
+	// a bad path is better than none.
+	c.bringBack(false)
+	c.bringBack(true)
 	c.judgeSilence()
 	c.judgeQuality()
 	return c.transitions
@@ -92,15 +95,8 @@ func (c *check) pass(p *path, online bool, reason string) {
 	c.transitions = append(c.transitions, Transition{Key: p.key, Online: online, At: c.now, Reason: reason})
 }
 
-// recover brings back the paths that answer again. Loss, latency and flaps keep
-// a path offline only while a peer is online: a bad path is better than none.
-func (c *check) recover() {
-	c.bringBack(false)
-	c.bringBack(true)
-}
-
-// bringBack brings back the paths that are good enough, or, with alone, those
-// that have no peer online.
+// bringBack brings back the paths that answer again and are good enough, or,
+// with alone, also those that have no peer online.
 func (c *check) bringBack(alone bool) {
 	for _, p := range c.paths {
 		if p.online || p.misses() > 0 || p.run() < p.rules.Up {
@@ -121,7 +117,9 @@ func (c *check) judgeSilence() {
 		if !p.online || !p.silent() {
 			continue
 		}
-		if c.isAlone(p) || c.isOutlived(p) {
+		// A peer that went on answering shows that it is this path alone.
+		outlives := func(other *path) bool { return other.aliveAfter(p) }
+		if c.isAlone(p) || c.hasPeer(p, outlives) {
 			c.pass(p, false, p.silenceReason(c.t))
 			continue
 		}
@@ -166,12 +164,6 @@ func (c *check) forgive(families Silence) {
 // isAlone reports whether no peer of a path is online.
 func (c *check) isAlone(p *path) bool {
 	return !c.hasPeer(p, func(other *path) bool { return other.targets() > 0 })
-}
-
-// isOutlived reports whether an online peer went on answering after this path
-// fell silent.
-func (c *check) isOutlived(p *path) bool {
-	return c.hasPeer(p, func(other *path) bool { return other.aliveAfter(p) })
 }
 
 // hasPeer reports whether an online peer of a path is as wanted.

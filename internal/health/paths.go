@@ -109,11 +109,8 @@ func (ps *Paths) Keys() []Key {
 // Online returns the verdict of a path; known is false if there is no such
 // path.
 func (ps *Paths) Online(key Key) (online, known bool) {
-	p := ps.known[key]
-	if p == nil {
-		return false, false
-	}
-	return p.online, true
+	p, known := ps.known[key]
+	return known && p.online, known
 }
 
 // Silent returns the families in which all online paths, at least two, fell

@@ -1,21 +1,21 @@
 package health
 
 import (
-	"strconv"
+	"fmt"
 	"strings"
 	"time"
 )
 
 // silenceReason returns which targets did not answer, and for how long.
 func (p *path) silenceReason(now time.Duration) string {
-	silent := p.silentTargets()
-	quiet := " for " + seconds(now-p.quietSince)
-	if len(silent) == len(p.rules.Targets) {
-		return "no answer from " + strings.Join(silent, ", ") + quiet
+	silent, quiet := p.silentTargets(), (now - p.quietSince).Seconds()
+	names := strings.Join(silent, ", ")
+	if len(silent) == p.targets() {
+		return fmt.Sprintf("no answer from %s for %.1f s", names, quiet)
 	}
-	reason := "fewer than " + strconv.Itoa(p.rules.Needed) + " of " + strconv.Itoa(p.targets()) + " targets answered" + quiet
+	reason := fmt.Sprintf("fewer than %d of %d targets answered for %.1f s", p.rules.Needed, p.targets(), quiet)
 	if len(silent) > 0 {
-		reason += "; no answer from " + strings.Join(silent, ", ")
+		reason += "; no answer from " + names
 	}
 	return reason
 }
@@ -37,26 +37,18 @@ func (p *path) silentTargets() []string {
 }
 
 func (p *path) qualityReason() string {
+	window := p.rules.Window
 	if p.tooLossy() {
-		return "lost " + strconv.Itoa(p.judged().lost()*100/p.rules.Window) + " % of the last " + strconv.Itoa(p.rules.Window) +
-			" probes (limit " + strconv.Itoa(p.rules.FailureLoss) + " %)"
+		return fmt.Sprintf("lost %d %% of the last %d probes (limit %d %%)", p.judged().lost()*100/window, window, p.rules.FailureLoss)
 	}
 	latency, _ := p.judged().judgedLatency()
-	return "mean latency " + milliseconds(latency) + " (limit " + milliseconds(p.rules.FailureLatency) + ")"
+	return fmt.Sprintf("mean latency %d ms (limit %d ms)", latency.Milliseconds(), p.rules.FailureLatency.Milliseconds())
 }
 
 func (p *path) recoveryReason(now time.Duration) string {
-	reason := strconv.Itoa(p.run()) + " answers in a row"
+	reason := fmt.Sprintf("%d answers in a row", p.run())
 	if p.hold > 0 && !p.held(now) {
-		reason += ", no outage for " + seconds(p.hold) + " after flapping"
+		reason += fmt.Sprintf(", no outage for %.1f s after flapping", p.hold.Seconds())
 	}
 	return reason
-}
-
-func seconds(d time.Duration) string {
-	return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
-}
-
-func milliseconds(d time.Duration) string {
-	return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
 }

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"time"
 
 	"loadbalance/internal/config"
@@ -41,20 +42,10 @@ func RulesOf(t config.Track, targets []string) Rules {
 
 // recoveryLoss returns the loss in percent below which a path may come back; 0:
 // any.
-func (r *Rules) recoveryLoss() int {
-	if r.RecoveryLoss == 0 {
-		return r.FailureLoss
-	}
-	return r.RecoveryLoss
-}
+func (r *Rules) recoveryLoss() int { return cmp.Or(r.RecoveryLoss, r.FailureLoss) }
 
 // recoveryLatency returns the latency below which a path may come back; 0: any.
-func (r *Rules) recoveryLatency() time.Duration {
-	if r.RecoveryLatency == 0 {
-		return r.FailureLatency
-	}
-	return r.RecoveryLatency
-}
+func (r *Rules) recoveryLatency() time.Duration { return cmp.Or(r.RecoveryLatency, r.FailureLatency) }
 
 // shortestInterval is the shortest interval that can be configured.
 const shortestInterval = 50 * time.Millisecond

@@ -18,9 +18,8 @@ type Snapshot struct {
 	PID int `json:"pid"`
 	// Started is when the monitor was started, by the clock of now.
 	Started time.Time `json:"started"`
-	// Silent is true if no target of any path in a family answers although the
-	// links are up. That is taken for trouble of the targets or further
-	// upstream, and no path goes offline for it. Silence has the families.
+	// Silence are the families that are silent, see Paths.Silent; Silent is
+	// true if there is one.
 	Silent  bool     `json:"silent"`
 	Silence Silence  `json:"silence,omitempty"`
 	Paths   []Report `json:"lines"`
