@@ -258,7 +258,7 @@ func TestDomainsStay(t *testing.T) {
 		check(t, m.End(syscall.SIGTERM))
 		r.must("apply")
 		expect("without a monitor", 1)
-		m = r.startMonitor()
+		r.startMonitor()
 		teach("films.example.", netlab.Server(80))
 		expect("the next monitor", 2)
 		expectShares(t, r.connect(server, 10), 0, 0, 10, 0)
