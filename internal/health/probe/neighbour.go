@@ -10,8 +10,19 @@ import (
 	"loadbalance/internal/family"
 )
 
-// arpSize is the length of an ARP packet for IPv4 over Ethernet (RFC 826).
-const arpSize = 28
+// arp is an ARP packet, as it is sent (RFC 826).
+type arp struct {
+	Kind            [6]byte
+	Operation       uint16
+	Sender          hardware
+	SenderAddress   [4]byte
+	Receiver        hardware
+	ReceiverAddress [4]byte
+}
+
+// ethernetIPv4 is the Kind for IPv4 over Ethernet: the types and lengths of both
+// addresses.
+var ethernetIPv4 = [6]byte{0, unix.ARPHRD_ETHER, unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff, 6, 4}
 
 const (
 	arpRequest = 1
@@ -45,18 +56,15 @@ func (p *Prober) askNeighbour(path *pathState, t *target, probe *Probe) error {
 		to = broadcast
 	}
 	t.awaiting = true
-	if path.key.Family == family.IPv6 {
-		return p.sendSolicitation(path, probe, own)
-	}
-	return p.sendARP(path, probe, own, to)
-}
-
-func (p *Prober) sendARP(path *pathState, probe *Probe, own, to hardware) error {
 	s, err := p.open(path, &path.neighbour)
 	if err != nil {
 		return err
 	}
-	return unix.Sendto(s.fd, arpMessage(own, address4(probe.Source), probe.Address.As4()), 0, linkAddress(to, path.index))
+	if path.key.Family == family.IPv4 {
+		return unix.Sendto(s.fd, arpMessage(own, address4(probe.Source), probe.Address.As4()), 0, linkAddress(to, path.index))
+	}
+	group := netip.AddrPortFrom(solicitedNode(probe.Address), 0)
+	return s.send(solicitation(own, probe.Address.As16()), group, path.index, probe.Mark, netip.Addr{})
 }
 
 // linkAddress is the destination of an ARP packet, with the device by which it
@@ -91,27 +99,18 @@ func (path *pathState) setUpARP(fd int) error {
 }
 
 func arpMessage(own hardware, sender, wanted [4]byte) []byte {
-	b := make([]byte, arpSize)
-	binary.BigEndian.PutUint16(b[0:], unix.ARPHRD_ETHER)
-	binary.BigEndian.PutUint16(b[2:], unix.ETH_P_IP)
-	b[4], b[5] = 6, 4 // lengths of the addresses
-	binary.BigEndian.PutUint16(b[6:], arpRequest)
-	copy(b[8:], own[:])
-	copy(b[14:], sender[:])
-	copy(b[24:], wanted[:])
+	// It fails for other types only.
+	b, _ := binary.Append(nil, binary.BigEndian,
+		arp{Kind: ethernetIPv4, Operation: arpRequest, Sender: own, SenderAddress: sender, ReceiverAddress: wanted})
 	return b
 }
 
 // parseARP reads who replied, and to whom.
 func parseARP(b []byte) (mac hardware, sender, receiver netip.Addr, ok bool) {
-	if len(b) < arpSize ||
-		binary.BigEndian.Uint16(b[0:]) != unix.ARPHRD_ETHER ||
-		binary.BigEndian.Uint16(b[2:]) != unix.ETH_P_IP ||
-		b[4] != 6 || b[5] != 4 ||
-		binary.BigEndian.Uint16(b[6:]) != arpReply {
-		return hardware{}, netip.Addr{}, netip.Addr{}, false
-	}
-	return hardware(b[8:14]), netip.AddrFrom4([4]byte(b[14:18])), netip.AddrFrom4([4]byte(b[24:28])), true
+	var a arp
+	_, err := binary.Decode(b, binary.BigEndian, &a)
+	ok = err == nil && a.Kind == ethernetIPv4 && a.Operation == arpReply
+	return a.Sender, netip.AddrFrom4(a.SenderAddress), netip.AddrFrom4(a.ReceiverAddress), ok
 }
 
 func (path *pathState) handleARP(m packet) []Answer {
@@ -123,17 +122,6 @@ func (path *pathState) handleARP(m packet) []Answer {
 	return path.handleNeighbour(from.Ifindex, sender, mac)
 }
 
-// sendSolicitation asks the target's solicited-node multicast group, to which
-// few other hosts listen.
-func (p *Prober) sendSolicitation(path *pathState, probe *Probe, own hardware) error {
-	s, err := p.open(path, &path.neighbour)
-	if err != nil {
-		return err
-	}
-	to := netip.AddrPortFrom(solicitedNode(probe.Address), 0)
-	return s.send(solicitation(own, probe.Address.As16()), to, path.index, probe.Mark, netip.Addr{})
-}
-
 func setUpND(fd int) error {
 	return errors.Join(onlyICMPv6(fd, neighbourAdvertisement),
 		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, linkHopLimit),
@@ -141,8 +129,8 @@ func setUpND(fd int) error {
 		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1))
 }
 
-// solicitedNode is ff02::1:ff00:0/104 with the end of the address (RFC 4291,
-// section 2.7.1).
+// solicitedNode is the multicast group of an address, to which few other hosts
+// listen: ff02::1:ff00:0/104 with its end (RFC 4291, section 2.7.1).
 func solicitedNode(a netip.Addr) netip.Addr {
 	b := a.As16()
 	copy(b[:13], []byte{0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff})

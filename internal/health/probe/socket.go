@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"loadbalance/internal/family"
 )
 
 const (
@@ -47,14 +45,6 @@ func openSocket(name string, domain, kind, protocol, index int, setUp func(fd in
 		return nil, fmt.Errorf("%s socket: %w", name, err)
 	}
 	return s, nil
-}
-
-// domainOf returns the AF_… of a family.
-func domainOf(f family.Family) int {
-	if f == family.IPv6 {
-		return unix.AF_INET6
-	}
-	return unix.AF_INET
 }
 
 // packet is a received datagram, cut off at dataSize.

@@ -60,8 +60,8 @@ func (p *Prober) startAttempt(path *pathState, t *target, probe *Probe) error {
 		kind, a.protocol = unix.SOCK_DGRAM, unix.IPPROTO_UDP
 	}
 	var err error
-	a.socket, err = openSocket(probe.Method, domainOf(path.key.Family), kind, int(a.protocol), path.index,
-		func(fd int) error { return bind(fd, probe) })
+	a.socket, err = openSocket(probe.Method, family.Pick(path.key.Family, unix.AF_INET, unix.AF_INET6), kind, int(a.protocol),
+		path.index, func(fd int) error { return bind(fd, probe) })
 	if err != nil {
 		return err
 	}
@@ -117,10 +117,9 @@ func bind(fd int, probe *Probe) error {
 	if probe.Source.IsValid() {
 		err = errors.Join(err, unix.Bind(fd, sockaddr(netip.AddrPortFrom(probe.Source, 0), 0)))
 	}
-	if probe.Key.Family == family.IPv4 {
-		return errors.Join(err, unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1))
-	}
-	return errors.Join(err, unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1))
+	level := family.Pick(probe.Key.Family, unix.IPPROTO_IP, unix.IPPROTO_IPV6)
+	option := family.Pick(probe.Key.Family, unix.IP_RECVERR, unix.IPV6_RECVERR)
+	return errors.Join(err, unix.SetsockoptInt(fd, level, option, 1))
 }
 
 // await waits for the outcome of an attempt and reports an answer. A connection
