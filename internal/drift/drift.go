@@ -71,8 +71,11 @@ func (w *Watcher) open() (err error) {
 	if w.legacy, err = openLegacySockets(); err != nil {
 		return err
 	}
-	w.listener, err = listen()
-	return err
+	if w.listener, err = subscribe(); err != nil {
+		return err
+	}
+	go w.listener.run()
+	return nil
 }
 
 // Events has a value when something happened that may change a Look's Network,

@@ -35,11 +35,7 @@ func noLegacySockets() legacySockets { return legacySockets{-1, -1} }
 func openLegacySockets() (legacySockets, error) {
 	sockets := noLegacySockets()
 	for _, f := range family.All {
-		domain := unix.AF_INET
-		if f == family.IPv6 {
-			domain = unix.AF_INET6
-		}
-		fd, err := unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		fd, err := unix.Socket(family.Pick(f, unix.AF_INET, unix.AF_INET6), unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		if errors.Is(err, unix.EAFNOSUPPORT) {
 			continue
 		}
@@ -78,10 +74,7 @@ func (s legacySockets) sum() (uint64, error) {
 
 // layout asks for the layout of a table, which is empty where there is none.
 func layout(f family.Family, fd int, table string) (tableInfo, error) {
-	level := unix.IPPROTO_IP
-	if f == family.IPv6 {
-		level = unix.IPPROTO_IPV6
-	}
+	level := family.Pick(f, unix.IPPROTO_IP, unix.IPPROTO_IPV6)
 	info := tableInfo{}
 	copy(info.name[:], table)
 	size := uint32(unsafe.Sizeof(info))

@@ -31,17 +31,7 @@ type listener struct {
 	large   [len(family.All)]atomic.Bool // families of which a Look leaves out routes
 }
 
-// listen subscribes and starts the goroutine.
-func listen() (*listener, error) {
-	l, err := subscribe()
-	if err != nil {
-		return nil, err
-	}
-	go l.run()
-	return l, nil
-}
-
-// subscribe opens the socket. Neighbours are not listened to.
+// subscribe opens the socket, which run reads. Neighbours are not listened to.
 func subscribe() (*listener, error) {
 	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK,
 		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
@@ -75,7 +65,7 @@ func (l *listener) run() {
 			l.broken.Store(&err)
 			l.notify()
 			return
-		case from.Pid == nl.PidKernel && anyMatters(slices.DeleteFunc(messages, l.leavesOut)):
+		case from.Pid == nl.PidKernel && slices.ContainsFunc(slices.DeleteFunc(messages, l.leavesOut), matters):
 			l.notify()
 		}
 	}
@@ -102,24 +92,27 @@ func (l *listener) close() {
 	<-l.ended
 }
 
-func anyMatters(messages []syscall.NetlinkMessage) bool {
-	for _, m := range messages {
-		if matters(m) {
-			return true
-		}
+// routeHeader returns the route of an announcement, nil if it is of something else.
+func routeHeader(m syscall.NetlinkMessage) *nl.RtMsg {
+	if m.Header.Type != unix.RTM_NEWROUTE && m.Header.Type != unix.RTM_DELROUTE || len(m.Data) < unix.SizeofRtMsg {
+		return nil
 	}
-	return false
+	return nl.DeserializeRtMsg(m.Data)
 }
 
 // matters reports whether an announcement may change a fingerprint. New rules
-// are our own, or nothing that an apply looks at. What changed of a device or
-// an address is for a Look to find out.
+// are our own, or nothing that an apply looks at; likewise the kernel's own
+// routes and new ones of ours. What changed of a device or an address is for a
+// Look to find out.
 func matters(m syscall.NetlinkMessage) bool {
-	switch m.Header.Type {
-	case unix.RTM_NEWRULE:
+	route := routeHeader(m)
+	switch {
+	case route == nil:
+		return m.Header.Type != unix.RTM_NEWRULE
+	case route.Flags&unix.RTM_F_CLONED != 0 || route.Table == unix.RT_TABLE_LOCAL:
 		return false
-	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-		return routeMatters(m)
+	case route.Protocol == routing.Protocol:
+		return m.Header.Type == unix.RTM_DELROUTE
 	}
 	return true
 }
@@ -127,30 +120,14 @@ func matters(m syscall.NetlinkMessage) bool {
 // leavesOut reports whether an announcement is of a route that a Look would leave
 // out: a routing daemon that fills a large table changes it all the time.
 func (l *listener) leavesOut(m syscall.NetlinkMessage) bool {
-	if m.Header.Type != unix.RTM_NEWROUTE && m.Header.Type != unix.RTM_DELROUTE || len(m.Data) < unix.SizeofRtMsg {
+	route := routeHeader(m)
+	if route == nil {
 		return false
 	}
-	header := nl.DeserializeRtMsg(m.Data)
 	f := family.IPv4
-	if header.Family == unix.AF_INET6 {
+	if route.Family == unix.AF_INET6 {
 		f = family.IPv6
 	}
-	return l.large[f].Load() && header.Protocol != routing.Protocol &&
-		kernel.IsPlain(int(header.Table), int(header.Dst_len), header.Protocol)
-}
-
-// routeMatters leaves out the kernel's own routes and those that we add
-// ourselves.
-func routeMatters(m syscall.NetlinkMessage) bool {
-	if len(m.Data) < unix.SizeofRtMsg {
-		return true
-	}
-	header := nl.DeserializeRtMsg(m.Data)
-	switch {
-	case header.Flags&unix.RTM_F_CLONED != 0 || header.Table == unix.RT_TABLE_LOCAL:
-		return false
-	case header.Protocol == routing.Protocol:
-		return m.Header.Type == unix.RTM_DELROUTE
-	}
-	return true
+	return l.large[f].Load() && route.Protocol != routing.Protocol &&
+		kernel.IsPlain(int(route.Table), int(route.Dst_len), route.Protocol)
 }

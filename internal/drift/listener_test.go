@@ -48,9 +48,6 @@ func TestAnnouncementsThatMatter(t *testing.T) {
 			t.Errorf("%s: %v", test.name, got)
 		}
 	}
-	if !anyMatters([]syscall.NetlinkMessage{tests[12].message, tests[13].message}) {
-		t.Error("of two messages only the first is looked at")
-	}
 }
 
 // TestLargeTableIsStill: a routing daemon changes its routes all the time; those

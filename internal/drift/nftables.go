@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -56,12 +57,8 @@ func (n *nftRules) read(h *kernel.Handle) (uint64, error) {
 // isAbsent reports whether an error means that the kernel lacks the table, the
 // family or nftables altogether, which it calls an invalid request.
 func isAbsent(err error) bool {
-	for _, absent := range []error{unix.ENOENT, unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EINVAL, unix.EPROTONOSUPPORT} {
-		if errors.Is(err, absent) {
-			return true
-		}
-	}
-	return false
+	absent := []error{unix.ENOENT, unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EINVAL, unix.EPROTONOSUPPORT}
+	return slices.ContainsFunc(absent, func(a error) bool { return errors.Is(err, a) })
 }
 
 // generation returns the number of the last transaction.
