@@ -29,7 +29,8 @@ func (r *router) startNetifd() *netifd {
 
 func (n *netifd) write(name, text string) {
 	n.t.Helper()
-	check(n.t, netlab.WriteFile(filepath.Join(n.dir, name), []byte(text), 0o755))
+	fresh := filepath.Join(n.dir, name+".new") // the old one may be running
+	check(n.t, netlab.WriteFile(fresh, []byte(text), 0o755), os.Rename(fresh, filepath.Join(n.dir, name)))
 }
 
 // answer lets netifd have these interfaces from now on.
