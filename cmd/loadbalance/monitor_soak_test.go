@@ -151,7 +151,7 @@ func (s *soak) fault() string {
 		s.stopped = append(s.stopped, cmd)
 		return "an apply stopped"
 	case 6:
-		s.sh("until rm -rf " + s.dir + "/rt_tables.d && : > " + s.dir + "/rt_tables.d; do :; done; rm -rf " + s.list() + "; mkfifo " + s.list() + " || true")
+		s.sh("until rm -rf " + s.dir + "/rt_tables.d && true > " + s.dir + "/rt_tables.d; do :; done; rm -rf " + s.list() + "; mkfifo " + s.list() + " || true")
 		return "a file for the names of tables, a pipe for the set"
 	}
 	s.mendFiles()

@@ -79,7 +79,7 @@ var runDirFaults = []struct {
 	}},
 	{"a file", "it is no directory", func(r *router) {
 		// At once, before the monitor makes it anew.
-		r.sh(fmt.Sprintf("until rm -rf %[1]s && : > %[1]s; do :; done", r.runDir()))
+		r.sh(fmt.Sprintf("until rm -rf %[1]s && true > %[1]s; do :; done", r.runDir()))
 	}},
 	{"somebody else's", "others can write there", func(r *router) { check(r.t, os.Chown(r.runDir(), 65534, 65534)) }},
 }
