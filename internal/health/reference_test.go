@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 )
 
@@ -329,9 +330,11 @@ func (c *choice) rules() Rules {
 	targets := []string{"1.1.1.1", "8.8.8.8", "9.9.9.9"}[:1+c.below(3)]
 	r := Rules{
 		Targets: targets, Needed: 1 + c.below(len(targets)),
-		Interval: time.Duration(1+c.below(4)) * 50 * ms, Timeout: time.Duration(1+c.below(8)) * 37 * ms,
-		Down: 1 + c.below(5), Up: 1 + c.below(6), Window: 4 + c.below(12),
-		FailureLoss: 10 * c.below(7), FailureLatency: time.Duration(c.below(5)) * 40 * ms,
+		Track: config.Track{
+			Interval: time.Duration(1+c.below(4)) * 50 * ms, Timeout: time.Duration(1+c.below(8)) * 37 * ms,
+			Down: 1 + c.below(5), Up: 1 + c.below(6), Window: 4 + c.below(12),
+			FailureLoss: 10 * c.below(7), FailureLatency: time.Duration(c.below(5)) * 40 * ms,
+		},
 	}
 	r.RecoveryLoss = r.FailureLoss * c.below(3) / 2
 	r.RecoveryLatency = r.FailureLatency * time.Duration(c.below(3)) / 2

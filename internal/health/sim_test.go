@@ -171,9 +171,9 @@ func defaults(targets ...string) Rules {
 // quick are rules of small numbers: interval 100 ms, time limit 200 ms, down 3,
 // up 3, window 10, no limits.
 func quick(targets ...string) Rules {
-	return Rules{
-		Targets: targets, Needed: 1, Interval: 100 * ms, Timeout: 200 * ms, Down: 3, Up: 3, Window: 10,
-	}
+	return RulesOf(config.Track{
+		Reliability: 1, Interval: 100 * ms, Timeout: 200 * ms, Down: 3, Up: 3, Window: 10,
+	}, targets)
 }
 
 // trace is a network in which the rounds of each member do as its text says:

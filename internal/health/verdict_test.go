@@ -374,12 +374,14 @@ func TestRulesOf(t *testing.T) {
 		FailureLoss: 6, RecoveryLoss: 7, FailureLatency: 8, RecoveryLatency: 9,
 	}
 	targets := []string{"1.1.1.1", "8.8.8.8"}
-	want := Rules{
-		Targets: targets, Needed: 2, Interval: 1, Timeout: 2, Down: 3, Up: 4, Window: 5,
-		FailureLoss: 6, RecoveryLoss: 7, FailureLatency: 8, RecoveryLatency: 9,
-	}
+	want := Rules{Targets: targets, Needed: 2, Track: track}
 	if got := RulesOf(track, targets); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+	same := track
+	same.OnDead, same.Failback, same.InitialState = "clear", "all", "offline"
+	if got := RulesOf(same, targets); !reflect.DeepEqual(got, want) {
+		t.Errorf("what concerns no probe changes the rules: %+v", got)
 	}
 	track.Reliability = 1
 	if got := RulesOf(track, targets).Needed; got != 1 {

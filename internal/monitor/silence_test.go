@@ -7,6 +7,7 @@ import (
 	"time"
 	"unsafe"
 
+	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/health"
 )
@@ -21,10 +22,10 @@ func TestSilenceOfFamilies(t *testing.T) {
 		in6   = "warning: no target of any member answers in ipv6 although the links are there"
 		again = "notice: targets answer again"
 	)
-	rules := health.Rules{
-		Targets: []string{"gateway"}, Needed: 1, Interval: 100 * time.Millisecond, Timeout: 100 * time.Millisecond,
+	rules := health.RulesOf(config.Track{
+		Reliability: 1, Interval: 100 * time.Millisecond, Timeout: 100 * time.Millisecond,
 		Down: 2, Up: 2, Window: 10,
-	}
+	}, []string{"gateway"})
 	for _, member := range []string{"wan1", "wan2"} {
 		for _, f := range family.All {
 			g.paths.Set(health.Key{Member: member, Family: f}, rules, true, g.now)
