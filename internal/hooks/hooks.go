@@ -3,17 +3,15 @@
 //
 // They are ordinary hotplug scripts of OpenWrt: the shell reads them, so they
 // need not be executable, functions.sh is loaded, and the environment says what
-// happened: ACTION, MEMBER, INTERFACE, DEVICE, FAMILY, REASON. A script cannot
-// hold up whoever posts events: each has a time limit, its output is discarded
-// but for the first line of a failing one, and when events come faster than the
-// scripts run, the oldest are dropped.
+// happened. A script cannot hold up whoever posts events: each has a time limit,
+// and when events come faster than the scripts run, the oldest are dropped.
 //
 // A script that leaves a process in the background should redirect the output of
 // that process: the pipe behind it is closed soon after the script's end.
 package hooks
 
 import (
-	"strconv"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -52,11 +50,10 @@ type Runner struct {
 	limit time.Duration // scriptLimit, less in tests
 	grace time.Duration
 
-	worker sync.WaitGroup
-	mu     sync.Mutex // for all below
-	queue  []Event
-	// dropped counts the events that were dropped since the last one was taken.
-	dropped int
+	worker  sync.WaitGroup
+	mu      sync.Mutex // for all below
+	queue   []Event
+	dropped int // events that were dropped since the last one was taken
 	working bool
 	closed  bool
 }
@@ -100,7 +97,7 @@ func (r *Runner) Close() {
 	r.mu.Unlock()
 	r.worker.Wait()
 	if left > 0 {
-		r.log("warning", "hook scripts: "+strconv.Itoa(left)+" events were dropped at the end")
+		r.log("warning", fmt.Sprintf("hook scripts: %d events were dropped at the end", left))
 	}
 }
 
@@ -114,7 +111,7 @@ func (r *Runner) work() {
 		}
 		// Logged here and not in Post, which must not wait for the log.
 		if dropped > 0 {
-			r.log("warning", "hook scripts are too slow: the "+strconv.Itoa(dropped)+" oldest events were dropped")
+			r.log("warning", fmt.Sprintf("hook scripts are too slow: the %d oldest events were dropped", dropped))
 		}
 		r.run(e)
 	}

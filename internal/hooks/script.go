@@ -74,10 +74,9 @@ func scripts(dir string) ([]string, error) {
 		name := entry.Name()
 		// A link counts as what it points to.
 		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil || !info.Mode().IsRegular() || isLeftOver(name) {
-			continue
+		if err == nil && info.Mode().IsRegular() && !isLeftOver(name) {
+			names = append(names, name)
 		}
-		names = append(names, name)
 	}
 	return names, nil
 }
@@ -106,20 +105,20 @@ func (r *Runner) runScript(name string, e Event) (problem string) {
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGTERM) }
 	cmd.WaitDelay = r.grace
 	end := time.Now().Add(r.limit + r.grace)
-	err := cmd.Start()
-	if err == nil {
-		// The normal priority, not the monitor's. An error means that the
-		// script has ended already.
-		_ = unix.Setpriority(unix.PRIO_PGRP, cmd.Process.Pid, 0)
-		err = cmd.Wait()
+	if err := cmd.Start(); err != nil {
+		return err.Error()
 	}
+	// The normal priority, not the monitor's. An error means that the script
+	// has ended already.
+	_ = unix.Setpriority(unix.PRIO_PGRP, cmd.Process.Pid, 0)
+	err := cmd.Wait()
 	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
 		return "" // what it left in the background keeps the output open
 	}
 	problem = err.Error()
 	if limit.Err() != nil {
 		// The shell is gone; the rest of its group may have ignored SIGTERM.
-		endGroup(cmd.Process, end)
+		endGroup(cmd.Process.Pid, end)
 		problem = "not done after " + r.limit.String() + ", killed"
 	}
 	if line := output.firstLine(); line != "" {
@@ -131,14 +130,11 @@ func (r *Runner) runScript(name string, e Event) (problem string) {
 // endGroup waits for the processes of a script's group to end, until the given
 // time, and then kills them. While one of them lives, the kernel gives the
 // group's number to nobody else.
-func endGroup(leader *os.Process, end time.Time) {
-	if leader == nil {
-		return // the script could not even be started
-	}
-	for unix.Kill(-leader.Pid, 0) == nil {
+func endGroup(leader int, end time.Time) {
+	for unix.Kill(-leader, 0) == nil {
 		if time.Now().After(end) {
 			// An error means that they have just ended by themselves.
-			_ = unix.Kill(-leader.Pid, unix.SIGKILL)
+			_ = unix.Kill(-leader, unix.SIGKILL)
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
