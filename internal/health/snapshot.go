@@ -15,9 +15,8 @@ type Key struct {
 // Snapshot is the answer of the monitor to status: its own state and that of
 // every path that it probes.
 type Snapshot struct {
-	PID int `json:"pid"`
-	// Started is when the monitor was started, by the clock of now.
-	Started time.Time `json:"started"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"` // by the clock of now
 	// Silence are the families that are silent, see Paths.Silent; Silent is
 	// true if there is one.
 	Silent  bool     `json:"silent"`
@@ -30,12 +29,21 @@ type Snapshot struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
+// Silence is a set of families that are silent; see Paths.Silent. 0 is none.
+type Silence uint8
+
+// silence returns the set with one family.
+func silence(f family.Family) Silence { return 1 << f }
+
+// In returns " in ipv4" or " in ipv6" for a single family, otherwise "": words
+// for a message.
+func (s Silence) In() string { return [...]string{"", " in ipv4", " in ipv6", ""}[s&3] }
+
 // Report is the health of one path.
 type Report struct {
 	Key
-	Online bool `json:"online"`
-	// Since is when the verdict last changed, and Reason why.
-	Since  time.Time `json:"since"`
+	Online bool      `json:"online"`
+	Since  time.Time `json:"since"` // when the verdict last changed
 	Reason string    `json:"reason,omitempty"`
 	// Misses and Hits count the latest rounds in a row in which too few
 	// targets, or enough, answered. One of them is 0.
@@ -46,8 +54,7 @@ type Report struct {
 	// the worst target that is needed.
 	Loss    float64       `json:"loss"`
 	Latency time.Duration `json:"latency_ns"`
-	// Flaps is how often the path went offline since the monitor started.
-	Flaps int `json:"flaps"`
+	Flaps   int           `json:"flaps"` // how often it went offline since the monitor started
 	// Hold is how long a path that flapped must not be silent before it comes
 	// back while a peer is online; 0 if it did not flap.
 	Hold    time.Duration  `json:"hold_ns,omitempty"`

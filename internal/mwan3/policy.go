@@ -170,14 +170,14 @@ func withoutZeroWeights(shares []share, out *section) []share {
 	return kept
 }
 
-// fitMetrics renumbers metrics from 1. Only their order counts.
+// fitMetrics renumbers metrics from 1 if one is 0. Only their order counts.
 func fitMetrics(shares []share) {
-	if !slices.ContainsFunc(shares, func(s share) bool { return s.metric == 0 }) {
-		return
-	}
 	var metrics []int
 	for _, s := range shares {
 		metrics = append(metrics, s.metric)
+	}
+	if !slices.Contains(metrics, 0) {
+		return
 	}
 	slices.Sort(metrics)
 	metrics = slices.Compact(metrics)

@@ -4,17 +4,17 @@
 // is decided in package health.
 //
 // Every socket is bound to the device of its path: what a LAN host or another
-// line sends is no answer, and does not even wake us. A path has a socket for
-// ping and one for its neighbours. DNS, TCP and HTTP have one per probe, since
-// a port that serves once cannot be guessed, and since two paths may have
-// identical addresses, gateways and targets: only ports and ICMP identifiers
-// then tell their connections apart, for us and for connection tracking.
+// line sends is no answer, and does not even wake us. DNS, TCP and HTTP have a
+// socket per probe, since a port that serves once cannot be guessed, and since
+// two paths may have identical addresses, gateways and targets: only ports and
+// ICMP identifiers then tell their connections apart, for us and for connection
+// tracking.
 package probe
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -29,9 +29,8 @@ import (
 type Probe struct {
 	// Key is the path that is probed. All its addresses are of its family.
 	Key health.Key
-	// Round numbers the probes of a path and grows by one from probe to
-	// probe. Target is the index of the target among those of the path, from
-	// 0. Both come back in the Answer.
+	// Round numbers the probes of a path. Target is the index of the target
+	// among those of the path, from 0. Both come back in the Answer.
 	Round  uint32
 	Target int
 	// Method is ping, arp, tcp, dns or http, as in config.Track.
@@ -43,8 +42,8 @@ type Probe struct {
 	// refusing RST of the target: the path has carried packets both ways. An
 	// ICMP error is no answer, nor is one to a SYN that the kernel repeated.
 	// dns asks for the name servers of the root; every response with that
-	// question counts, whatever its code. http is answered by a response with the expected
-	// Status.
+	// question counts, whatever its code. http is answered by a response with
+	// the expected Status.
 	Method string
 	// Device and Mark are those by which the probe leaves.
 	Device string
@@ -57,26 +56,19 @@ type Probe struct {
 	Address netip.Addr
 	// Port is the target's port, for tcp, dns and http.
 	Port uint16
-	// URL is what http requests from Address; it begins with http://. Status is
-	// that of the response that counts as an answer.
-	URL    string
-	Status int
-	// Timeout is how long the caller waits before it counts a miss. Connections
-	// are kept open for longer, see lateAnswer.
-	Timeout time.Duration
+	// URL is what http requests from Address; it begins with http://.
+	URL     string
+	Status  int
+	Timeout time.Duration // until the caller counts a miss; see lateAnswer
 }
 
 // Answer is a target's answer to the probe of a round. It may come long after
-// the probe, and more than once where the network duplicates a packet. Replies
-// of ARP and neighbour discovery do not say what they answer: a late one counts
-// for the newest round. After a change of method, address or port, late answers
-// to earlier probes are ignored.
+// the probe, and more than once where the network duplicates a packet.
 type Answer struct {
 	Key    health.Key
 	Round  uint32
 	Target int
-	// At is when the answer arrived.
-	At time.Time
+	At     time.Time // when it arrived
 }
 
 // maxTargets bounds the index of a target. It is sent as 16 bits.
@@ -94,6 +86,7 @@ type Prober struct {
 
 	mu       sync.Mutex // everything below
 	isClosed bool
+	random   *rand.ChaCha8 // what nobody can guess
 	devices  devices
 	lastID   uint16
 	paths    map[health.Key]*pathState
@@ -166,31 +159,24 @@ type target struct {
 // not count as an answer, mostly a SYN that nobody answered. It is called from
 // several goroutines.
 func Open(answers chan<- Answer, forget func(protocol uint8, local, remote netip.AddrPort)) (*Prober, error) {
+	var seed [32]byte
+	if _, err := unix.Getrandom(seed[:], 0); err != nil {
+		return nil, fmt.Errorf("getrandom: %w", err)
+	}
 	devices, err := openDevices()
 	if err != nil {
 		return nil, err
 	}
-	first, err := random()
-	if err != nil {
-		return nil, errors.Join(err, devices.close())
-	}
-	return &Prober{
+	p := &Prober{
 		answers: answers,
 		forget:  forget,
 		closed:  make(chan struct{}),
+		random:  rand.NewChaCha8(seed),
 		devices: devices,
-		lastID:  uint16(first),
 		paths:   make(map[health.Key]*pathState),
-	}, nil
-}
-
-// random returns bits that nobody can guess.
-func random() (uint64, error) {
-	var b [8]byte
-	if _, err := unix.Getrandom(b[:], 0); err != nil {
-		return 0, fmt.Errorf("getrandom: %w", err)
 	}
-	return binary.NativeEndian.Uint64(b[:]), nil
+	p.lastID = uint16(p.random.Uint64())
+	return p, nil
 }
 
 // Send sends a probe without waiting for anything. After an error, such as
@@ -220,10 +206,7 @@ func (p *Prober) send(probe *Probe) error {
 	if err != nil {
 		return err
 	}
-	path, err := p.path(probe.Key)
-	if err != nil {
-		return err
-	}
+	path := p.path(probe.Key)
 	path.moveTo(index)
 	path.source = probe.Source
 	t := path.target(probe)
@@ -240,16 +223,12 @@ func (p *Prober) send(probe *Probe) error {
 
 // path returns the state of a path. A new one gets the next ICMP identifier:
 // it is another path's only after 65,536 of them.
-func (p *Prober) path(key health.Key) (*pathState, error) {
+func (p *Prober) path(key health.Key) *pathState {
 	if path := p.paths[key]; path != nil {
-		return path, nil
-	}
-	token, err := random()
-	if err != nil {
-		return nil, err
+		return path
 	}
 	p.lastID++
-	path := &pathState{key: key, id: p.lastID, token: token}
+	path := &pathState{key: key, id: p.lastID, token: p.random.Uint64()}
 	path.ping = receiver{name: "ICMP", domain: unix.AF_INET, kind: unix.SOCK_RAW, protocol: unix.IPPROTO_ICMP,
 		setUp: path.filterEcho4, handle: path.handleEcho}
 	path.neighbour = receiver{name: "ARP", domain: unix.AF_PACKET, kind: unix.SOCK_DGRAM,
@@ -261,7 +240,7 @@ func (p *Prober) path(key health.Key) (*pathState, error) {
 			setUp: setUpND, handle: path.handleND}
 	}
 	p.paths[key] = path
-	return path, nil
+	return path
 }
 
 // moveTo sets the device of a path. A new device has other neighbours.

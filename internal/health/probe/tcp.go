@@ -1,7 +1,7 @@
 package probe
 
 import (
-	"bytes"
+	"bufio"
 	"errors"
 	"net/netip"
 	"slices"
@@ -32,17 +32,15 @@ const (
 // attempt is a connection that tcp or http tries, or a question of dns.
 type attempt struct {
 	*socket
-	path   *pathState
-	target int
-	round  uint32
-	start  time.Time
-	remote netip.AddrPort
-	// protocol is IPPROTO_UDP for dns, otherwise IPPROTO_TCP.
-	protocol uint8
+	path     *pathState
+	target   int
+	round    uint32
+	start    time.Time
+	remote   netip.AddrPort
+	protocol uint8  // IPPROTO_UDP for dns, otherwise IPPROTO_TCP
 	id       uint16 // of the DNS query
-	// request and status are those of http; request is nil for tcp.
-	request []byte
-	status  int
+	request  []byte // of http, otherwise nil
+	status   int    // of http
 }
 
 // startAttempt begins to connect, or sends a DNS query. A goroutine, which
@@ -57,7 +55,7 @@ func (p *Prober) startAttempt(path *pathState, t *target, probe *Probe) error {
 	case "http":
 		a.request, a.status = request(probe.URL), probe.Status
 	case "dns":
-		kind, a.protocol = unix.SOCK_DGRAM, unix.IPPROTO_UDP
+		kind, a.protocol, a.id = unix.SOCK_DGRAM, unix.IPPROTO_UDP, uint16(p.random.Uint64())
 	}
 	var err error
 	a.socket, err = openSocket(probe.Method, family.Pick(path.key.Family, unix.AF_INET, unix.AF_INET6), kind, int(a.protocol),
@@ -90,11 +88,6 @@ func (a *attempt) begin(index int, limit time.Duration) error {
 	if err := a.file.SetDeadline(a.start.Add(limit)); err != nil || a.protocol != unix.IPPROTO_UDP {
 		return err
 	}
-	id, err := random()
-	if err != nil {
-		return err
-	}
-	a.id = uint16(id)
 	message, err := query(a.id)
 	if err != nil {
 		return err
@@ -207,23 +200,15 @@ const (
 
 func connectionState(fd int, elapsed time.Duration) connection {
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	if err != nil {
+	_, noPeer := unix.Getpeername(fd)
+	switch {
+	case err != nil:
 		return failed
-	}
-	switch unix.Errno(errno) {
-	case 0:
-		// A wake-up need not mean anything.
-		if _, err := unix.Getpeername(fd); err != nil {
-			return connecting
-		}
-		if !answersFirstSYN(fd, elapsed) {
-			return failed
-		}
+	case errno == 0 && noPeer != nil:
+		return connecting // a wake-up need not mean anything
+	case errno == 0 && answersFirstSYN(fd, elapsed):
 		return connected
-	case unix.ECONNREFUSED:
-		if elapsed >= synTimeout || refusedByICMP(fd) {
-			return failed
-		}
+	case unix.Errno(errno) == unix.ECONNREFUSED && elapsed < synTimeout && !refusedByICMP(fd):
 		return refused
 	}
 	return failed
@@ -260,15 +245,8 @@ func (a *attempt) statusIsRight() bool {
 	if _, err := a.file.Write(a.request); err != nil {
 		return false
 	}
-	var buffer [maxStatusLine]byte
-	n := 0
-	for n < len(buffer) {
-		more, err := a.file.Read(buffer[n:])
-		n += more
-		if err != nil || bytes.IndexByte(buffer[:n], '\n') >= 0 {
-			break
-		}
-	}
-	status, ok := parseStatus(buffer[:n])
+	// After an error the line is what came until then.
+	line, _ := bufio.NewReaderSize(a.file, maxStatusLine).ReadSlice('\n')
+	status, ok := parseStatus(line)
 	return ok && status == a.status
 }
