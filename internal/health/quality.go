@@ -17,8 +17,8 @@ type sample struct {
 
 // tally counts what one target answered.
 type tally struct {
-	lost, answered int
-	latency        time.Duration // the sum
+	answered int
+	latency  time.Duration // the sum
 }
 
 // sample takes the newest rounds for which isOver holds, at most a window of
@@ -32,13 +32,10 @@ func (h *history) sample(first uint32, isOver func(number uint32) bool) sample {
 		}
 		s.rounds++
 		for i, latency := range h.round(number).latencies {
-			t := &s.targets[i]
-			if latency == 0 {
-				t.lost++
-				continue
+			if latency > 0 {
+				s.targets[i].answered++
+				s.targets[i].latency += latency
 			}
-			t.answered++
-			t.latency += latency
 		}
 	}
 	return s
@@ -58,7 +55,7 @@ func (s sample) lost() int {
 	}
 	sorted := make([]int, 0, fewTargets)
 	for _, t := range s.targets {
-		sorted = append(sorted, t.lost)
+		sorted = append(sorted, s.rounds-t.answered)
 	}
 	slices.Sort(sorted)
 	return sorted[s.needed-1]

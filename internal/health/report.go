@@ -26,7 +26,7 @@ func (ps *Paths) Report(key Key, now time.Time) Report {
 	}
 	for i, name := range p.rules.Targets {
 		t := s.targets[i]
-		r.Targets = append(r.Targets, TargetReport{Address: name, Loss: part(t.lost, s.rounds), Latency: t.mean()})
+		r.Targets = append(r.Targets, TargetReport{Address: name, Loss: part(s.rounds-t.answered, s.rounds), Latency: t.mean()})
 	}
 	return r
 }

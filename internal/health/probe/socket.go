@@ -123,15 +123,10 @@ func addrPort(s unix.Sockaddr) netip.AddrPort {
 // arrival returns the index of the device by which an IPv6 packet came in, and
 // its hop limit; both are 0 if the kernel did not report them.
 func (m packet) arrival() (index, hopLimit int) {
-	parts, err := unix.ParseSocketControlMessage(m.control)
-	if err != nil {
-		return 0, 0
-	}
+	parts, _ := unix.ParseSocketControlMessage(m.control) // none after an error
 	for _, c := range parts {
-		if c.Header.Level != unix.IPPROTO_IPV6 {
-			continue
-		}
 		switch {
+		case c.Header.Level != unix.IPPROTO_IPV6:
 		case c.Header.Type == unix.IPV6_PKTINFO && len(c.Data) >= unix.SizeofInet6Pktinfo:
 			index = int(binary.NativeEndian.Uint32(c.Data[16:]))
 		case c.Header.Type == unix.IPV6_HOPLIMIT && len(c.Data) >= 4:
