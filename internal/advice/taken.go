@@ -45,7 +45,7 @@ func Askers(f family.Family, uplinks uplink.State) []uplink.Flow {
 	from := func(a netip.Addr) {
 		flow := router
 		flow.Source = a
-		if !slices.ContainsFunc(main.Addresses, func(own uplink.Address) bool { return own.Prefix.Addr() == a }) {
+		if !main.Has(a) {
 			route := specific(main, a)
 			if route == nil || route.Device == "" {
 				return
@@ -105,7 +105,7 @@ func host(main *uplink.Main, p netip.Prefix) netip.Addr {
 			break
 		}
 		a = next
-		if !slices.ContainsFunc(main.Addresses, func(own uplink.Address) bool { return own.Prefix.Addr() == a }) {
+		if !main.Has(a) {
 			break
 		}
 	}
@@ -144,7 +144,7 @@ func decides(main *uplink.Main, r uplink.Rule, destination netip.Addr) bool {
 		return false
 	case uplink.LookUp:
 		routes := main.Tables[r.Table]
-		if r.Table == mainTable {
+		if r.Table == uplink.MainTable {
 			routes = main.Routes
 		}
 		return slices.ContainsFunc(routes, func(route uplink.Route) bool {
@@ -155,11 +155,8 @@ func decides(main *uplink.Main, r uplink.Rule, destination netip.Addr) bool {
 	return true
 }
 
-// mainTable is the main table's number (RT_TABLE_MAIN in linux/rtnetlink.h).
-const mainTable = 254
-
 func tableName(table int) string {
-	if table == mainTable {
+	if table == uplink.MainTable {
 		return "main"
 	}
 	return strconv.Itoa(table)

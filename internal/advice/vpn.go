@@ -1,7 +1,6 @@
 package advice
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -50,22 +49,13 @@ func (f Facts) largeTables() []string {
 // foreignDefault returns the device of main's best default route, "" if there is
 // none or one of its devices is a member's.
 func foreignDefault(main *uplink.Main, members []string) string {
-	var best *uplink.Route
-	for i, r := range main.Routes {
-		candidate := r.IsDefault() && r.Type == uplink.Unicast && !r.From.IsValid()
-		if candidate && (best == nil || r.Metric < best.Metric) {
-			best = &main.Routes[i]
-		}
-	}
+	best := main.BestDefault()
 	if best == nil {
 		return ""
 	}
-	devices := []string{best.Device}
-	for _, leg := range best.Nexthops {
-		devices = append(devices, leg.Device)
-	}
-	if slices.ContainsFunc(devices, func(d string) bool { return d != "" && slices.Contains(members, d) }) {
+	legs := best.Legs()
+	if len(legs) == 0 || slices.ContainsFunc(legs, func(leg uplink.Nexthop) bool { return slices.Contains(members, leg.Device) }) {
 		return ""
 	}
-	return cmp.Or(devices...)
+	return legs[0].Device
 }

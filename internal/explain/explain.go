@@ -165,7 +165,7 @@ func Explain(in Input, packet Packet) (*Explanation, error) {
 
 // complete adds to the description what follows from it, with notes.
 func (w *walker) complete(p *Packet) {
-	if !p.Own && p.InDevice == "" && (!p.Source.IsValid() || w.isOwnAddress(p.Source)) {
+	if !p.Own && p.InDevice == "" && (!p.Source.IsValid() || w.main.Has(p.Source)) {
 		p.Own = true
 		w.note("the router itself sends the packet")
 	}

@@ -45,12 +45,11 @@ type Hop struct {
 // The kernel's own tables and the priorities of its rules for them.
 const (
 	localTable      = 255
-	mainTable       = 254
+	mainTable       = uplink.MainTable
 	defaultTable    = 253
 	prioLocal       = 0
 	prioMain        = 32766
 	prioDefault     = 32767
-	anyLength       = -1
 	typeNone        = "none"
 	typeLocal       = "local"
 	typeBroadcast   = "broadcast"
@@ -65,7 +64,7 @@ const (
 func (w *walker) route(p Packet, mark uint32, destination netip.Addr) Route {
 	if kind := w.localType(p, destination); kind != "" {
 		return Route{Type: kind, Priority: prioLocal, Rule: "lookup local", Table: localTable, TableName: "local",
-			Destination: netip.PrefixFrom(destination, destination.BitLen())}
+			Destination: family.Host(destination)}
 	}
 	var passed []string
 	rules, flow := w.rules(), w.flow(p, mark, destination)
@@ -131,8 +130,8 @@ func (w *walker) rules() []uplink.Rule {
 			Mark: r.Mark, Mask: r.Mask, From: r.From, Out: r.OIF})
 	}
 	rules = append(rules,
-		uplink.Rule{Priority: prioMain, Action: uplink.LookUp, Table: mainTable, Suppress: anyLength},
-		uplink.Rule{Priority: prioDefault, Action: uplink.LookUp, Table: defaultTable, Suppress: anyLength})
+		uplink.Rule{Priority: prioMain, Action: uplink.LookUp, Table: mainTable, Suppress: uplink.AnyLength},
+		uplink.Rule{Priority: prioDefault, Action: uplink.LookUp, Table: defaultTable, Suppress: uplink.AnyLength})
 	sort.SliceStable(rules, func(i, j int) bool { return rules[i].Priority < rules[j].Priority })
 	return rules
 }
@@ -206,11 +205,7 @@ func sourceBits(r uplink.Route) int {
 	return r.From.Bits()
 }
 
-func (w *walker) isOwnAddress(a netip.Addr) bool {
-	return slices.ContainsFunc(w.main.Addresses, func(own uplink.Address) bool { return own.Prefix.Addr() == a })
-}
-
-func (w *walker) isLocal(a netip.Addr) bool { return a.IsLoopback() || w.isOwnAddress(a) }
+func (w *walker) isLocal(a netip.Addr) bool { return a.IsLoopback() || w.main.Has(a) }
 
 // localType returns the type of the route to a destination in the kernel's
 // local table, "" if there is none.
@@ -224,20 +219,11 @@ func (w *walker) localType(p Packet, a netip.Addr) string {
 		return typeBroadcast
 	}
 	for _, own := range w.main.Addresses {
-		if w.family == family.IPv4 && own.Prefix.Bits() < 31 && !own.Peer.IsValid() && a == lastOf(own.Prefix) {
+		if broadcast, ok := own.Broadcast(); ok && a == broadcast {
 			return typeBroadcast
 		}
 	}
 	return ""
-}
-
-// lastOf returns the highest address of an IPv4 network.
-func lastOf(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().As4()
-	for bit := p.Bits(); bit < 32; bit++ {
-		b[bit/8] |= 0x80 >> (bit % 8)
-	}
-	return netip.AddrFrom4(b)
 }
 
 // deviceTowards returns the device of main's route to an address, "" if it is

@@ -4,6 +4,7 @@
 package family
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 )
@@ -62,4 +63,12 @@ func (f Family) Bits() int { return Pick(f, 32, 128) }
 // Default returns the destination of a default route: 0.0.0.0/0 or ::/0.
 func (f Family) Default() netip.Prefix {
 	return netip.PrefixFrom(Pick(f, netip.IPv4Unspecified(), netip.IPv6Unspecified()), 0)
+}
+
+// Host returns the prefix that holds one address alone.
+func Host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// ComparePrefixes orders prefixes by address, then by length.
+func ComparePrefixes(x, y netip.Prefix) int {
+	return cmp.Or(x.Addr().Compare(y.Addr()), x.Bits()-y.Bits())
 }

@@ -213,7 +213,7 @@ func (b *builder) leaveOut(member, text string) {
 // sets are the local destinations, the configuration's named sets and those
 // that rules need, sorted by name.
 func (b *familyBuilder) sets(user userRules) []Set {
-	sets := append([]Set{{Name: b.localSet(), Entries: b.local}}, user.sets...)
+	sets := append([]Set{{Name: LocalSet(b.family), Entries: b.local}}, user.sets...)
 	for _, s := range b.config.IPSets {
 		if s.Family == b.family {
 			sets = append(sets, Set{Name: UserSet(s), Section: s.Name, Entries: withoutCovered(slices.Clone(s.Entries)), Domains: s.Domains})

@@ -310,7 +310,7 @@ func TestBroadcast(t *testing.T) {
 		if tt.peer != "" {
 			a.Peer = netip.MustParseAddr(tt.peer)
 		}
-		got, ok := broadcastOf(a)
+		got, ok := a.Broadcast()
 		if ok != (tt.want != "") || ok && got.String() != tt.want {
 			t.Errorf("%s: %v %v, want %s", tt.prefix, got, ok, tt.want)
 		}

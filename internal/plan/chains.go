@@ -190,7 +190,7 @@ func (b *familyBuilder) hook(next string) []Rule {
 		}
 	}
 	rules = append(rules, b.arrivals()...)
-	rules = append(rules, on(Goto(MemberChain(defaultMember)), InSet{Name: b.localSet()}))
+	rules = append(rules, on(Goto(MemberChain(defaultMember)), InSet{Name: LocalSet(b.family)}))
 	rules = append(rules, b.ownNetworks()...)
 	rules = append(rules, b.ownSources()...)
 	rules = append(rules, b.resolvers()...)
@@ -302,7 +302,7 @@ func (b *familyBuilder) socketSources() []Rule {
 				continue
 			}
 			if b.owners(func(path *uplink.Path) bool { return slices.Contains(path.Addresses, a) }) == 1 {
-				rules = append(rules, on(Goto(m.chain), Source{Prefix: hostPrefix(a)}))
+				rules = append(rules, on(Goto(m.chain), Source{Prefix: family.Host(a)}))
 			}
 		}
 	}
@@ -331,7 +331,7 @@ func (b *familyBuilder) resolvers() []Rule {
 			}
 			if b.liveOwners(func(path *uplink.Path) bool { return slices.Contains(path.DNS, server) }) == 1 {
 				for _, query := range [][]Match{dnsOverUDP, dnsOverTCP} {
-					rules = append(rules, on(Goto(m.chain), append([]Match{Destination{Prefix: hostPrefix(server)}}, query...)...))
+					rules = append(rules, on(Goto(m.chain), append([]Match{Destination{Prefix: family.Host(server)}}, query...)...))
 				}
 			}
 		}

@@ -210,7 +210,7 @@ func (b *builder) formerMask() fwmark.Mask {
 // mainMember returns the index of the member by which main's best default route
 // leaves, 0 for none.
 func (b *familyBuilder) mainMember() int {
-	best := b.bestDefault()
+	best := b.main.BestDefault()
 	for _, m := range b.members {
 		if best != nil && best.Device != "" && m.paths[b.family].Device == best.Device {
 			return m.index

@@ -3,23 +3,14 @@ package plan
 import (
 	"net/netip"
 	"slices"
-	"sort"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/uplink"
 )
 
-// localSet is the set of destinations that never take a turn. Set names are
+// LocalSet names the set of destinations that never take a turn. Set names are
 // shared by both families in the kernel; both are reserved as names of sections.
-func (b *familyBuilder) localSet() string { return LocalSet(b.family) }
-
-// LocalSet is the kernel's name for a family's set of local destinations.
-func LocalSet(f family.Family) string {
-	if f == family.IPv6 {
-		return "lb_local6"
-	}
-	return "lb_local"
-}
+func LocalSet(f family.Family) string { return family.Pick(f, "lb_local", "lb_local6") }
 
 // alwaysLocal are destinations that no uplink is chosen for, whatever the
 // routing tables say.
@@ -52,9 +43,9 @@ func (b *familyBuilder) localDestinations() []netip.Prefix {
 	}
 	entries = append(entries, b.elsewhere()...)
 	for _, a := range b.main.Addresses {
-		entries = append(entries, hostPrefix(a.Prefix.Addr()))
-		if broadcast, ok := broadcastOf(a); ok {
-			entries = append(entries, hostPrefix(broadcast))
+		entries = append(entries, family.Host(a.Prefix.Addr()))
+		if broadcast, ok := a.Broadcast(); ok {
+			entries = append(entries, family.Host(broadcast))
 		}
 	}
 	return withoutCovered(entries)
@@ -82,7 +73,7 @@ func (b *familyBuilder) elsewhere() []netip.Prefix {
 // withoutCovered sorts prefixes and leaves out those that lie in another one:
 // the set stays small and still while addresses come and go.
 func withoutCovered(prefixes []netip.Prefix) []netip.Prefix {
-	sort.Slice(prefixes, func(i, j int) bool { return comparePrefixes(prefixes[i], prefixes[j]) < 0 })
+	slices.SortFunc(prefixes, family.ComparePrefixes)
 	var kept []netip.Prefix
 	for _, p := range prefixes {
 		if len(kept) == 0 || !kept[len(kept)-1].Contains(p.Addr()) {
@@ -106,17 +97,4 @@ func (b *familyBuilder) isMemberNetwork(r uplink.Route) bool {
 		}
 	}
 	return false
-}
-
-// broadcastOf returns the highest address of an IPv4 network that is large
-// enough to have a broadcast address (RFC 3021: /31 has none).
-func broadcastOf(a uplink.Address) (netip.Addr, bool) {
-	if !a.Prefix.Addr().Is4() || a.Prefix.Bits() > 30 || a.Peer.IsValid() {
-		return netip.Addr{}, false
-	}
-	bytes := a.Prefix.Masked().Addr().As4()
-	for bit := a.Prefix.Bits(); bit < 32; bit++ {
-		bytes[bit/8] |= 0x80 >> (bit % 8)
-	}
-	return netip.AddrFrom4(bytes), true
 }

@@ -207,7 +207,7 @@ func TestResolvers(t *testing.T) {
 		own := map[family.Family]string{family.IPv4: "9.9.9.9/32", family.IPv6: "2620:fe::9/128"}[f]
 		inLAN := netip.MustParsePrefix(lan)
 		main, other := uplinks.Main(f), uplinks.Members[1].Path(f).Addresses[0]
-		main.Addresses = []uplink.Address{{Device: "lan", Prefix: inLAN}, {Device: "b", Prefix: hostPrefix(other)}}
+		main.Addresses = []uplink.Address{{Device: "lan", Prefix: inLAN}, {Device: "b", Prefix: family.Host(other)}}
 		main.Routes = []uplink.Route{{Destination: inLAN.Masked(), Type: uplink.Unicast, Device: "lan"}}
 		uplinks.Members[0].Path(f).DNS = []netip.Addr{
 			address("9.9.9.9"), address("2620:fe::9"), other, inLAN.Addr(), inLAN.Addr().Next(), address("192.168.1.255"),

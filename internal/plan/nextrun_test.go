@@ -309,7 +309,7 @@ func TestRemovedMember(t *testing.T) {
 // long as the router has it and nobody else's table is meant.
 func TestFormerSources(t *testing.T) {
 	b := address("198.51.101.2")
-	rule := IPRule{Priority: prioSource + 2, From: hostPrefix(b), Table: 302, Suppress: anyLength}
+	rule := IPRule{Priority: prioSource + 2, From: family.Host(b), Table: 302, Suppress: uplink.AnyLength}
 	route := Route{Table: 302, Type: Unicast, Destination: family.IPv4.Default(), Gateway: address("198.51.101.1"), Device: "b", OnLink: true}
 	network := Route{Table: 302, Type: Unicast, Destination: netip.MustParsePrefix("198.51.101.0/24"), Device: "b", Source: b}
 	for _, tt := range []struct {
@@ -323,8 +323,8 @@ func TestFormerSources(t *testing.T) {
 		{"not removed", "a b c", "b", rule, true},
 		{"the address is gone", "a c", "", rule, false},
 		{"the address moved", "a c", "lan", rule, false},
-		{"its mark", "a c", "b", IPRule{Priority: prioMark + 2, Mark: 0x200, Mask: 0x3f00, Table: 302, Suppress: anyLength}, false},
-		{"the table is another member's", "a c", "b", IPRule{Priority: prioSource + 2, From: hostPrefix(b), Table: 301, Suppress: anyLength}, false},
+		{"its mark", "a c", "b", IPRule{Priority: prioMark + 2, Mark: 0x200, Mask: 0x3f00, Table: 302, Suppress: uplink.AnyLength}, false},
+		{"the table is another member's", "a c", "b", IPRule{Priority: prioSource + 2, From: family.Host(b), Table: 301, Suppress: uplink.AnyLength}, false},
 	} {
 		names := strings.Fields(tt.members)
 		uplinks := world("a", "b", "c")

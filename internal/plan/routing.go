@@ -1,10 +1,11 @@
 package plan
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
-	"sort"
 
+	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/uplink"
 )
@@ -24,28 +25,25 @@ const (
 	prioNoMainRoute = 9980 // while main has no default route
 )
 
-// anyLength lets an ip rule use every route that it finds.
-const anyLength = -1
-
 // rules are the ip rules of one family.
 func (b *familyBuilder) rules() []IPRule {
 	mask := uint32(b.mask)
 	blackhole, unreachable := b.mask.Blackhole(), b.mask.Unreachable()
 	rules := []IPRule{
-		{Priority: prioMain, Table: mainTable, Suppress: b.splitDefaultLength()},
+		{Priority: prioMain, Table: uplink.MainTable, Suppress: b.splitDefaultLength()},
 		{Priority: prioLastResort, Mark: b.mask.Mark(unreachable), Mask: mask,
-			Table: fwmark.Table(unreachable), Suppress: anyLength},
+			Table: fwmark.Table(unreachable), Suppress: uplink.AnyLength},
 		{Priority: prioLastResort, Mark: b.mask.Mark(blackhole), Mask: mask,
-			Table: fwmark.Table(blackhole), Suppress: anyLength},
+			Table: fwmark.Table(blackhole), Suppress: uplink.AnyLength},
 	}
 	// Every member has its rules, also one without this family or without
 	// link: live connections may carry its mark.
 	for _, m := range b.builder.members {
 		rules = append(rules,
 			IPRule{Priority: prioOwnNetwork + m.index, Mark: m.mark, Mask: mask, Table: m.table, Suppress: 0},
-			IPRule{Priority: prioMark + m.index, Mark: m.mark, Mask: mask, Table: m.table, Suppress: anyLength},
+			IPRule{Priority: prioMark + m.index, Mark: m.mark, Mask: mask, Table: m.table, Suppress: uplink.AnyLength},
 			IPRule{Priority: prioNoLeak + m.index, Mark: m.mark, Mask: mask,
-				Table: fwmark.Table(blackhole), Suppress: anyLength})
+				Table: fwmark.Table(blackhole), Suppress: uplink.AnyLength})
 	}
 	for _, m := range b.members {
 		path := m.paths[b.family]
@@ -54,15 +52,15 @@ func (b *familyBuilder) rules() []IPRule {
 		}
 		for _, source := range b.sources(m) {
 			rules = append(rules, IPRule{Priority: prioSource + m.index, From: source,
-				Table: m.table, Suppress: anyLength})
+				Table: m.table, Suppress: uplink.AnyLength})
 		}
 	}
 	b.former = b.formerSources(rules)
 	rules = append(rules, b.former...)
 	if m := b.firstLive(); m != nil && !b.mainHasDefault() {
-		rules = append(rules, IPRule{Priority: prioNoMainRoute, Mask: mask, Table: m.table, Suppress: anyLength})
+		rules = append(rules, IPRule{Priority: prioNoMainRoute, Mask: mask, Table: m.table, Suppress: uplink.AnyLength})
 	}
-	sort.SliceStable(rules, func(i, j int) bool { return rules[i].Priority < rules[j].Priority })
+	slices.SortStableFunc(rules, func(x, y IPRule) int { return x.Priority - y.Priority })
 	return rules
 }
 
@@ -71,7 +69,7 @@ func (b *familyBuilder) rules() []IPRule {
 // such mark takes the last one's.
 func (b *familyBuilder) deviceRule(m *member) IPRule {
 	path := m.paths[b.family]
-	rule := IPRule{Priority: prioDevice + m.index, OIF: path.Device, Table: m.table, Suppress: anyLength}
+	rule := IPRule{Priority: prioDevice + m.index, OIF: path.Device, Table: m.table, Suppress: uplink.AnyLength}
 	if slices.ContainsFunc(b.members, func(other *member) bool {
 		then := other.paths[b.family]
 		return other.index > m.index && then.Up && then.Device == path.Device
@@ -81,14 +79,11 @@ func (b *familyBuilder) deviceRule(m *member) IPRule {
 	return rule
 }
 
-// mainTable is the kernel's RT_TABLE_MAIN.
-const mainTable = 254
-
 // sources are the source addresses that belong to a member.
 func (b *familyBuilder) sources(m *member) []netip.Prefix {
 	var all []netip.Prefix
 	for _, a := range m.paths[b.family].Addresses {
-		all = append(all, hostPrefix(a))
+		all = append(all, family.Host(a))
 	}
 	return append(all, b.ownPrefixes(m)...)
 }
@@ -143,8 +138,6 @@ func LinePrefixes(path *uplink.Path) []netip.Prefix {
 	return prefixes
 }
 
-func hostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
-
 // splitDefaultLength is the length up to which main's routes do not outrank
 // balancing: 0 for default routes, 1 where 0.0.0.0/1 and 128.0.0.0/1 of a VPN
 // are to be ignored too.
@@ -191,22 +184,10 @@ func (b *familyBuilder) routes() []Route {
 			routes = append(routes, r)
 		}
 	}
-	sort.SliceStable(routes, func(i, j int) bool { return compareRoutes(routes[i], routes[j]) < 0 })
+	slices.SortStableFunc(routes, func(x, y Route) int {
+		return cmp.Or(x.Table-y.Table, family.ComparePrefixes(x.Destination, y.Destination))
+	})
 	return routes
-}
-
-func compareRoutes(x, y Route) int {
-	if x.Table != y.Table {
-		return x.Table - y.Table
-	}
-	return comparePrefixes(x.Destination, y.Destination)
-}
-
-func comparePrefixes(x, y netip.Prefix) int {
-	if c := x.Addr().Compare(y.Addr()); c != 0 {
-		return c
-	}
-	return x.Bits() - y.Bits()
 }
 
 // memberRoutes is a member's table: its own networks, holes in them for what
@@ -251,7 +232,7 @@ func (b *familyBuilder) holes(path *uplink.Path) []netip.Prefix {
 // may be given by an unmarked lookup: those of main's best default route, or
 // of the first live member while main has none.
 func (b *familyBuilder) defaultSource() []netip.Addr {
-	best := b.bestDefault()
+	best := b.main.BestDefault()
 	if best == nil {
 		if m := b.firstLive(); m != nil && len(m.paths[b.family].Addresses) > 0 {
 			return m.paths[b.family].Addresses[:1]
@@ -261,28 +242,13 @@ func (b *familyBuilder) defaultSource() []netip.Addr {
 	if best.Source.IsValid() {
 		return []netip.Addr{best.Source}
 	}
-	legs := best.Nexthops
-	if best.Device != "" {
-		legs = []uplink.Nexthop{{Device: best.Device, Gateway: best.Gateway}}
-	}
 	var chosen []netip.Addr
-	for _, leg := range legs {
+	for _, leg := range best.Legs() {
 		if a := b.sourceFor(leg); a.IsValid() {
 			chosen = append(chosen, a)
 		}
 	}
 	return chosen
-}
-
-func (b *familyBuilder) bestDefault() *uplink.Route {
-	var best *uplink.Route
-	for i := range b.main.Routes {
-		r := &b.main.Routes[i]
-		if r.IsDefault() && r.Type == uplink.Unicast && !r.From.IsValid() && (best == nil || r.Metric < best.Metric) {
-			best = r
-		}
-	}
-	return best
 }
 
 // sourceFor chooses as the kernel does (inet_select_addr): the first address

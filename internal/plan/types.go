@@ -40,12 +40,7 @@ type Plan struct {
 }
 
 // Family returns the plan of one family.
-func (p *Plan) Family(f family.Family) *Family {
-	if f == family.IPv6 {
-		return &p.IPv6
-	}
-	return &p.IPv4
-}
+func (p *Plan) Family(f family.Family) *Family { return family.Pick(f, &p.IPv4, &p.IPv6) }
 
 // Family is the part of a plan that one family's kernel objects hold. The
 // zero value means that we want nothing of ours in this family.
@@ -168,12 +163,7 @@ type PolicyMember struct {
 }
 
 // Share returns the part of one family's connections.
-func (m PolicyMember) Share(f family.Family) float64 {
-	if f == family.IPv6 {
-		return m.IPv6
-	}
-	return m.IPv4
-}
+func (m PolicyMember) Share(f family.Family) float64 { return family.Pick(f, m.IPv4, m.IPv6) }
 
 // Member is what a plan made of a member.
 type Member struct {
@@ -190,12 +180,7 @@ type Member struct {
 }
 
 // State returns the member's state in one family.
-func (m *Member) State(f family.Family) MemberState {
-	if f == family.IPv6 {
-		return m.IPv6
-	}
-	return m.IPv4
-}
+func (m *Member) State(f family.Family) MemberState { return family.Pick(f, m.IPv4, m.IPv6) }
 
 // MemberState is a member's part in one family.
 type MemberState struct {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sort"
 
 	"golang.org/x/sys/unix"
 
@@ -141,16 +140,7 @@ func (s *snapshot) defaults(f family.Family, device string) []Nexthop {
 
 // legsOver returns the next hops of a route that lead over a device.
 func legsOver(r Route, device string) []Nexthop {
-	if len(r.Nexthops) == 0 && r.Device == device {
-		return []Nexthop{{Device: device, Gateway: r.Gateway}}
-	}
-	var legs []Nexthop
-	for _, leg := range r.Nexthops {
-		if leg.Device == device {
-			legs = append(legs, leg)
-		}
-	}
-	return legs
+	return slices.DeleteFunc(r.Legs(), func(leg Nexthop) bool { return leg.Device != device })
 }
 
 // ownAddresses returns a device's global addresses in the kernel's order, which
@@ -212,7 +202,7 @@ func (s *snapshot) networks(f family.Family, device string) []Network {
 			add(a.network, a.Prefix.Addr())
 		}
 	}
-	sort.SliceStable(networks, func(i, j int) bool { return comparePrefixes(networks[i].Prefix, networks[j].Prefix) < 0 })
+	slices.SortStableFunc(networks, func(x, y Network) int { return family.ComparePrefixes(x.Prefix, y.Prefix) })
 	return networks
 }
 
@@ -251,14 +241,14 @@ func (s *snapshot) sourcePrefixes(device string) []netip.Prefix {
 			prefixes = append(prefixes, r.From)
 		}
 	}
-	sort.Slice(prefixes, func(i, j int) bool { return comparePrefixes(prefixes[i], prefixes[j]) < 0 })
+	slices.SortFunc(prefixes, family.ComparePrefixes)
 	return slices.Compact(prefixes)
 }
 
 // mergePrefixes joins two lists, sorted.
 func mergePrefixes(a, b []netip.Prefix) []netip.Prefix {
 	all := slices.Concat(a, b)
-	sort.Slice(all, func(i, j int) bool { return comparePrefixes(all[i], all[j]) < 0 })
+	slices.SortFunc(all, family.ComparePrefixes)
 	return slices.Compact(all)
 }
 
@@ -274,11 +264,4 @@ func (p *Path) leaveOut(others []netip.Addr) {
 		}
 	}
 	p.Networks = slices.DeleteFunc(p.Networks, func(n Network) bool { return isOther(n.Source) })
-}
-
-func comparePrefixes(a, b netip.Prefix) int {
-	if c := a.Addr().Compare(b.Addr()); c != 0 {
-		return c
-	}
-	return a.Bits() - b.Bits()
 }

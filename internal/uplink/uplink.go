@@ -43,12 +43,7 @@ type State struct {
 }
 
 // Main returns the main table and the router's addresses of one family.
-func (s *State) Main(f family.Family) *Main {
-	if f == family.IPv6 {
-		return &s.IPv6
-	}
-	return &s.IPv4
-}
+func (s *State) Main(f family.Family) *Main { return family.Pick(f, &s.IPv4, &s.IPv6) }
 
 // Member is where one member stands, in each family that it has. A family in
 // which the member has never had anything (no address, no prefix, no
@@ -70,12 +65,7 @@ func (s *State) Path(member string, f family.Family) *Path {
 }
 
 // Path returns the member's path in one family, or nil.
-func (m *Member) Path(f family.Family) *Path {
-	if f == family.IPv6 {
-		return m.IPv6
-	}
-	return m.IPv4
-}
+func (m *Member) Path(f family.Family) *Path { return family.Pick(f, m.IPv4, m.IPv6) }
 
 // Path is a member's way out in one family.
 type Path struct {
@@ -134,12 +124,42 @@ func (m *Main) Owns(address netip.Addr, device string) bool {
 	})
 }
 
+// Has reports whether an address is one of the router's own.
+func (m *Main) Has(a netip.Addr) bool {
+	return slices.ContainsFunc(m.Addresses, func(own Address) bool { return own.Prefix.Addr() == a })
+}
+
+// BestDefault returns the main table's default route for packets from anywhere,
+// nil for none.
+func (m *Main) BestDefault() *Route {
+	var best *Route
+	for i, r := range m.Routes {
+		if r.IsDefault() && r.Type == Unicast && !r.From.IsValid() && (best == nil || r.Metric < best.Metric) {
+			best = &m.Routes[i]
+		}
+	}
+	return best
+}
+
 // Address is an address of the router with the network that it lies in.
 type Address struct {
 	Device string       `json:"device"`
 	Prefix netip.Prefix `json:"prefix"`
 	// Peer is the other end's address on a point-to-point link.
 	Peer netip.Addr `json:"peer"`
+}
+
+// Broadcast returns the highest address of an IPv4 network that is large enough
+// to have a broadcast address (RFC 3021: /31 has none).
+func (a Address) Broadcast() (netip.Addr, bool) {
+	if !a.Prefix.Addr().Is4() || a.Prefix.Bits() > 30 || a.Peer.IsValid() {
+		return netip.Addr{}, false
+	}
+	bytes := a.Prefix.Masked().Addr().As4()
+	for bit := a.Prefix.Bits(); bit < 32; bit++ {
+		bytes[bit/8] |= 0x80 >> (bit % 8)
+	}
+	return netip.AddrFrom4(bytes), true
 }
 
 // RouteType is a route's type as the kernel names it.
@@ -180,3 +200,14 @@ type Nexthop struct {
 
 // IsDefault reports whether the route is a default route.
 func (r Route) IsDefault() bool { return r.Destination.Bits() == 0 }
+
+// Legs returns where the route sends packets: nowhere if it is an error route.
+func (r Route) Legs() []Nexthop {
+	if r.Device != "" {
+		return []Nexthop{{r.Device, r.Gateway}}
+	}
+	return slices.Clone(r.Nexthops)
+}
+
+// MainTable is the main table's number (RT_TABLE_MAIN in linux/rtnetlink.h).
+const MainTable = 254
