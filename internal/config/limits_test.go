@@ -229,7 +229,7 @@ func TestICMPTypeFamilies(t *testing.T) {
 			}
 		}
 	}
-	if names != len(icmpTypes) {
-		t.Errorf("%d names, want %d", len(icmpTypes), names)
+	if names != len(ICMPTypes) {
+		t.Errorf("%d names, want %d", len(ICMPTypes), names)
 	}
 }

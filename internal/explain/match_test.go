@@ -205,8 +205,14 @@ func TestICMPNames(t *testing.T) {
 	}
 	for f, list := range want {
 		names := strings.Split(list, ",")
-		if len(names) != len(icmpNames[f]) {
-			t.Errorf("%s: %d names, want %d", f, len(icmpNames[f]), len(names))
+		known := 0
+		for _, numbers := range config.ICMPTypes {
+			if numbers[f] != "" {
+				known++
+			}
+		}
+		if len(names) != known {
+			t.Errorf("%s: %d names, want %d", f, known, len(names))
 		}
 		for _, line := range names {
 			name, numbers, _ := strings.Cut(strings.TrimSpace(line), " ")
