@@ -376,7 +376,7 @@ func (p *proof) judge(round int, trials []trial) {
 				round, tried.packet, tried.seen, found, text, p.text, p.foreign)
 		}
 		o := tried.explained.Outcomes[i]
-		p.kinds[string(o.Draw)+" "+o.Route.Type]++
+		p.kinds[string(o.Draw)+" "+string(o.Route.Type)]++
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sort"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
@@ -17,7 +16,7 @@ type Route struct {
 	// Type is unicast, local (to the router itself), broadcast, multicast
 	// (not forwarded), unreachable, prohibit or blackhole; "none" when no
 	// table has a route.
-	Type string `json:"type"`
+	Type uplink.RouteType `json:"type"`
 	// Priority is that of the ip rule that led to the table; Rule is this rule
 	// as `ip rule` prints it.
 	Priority  int    `json:"priority"`
@@ -37,27 +36,22 @@ type Route struct {
 
 // Hop is a next hop. On a point-to-point link, and to an on-link destination,
 // the gateway is the zero Addr.
-type Hop struct {
-	Device  string     `json:"device"`
-	Gateway netip.Addr `json:"gateway"`
-}
+type Hop = uplink.Nexthop
 
 // The kernel's own tables and the priorities of its rules for them.
 const (
-	localTable      = 255
-	mainTable       = uplink.MainTable
-	defaultTable    = 253
-	prioLocal       = 0
-	prioMain        = 32766
-	prioDefault     = 32767
-	typeNone        = "none"
-	typeLocal       = "local"
-	typeBroadcast   = "broadcast"
-	typeMulticast   = "multicast"
-	typeUnicast     = string(uplink.Unicast)
-	typeThrow       = string(uplink.Throw)
-	typeUnreachable = string(uplink.Unreachable)
-	typeBlackhole   = string(uplink.Blackhole)
+	localTable   = 255
+	defaultTable = 253
+	prioLocal    = 0
+	prioMain     = 32766
+	prioDefault  = 32767
+)
+
+// The types of a Route that uplink.Route does not have.
+const (
+	typeNone      uplink.RouteType = "none"
+	typeBroadcast uplink.RouteType = "broadcast"
+	typeMulticast uplink.RouteType = "multicast"
 )
 
 // route walks the ip rules: ours, other programs' and the kernel's own.
@@ -73,38 +67,40 @@ func (w *walker) route(p Packet, mark uint32, destination netip.Addr) Route {
 		if rule.Priority < from || !rule.Matches(flow) {
 			continue
 		}
-		text := fmt.Sprintf("%d: %s", rule.Priority, w.ruleText(rule))
-		var found *Route
-		switch rule.Action {
-		case uplink.GoTo:
-			if slices.ContainsFunc(rules, func(r uplink.Rule) bool { return r.Priority == rule.Target }) {
-				from = rule.Target
-			}
-			fallthrough
-		case uplink.Nop:
-			passed = append(passed, text)
-			continue
-		case uplink.LookUp:
-			found = w.lookup(rule.Table, p.Source, destination)
-		default:
-			found = &Route{Type: string(rule.Action)}
+		found, without := w.apply(rule, p.Source, destination)
+		if found != nil {
+			found.Priority, found.Rule, found.Passed = rule.Priority, w.ruleText(rule), passed
+			found.Table, found.TableName = rule.Table, w.tableName(rule.Table)
+			return *found
 		}
-		switch {
-		case found == nil:
-			passed = append(passed, text+": no route")
-			continue
-		case found.Type == typeThrow:
-			passed = append(passed, text+": throw "+found.Destination.String())
-			continue
-		case found.Destination.Bits() <= rule.Suppress && found.isUsable():
-			passed = append(passed, text+": only "+prefixText(found.Destination)+", suppressed")
-			continue
+		passed = append(passed, fmt.Sprintf("%d: %s%s", rule.Priority, w.ruleText(rule), without))
+		if rule.Action == uplink.GoTo && slices.ContainsFunc(rules, func(r uplink.Rule) bool { return r.Priority == rule.Target }) {
+			from = rule.Target
 		}
-		found.Priority, found.Rule, found.Table = rule.Priority, w.ruleText(rule), rule.Table
-		found.TableName, found.Passed = w.tableName(rule.Table), passed
-		return *found
 	}
 	return Route{Type: typeNone, Passed: passed}
+}
+
+// apply returns the route that a rule leads to, or why it leads to none.
+func (w *walker) apply(rule uplink.Rule, source, destination netip.Addr) (found *Route, without string) {
+	switch rule.Action {
+	case uplink.GoTo, uplink.Nop:
+		return nil, ""
+	case uplink.LookUp:
+		found = w.lookup(rule.Table, source, destination)
+	default:
+		return &Route{Type: uplink.RouteType(rule.Action)}, ""
+	}
+	switch {
+	case found == nil:
+		return nil, ": no route"
+	case found.Type == uplink.Throw:
+		return nil, ": throw " + found.Destination.String()
+	// An error route is not suppressed: it ends the lookup.
+	case found.Type == uplink.Unicast && found.Destination.Bits() <= rule.Suppress:
+		return nil, ": only " + prefixText(found.Destination) + ", suppressed"
+	}
+	return found, ""
 }
 
 // flow is what ip rules see of a packet. What its description leaves open is
@@ -118,10 +114,6 @@ func (w *walker) flow(p Packet, mark uint32, destination netip.Addr) uplink.Flow
 	return flow
 }
 
-// isUsable reports whether suppress_prefixlength applies to the route. It does
-// not to an error route: that ends the lookup.
-func (r *Route) isUsable() bool { return r.Type == typeUnicast }
-
 // rules returns all ip rules but the first, by priority.
 func (w *walker) rules() []uplink.Rule {
 	rules := slices.Clone(w.main.Rules)
@@ -130,89 +122,60 @@ func (w *walker) rules() []uplink.Rule {
 			Mark: r.Mark, Mask: r.Mask, From: r.From, Out: r.OIF})
 	}
 	rules = append(rules,
-		uplink.Rule{Priority: prioMain, Action: uplink.LookUp, Table: mainTable, Suppress: uplink.AnyLength},
+		uplink.Rule{Priority: prioMain, Action: uplink.LookUp, Table: uplink.MainTable, Suppress: uplink.AnyLength},
 		uplink.Rule{Priority: prioDefault, Action: uplink.LookUp, Table: defaultTable, Suppress: uplink.AnyLength})
-	sort.SliceStable(rules, func(i, j int) bool { return rules[i].Priority < rules[j].Priority })
+	slices.SortStableFunc(rules, func(x, y uplink.Rule) int { return x.Priority - y.Priority })
 	return rules
 }
 
-// lookup returns the best route of a table, nil if there is none: that with the
-// longest destination, then, in IPv6, the longest source, then the lowest
-// metric.
+// lookup returns the best route of a table, nil if there is none.
 func (w *walker) lookup(table int, source, destination netip.Addr) *Route {
-	if table == mainTable {
+	if table == uplink.MainTable {
 		return bestRoute(w.main.Routes, source, destination)
 	}
-	if foreign := bestRoute(w.main.Tables[table], source, destination); foreign != nil {
-		return foreign
-	}
-	var best *plan.Route
-	for i, r := range w.plan.Routes {
-		if r.Table == table && r.Destination.Contains(destination) &&
-			(best == nil || r.Destination.Bits() > best.Destination.Bits()) {
-			best = &w.plan.Routes[i]
+	routes := slices.Clone(w.main.Tables[table])
+	for _, r := range w.plan.Routes {
+		if r.Table == table {
+			routes = append(routes, uplink.Route{Destination: r.Destination, Type: planTypes[r.Type],
+				Device: r.Device, Gateway: r.Gateway, Source: r.Source})
 		}
 	}
-	if best == nil {
-		return nil
-	}
-	found := &Route{Type: planTypes[best.Type], Destination: best.Destination, Source: best.Source}
-	if best.Device != "" {
-		found.Hops = []Hop{{best.Device, best.Gateway}}
-	}
-	return found
+	return bestRoute(routes, source, destination)
 }
 
-var planTypes = map[plan.RouteType]string{
-	plan.Unicast: typeUnicast, plan.Blackhole: typeBlackhole,
-	plan.Unreachable: typeUnreachable, plan.Throw: typeThrow,
+var planTypes = map[plan.RouteType]uplink.RouteType{
+	plan.Unicast: uplink.Unicast, plan.Blackhole: uplink.Blackhole,
+	plan.Unreachable: uplink.Unreachable, plan.Throw: uplink.Throw,
 }
 
+// bestRoute returns the route to a destination: that with the longest
+// destination, then, in IPv6, the longest source, then the lowest metric.
 func bestRoute(routes []uplink.Route, source, destination netip.Addr) *Route {
 	var best *uplink.Route
 	for i, r := range routes {
-		if !r.Destination.Contains(destination) || r.From.IsValid() && !r.From.Contains(source) {
-			continue
-		}
-		if best == nil || better(r, *best) {
+		applies := r.Destination.Contains(destination) && (!r.From.IsValid() || r.From.Contains(source))
+		if applies && (best == nil || better(r, *best)) {
 			best = &routes[i]
 		}
 	}
 	if best == nil {
 		return nil
 	}
-	found := &Route{Type: string(best.Type), Destination: best.Destination, Source: best.Source}
-	for _, leg := range best.Nexthops {
-		found.Hops = append(found.Hops, Hop(leg))
-	}
-	if best.Device != "" {
-		found.Hops = []Hop{{best.Device, best.Gateway}}
-	}
-	return found
+	return &Route{Type: best.Type, Destination: best.Destination, Source: best.Source, Hops: best.Legs()}
 }
 
 func better(r, best uplink.Route) bool {
-	return cmp.Or(
-		cmp.Compare(best.Destination.Bits(), r.Destination.Bits()),
-		cmp.Compare(sourceBits(best), sourceBits(r)),
-		cmp.Compare(r.Metric, best.Metric)) < 0
-}
-
-func sourceBits(r uplink.Route) int {
-	if !r.From.IsValid() {
-		return 0
-	}
-	return r.From.Bits()
+	return cmp.Or(best.Destination.Bits()-r.Destination.Bits(), best.From.Bits()-r.From.Bits(), r.Metric-best.Metric) < 0
 }
 
 func (w *walker) isLocal(a netip.Addr) bool { return a.IsLoopback() || w.main.Has(a) }
 
 // localType returns the type of the route to a destination in the kernel's
 // local table, "" if there is none.
-func (w *walker) localType(p Packet, a netip.Addr) string {
+func (w *walker) localType(p Packet, a netip.Addr) uplink.RouteType {
 	switch {
 	case w.isLocal(a):
-		return typeLocal
+		return uplink.Local
 	case a.IsMulticast() && !p.Own:
 		return typeMulticast
 	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
@@ -246,23 +209,11 @@ func (w *walker) sourceFor(p Packet) netip.Addr {
 	if r.Source.IsValid() || len(r.Hops) == 0 {
 		return r.Source
 	}
-	var first netip.Addr
-	// IPv4 goes by the next hop (inet_select_addr), IPv6 by the destination
-	// (RFC 6724): its gateways are mostly link-local.
+	// IPv4 goes by the next hop, IPv6 by the destination: its gateways are mostly
+	// link-local.
 	near := r.Hops[0].Gateway
 	if !near.IsValid() || w.family == family.IPv6 {
 		near = p.Destination
 	}
-	for _, a := range w.main.Addresses {
-		if a.Device != r.Hops[0].Device || a.Prefix.Addr().IsLinkLocalUnicast() != near.IsLinkLocalUnicast() && w.family == family.IPv6 {
-			continue
-		}
-		if a.Prefix.Contains(near) {
-			return a.Prefix.Addr()
-		}
-		if !first.IsValid() {
-			first = a.Prefix.Addr()
-		}
-	}
-	return first
+	return w.main.SourceTowards(r.Hops[0].Device, near)
 }

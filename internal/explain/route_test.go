@@ -35,7 +35,7 @@ func TestLocalType(t *testing.T) {
 		if w.family == family.IPv6 {
 			w.main = &uplink.Main{Addresses: ipv6}
 		}
-		if got := w.localType(Packet{Own: test.own}, a); got != test.want {
+		if got := w.localType(Packet{Own: test.own}, a); string(got) != test.want {
 			t.Errorf("%s (own %v): %q, want %q", test.destination, test.own, got, test.want)
 		}
 	}
@@ -85,7 +85,7 @@ func TestLookup(t *testing.T) {
 	for destination, want := range map[string]Route{
 		"10.1.1.1":     {Type: "unicast", Destination: network("10.0.0.0/8"), Hops: []Hop{{Device: "a"}}, Source: address("10.0.0.1")},
 		"10.20.1.1":    {Type: "throw", Destination: network("10.20.0.0/16")},
-		"203.0.113.10": {Type: "unicast", Destination: network("0.0.0.0/0"), Hops: []Hop{{"a", address("10.0.0.9")}}},
+		"203.0.113.10": {Type: "unicast", Destination: network("0.0.0.0/0"), Hops: []Hop{{Device: "a", Gateway: address("10.0.0.9")}}},
 	} {
 		got := w.lookup(301, address("10.20.1.5"), address(destination))
 		if got == nil || got.Type != want.Type || got.Destination != want.Destination || got.Source != want.Source || !slices.Equal(got.Hops, want.Hops) {
@@ -106,7 +106,7 @@ func TestPassedRules(t *testing.T) {
 			Rules: []plan.IPRule{
 				{Priority: 6001, Mark: 0x1000000, Mask: 0x3f000000, Table: 301},
 				{Priority: 6002, Mark: 0x2000000, Mask: 0x3f000000, Table: 302},
-				{Priority: 7000, Table: mainTable},
+				{Priority: 7000, Table: uplink.MainTable},
 				{Priority: 8001, OIF: "wan1", Table: 301, Suppress: -1},
 				{Priority: 9001, Mark: 0x1000000, Mask: 0x3f000000, Table: 301, Suppress: -1},
 				{Priority: 9002, Mark: 0x1000000, Mask: 0x3f000000, Table: 399, Suppress: -1},
@@ -205,7 +205,7 @@ func TestDeviceTowards(t *testing.T) {
 
 // TestWays: every type of route in a few words.
 func TestWays(t *testing.T) {
-	hop := []Hop{{"wan1", address("198.18.1.1")}}
+	hop := []Hop{{Device: "wan1", Gateway: address("198.18.1.1")}}
 	for _, test := range []struct {
 		route Route
 		want  string

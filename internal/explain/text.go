@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"io"
+	"loadbalance/internal/uplink"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -150,19 +151,19 @@ func (r Route) way() string {
 	switch r.Type {
 	case typeNone:
 		return "refused, network unreachable"
-	case typeLocal:
+	case uplink.Local:
 		return "to the router itself, unless a port forward applies"
 	case typeBroadcast:
 		return "broadcast"
 	case typeMulticast:
 		return "multicast, not forwarded"
-	case typeUnreachable:
+	case uplink.Unreachable:
 		return "refused with an ICMP error"
-	case typeBlackhole:
+	case uplink.Blackhole:
 		return "dropped silently"
-	case typeUnicast:
+	case uplink.Unicast:
 	default:
-		return r.Type
+		return string(r.Type)
 	}
 	var hops []string
 	for _, h := range r.Hops {

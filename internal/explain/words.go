@@ -340,7 +340,7 @@ func tableText(table int, name string) string {
 	switch {
 	case name == "":
 		return strconv.Itoa(table)
-	case table == mainTable || table == defaultTable:
+	case table == uplink.MainTable || table == defaultTable:
 		return name
 	}
 	return fmt.Sprintf("%d (%s)", table, name)
@@ -349,7 +349,7 @@ func tableText(table int, name string) string {
 // tableName returns the name of a table, or "".
 func (w *walker) tableName(table int) string {
 	switch table {
-	case mainTable:
+	case uplink.MainTable:
 		return "main"
 	case defaultTable:
 		return "default"

@@ -244,29 +244,11 @@ func (b *familyBuilder) defaultSource() []netip.Addr {
 	}
 	var chosen []netip.Addr
 	for _, leg := range best.Legs() {
-		if a := b.sourceFor(leg); a.IsValid() {
+		if a := b.main.SourceTowards(leg.Device, leg.Gateway); a.IsValid() {
 			chosen = append(chosen, a)
 		}
 	}
 	return chosen
-}
-
-// sourceFor chooses as the kernel does (inet_select_addr): the first address
-// of the device whose network holds the gateway, else the device's first.
-func (b *familyBuilder) sourceFor(leg uplink.Nexthop) netip.Addr {
-	var first netip.Addr
-	for _, a := range b.main.Addresses {
-		if a.Device != leg.Device {
-			continue
-		}
-		if leg.Gateway.IsValid() && a.Prefix.Contains(leg.Gateway) {
-			return a.Prefix.Addr()
-		}
-		if !first.IsValid() {
-			first = a.Prefix.Addr()
-		}
-	}
-	return first
 }
 
 // warnMain tells the user of routes in main that defeat balancing.

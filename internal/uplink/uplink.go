@@ -141,6 +141,26 @@ func (m *Main) BestDefault() *Route {
 	return best
 }
 
+// SourceTowards returns the address that the kernel gives to a packet over a
+// device if its route names none: the first of the device whose network holds the
+// given address, else the first (inet_select_addr). In IPv6 only link-local
+// addresses talk to link-local ones (RFC 6724).
+func (m *Main) SourceTowards(device string, near netip.Addr) netip.Addr {
+	var first netip.Addr
+	for _, a := range m.Addresses {
+		own := a.Prefix.Addr()
+		outOfScope := own.Is6() && near.IsValid() && own.IsLinkLocalUnicast() != near.IsLinkLocalUnicast()
+		switch {
+		case a.Device != device || outOfScope:
+		case a.Prefix.Contains(near):
+			return own
+		case !first.IsValid():
+			first = own
+		}
+	}
+	return first
+}
+
 // Address is an address of the router with the network that it lies in.
 type Address struct {
 	Device string       `json:"device"`
