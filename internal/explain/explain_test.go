@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -120,7 +121,7 @@ func explained(t *testing.T, in Input, p Packet) []Outcome {
 
 // brief writes an outcome in one line: share, member, ip rule, table, way.
 func brief(o Outcome) string {
-	text := fmt.Sprintf("%.3f %s %d %d %s", o.Share, orDash(o.Member), o.Route.Priority, o.Route.Table, o.Route.way())
+	text := fmt.Sprintf("%.3f %s %d %d %s", o.Share, cmp.Or(o.Member, "-"), o.Route.Priority, o.Route.Table, o.Route.way())
 	if len(o.Conditions) > 0 {
 		text = "[" + strings.Join(o.Conditions, "; ") + "] " + text
 	}

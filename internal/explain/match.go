@@ -1,9 +1,11 @@
 package explain
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
+	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
 )
@@ -61,13 +63,10 @@ func (w *walker) holds(p *path, m plan.Match) truth {
 	case plan.ICMPType:
 		return w.icmpHolds(packet, m.Type)
 	case plan.ICMPv6Type:
-		if packet.Protocol != Unknown && packet.Protocol != icmpOf[family.IPv6] {
-			return no
-		}
-		if packet.ICMPType == Unknown {
-			return no // neighbour discovery opens no connection, see complete
-		}
-		return is(packet.ICMPType == int(m))
+		// Of an unknown type it is no neighbour discovery, which opens no
+		// connection, see complete.
+		ofICMP := packet.Protocol == Unknown || packet.Protocol == icmpOf[family.IPv6]
+		return is(ofICMP && packet.ICMPType == int(m))
 	case plan.DSCP:
 		return known(packet.DSCP != Unknown, packet.DSCP == int(m))
 	case plan.Slot:
@@ -100,15 +99,9 @@ func portsHold(p *Packet, m plan.Ports) truth {
 	if m.Source {
 		port = p.SourcePort
 	}
-	if port == Unknown {
-		return unknown
-	}
-	for _, r := range m.Ranges {
-		if port >= int(r.First) && port <= int(r.Last) {
-			return yes
-		}
-	}
-	return no
+	return known(port != Unknown, slices.ContainsFunc(m.Ranges, func(r config.PortRange) bool {
+		return port >= int(r.First) && port <= int(r.Last)
+	}))
 }
 
 // icmpHolds evaluates an ICMP type, which always follows a condition on the
@@ -138,15 +131,10 @@ func (w *walker) inSet(p *Packet, m plan.InSet) truth {
 	if m.Source {
 		address = p.Source
 	}
-	set := w.set(m.Name)
-	if set != nil {
-		for _, entry := range set.Entries {
-			if entry.Contains(address) {
-				return yes
-			}
-		}
-		if set.Timeout == 0 && len(set.Domains) == 0 {
-			return no
+	if set := w.set(m.Name); set != nil {
+		planned := slices.ContainsFunc(set.Entries, func(p netip.Prefix) bool { return p.Contains(address) })
+		if planned || set.Timeout == 0 && len(set.Domains) == 0 {
+			return is(planned)
 		}
 	}
 	if w.InSet == nil {

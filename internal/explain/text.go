@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"loadbalance/internal/uplink"
@@ -52,13 +53,7 @@ func (p Packet) String() string {
 	if p.Source.IsValid() {
 		source = end(p.Source.String(), p.SourcePort)
 	}
-	protocol := "any protocol"
-	if p.Protocol != Unknown {
-		protocol = fmt.Sprintf("protocol %d", p.Protocol)
-		if name := protocolNames[p.Protocol]; name != "" {
-			protocol = name
-		}
-	}
+	protocol := cmp.Or(protocolNames[p.Protocol], fmt.Sprintf("protocol %d", p.Protocol))
 	from := "coming in on an unknown device"
 	switch {
 	case p.Own:
@@ -70,7 +65,7 @@ func (p Packet) String() string {
 		end(p.Destination.String(), p.DestinationPort), from)
 }
 
-var protocolNames = map[int]string{1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
+var protocolNames = map[int]string{Unknown: "any protocol", 1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
 // byConditions groups outcomes with the same conditions.
 func byConditions(outcomes []Outcome) [][]Outcome {
@@ -78,8 +73,7 @@ func byConditions(outcomes []Outcome) [][]Outcome {
 	for _, o := range outcomes {
 		i := slices.IndexFunc(groups, func(g []Outcome) bool { return slices.Equal(g[0].Conditions, o.Conditions) })
 		if i < 0 {
-			groups = append(groups, []Outcome{o})
-			continue
+			i, groups = len(groups), append(groups, nil)
 		}
 		groups[i] = append(groups[i], o)
 	}
@@ -96,21 +90,20 @@ func writeGroup(text *strings.Builder, group []Outcome) {
 		table := tabwriter.NewWriter(text, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(table, "     SHARE\tMEMBER\tMARK\tIP RULE\tTABLE\tROUTE")
 		for _, o := range group {
-			fmt.Fprintf(table, "     %s\t%s\t%#x\t%d\t%s\t%s\n", percent(o.Share), orDash(o.Member), o.Mark,
+			fmt.Fprintf(table, "     %s\t%s\t%#x\t%d\t%s\t%s\n", percent(o.Share), cmp.Or(o.Member, "-"), o.Mark,
 				o.Route.Priority, tableText(o.Route.Table, o.Route.TableName), o.Route.way())
 		}
 		_ = table.Flush() // a strings.Builder takes everything
 		return
 	}
 	o := group[0]
-	number := shared
-	for _, line := range o.Route.lines() {
-		number++
-		fmt.Fprintf(text, "%3d. %s\n", number, line)
-	}
+	lines := o.Route.lines()
 	if o.Reply != nil {
-		fmt.Fprintf(text, "%3d. replies carry the mark %#x: ip rule %d: %s: %s\n", number+1, o.ConnectionMark,
-			o.Reply.Priority, o.Reply.Rule, o.Reply.way())
+		lines = append(lines, fmt.Sprintf("replies carry the mark %#x: ip rule %d: %s: %s", o.ConnectionMark,
+			o.Reply.Priority, o.Reply.Rule, o.Reply.way()))
+	}
+	for i, line := range lines {
+		fmt.Fprintf(text, "%3d. %s\n", shared+i+1, line)
 	}
 }
 
@@ -127,11 +120,10 @@ func sharedSteps(group []Outcome) int {
 }
 
 func drawText(o Outcome) string {
-	way := map[Draw]string{ByTurn: "in turn", ByChance: "by chance", ByHash: "by hash"}[o.Draw]
 	if o.Policy == "" {
-		return "is dealt " + way
+		return "is dealt " + drawWords[o.Draw]
 	}
-	return fmt.Sprintf("policy '%s' deals it %s", o.Policy, way)
+	return fmt.Sprintf("policy '%s' deals it %s", o.Policy, drawWords[o.Draw])
 }
 
 // lines returns the routing decision in lines.
@@ -178,11 +170,4 @@ func (r Route) way() string {
 		name = prefixText(r.Destination)
 	}
 	return name + " " + strings.Join(hops, " or ")
-}
-
-func orDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
 }

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -148,9 +149,6 @@ func (p *path) refutes(open []plan.Match) bool {
 
 // assume returns the way on which the conditions hold.
 func (p path) assume(open []plan.Match) path {
-	if len(open) == 0 {
-		return p
-	}
 	p.assumed = maps.Clone(p.assumed)
 	for _, m := range open {
 		p.assumed[m.Args()] = true
@@ -171,13 +169,10 @@ func (p path) assume(open []plan.Match) path {
 
 // refute returns the way on which at least one of the conditions is false.
 func (p path) refute(open []plan.Match) path {
-	switch len(open) {
-	case 0:
-		return p
-	case 1:
+	if len(open) == 1 {
 		p.assumed = maps.Clone(p.assumed)
 		p.assumed[open[0].Args()] = false
-	default:
+	} else {
 		var group []string
 		for _, m := range open {
 			group = append(group, m.Args())
@@ -217,7 +212,8 @@ func (w *walker) act(p path, chain plan.Chain, i int) []path {
 			p.mark = p.mark&^uint32(t) ^ p.connectionMark&uint32(t)
 		}
 	case plan.AddSource:
-		p.step(chain.Name, w.entered(p, t))
+		p.step(chain.Name, fmt.Sprintf("%s is added to set %s for %d s: its next connections use the same member",
+			p.packet.Source, t.Set, t.Seconds))
 	case plan.Log:
 		p.step(chain.Name, "is logged by the kernel, as \""+string(t)+"…\"")
 	}

@@ -34,14 +34,14 @@ func (w *walker) firstPacket(p Packet) string {
 }
 
 func (w *walker) knownConnection() string {
-	direction := ""
+	text, mark := "the packet belongs to a known connection", " without a mark of ours"
 	if w.Connection.Reply {
-		direction = " (as a reply)"
+		text += " (as a reply)"
 	}
 	if member := w.memberOfMark(w.Connection.Mark); member != "" {
-		return fmt.Sprintf("the packet belongs to a known connection%s with the mark of '%s'", direction, member)
+		mark = " with the mark of '" + member + "'"
 	}
-	return fmt.Sprintf("the packet belongs to a known connection%s without a mark of ours", direction)
+	return text + mark
 }
 
 // addJump adds the step that a rule sends the packet to a chain, or, with "",
@@ -58,12 +58,14 @@ func (w *walker) addJump(p *path, chain plan.Chain, rule plan.Rule, target strin
 	case slices.ContainsFunc(rule.Matches, w.isSticky):
 		p.draw = BySticky
 		text = fmt.Sprintf("%s has a sticky entry: it keeps '%s'", p.packet.Source, w.memberOfChain(target))
-	case w.hashes(chain):
+	case slots(chain) > 0:
 		p.draw = ByHash
+		source, total := w.originalSource(p), slots(chain)
 		text = fmt.Sprintf("%s: %s hashes to slot %d of %d: '%s'", w.dealer(p, chain),
-			w.originalSource(p), slotOf(w.originalSource(p), slots(chain), plan.ClusterSeed), slots(chain), w.memberOfChain(target))
+			source, slotOf(source, total, plan.ClusterSeed), total, w.memberOfChain(target))
 	case w.policyOf(chain.Name) != nil:
-		text = w.lastResortText(p, chain, target)
+		p.policy = w.policyOf(chain.Name).Name
+		text = w.lastResort(p, chain, w.memberOfChain(target))
 	case w.policyOf(target) != nil:
 		p.policy = w.policyOf(target).Name
 		text = "goes to policy '" + p.policy + "'"
@@ -142,12 +144,12 @@ func (w *walker) ruleStep(p *path, rule plan.Rule, target string) string {
 	case used != nil:
 		p.policy = used.Name
 		return rule.Origin + " matches: policy '" + used.Name + "'"
-	case configured != nil && target == plan.MemberChain("unreachable") && configured.Use != "unreachable":
+	case configured == nil:
+		return rule.Origin + " matches"
+	case target == plan.MemberChain("unreachable") && configured.Use != "unreachable":
 		return fmt.Sprintf("%s matches: member '%s' is not online: refused", rule.Origin, configured.Use)
-	case configured != nil:
-		return rule.Origin + " matches: '" + configured.Use + "'"
 	}
-	return rule.Origin + " matches"
+	return rule.Origin + " matches: '" + configured.Use + "'"
 }
 
 // configured returns the section that a rule of the plan comes from, or nil.
@@ -161,11 +163,10 @@ func (w *walker) configured(origin string) *config.Rule {
 	return &w.Config.Rules[i]
 }
 
-// lastResortText returns the step for a policy without a live member.
-func (w *walker) lastResortText(p *path, chain plan.Chain, target string) string {
-	p.policy = w.policyOf(chain.Name).Name
+// lastResort returns the step for a policy without a live member.
+func (w *walker) lastResort(p *path, chain plan.Chain, use string) string {
 	p.draw = ByLastResort
-	return fmt.Sprintf("%s has no live member: last resort '%s'", w.dealer(p, chain), w.memberOfChain(target))
+	return fmt.Sprintf("%s has no live member: last resort '%s'", w.dealer(p, chain), use)
 }
 
 // addDeal adds the step for what a chain draws.
@@ -173,16 +174,14 @@ func (w *walker) addDeal(p *path, chain plan.Chain, target string, share float64
 	if policy := w.policyOf(chain.Name); policy != nil {
 		p.policy = policy.Name
 	}
-	dealer, member := w.dealer(p, chain), w.memberOfChain(target)
-	switch p.draw {
-	case ByOnlyOneAlive:
-		p.step(chain.Name, fmt.Sprintf("%s has only one live member: '%s'", dealer, member))
-	case ByChance:
-		p.step(chain.Name, fmt.Sprintf("%s deals by chance: '%s' gets %s", dealer, member, percent(share)))
-	default:
-		p.step(chain.Name, fmt.Sprintf("%s deals in turn: '%s' gets %s", dealer, member, percent(share)))
+	text := fmt.Sprintf("deals %s: '%s' gets %s", drawWords[p.draw], w.memberOfChain(target), percent(share))
+	if p.draw == ByOnlyOneAlive {
+		text = fmt.Sprintf("has only one live member: '%s'", w.memberOfChain(target))
 	}
+	p.step(chain.Name, w.dealer(p, chain)+" "+text)
 }
+
+var drawWords = map[Draw]string{ByTurn: "in turn", ByChance: "by chance", ByHash: "by hash"}
 
 // addMark adds the step for a mark. If a policy's own chain sets it, the
 // policy had no live member.
@@ -190,17 +189,12 @@ func (w *walker) addMark(p *path, chain plan.Chain, t plan.SetMark) {
 	member := w.memberOfMark(t.Value)
 	if !slices.ContainsFunc(chain.Rules, func(r plan.Rule) bool { _, saves := r.Target.(plan.SaveMark); return saves }) {
 		if w.policyOf(chain.Name) != nil || member == "default" {
-			p.draw = ByLastResort
-			p.step(chain.Name, fmt.Sprintf("%s has no live member: last resort '%s'", w.dealer(p, chain), member))
+			p.step(chain.Name, w.lastResort(p, chain, member))
 		}
 		p.step(chain.Name, fmt.Sprintf("gets the mark %#x ('%s') for this packet only", t.Value, member))
 		return
 	}
 	p.step(chain.Name, fmt.Sprintf("gets the mark %#x ('%s'), which the connection keeps", t.Value, member))
-}
-
-func (w *walker) entered(p path, t plan.AddSource) string {
-	return fmt.Sprintf("%s is added to set %s for %d s: its next connections use the same member", p.packet.Source, t.Set, t.Seconds)
 }
 
 // dealer returns what deals in a chain, in words: a policy, itself or for a
@@ -236,26 +230,19 @@ func (w *walker) memberOfChain(name string) string {
 			return n
 		}
 	}
-	chain := w.chain(name)
-	if len(chain.Rules) == 0 {
-		return name
-	}
-	if last, ok := chain.Rules[len(chain.Rules)-1].Target.(plan.Goto); ok {
-		return w.memberOfChain(string(last))
+	if rules := w.chain(name).Rules; len(rules) > 0 {
+		if last, ok := rules[len(rules)-1].Target.(plan.Goto); ok {
+			return w.memberOfChain(string(last))
+		}
 	}
 	return name
 }
 
 func (w *walker) isSticky(m plan.Match) bool {
-	in, ok := m.(plan.InSet)
-	if !ok {
-		return false
-	}
+	in, _ := m.(plan.InSet)
 	set := w.set(in.Name)
 	return set != nil && set.Timeout > 0
 }
-
-func (w *walker) hashes(c plan.Chain) bool { return slots(c) > 0 }
 
 // slots returns the number of slots into which a chain divides sources; 0 if it
 // does not.
@@ -291,31 +278,27 @@ func matchText(m plan.Match) string {
 	case plan.Protocol:
 		return "the protocol is number " + strconv.Itoa(int(m))
 	case plan.Ports:
-		name := "destination"
-		if m.Source {
-			name = "source"
-		}
 		_, list, _ := strings.Cut(m.Args(), "ports ")
-		return "the " + name + " port is in " + list
+		return "the " + side(m.Source) + " port is in " + list
 	case plan.ICMPType:
 		return "the ICMP type is " + m.Type
 	case plan.DSCP:
 		return fmt.Sprintf("the DSCP is %#02x", uint8(m))
 	case plan.InSet:
-		return setText(m)
+		verb := "is in"
+		if m.Not {
+			verb = "is not in"
+		}
+		return fmt.Sprintf("the %s %s set %s", side(m.Source), verb, m.Name)
 	}
 	return m.Args()
 }
 
-func setText(m plan.InSet) string {
-	side, verb := "destination", "is in"
-	if m.Source {
-		side = "source"
+func side(source bool) string {
+	if source {
+		return "source"
 	}
-	if m.Not {
-		verb = "is not in"
-	}
-	return fmt.Sprintf("the %s %s set %s", side, verb, m.Name)
+	return "destination"
 }
 
 // prefixText formats a prefix; a single address without its length.
