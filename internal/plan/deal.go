@@ -1,6 +1,9 @@
 package plan
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // maxSlots bounds a cascade: the rules that a router has to load, print and
 // compare for each policy. 256 slots hold every small set of weights many
@@ -96,11 +99,7 @@ func dealsEvenly(blocks, size, kinds int) bool {
 // still need more than maxSlots slots, scales them down.
 func slotCounts(weights []int) (slots []int, rounded bool) {
 	slots = reduced(weights)
-	sum := 0
-	for _, n := range slots {
-		sum += n
-	}
-	if sum > maxSlots {
+	if sum(slots) > maxSlots {
 		return reduced(scaledDown(weights)), true
 	}
 	return slots, false
@@ -119,40 +118,36 @@ func reduced(numbers []int) []int {
 	return result
 }
 
-// scaledDown shares maxSlots slots out by the method of largest remainders.
-// Whoever would get less than one slot keeps one; the others share the rest.
+// scaledDown shares maxSlots slots out. Whoever would get less than one slot
+// keeps one; the others share the rest.
 func scaledDown(weights []int) []int {
-	slots := make([]int, len(weights))
-	free, sum := maxSlots, 0
-	for _, w := range weights {
-		sum += w
-	}
+	rest, free := slices.Clone(weights), maxSlots
 	// Each slot that is kept leaves less for the others, so look again until
 	// nobody falls short.
 	for short := true; short; {
 		short = false
-		for i, w := range weights {
-			if slots[i] == 0 && w*free < sum {
-				slots[i], free, sum, short = 1, free-1, sum-w, true
+		total := sum(rest)
+		for i, w := range rest {
+			if w > 0 && w*free < total {
+				rest[i], free, total, short = 0, free-1, total-w, true
 			}
 		}
 	}
-	left := free
-	remainders := make([]int, len(weights))
-	for i, w := range weights {
-		if slots[i] > 0 {
-			remainders[i] = -1
-			continue
-		}
-		slots[i], remainders[i] = w*free/sum, w*free%sum
-		left -= slots[i]
+	slots := apportion(rest, free)
+	for i := range slots {
+		slots[i] = max(slots[i], 1)
 	}
-	giveRest(slots, remainders, left)
 	return slots
 }
 
-// giveRest gives what is left to those with the largest remainders, one each.
-func giveRest(slots, remainders []int, left int) {
+// apportion shares slots out in proportion to weights, by largest remainders.
+func apportion(weights []int, slots int) []int {
+	total, left := sum(weights), slots
+	shares, remainders := make([]int, len(weights)), make([]int, len(weights))
+	for i, w := range weights {
+		shares[i], remainders[i] = w*slots/total, w*slots%total
+		left -= shares[i]
+	}
 	for ; left > 0; left-- {
 		best := 0
 		for i := range remainders {
@@ -160,9 +155,17 @@ func giveRest(slots, remainders []int, left int) {
 				best = i
 			}
 		}
-		slots[best]++
+		shares[best]++
 		remainders[best] = -1
 	}
+	return shares
+}
+
+func sum(numbers []int) (total int) {
+	for _, n := range numbers {
+		total += n
+	}
+	return total
 }
 
 // evenBlock spreads every member's turns over one block: each slot goes to the
@@ -173,12 +176,9 @@ func giveRest(slots, remainders []int, left int) {
 // twice as much as all of these together, since with less, weights of 3:1:1 are
 // dealt as 1 1 2 3 1 and not as 1 2 1 3 1.
 func evenBlock(weights []int) []int {
-	total := 0
-	for _, w := range weights {
-		total += w
-	}
+	total := sum(weights)
 	given := newGiven(len(weights))
-	left := append([]int(nil), weights...)
+	left := slices.Clone(weights)
 	block := make([]int, 0, total)
 	for slot := range total {
 		arrived, had := given.at(slot)
@@ -238,7 +238,7 @@ func Rotate(cascade []string, turns uint64) []string {
 		return nil
 	}
 	start := int(turns % uint64(len(cascade)))
-	return append(append([]string(nil), cascade[start:]...), cascade[:start]...)
+	return slices.Concat(cascade[start:], cascade[:start])
 }
 
 func gcd(a, b int) int {

@@ -319,14 +319,6 @@ func TestRotate(t *testing.T) {
 
 func must(order []int, _ bool) []int { return order }
 
-func sum(numbers []int) int {
-	total := 0
-	for _, n := range numbers {
-		total += n
-	}
-	return total
-}
-
 func count(order []int, members int) []int {
 	counts := make([]int, members)
 	for _, m := range order {

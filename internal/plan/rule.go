@@ -106,13 +106,9 @@ type (
 	Chance float64
 )
 
-// Args implements Match.
-func (m InDevice) Args() string { return "-i " + string(m) }
-
-// Args implements Match.
+func (m InDevice) Args() string     { return "-i " + string(m) }
 func (m NotOutDevice) Args() string { return "! -o " + string(m) }
 
-// Args implements Match.
 func (m MarkIs) Args() string {
 	return "-m mark " + negated(m.Not, fmt.Sprintf("--mark %#x/%#x", m.Value, m.Mask))
 }
@@ -125,13 +121,9 @@ func negated(not bool, condition string) string {
 	return condition
 }
 
-// Args implements Match.
-func (m Source) Args() string { return negated(m.Not, "-s "+m.Prefix.String()) }
-
-// Args implements Match.
+func (m Source) Args() string      { return negated(m.Not, "-s "+m.Prefix.String()) }
 func (m Destination) Args() string { return negated(m.Not, "-d "+m.Prefix.String()) }
 
-// Args implements Match.
 func (m Masked) Args() string {
 	option := "-d "
 	if m.Source {
@@ -140,7 +132,6 @@ func (m Masked) Args() string {
 	return negated(m.Not, option+m.String())
 }
 
-// Args implements Match.
 func (m InSet) Args() string {
 	direction := " dst"
 	if m.Source {
@@ -149,13 +140,9 @@ func (m InSet) Args() string {
 	return "-m set " + negated(m.Not, "--match-set "+m.Name+direction)
 }
 
-// Args implements Match.
 func (m SourceMAC) Args() string { return "-m mac --mac-source " + strings.ToUpper(string(m)) }
+func (m Protocol) Args() string  { return "-p " + strconv.Itoa(int(m)) }
 
-// Args implements Match.
-func (m Protocol) Args() string { return "-p " + strconv.Itoa(int(m)) }
-
-// Args implements Match.
 func (m Ports) Args() string {
 	var list []string
 	for _, r := range m.Ranges {
@@ -172,44 +159,32 @@ func (m Ports) Args() string {
 	return "-m multiport " + option + strings.Join(list, ",")
 }
 
-// Args implements Match.
 func (m ICMPType) Args() string {
-	if m.Family == family.IPv6 {
-		return "-m icmp6 --icmpv6-type " + m.Type
-	}
-	return "-m icmp --icmp-type " + m.Type
+	return family.Pick(m.Family, "-m icmp --icmp-type ", "-m icmp6 --icmpv6-type ") + m.Type
 }
 
-// Args implements Match.
 func (m DSCP) Args() string { return fmt.Sprintf("-m dscp --dscp 0x%02x", uint8(m)) }
 
 // ClusterSeed starts the hash of the cluster match. Any number does, but it
 // must never change: it decides which host takes which uplink.
 const ClusterSeed = 1
 
-// Args implements Match.
 func (m Slot) Args() string {
 	return fmt.Sprintf("-m cluster --cluster-total-nodes %d --cluster-local-node %d --cluster-hash-seed %d",
 		m.Total, m.Number, ClusterSeed)
 }
 
-// Args implements Match.
-func (m CtState) Args() string { return "-m conntrack --ctstate " + string(m) }
-
-// Args implements Match.
+func (m CtState) Args() string    { return "-m conntrack --ctstate " + string(m) }
 func (m CtOriginal) Args() string { return "-m conntrack --ctdir ORIGINAL" }
 
-// Args implements Match.
 func (m ICMPv6Type) Args() string {
 	return fmt.Sprintf("-p ipv6-icmp -m icmp6 --icmpv6-type %d", int(m))
 }
 
-// Args implements Match.
 func (m EveryNth) Args() string {
 	return fmt.Sprintf("-m statistic --mode nth --every %d --packet 0", int(m))
 }
 
-// Args implements Match.
 func (m Chance) Args() string {
 	return fmt.Sprintf("-m statistic --mode random --probability %.11f", float64(m))
 }
@@ -238,29 +213,19 @@ type (
 	Log string
 )
 
-// Args implements Target.
-func (t Goto) Args() string { return "-g " + string(t) }
-
-// Args implements Target.
-func (t JumpTo) Args() string { return "-j " + string(t) }
-
-// Args implements Target.
-func (Return) Args() string { return "-j RETURN" }
-
-// Args implements Target.
+func (t Goto) Args() string    { return "-g " + string(t) }
+func (t JumpTo) Args() string  { return "-j " + string(t) }
+func (Return) Args() string    { return "-j RETURN" }
 func (t SetMark) Args() string { return fmt.Sprintf("-j MARK --set-xmark %#x/%#x", t.Value, t.Mask) }
 
-// Args implements Target.
 func (t SaveMark) Args() string {
 	return fmt.Sprintf("-j CONNMARK --save-mark --nfmask %#x --ctmask %#x", uint32(t), uint32(t))
 }
 
-// Args implements Target.
 func (t RestoreMark) Args() string {
 	return fmt.Sprintf("-j CONNMARK --restore-mark --nfmask %#x --ctmask %#x", uint32(t), uint32(t))
 }
 
-// Args implements Target.
 func (t AddSource) Args() string {
 	return fmt.Sprintf("-j SET --add-set %s src --exist --timeout %d", t.Set, t.Seconds)
 }

@@ -100,19 +100,11 @@ func slotScore(slot int, name string) uint64 {
 	return mixed.next()
 }
 
-// slotQuotas divides the slots in proportion to the weights, by largest
-// remainders.
+// slotQuotas divides the slots in proportion to the weights.
 func slotQuotas(members []config.PolicyMember) []int {
-	sum, left := 0, sourceSlots
+	var weights []int
 	for _, m := range members {
-		sum += m.Weight
+		weights = append(weights, m.Weight)
 	}
-	quota, remainder := make([]int, len(members)), make([]int, len(members))
-	for i, m := range members {
-		quota[i] = m.Weight * sourceSlots / sum
-		remainder[i] = m.Weight * sourceSlots % sum
-		left -= quota[i]
-	}
-	giveRest(quota, remainder, left)
-	return quota
+	return apportion(weights, sourceSlots)
 }
