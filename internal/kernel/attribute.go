@@ -25,3 +25,12 @@ func EachAttribute(b []byte, visit func(kind uint16, value []byte)) {
 		b = b[min(padded, len(b)):]
 	}
 }
+
+// BigEndian reads a number of up to four bytes in network byte order, as
+// netfilter's attributes have it.
+func BigEndian(value []byte) (n uint32) {
+	for _, b := range value {
+		n = n<<8 | uint32(b)
+	}
+	return n
+}

@@ -6,21 +6,16 @@
 //
 // What v1.3.1 of the library cannot do is done here with its subpackage nl:
 //
-//   - RouteListFiltered drops the source prefix of a route (RTA_SRC), so that
-//     IPv6's "default from PREFIX" looks like the default route. It also hides
-//     that a route has a nexthop object (RTA_NH_ID). Routes are therefore
-//     parsed in route.go, those of both families from one dump.
-//   - RouteAdd and RouteDel send no source prefix either. We write no such
-//     route, and leave those of others alone.
+//   - RouteListFiltered drops a route's source prefix (RTA_SRC), so that IPv6's
+//     "default from PREFIX" looks like the default route, and hides a nexthop
+//     object (RTA_NH_ID). RouteAdd and RouteDel send no source prefix either: we
+//     write no such route, and leave those of others alone.
 //   - RuleAdd and RuleDel send suppress_prefixlength and suppress_ifgroup only
 //     for tables below 256. The others are sent by rule.go.
 //   - RuleList returns neither a rule's type nor l3mdev. Both show as a rule
 //     without a table, which no rule of ours is; rule.go asks for the types then.
 //   - Handle keeps its sockets to itself, so that requests made with nl need
 //     sockets of their own.
-//
-// Packages ipset, conntrack, iptables (for nftables) and drift (for
-// announcements) tell what else they do with nl, and why.
 //
 // What has to be known when using it:
 //
@@ -67,8 +62,7 @@ type Handle struct {
 	many      map[family.Family]bool // see HasMany
 }
 
-// Dump makes a dump, and makes it again as long as the kernel interrupts it, a
-// few times.
+// Dump makes a dump, and a few times again if the kernel interrupts it.
 func Dump(dump func() error) error {
 	var err error
 	for range dumpAttempts {
@@ -158,8 +152,8 @@ func (h *Handle) Forget() {
 	h.routes = list[Route]{}
 }
 
-// Request returns a request of the given type and flags (NLM_F_…) that goes
-// over the Handle's own sockets, for what the library has no function for.
+// Request returns a request of the given type and flags (NLM_F_…) over the
+// Handle's own sockets.
 func (h *Handle) Request(kind, flags int) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(kind, flags)
 	req.Sockets = h.sockets
@@ -205,13 +199,7 @@ func (h *Handle) Addresses(f family.Family) ([]netlink.Addr, error) {
 	all, err := h.addresses.get("addresses", func() ([]netlink.Addr, error) {
 		return h.Netlink.AddrList(nil, netlink.FAMILY_ALL)
 	})
-	var addresses []netlink.Addr
-	for _, a := range all {
-		if a.IPNet != nil && family.Of(Addr(a.IP)) == f {
-			addresses = append(addresses, a)
-		}
-	}
-	return addresses, err
+	return only(all, func(a netlink.Addr) bool { return a.IPNet != nil && family.Of(Addr(a.IP)) == f }), err
 }
 
 // Addr turns an address of the library's, which has four bytes for IPv4, into
@@ -239,9 +227,15 @@ func IPNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-func kernelFamily(f family.Family) uint8 {
-	if f == family.IPv6 {
-		return unix.AF_INET6
+func only[T any](all []T, wanted func(T) bool) []T {
+	var some []T
+	for _, t := range all {
+		if wanted(t) {
+			some = append(some, t)
+		}
 	}
-	return unix.AF_INET
+	return some
 }
+
+// Number is the kernel's number of a family, AF_INET or AF_INET6.
+func Number(f family.Family) uint8 { return family.Pick[uint8](f, unix.AF_INET, unix.AF_INET6) }

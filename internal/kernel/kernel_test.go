@@ -208,7 +208,7 @@ func TestSuppressingRules(t *testing.T) {
 		for _, table := range []int{254, 301} {
 			mask := uint32(0x3f00)
 			plain := netlink.NewRule()
-			plain.Family, plain.Priority, plain.Table, plain.Protocol = int(kernelFamily(f)), 6001, table, 108
+			plain.Family, plain.Priority, plain.Table, plain.Protocol = int(Number(f)), 6001, table, 108
 			plain.Mark, plain.Mask = 0x100, &mask
 			noDefault, noGroup := *plain, *plain
 			noDefault.SuppressPrefixlen, noGroup.SuppressIfgroup = 0, 3

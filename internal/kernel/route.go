@@ -59,13 +59,7 @@ const ManyRoutes = 5000
 // HasMany) only those are left that somebody must know of.
 func (h *Handle) Routes(f family.Family) ([]Route, error) {
 	all, err := h.routes.get("routes", h.dumpRoutes)
-	var routes []Route
-	for _, r := range all {
-		if r.Family == f {
-			routes = append(routes, r)
-		}
-	}
-	return routes, err
+	return only(all, func(r Route) bool { return r.Family == f }), err
 }
 
 // HasMany reports whether the last dump left out routes of a family because a
@@ -73,9 +67,8 @@ func (h *Handle) Routes(f family.Family) ([]Route, error) {
 // router's own networks, and those that lie inside such a network.
 func (h *Handle) HasMany(f family.Family) bool { return h.many[f] }
 
-// IsPlain reports whether a route of this table, with a destination of so many
-// bits and of this protocol, may be left out: it is neither a default route or
-// half of one, nor one that the kernel has for a network that the router is in.
+// IsPlain reports whether a route may be left out: it is neither a default route
+// or half of one, nor one that the kernel has for a network that the router is in.
 func IsPlain(table, bits int, protocol uint8) bool {
 	return table != unix.RT_TABLE_LOCAL && bits > 1 && protocol != unix.RTPROT_KERNEL && protocol != unix.RTPROT_RA
 }
@@ -133,7 +126,7 @@ func parseRoute(m []byte, names map[int]string) (r Route, ok bool, err error) {
 	if header.Family == unix.AF_INET6 {
 		f = family.IPv6
 	}
-	if header.Family != kernelFamily(f) || header.Flags&unix.RTM_F_CLONED != 0 {
+	if header.Family != Number(f) || header.Flags&unix.RTM_F_CLONED != 0 {
 		return r, false, nil
 	}
 	attributes, err := nl.ParseRouteAttr(m[unix.SizeofRtMsg:])
@@ -205,12 +198,7 @@ func parseNexthops(b []byte, names map[int]string) ([]Nexthop, error) {
 
 // viaAddress returns the gateway of an IPv4 route that is an IPv6 address: its
 // family in two bytes comes first (struct rtvia in linux/rtnetlink.h).
-func viaAddress(b []byte) netip.Addr {
-	if len(b) < 2 {
-		return netip.Addr{}
-	}
-	return Addr(b[2:])
-}
+func viaAddress(b []byte) netip.Addr { return Addr(b[min(2, len(b)):]) }
 
 // number reads an attribute of four bytes; a shorter one is 0.
 func number(b []byte) int {
@@ -221,8 +209,8 @@ func number(b []byte) int {
 }
 
 // Lookup returns the device by which the kernel sends a packet, "" if it refuses
-// to. in is the device that the packet comes in by, lo for
-// the router's own; a source that is not valid is left to the kernel.
+// to. in is the device that the packet comes in by, lo for the router's own; a
+// source that is not valid is left to the kernel.
 func (h *Handle) Lookup(source, destination netip.Addr, in string, mark uint32) (device string, err error) {
 	options := &netlink.RouteGetOptions{SrcAddr: source.AsSlice(), Mark: mark}
 	if in != "lo" {
@@ -231,10 +219,10 @@ func (h *Handle) Lookup(source, destination netip.Addr, in string, mark uint32) 
 		}
 	}
 	routes, err := h.Netlink.RouteGetWithOptions(destination.AsSlice(), options)
-	switch {
-	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.EACCES), errors.Is(err, unix.EINVAL):
-		return "", nil // no route, unreachable, prohibit, blackhole
-	case err != nil:
+	if IsNoRoute(err) {
+		return "", nil
+	}
+	if err != nil {
 		return "", fmt.Errorf("route to %s: %w", destination, err)
 	}
 	names, err := h.DeviceNames()
@@ -242,6 +230,12 @@ func (h *Handle) Lookup(source, destination netip.Addr, in string, mark uint32) 
 		return "", err
 	}
 	return names[routes[0].LinkIndex], nil
+}
+
+// IsNoRoute reports whether a lookup found that a host is not reached: there is no
+// route, or one of type unreachable, prohibit or blackhole.
+func IsNoRoute(err error) bool {
+	return isAny(err, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL)
 }
 
 // AddRoute adds a route. The error is EEXIST if there is one to the same

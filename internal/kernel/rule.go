@@ -14,13 +14,7 @@ import (
 // Rules returns the ip rules of a family, by priority.
 func (h *Handle) Rules(f family.Family) ([]netlink.Rule, error) {
 	all, err := h.rules.get("ip rules", h.dumpRules)
-	var rules []netlink.Rule
-	for _, r := range all {
-		if r.Family == int(kernelFamily(f)) {
-			rules = append(rules, r)
-		}
-	}
-	return rules, err
+	return only(all, func(r netlink.Rule) bool { return r.Family == int(Number(f)) }), err
 }
 
 // dumpRules reads the rules. What those do that have no table to look up
