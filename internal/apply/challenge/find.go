@@ -24,9 +24,9 @@ type finder struct {
 	kernel  *kernel.Handle
 	uplinks []string
 	known   map[netip.Addr]client
-	// neighbours has the link addresses of a family's hosts. It is read when
-	// the first client of the family is looked for.
-	neighbours map[family.Family]map[neighbour][]byte
+	// neighbours has the hosts' link addresses. They are read for the first
+	// client that is behind a link.
+	neighbours map[neighbour][]byte
 }
 
 // neighbour is a host on a device's link.
@@ -36,8 +36,7 @@ type neighbour struct {
 }
 
 func newFinder(k *kernel.Handle, uplinks []string) *finder {
-	return &finder{kernel: k, uplinks: uplinks, known: map[netip.Addr]client{},
-		neighbours: map[family.Family]map[neighbour][]byte{}}
+	return &finder{kernel: k, uplinks: uplinks, known: map[netip.Addr]client{}}
 }
 
 func (f *finder) find(a netip.Addr) (client, error) {
@@ -55,7 +54,7 @@ func (f *finder) find(a netip.Addr) (client, error) {
 // mark.
 func (f *finder) search(a netip.Addr) (client, error) {
 	routes, err := f.kernel.Netlink.RouteGet(a.AsSlice())
-	if err != nil && !isNoRoute(err) {
+	if err != nil && !kernel.IsNoRoute(err) {
 		return client{}, fmt.Errorf("route to %v: %w", a, err)
 	}
 	if len(routes) == 0 {
@@ -68,17 +67,6 @@ func (f *finder) search(a netip.Addr) (client, error) {
 		return f.behind(route, a)
 	}
 	return client{}, nil
-}
-
-// isNoRoute reports whether a lookup found that a host is not reached: there is
-// no route, or one of type unreachable, prohibit or blackhole.
-func isNoRoute(err error) bool {
-	for _, known := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL} {
-		if errors.Is(err, known) {
-			return true
-		}
-	}
-	return false
 }
 
 // behind finds a host that a route leads to.
@@ -125,37 +113,23 @@ func nextHop(route netlink.Route, a netip.Addr) netip.Addr {
 }
 
 // linkAddress returns a host's link address; nothing where the kernel does not
-// know it (yet).
+// know it (yet). The library cannot ask for a single one.
 func (f *finder) linkAddress(host neighbour) ([]byte, error) {
-	of := family.Of(host.address)
-	if f.neighbours[of] == nil {
-		var err error
-		if f.neighbours[of], err = f.readNeighbours(of); err != nil {
-			return nil, err
-		}
-	}
-	return f.neighbours[of][host], nil
-}
-
-// readNeighbours returns the link addresses of all hosts that the kernel knows.
-// The library cannot ask for a single one.
-func (f *finder) readNeighbours(of family.Family) (map[neighbour][]byte, error) {
-	number := netlink.FAMILY_V4
-	if of == family.IPv6 {
-		number = netlink.FAMILY_V6
+	if f.neighbours != nil {
+		return f.neighbours[host], nil
 	}
 	var all []netlink.Neigh
 	err := kernel.Dump(func() (err error) {
-		all, err = f.kernel.Netlink.NeighList(0, number)
+		all, err = f.kernel.Netlink.NeighList(0, netlink.FAMILY_ALL)
 		return err
 	})
 	// A host that an interrupted reading has missed is only not challenged.
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return nil, fmt.Errorf("neighbours (%s): %w", of, err)
+		return nil, fmt.Errorf("neighbours: %w", err)
 	}
-	known := map[neighbour][]byte{}
+	f.neighbours = map[neighbour][]byte{}
 	for _, n := range all {
-		known[neighbour{n.LinkIndex, kernel.Addr(n.IP)}] = n.HardwareAddr
+		f.neighbours[neighbour{n.LinkIndex, kernel.Addr(n.IP)}] = n.HardwareAddr
 	}
-	return known, nil
+	return f.neighbours[host], nil
 }

@@ -21,10 +21,7 @@ const (
 // etherType is a family's protocol number on a link, in network byte order as
 // socket addresses have it.
 func etherType(f family.Family) uint16 {
-	number := uint16(unix.ETH_P_IP)
-	if f == family.IPv6 {
-		number = unix.ETH_P_IPV6
-	}
+	number := family.Pick[uint16](f, unix.ETH_P_IP, unix.ETH_P_IPV6)
 	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, number))
 }
 
