@@ -80,10 +80,8 @@ func (n *Netlink) each(f family.Family, visit func(e Entry, message []byte) bool
 	if errors.Is(err, nl.ErrDumpInterrupted) {
 		return nil // see Each: it is no snapshot in any case
 	}
-	for _, none := range []error{unix.EINVAL, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT} {
-		if errors.Is(err, none) {
-			err = ErrUnavailable // nfnetlink knows no such subsystem, or is not there
-		}
+	if kernel.IsMissing(err) {
+		err = ErrUnavailable
 	}
 	if err != nil {
 		return fmt.Errorf("conntrack list (%s): %w", f, err)
@@ -147,10 +145,9 @@ func (n *Netlink) Delete(f family.Family, match func(Entry) bool) (int, error) {
 	return deleted, err
 }
 
-// DeleteOne deletes the entry of a connection of TCP or UDP, by IP protocol
-// number, between two addresses of one family, by the direction in which it was
-// opened, in the default zone. One that is not there is no error. It may be
-// called from several goroutines at a time.
+// DeleteOne deletes the entry of a connection of TCP or UDP, by the direction in
+// which it was opened, in the default zone. One that is not there is no error. It
+// may be called from several goroutines at a time.
 func (n *Netlink) DeleteOne(protocol uint8, source, destination netip.AddrPort) error {
 	f := family.Of(source.Addr())
 	if err := n.delete(f, identityOf(protocol, source, destination)); err != nil {
@@ -200,11 +197,5 @@ func execute(req *nl.NetlinkRequest) error {
 }
 
 func (n *Netlink) request(f family.Family, operation, flags int) *nl.NetlinkRequest {
-	req := n.kernel.Request(unix.NFNL_SUBSYS_CTNETLINK<<8|operation, flags)
-	number := uint8(unix.AF_INET)
-	if f == family.IPv6 {
-		number = unix.AF_INET6
-	}
-	req.AddData(&nl.Nfgenmsg{NfgenFamily: number, Version: nl.NFNETLINK_V0})
-	return req
+	return n.kernel.Netfilter(unix.NFNL_SUBSYS_CTNETLINK, operation, flags, f)
 }

@@ -1,7 +1,6 @@
 package conntrack
 
 import (
-	"encoding/binary"
 	"net/netip"
 
 	"github.com/vishvananda/netlink/nl"
@@ -24,12 +23,11 @@ func parse(m []byte) (Entry, bool) {
 	if len(m) < nl.SizeofNfgenmsg {
 		return Entry{}, false
 	}
-	var e Entry
-	switch m[0] {
-	case unix.AF_INET:
-	case unix.AF_INET6:
-		e.Family = family.IPv6
-	default:
+	e := Entry{Family: family.IPv6}
+	if m[0] == unix.AF_INET {
+		e.Family = family.IPv4
+	}
+	if m[0] != kernel.Number(e.Family) {
 		return Entry{}, false
 	}
 	kernel.EachAttribute(m[nl.SizeofNfgenmsg:], func(kind uint16, value []byte) {
@@ -39,9 +37,9 @@ func parse(m []byte) (Entry, bool) {
 		case nl.CTA_TUPLE_REPLY:
 			e.Reply = parseTuple(value, &e.Protocol)
 		case nl.CTA_MARK:
-			e.Mark = big32(value)
+			e.Mark = kernel.BigEndian(value)
 		case nl.CTA_STATUS:
-			e.Answered = big32(value)&seenReply != 0
+			e.Answered = kernel.BigEndian(value)&seenReply != 0
 		case nl.CTA_PROTOINFO:
 			state := parseState(value)
 			e.Opening = state == nl.TCP_CONNTRACK_SYN_SENT
@@ -90,14 +88,13 @@ func identityOf(protocol uint8, source, destination netip.AddrPort) []byte {
 // protocols.
 func parseState(b []byte) (state uint8) {
 	kernel.EachAttribute(b, func(kind uint16, value []byte) {
-		if kind != nl.CTA_PROTOINFO_TCP {
-			return
+		if kind == nl.CTA_PROTOINFO_TCP {
+			kernel.EachAttribute(value, func(kind uint16, value []byte) {
+				if kind == nl.CTA_PROTOINFO_TCP_STATE {
+					state = uint8(kernel.BigEndian(value))
+				}
+			})
 		}
-		kernel.EachAttribute(value, func(kind uint16, value []byte) {
-			if kind == nl.CTA_PROTOINFO_TCP_STATE && len(value) > 0 {
-				state = value[0]
-			}
-		})
 	})
 	return state
 }
@@ -110,13 +107,13 @@ func parseTuple(b []byte, protocol *uint8) Tuple {
 			kernel.EachAttribute(value, t.parseAddress)
 		case nl.CTA_TUPLE_PROTO:
 			kernel.EachAttribute(value, func(kind uint16, value []byte) {
-				switch {
-				case kind == nl.CTA_PROTO_NUM && len(value) > 0:
-					*protocol = value[0]
-				case kind == nl.CTA_PROTO_SRC_PORT:
-					t.SourcePort = big16(value)
-				case kind == nl.CTA_PROTO_DST_PORT:
-					t.DestinationPort = big16(value)
+				switch kind {
+				case nl.CTA_PROTO_NUM:
+					*protocol = uint8(kernel.BigEndian(value))
+				case nl.CTA_PROTO_SRC_PORT:
+					t.SourcePort = uint16(kernel.BigEndian(value))
+				case nl.CTA_PROTO_DST_PORT:
+					t.DestinationPort = uint16(kernel.BigEndian(value))
 				}
 			})
 		}
@@ -125,28 +122,10 @@ func parseTuple(b []byte, protocol *uint8) Tuple {
 }
 
 func (t *Tuple) parseAddress(kind uint16, value []byte) {
-	a, ok := netip.AddrFromSlice(value)
-	if !ok {
-		return
-	}
 	switch kind {
 	case nl.CTA_IP_V4_SRC, nl.CTA_IP_V6_SRC:
-		t.Source = a
+		t.Source = kernel.Addr(value)
 	case nl.CTA_IP_V4_DST, nl.CTA_IP_V6_DST:
-		t.Destination = a
+		t.Destination = kernel.Addr(value)
 	}
-}
-
-func big16(b []byte) uint16 {
-	if len(b) < 2 {
-		return 0
-	}
-	return binary.BigEndian.Uint16(b)
-}
-
-func big32(b []byte) uint32 {
-	if len(b) < 4 {
-		return 0
-	}
-	return binary.BigEndian.Uint32(b)
 }
