@@ -38,7 +38,7 @@ func texts(ops []Op) []string {
 }
 
 func set(name string, f family.Family, entries ...string) Set {
-	return Set{Name: name, Type: networksType, Family: f, MaxElements: defaultMaxElements, Entries: prefixes(entries...)}
+	return Set{Name: name, Type: "hash:net", Family: f, MaxElements: defaultMaxElements, Entries: prefixes(entries...)}
 }
 
 func TestDiff(t *testing.T) {
@@ -128,7 +128,7 @@ func TestDiff(t *testing.T) {
 }
 
 func TestManyChangesAreSwapped(t *testing.T) {
-	have := []Set{{Name: "lb_a", Type: networksType, MaxElements: defaultMaxElements}}
+	have := []Set{{Name: "lb_a", Type: "hash:net", MaxElements: defaultMaxElements}}
 	for _, tt := range []struct {
 		entries int
 		swapped bool

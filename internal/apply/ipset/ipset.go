@@ -18,10 +18,10 @@
 package ipset
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
-	"sort"
 	"strings"
 
 	"loadbalance/internal/family"
@@ -38,17 +38,12 @@ const Prefix = "lb_"
 // is there at the beginning was left by a run that was killed.
 const temporary = Prefix + "tmp.new"
 
-// The types of our sets: networks, and single addresses with a time limit.
-const (
-	networksType = "hash:net"
-	limitedType  = "hash:ip"
-)
-
+// typeOf is the type of our sets: networks, or single addresses with a time limit.
 func typeOf(timeout int) string {
 	if timeout > 0 {
-		return limitedType
+		return "hash:ip"
 	}
-	return networksType
+	return "hash:net"
 }
 
 // defaultMaxElements is the kernel's own limit for a hash set
@@ -92,25 +87,10 @@ type Kernel interface {
 	Destroy(name string) error
 }
 
-type verb uint8
-
-const (
-	create verb = iota
-	add
-	learn
-	del
-	swap
-	destroy
-)
-
 // Op is a change of one set.
 type Op struct {
-	verb    verb
-	set     string
-	family  family.Family
-	options Options
-	entries []netip.Prefix
-	learnt  []Learnt
+	text func() string // a long list needs none as long as nobody reads it
+	run  func(Kernel) error
 }
 
 // Options are those of a new set.
@@ -124,68 +104,67 @@ type Options struct {
 
 // String returns the commands that a person would type for the same change,
 // one in each line.
-func (o Op) String() string {
-	switch o.verb {
-	case create:
-		return o.createText()
-	case add:
-		return o.entriesText("add")
-	case learn:
-		var lines []string
-		for _, l := range o.learnt {
-			lines = append(lines, "ipset -exist add "+shell.Quote(o.set)+" "+l.String())
-		}
-		return strings.Join(lines, "\n")
-	case del:
-		return o.entriesText("del")
-	case swap:
-		return "ipset swap " + temporary + " " + shell.Quote(o.set)
-	}
-	return "ipset destroy " + shell.Quote(o.set)
-}
-
-func (o Op) createText() string {
-	name := "inet"
-	if o.family == family.IPv6 {
-		name = "inet6"
-	}
-	text := "ipset create " + shell.Quote(o.set) + " " + typeOf(o.options.Timeout) + " family " + name
-	if o.options.Timeout > 0 || o.options.Learns {
-		text += fmt.Sprintf(" timeout %d", o.options.Timeout)
-	}
-	if o.options.MaxElements != defaultMaxElements {
-		text += fmt.Sprintf(" maxelem %d", o.options.MaxElements)
-	}
-	if o.options.Learns {
-		text += " comment"
-	}
-	return text
-}
-
-func (o Op) entriesText(verb string) string {
-	lines := make([]string, 0, len(o.entries))
-	for _, e := range o.entries {
-		lines = append(lines, "ipset "+verb+" "+shell.Quote(o.set)+" "+entryText(e))
-	}
-	return strings.Join(lines, "\n")
-}
+func (o Op) String() string { return o.text() }
 
 // Run makes the change. To add an entry that is there already, or to delete
 // what is gone already, is no error.
-func (o Op) Run(k Kernel) error {
-	switch o.verb {
-	case create:
-		return k.Create(o.set, o.family, o.options)
-	case add:
-		return k.Add(o.set, o.entries)
-	case learn:
-		return k.Learn(o.set, o.learnt...)
-	case del:
-		return k.Delete(o.set, o.entries)
-	case swap:
-		return k.Swap(temporary, o.set)
+func (o Op) Run(k Kernel) error { return o.run(k) }
+
+func create(set string, f family.Family, o Options) Op {
+	return Op{func() string {
+		text := "ipset create " + shell.Quote(set) + " " + typeOf(o.Timeout) + " family " + family.Pick(f, "inet", "inet6")
+		if o.Timeout > 0 || o.Learns {
+			text += fmt.Sprintf(" timeout %d", o.Timeout)
+		}
+		if o.MaxElements != defaultMaxElements {
+			text += fmt.Sprintf(" maxelem %d", o.MaxElements)
+		}
+		if o.Learns {
+			text += " comment"
+		}
+		return text
+	}, func(k Kernel) error { return k.Create(set, f, o) }}
+}
+
+func add(set string, entries []netip.Prefix) []Op {
+	return changeEntries("ipset add ", set, entries, entryText, func(k Kernel) error { return k.Add(set, entries) })
+}
+
+func del(set string, entries []netip.Prefix) []Op {
+	return changeEntries("ipset del ", set, entries, entryText, func(k Kernel) error { return k.Delete(set, entries) })
+}
+
+func learn(set string, learnt []Learnt) []Op {
+	return changeEntries("ipset -exist add ", set, learnt, Learnt.String, func(k Kernel) error { return k.Learn(set, learnt...) })
+}
+
+// changeEntries is the operation for some entries, if there are any.
+func changeEntries[E any](command, set string, entries []E, text func(E) string, run func(Kernel) error) []Op {
+	if len(entries) == 0 {
+		return nil
 	}
-	return k.Destroy(o.set)
+	return []Op{{func() string {
+		lines := make([]string, len(entries))
+		for i, e := range entries {
+			lines[i] = command + shell.Quote(set) + " " + text(e)
+		}
+		return strings.Join(lines, "\n")
+	}, run}}
+}
+
+// swapIn puts the temporary set into the place of a set, and destroys that.
+func swapIn(set string) []Op {
+	return []Op{{
+		func() string { return "ipset swap " + temporary + " " + shell.Quote(set) },
+		func(k Kernel) error { return k.Swap(temporary, set) },
+	}, destroy(temporary)}
+}
+
+func destroy(set string) Op {
+	return Op{
+		func() string { return "ipset destroy " + shell.Quote(set) },
+		func(k Kernel) error { return k.Destroy(set) },
+	}
 }
 
 func entryText(p netip.Prefix) string {
@@ -214,21 +193,19 @@ func Diff(ipv4, ipv6 []plan.Set, have []Set) Changes {
 		unwanted[s.Name] = s
 	}
 	if _, ok := unwanted[temporary]; ok {
-		c.Update = append(c.Update, Op{verb: destroy, set: temporary})
+		c.Update = append(c.Update, destroy(temporary))
 		delete(unwanted, temporary)
 	}
-	update := func(f family.Family, want []plan.Set) {
-		for _, w := range want {
+	for _, f := range family.All {
+		for _, w := range family.Pick(f, ipv4, ipv6) {
 			old, exists := unwanted[w.Name]
 			delete(unwanted, w.Name)
 			c.Update = append(c.Update, diffSet(f, w, old, exists)...)
 		}
 	}
-	update(family.IPv4, ipv4)
-	update(family.IPv6, ipv6)
 	for _, s := range have {
 		if _, ok := unwanted[s.Name]; ok {
-			c.Destroy = append(c.Destroy, Op{verb: destroy, set: s.Name})
+			c.Destroy = append(c.Destroy, destroy(s.Name))
 		}
 	}
 	return c
@@ -237,14 +214,14 @@ func Diff(ipv4, ipv6 []plan.Set, have []Set) Changes {
 func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
 	entries := normalEntries(want.Entries)
 	learnt, forgotten := stillLearnt(have.Learnt, want.Domains, entries)
-	created := Op{verb: create, set: want.Name, family: f, options: optionsOf(want, len(entries))}
+	options := optionsOf(want, len(entries))
+	anew := append([]Op{create(want.Name, f, options)}, add(want.Name, entries)...)
 	if !exists {
-		return fill(created, entries, nil)
+		return anew
 	}
 	if have.Type != typeOf(want.Timeout) || have.Family != f || want.Timeout > 0 && have.Timeout == 0 {
 		// Sets of different types cannot be swapped.
-		ops := []Op{{verb: destroy, set: want.Name}}
-		return append(ops, fill(created, entries, nil)...)
+		return append([]Op{destroy(want.Name)}, anew...)
 	}
 	if want.Timeout > 0 {
 		return nil // rules fill it
@@ -253,13 +230,12 @@ func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
 	gone := append(missingFrom(entries, have.Entries), forgotten...)
 	// Additions come first, so for a moment there are more entries than
 	// before and after.
-	fits := len(have.Entries)+len(added) <= have.MaxElements-created.options.room()
-	inPlace := !have.Altered && have.Timeout == 0 && have.Learns == created.options.Learns && fits
+	fits := len(have.Entries)+len(added) <= have.MaxElements-options.room()
+	inPlace := !have.Altered && have.Timeout == 0 && have.Learns == options.Learns && fits
 	if inPlace && len(added)+len(gone) <= fewChanges {
-		return append(entriesOp(add, want.Name, added), entriesOp(del, want.Name, gone)...)
+		return append(add(want.Name, added), del(want.Name, gone)...)
 	}
-	created.set = temporary
-	return append(fill(created, entries, learnt), Op{verb: swap, set: want.Name}, Op{verb: destroy, set: temporary})
+	return slices.Concat([]Op{create(temporary, f, options)}, add(temporary, entries), learn(temporary, learnt), swapIn(want.Name))
 }
 
 // optionsOf are the options of a wanted set. One that learns has room for a
@@ -278,22 +254,6 @@ func (o Options) room() int {
 		return MaxLearnt
 	}
 	return 0
-}
-
-func fill(created Op, entries []netip.Prefix, learnt []Learnt) []Op {
-	ops := append([]Op{created}, entriesOp(add, created.set, entries)...)
-	if len(learnt) > 0 {
-		ops = append(ops, Op{verb: learn, set: created.set, learnt: learnt})
-	}
-	return ops
-}
-
-// entriesOp adds or deletes entries, if there are any.
-func entriesOp(v verb, name string, entries []netip.Prefix) []Op {
-	if len(entries) == 0 {
-		return nil
-	}
-	return []Op{{verb: v, set: name, entries: entries}}
 }
 
 // missingFrom returns the prefixes of list that are not in set.
@@ -323,23 +283,20 @@ func normalEntries(entries []netip.Prefix) []netip.Prefix {
 		}
 		normal = append(normal, e.Masked())
 	}
-	sort.Slice(normal, func(i, j int) bool { return comparePrefixes(normal[i], normal[j]) < 0 })
+	slices.SortFunc(normal, comparePrefixes)
 	return slices.Compact(normal)
 }
 
 func halves(p netip.Prefix) []netip.Prefix {
-	low, high := netip.IPv6Unspecified(), netip.AddrFrom16([16]byte{0x80})
+	low, high := netip.IPv6Unspecified(), netip.MustParseAddr("8000::")
 	if p.Addr().Is4() {
-		low, high = netip.IPv4Unspecified(), netip.AddrFrom4([4]byte{0x80})
+		low, high = netip.IPv4Unspecified(), netip.MustParseAddr("128.0.0.0")
 	}
 	return []netip.Prefix{netip.PrefixFrom(low, 1), netip.PrefixFrom(high, 1)}
 }
 
 func comparePrefixes(a, b netip.Prefix) int {
-	if c := a.Addr().Compare(b.Addr()); c != 0 {
-		return c
-	}
-	return a.Bits() - b.Bits()
+	return cmp.Or(a.Addr().Compare(b.Addr()), a.Bits()-b.Bits())
 }
 
 func isOurs(name string) bool { return strings.HasPrefix(name, Prefix) }

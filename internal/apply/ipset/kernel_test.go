@@ -114,7 +114,7 @@ func TestLargeSet(t *testing.T) {
 	k := freshNamespace(t)
 	apply(t, k, []plan.Set{{Name: "lb_big", Entries: numbered(5000)}, local4}, nil)
 	sets := read(t, k)
-	if len(sets) != 2 || len(sets[0].Entries) != 5000 || sets[0].Type != networksType || sets[0].Family != family.IPv4 {
+	if len(sets) != 2 || len(sets[0].Entries) != 5000 || sets[0].Type != "hash:net" || sets[0].Family != family.IPv4 {
 		t.Fatalf("%d sets, the first with %d entries of type %q", len(sets), len(sets[0].Entries), sets[0].Type)
 	}
 }

@@ -33,10 +33,7 @@ func New(k *kernel.Handle) *Netlink { return &Netlink{k} }
 
 // Create makes an empty set.
 func (n *Netlink) Create(name string, f family.Family, o Options) error {
-	options := netlink.IpsetCreateOptions{Family: unix.AF_INET, MaxElements: uint32(o.MaxElements), Comments: o.Learns}
-	if f == family.IPv6 {
-		options.Family = unix.AF_INET6
-	}
+	options := netlink.IpsetCreateOptions{Family: kernel.Number(f), MaxElements: uint32(o.MaxElements), Comments: o.Learns}
 	if o.Learns {
 		options.Revision = commentRevision
 	}

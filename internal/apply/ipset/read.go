@@ -1,12 +1,10 @@
 package ipset
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/vishvananda/netlink/nl"
@@ -47,8 +45,8 @@ func (n *Netlink) readSet(name string) (Set, error) {
 	if err != nil {
 		return s, fmt.Errorf("ipset list %s: %w", name, err)
 	}
-	sort.Slice(s.Entries, func(i, j int) bool { return comparePrefixes(s.Entries[i], s.Entries[j]) < 0 })
-	sort.Slice(s.Learnt, func(i, j int) bool { return s.Learnt[i].Address.Less(s.Learnt[j].Address) })
+	slices.SortFunc(s.Entries, comparePrefixes)
+	slices.SortFunc(s.Learnt, func(a, b Learnt) int { return a.Address.Compare(b.Address) })
 	return s, nil
 }
 
@@ -94,8 +92,8 @@ func (n *Netlink) header(name string, counted bool) (Header, error) {
 			return
 		}
 		kernel.EachAttribute(value, func(kind uint16, value []byte) {
-			if kind == nl.IPSET_ATTR_ELEMENTS && len(value) == 4 {
-				count = int(binary.BigEndian.Uint32(value))
+			if kind == nl.IPSET_ATTR_ELEMENTS {
+				count = int(kernel.BigEndian(value))
 			}
 		})
 	}
@@ -152,8 +150,7 @@ func flagsOf(list uint32) *nl.Uint32Attribute {
 
 // ask sends a request and visits the attributes of all answers.
 func (n *Netlink) ask(command int, visit func(kind uint16, value []byte), arguments ...nl.NetlinkRequestData) error {
-	req := n.kernel.Request(unix.NFNL_SUBSYS_IPSET<<8|command, nl.GetIpsetFlags(command))
-	req.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_INET, Version: nl.NFNETLINK_V0})
+	req := n.kernel.Netfilter(unix.NFNL_SUBSYS_IPSET, command, nl.GetIpsetFlags(command), family.IPv4)
 	req.AddData(nl.NewRtAttr(nl.IPSET_ATTR_PROTOCOL, []byte{nl.IPSET_PROTOCOL}))
 	for _, argument := range arguments {
 		req.AddData(argument)
@@ -164,10 +161,8 @@ func (n *Netlink) ask(command int, visit func(kind uint16, value []byte), argume
 		}
 		return true
 	})
-	for _, none := range []error{unix.EINVAL, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT} {
-		if errors.Is(err, none) {
-			return ErrUnavailable // nfnetlink knows no such subsystem, or is not there
-		}
+	if kernel.IsMissing(err) {
+		return ErrUnavailable
 	}
 	return err
 }
@@ -188,10 +183,7 @@ func (s *Set) parse(kind uint16, value []byte) {
 }
 
 func (s *Set) parseOption(kind uint16, value []byte) {
-	if len(value) != 4 {
-		return
-	}
-	number := binary.BigEndian.Uint32(value)
+	number := kernel.BigEndian(value)
 	switch kind {
 	case nl.IPSET_ATTR_MAXELEM:
 		s.MaxElements = int(number)
@@ -213,7 +205,7 @@ func (s *Set) parseEntry(_ uint16, entry []byte) {
 		case kind == nl.IPSET_ATTR_CIDR && len(value) == 1:
 			bits = int(value[0])
 		case kind == nl.IPSET_ATTR_TIMEOUT && len(value) == 4 && s.Learns:
-			learnt.Left = int(binary.BigEndian.Uint32(value))
+			learnt.Left = int(kernel.BigEndian(value))
 		case kind == nl.IPSET_ATTR_COMMENT && s.Learns:
 			learnt.Domains = strings.Fields(unix.ByteSliceToString(value))
 		default:
