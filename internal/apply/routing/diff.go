@@ -1,59 +1,49 @@
 package routing
 
 import (
+	"fmt"
 	"net/netip"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
 )
 
-type verb uint8
-
-const (
-	addRule verb = iota
-	deleteRule
-	addRoute
-	replaceRoute
-	deleteRoute
-)
-
 // Op is one change of one rule or route.
 type Op struct {
-	verb   verb
-	family family.Family
-	rule   Rule
-	route  Route
+	text string
+	run  func(Kernel) error
 }
 
 // String returns the command that a person would type for the same change.
-func (o Op) String() string {
-	switch o.verb {
-	case addRule:
-		return ruleText(o.family, "add", o.rule.IPRule)
-	case deleteRule:
-		return ruleText(o.family, "del", o.rule.IPRule)
-	case addRoute:
-		return routeText(o.family, "add", o.route.Route)
-	case replaceRoute:
-		return routeText(o.family, "replace", o.route.Route)
-	}
-	return routeText(o.family, "del", o.route.Route)
-}
+func (o Op) String() string { return o.text }
 
 // Run makes the change. To add what is there already, or to delete what is
 // gone already, is no error.
 func (o Op) Run(k Kernel) error {
-	switch o.verb {
-	case addRule:
-		return k.AddRule(o.family, o.rule.IPRule)
-	case deleteRule:
-		return k.DeleteRule(o.family, o.rule)
-	case addRoute:
-		return k.AddRoute(o.family, o.route.Route)
-	case replaceRoute:
-		return k.ReplaceRoute(o.family, o.route.Route)
+	if err := o.run(k); err != nil {
+		return fmt.Errorf("%s: %w", o.text, err)
 	}
-	return k.DeleteRoute(o.family, o.route)
+	return nil
+}
+
+func addRule(f family.Family, r plan.IPRule) Op {
+	return Op{ruleText(f, "add", r), func(k Kernel) error { return k.AddRule(f, r) }}
+}
+
+func deleteRule(f family.Family, r Rule) Op {
+	return Op{ruleText(f, "del", r.IPRule), func(k Kernel) error { return k.DeleteRule(f, r) }}
+}
+
+func addRoute(f family.Family, r plan.Route) Op {
+	return Op{routeText(f, "add", r), func(k Kernel) error { return k.AddRoute(f, r) }}
+}
+
+func replaceRoute(f family.Family, r plan.Route) Op {
+	return Op{routeText(f, "replace", r), func(k Kernel) error { return k.ReplaceRoute(f, r) }}
+}
+
+func deleteRoute(f family.Family, r Route) Op {
+	return Op{routeText(f, "del", r.Route), func(k Kernel) error { return k.DeleteRoute(f, r) }}
 }
 
 // Changes are operations in four steps, in the order in which they are safe:
@@ -86,25 +76,22 @@ func diffRules(f family.Family, want []plan.IPRule, have []Rule) (add, del []Op)
 		missing[normalRule(r)] = true
 	}
 	for _, r := range have {
-		op := Op{verb: deleteRule, family: f, rule: r}
 		switch {
 		case r.Altered:
 			// The kernel takes a rule for the same as one that differs in
 			// "not" only, and would refuse the wanted one.
-			add = append(add, op)
+			add = append(add, deleteRule(f, r))
 		case missing[r.IPRule]:
 			missing[r.IPRule] = false
 		default:
-			del = append(del, op)
+			del = append(del, deleteRule(f, r))
 		}
 	}
 	for _, r := range want {
-		r = normalRule(r)
-		if !missing[r] {
-			continue
+		if r = normalRule(r); missing[r] {
+			missing[r] = false
+			add = append(add, addRule(f, r))
 		}
-		missing[r] = false
-		add = append(add, Op{verb: addRule, family: f, rule: Rule{IPRule: r}})
 	}
 	return add, del
 }
@@ -115,48 +102,41 @@ type place struct {
 	destination netip.Prefix
 }
 
+func placeOf(r plan.Route) place { return place{r.Table, r.Destination.Masked()} }
+
 func diffRoutes(f family.Family, want []plan.Route, have []Route) (add, del []Op) {
 	wanted := make(map[place]plan.Route, len(want))
 	for _, r := range want {
-		r = normalRoute(r)
-		wanted[place{r.Table, r.Destination}] = r
+		wanted[placeOf(r)] = normalRoute(r)
 	}
-	// For a wanted place there may be the right route, or one of ours that
-	// the right one can replace.
-	right := make(map[place]bool, len(want))
-	replaced := make(map[place]int, len(want))
+	isRight := func(r Route) bool { return !r.Altered && r.Route == wanted[placeOf(r.Route)] }
+	// In a wanted place there may be the right route, or one of ours that the
+	// right one can replace: the kernel takes the first.
+	stays := make(map[place]int, len(want))
 	for i, r := range have {
-		p := place{r.Table, r.Destination}
-		w, ok := wanted[p]
-		if !ok || r.beside {
-			continue
+		p := placeOf(r.Route)
+		_, isWanted := wanted[p]
+		if _, taken := stays[p]; isWanted && !r.beside && (!taken || isRight(r)) {
+			stays[p] = i
 		}
-		right[p] = right[p] || !r.Altered && w == r.Route
-		replaced[p] = i
 	}
 	for i, r := range have {
-		p := place{r.Table, r.Destination}
-		w, ok := wanted[p]
-		keep := ok && !r.Altered && w == r.Route
-		if other, exists := replaced[p]; exists && other == i && !right[p] {
-			keep = true // it is not deleted but replaced
-		}
-		if !keep {
-			del = append(del, Op{verb: deleteRoute, family: f, route: r})
+		if other, taken := stays[placeOf(r.Route)]; !taken || other != i {
+			del = append(del, deleteRoute(f, r))
 		}
 	}
-	seen := make(map[place]bool, len(want))
+	done := make(map[place]bool, len(want))
 	for _, r := range want {
-		p := place{r.Table, r.Destination.Masked()}
-		if right[p] || seen[p] {
-			continue
+		p := placeOf(r)
+		i, exists := stays[p]
+		switch {
+		case done[p]:
+		case !exists:
+			add = append(add, addRoute(f, wanted[p]))
+		case !isRight(have[i]):
+			add = append(add, replaceRoute(f, wanted[p]))
 		}
-		seen[p] = true
-		op := Op{verb: addRoute, family: f, route: Route{Route: wanted[p]}}
-		if _, ok := replaced[p]; ok {
-			op.verb = replaceRoute
-		}
-		add = append(add, op)
+		done[p] = true
 	}
 	return add, del
 }

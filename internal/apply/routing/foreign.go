@@ -1,6 +1,8 @@
 package routing
 
 import (
+	"cmp"
+
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -50,7 +52,7 @@ func isKernels(r netlink.Rule) bool {
 
 func foreignRule(r netlink.Rule) uplink.Rule {
 	rule := uplink.Rule{
-		Priority: r.Priority, Action: uplink.LookUp, Table: r.Table, Suppress: r.SuppressPrefixlen,
+		Priority: r.Priority, Action: cmp.Or(actions[r.Type], uplink.LookUp), Table: r.Table, Suppress: r.SuppressPrefixlen,
 		Mark: r.Mark, From: kernel.Prefix(r.Src), To: kernel.Prefix(r.Dst), In: r.IifName, Out: r.OifName,
 		TOS: int(r.Tos), Protocol: r.IPProto, Users: r.UIDRange != nil || r.TunID != 0, Not: r.Invert,
 		SourcePort: portRange(r.Sport), Port: portRange(r.Dport),
@@ -58,19 +60,19 @@ func foreignRule(r netlink.Rule) uplink.Rule {
 	if r.Mask != nil {
 		rule.Mask = *r.Mask
 	}
-	switch r.Type {
-	case unix.FR_ACT_GOTO:
-		rule.Action, rule.Target = uplink.GoTo, r.Goto
-	case unix.FR_ACT_NOP:
-		rule.Action = uplink.Nop
-	case unix.FR_ACT_BLACKHOLE:
-		rule.Action = uplink.Action(uplink.Blackhole)
-	case unix.FR_ACT_UNREACHABLE:
-		rule.Action = uplink.Action(uplink.Unreachable)
-	case unix.FR_ACT_PROHIBIT:
-		rule.Action = uplink.Action(uplink.Prohibit)
+	if rule.Action == uplink.GoTo {
+		rule.Target = r.Goto
 	}
 	return rule
+}
+
+// actions are those of rules that look up no table.
+var actions = map[uint8]uplink.Action{
+	unix.FR_ACT_GOTO:        uplink.GoTo,
+	unix.FR_ACT_NOP:         uplink.Nop,
+	unix.FR_ACT_BLACKHOLE:   uplink.Action(uplink.Blackhole),
+	unix.FR_ACT_UNREACHABLE: uplink.Action(uplink.Unreachable),
+	unix.FR_ACT_PROHIBIT:    uplink.Action(uplink.Prohibit),
 }
 
 func portRange(r *netlink.RulePortRange) uplink.PortRange {

@@ -2,7 +2,6 @@ package routing
 
 import (
 	"errors"
-	"fmt"
 	"reflect"
 
 	"github.com/vishvananda/netlink"
@@ -23,10 +22,7 @@ func (n Netlink) Read(f family.Family) (State, error) {
 		return State{}, err
 	}
 	routes, err := n.routes(f)
-	if err != nil {
-		return State{}, err
-	}
-	return State{Rules: rules, Routes: routes}, nil
+	return State{Rules: rules, Routes: routes}, err
 }
 
 // Rules returns our rules of a family.
@@ -56,19 +52,18 @@ func (n Netlink) routes(f family.Family) ([]Route, error) {
 
 // AddRule adds a rule.
 func (n Netlink) AddRule(f family.Family, r plan.IPRule) error {
-	err := n.Handle.AddRule(encodeRule(f, r))
 	// The kernel compares a new rule with all others, protocol included: one
 	// that exists is ours.
-	if err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("%s: %w", ruleText(f, "add", r), err)
+	if err := n.Handle.AddRule(encodeRule(f, r)); !errors.Is(err, unix.EEXIST) {
+		return err
 	}
 	return nil
 }
 
 // DeleteRule deletes a rule that Read returned.
-func (n Netlink) DeleteRule(f family.Family, r Rule) error {
-	if err := n.Handle.DeleteRule(r.kernel); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("%s: %w", ruleText(f, "del", r.IPRule), err)
+func (n Netlink) DeleteRule(_ family.Family, r Rule) error {
+	if err := n.Handle.DeleteRule(r.kernel); !errors.Is(err, unix.ENOENT) {
+		return err
 	}
 	return nil
 }
@@ -77,9 +72,9 @@ func (n Netlink) DeleteRule(f family.Family, r Rule) error {
 func (n Netlink) AddRoute(f family.Family, r plan.Route) error {
 	err := n.Handle.AddRoute(encodeRoute(f, r))
 	if errors.Is(err, unix.EEXIST) {
-		err = n.existing(f, r)
+		return n.existing(f, r)
 	}
-	return routeError(f, "add", r, err)
+	return err
 }
 
 // ReplaceRoute changes a route in place.
@@ -88,16 +83,15 @@ func (n Netlink) ReplaceRoute(f family.Family, r plan.Route) error {
 	// same metric. IPv6 prefers one that has a gateway if the new one has,
 	// and takes any other for want of such, so that it never appends while
 	// there is something to replace.
-	return routeError(f, "replace", r, n.Handle.ReplaceRoute(encodeRoute(f, r)))
+	return n.Handle.ReplaceRoute(encodeRoute(f, r))
 }
 
 // DeleteRoute deletes a route that Read returned.
-func (n Netlink) DeleteRoute(f family.Family, r Route) error {
-	err := n.Handle.DeleteRoute(r.kernel)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) {
-		return nil // gone, perhaps along with its device
+func (n Netlink) DeleteRoute(_ family.Family, r Route) error {
+	if err := n.Handle.DeleteRoute(r.kernel); !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENODEV) {
+		return err
 	}
-	return routeError(f, "del", r.Route, err)
+	return nil // gone, perhaps along with its device
 }
 
 // existing returns an error unless the route that stands in the way of r is r
@@ -115,16 +109,9 @@ func (n Netlink) existing(f family.Family, r plan.Route) error {
 	return errors.New("another route to this destination, which is not ours, is in the table")
 }
 
-func routeError(f family.Family, verb string, r plan.Route, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", routeText(f, verb, r), err)
-}
-
 func encodeRule(f family.Family, r plan.IPRule) netlink.Rule {
 	rule := netlink.NewRule()
-	rule.Family = kernelFamily(f)
+	rule.Family = int(kernel.Number(f))
 	rule.Priority = r.Priority
 	rule.Protocol = Protocol
 	rule.Table = r.Table
@@ -181,16 +168,4 @@ func decodeRoute(f family.Family, r kernel.Route) Route {
 
 // metric is that of all our routes: what the kernel gives a route that was
 // added without one, in IPv6 IP6_RT_PRIO_USER of net/ip6_fib.h.
-func metric(f family.Family) int {
-	if f == family.IPv6 {
-		return 1024
-	}
-	return 0
-}
-
-func kernelFamily(f family.Family) int {
-	if f == family.IPv6 {
-		return netlink.FAMILY_V6
-	}
-	return netlink.FAMILY_V4
-}
+func metric(f family.Family) int { return family.Pick(f, 0, 1024) }

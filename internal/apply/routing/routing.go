@@ -62,7 +62,8 @@ type Route struct {
 	kernel kernel.Route // as it was read
 }
 
-// Kernel is the access that operations need. Errors name the object.
+// Kernel is the access that operations need. To add what is there already, or to
+// delete what is gone already, is no error.
 type Kernel interface {
 	// Read returns our rules and routes. A family that the kernel does not
 	// have is empty.
@@ -78,18 +79,11 @@ type Kernel interface {
 
 // normalRule returns a planned rule as the kernel would print it.
 func normalRule(r plan.IPRule) plan.IPRule {
-	if r.Mask == 0 {
-		r.Mark = 0
-	}
 	r.Mark &= r.Mask
-	if !r.From.IsValid() || r.From.Bits() == 0 {
+	if r.From = r.From.Masked(); r.From.Bits() == 0 {
 		r.From = netip.Prefix{}
-	} else {
-		r.From = r.From.Masked()
 	}
-	if r.Suppress < 0 {
-		r.Suppress = -1
-	}
+	r.Suppress = max(r.Suppress, -1)
 	return r
 }
 
@@ -142,12 +136,7 @@ func routeText(f family.Family, verb string, r plan.Route) string {
 	return b.String()
 }
 
-func familyFlag(f family.Family) string {
-	if f == family.IPv6 {
-		return "-6"
-	}
-	return "-4"
-}
+func familyFlag(f family.Family) string { return family.Pick(f, "-4", "-6") }
 
 func tableText(table int) string {
 	if table == mainTable {
@@ -156,16 +145,14 @@ func tableText(table int) string {
 	return strconv.Itoa(table)
 }
 
+// typeTexts are the types of routes that we write, as ip writes them.
+var typeTexts = map[plan.RouteType]string{
+	plan.Unicast: "", plan.Blackhole: "blackhole ", plan.Unreachable: "unreachable ", plan.Throw: "throw ",
+}
+
 func typeText(t plan.RouteType) string {
-	switch t {
-	case plan.Unicast:
-		return ""
-	case plan.Blackhole:
-		return "blackhole "
-	case plan.Unreachable:
-		return "unreachable "
-	case plan.Throw:
-		return "throw "
+	if text, ours := typeTexts[t]; ours {
+		return text
 	}
 	return fmt.Sprintf("type %d ", t)
 }
