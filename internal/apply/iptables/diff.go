@@ -72,10 +72,8 @@ func Diff(want plan.Family, have *Table, starts map[string]uint64) Change {
 // StartsAfter returns the slots at which the kernel's cascades began to be
 // dealt once the change is made, given those before it.
 func (c Change) StartsAfter(before map[string]uint64) map[string]uint64 {
-	after := maps.Clone(before)
-	if after == nil {
-		after = map[string]uint64{}
-	}
+	after := map[string]uint64{}
+	maps.Copy(after, before)
 	maps.Copy(after, c.Starts)
 	for _, name := range c.Delete {
 		delete(after, name)
@@ -105,12 +103,7 @@ func sameJumps(want []plan.Jump, have []Jump) bool {
 	if len(want) != len(have) {
 		return false
 	}
-	for _, w := range want {
-		if !slices.Contains(have, Jump{w.Chain, w.Rule.Args("")}) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(want, func(w plan.Jump) bool { return !slices.Contains(have, Jump{w.Chain, w.Rule.Args("")}) })
 }
 
 // Input is the transaction as iptables-restore --noflush reads it. Naming a

@@ -28,13 +28,6 @@ func AddMarker(all []Marker, m Marker) []Marker {
 	return all
 }
 
-// addForeignChain notes a chain that is neither ours nor built in.
-func (t *Table) addForeignChain(name string) {
-	if !isBuiltin(name) {
-		t.ForeignChains = append(t.ForeignChains, name)
-	}
-}
-
 // addForeignRule notes which bits of a mark somebody else's rule writes and
 // matches. In INPUT and POSTROUTING the packet's way is chosen already.
 func (t *Table) addForeignRule(chain string, words []string, target string) {

@@ -22,11 +22,7 @@ const stepSeconds = 5
 
 // open finds a family's program, which costs a process.
 func (t Tool) open(f family.Family) (*goiptables.IPTables, error) {
-	name := t.name(f, "")
-	protocol := goiptables.ProtocolIPv4
-	if f == family.IPv6 {
-		protocol = goiptables.ProtocolIPv6
-	}
+	name, protocol := t.name(f, ""), family.Pick(f, goiptables.ProtocolIPv4, goiptables.ProtocolIPv6)
 	// Without a time limit it would wait for the xtables lock for ever.
 	program, err := goiptables.New(goiptables.IPFamily(protocol), goiptables.Path(name), goiptables.Timeout(stepSeconds))
 	if errors.Is(err, exec.ErrNotFound) {

@@ -20,52 +20,35 @@ import (
 // no nftables, and the nft program may be missing: so it is asked of the kernel.
 type NFTables struct{ Kernel *kernel.Handle }
 
-// The messages are those of linux/netfilter/nf_tables.h.
-const (
-	getTable    = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETTABLE
-	deleteTable = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELTABLE
-)
-
 // Exists reports whether the family has an nftables table "mangle". A kernel
 // without nftables has none.
 func (n NFTables) Exists(f family.Family) (bool, error) {
-	req := n.Kernel.Request(getTable, unix.NLM_F_ACK)
-	req.AddData(nfHeader(f))
-	req.AddData(mangleName())
-	_, err := req.Execute(unix.NETLINK_NETFILTER, 0)
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL),
-		errors.Is(err, unix.EPROTONOSUPPORT):
+	_, err := n.request(unix.NFT_MSG_GETTABLE, f).Execute(unix.NETLINK_NETFILTER, 0)
+	if errors.Is(err, unix.ENOENT) || kernel.IsMissing(err) {
 		return false, nil
 	}
-	return false, fmt.Errorf("nftables table mangle (%s): %w", f, err)
+	if err != nil {
+		return false, fmt.Errorf("nftables table mangle (%s): %w", f, err)
+	}
+	return true, nil
 }
 
 // Delete deletes the family's nftables table "mangle" with its base chains, in
 // the network namespace of the calling thread. The caller has seen that it
 // holds nothing else. A table that is already gone is no error.
-func (NFTables) Delete(f family.Family) error {
-	req := nl.NewNetlinkRequest(deleteTable, unix.NLM_F_ACK)
-	req.AddData(nfHeader(f))
-	req.AddData(mangleName())
-	if err := executeBatch(req); err != nil && !errors.Is(err, unix.ENOENT) {
+func (n NFTables) Delete(f family.Family) error {
+	if err := executeBatch(n.request(unix.NFT_MSG_DELTABLE, f)); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("delete nftables table mangle (%s): %w", f, err)
 	}
 	return nil
 }
 
-func nfHeader(f family.Family) *nl.Nfgenmsg {
-	header := &nl.Nfgenmsg{NfgenFamily: unix.NFPROTO_IPV4, Version: nl.NFNETLINK_V0}
-	if f == family.IPv6 {
-		header.NfgenFamily = unix.NFPROTO_IPV6
-	}
-	return header
-}
-
-func mangleName() *nl.RtAttr {
-	return nl.NewRtAttr(unix.NFTA_TABLE_NAME, nl.ZeroTerminated("mangle"))
+// request is for the family's table "mangle" (NFPROTO_IPV4 and NFPROTO_IPV6 are
+// the numbers of the families).
+func (n NFTables) request(operation int, f family.Family) *nl.NetlinkRequest {
+	req := n.Kernel.Netfilter(unix.NFNL_SUBSYS_NFTABLES, operation, unix.NLM_F_ACK, f)
+	req.AddData(nl.NewRtAttr(unix.NFTA_TABLE_NAME, nl.ZeroTerminated("mangle")))
+	return req
 }
 
 // executeBatch sends a request as a batch, the only form in which nftables

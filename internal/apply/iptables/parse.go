@@ -147,7 +147,9 @@ func (t *Table) addChain(fields []string) {
 	if fields[1] != "ACCEPT" {
 		t.Foreign = true // another chain, or a policy that somebody has set
 	}
-	t.addForeignChain(fields[0])
+	if !slices.Contains(builtins, fields[0]) {
+		t.ForeignChains = append(t.ForeignChains, fields[0])
+	}
 }
 
 // chain returns the chain that a chain in the kernel belongs to.
@@ -178,7 +180,7 @@ func (t *Table) addRule(line string) {
 		t.chain(name).addRule(words, target, count)
 		return
 	}
-	if strings.HasPrefix(target, plan.ChainPrefix) && isBuiltin(name) {
+	if strings.HasPrefix(target, plan.ChainPrefix) && slices.Contains(builtins, name) {
 		t.Jumps = append(t.Jumps, Jump{name, args})
 		return
 	}
@@ -205,9 +207,6 @@ func (c *Chain) addRule(words []string, target string, count uint64) {
 
 // builtins are the mangle table's own chains.
 var builtins = []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
-
-// isBuiltin reports whether a chain of the mangle table is a built-in one.
-func isBuiltin(name string) bool { return slices.Contains(builtins, name) }
 
 // splitWords splits a rule as iptables prints it. What a foreign rule says in a
 // comment must not be taken for its target.
@@ -275,10 +274,8 @@ func cutLine(text string) (line, rest string) {
 // valueOf returns the word after the first of the given options.
 func valueOf(words []string, options ...string) string {
 	for i := 0; i+1 < len(words); i++ {
-		for _, option := range options {
-			if words[i] == option {
-				return words[i+1]
-			}
+		if slices.Contains(options, words[i]) {
+			return words[i+1]
 		}
 	}
 	return ""

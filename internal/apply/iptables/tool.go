@@ -43,10 +43,7 @@ var ErrBusy = errors.New("another program holds the xtables lock")
 
 // name returns a program's name, such as ip6tables-nft-restore.
 func (t Tool) name(f family.Family, suffix string) string {
-	name := "iptables"
-	if f == family.IPv6 {
-		name = "ip6tables"
-	}
+	name := family.Pick(f, "iptables", "ip6tables")
 	if t.Backend == NFT || t.Backend == Legacy {
 		name += "-" + string(t.Backend)
 	}
