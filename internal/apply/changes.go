@@ -58,7 +58,7 @@ func (c *Changes) Empty() bool {
 
 // Diff compares a plan with what the kernel holds. before is what the last run
 // left in the run directory; nil if it was lost or never was.
-func Diff(wanted *plan.Plan, k *Kernel, before *rundir.State) (*Changes, error) {
+func Diff(wanted *plan.Plan, k *Kernel, before *rundir.State) *Changes {
 	c := &Changes{
 		Plan:     wanted,
 		Families: map[family.Family]FamilyChanges{},
@@ -80,7 +80,7 @@ func Diff(wanted *plan.Plan, k *Kernel, before *rundir.State) (*Changes, error) 
 	// administrator's, unless the records were lost.
 	lostRecords := k.Ours() && (before == nil || k.sysctls.Lost)
 	c.Sysctls, c.unread = k.sysctls.Diff(wanted.Sysctls, lostRecords)
-	return c, nil
+	return c
 }
 
 // diffFamily compares one family, and plans what the next run has to know of
@@ -131,7 +131,8 @@ func (c *Changes) noteUnfinished(f family.Family, freed []netip.Prefix) bool {
 // fate is what becomes of a connection.
 func (c *Changes) fate(f family.Family, entry conntrack.Entry) plan.Fate {
 	of, to := c.Plan.Connections[f], entry.Original.Destination
-	if of.LeftToMain(entry.Mark) && contains(c.state.Unfinished[f].Freed, to) && !contains(localEntries(c.Plan, f), to) {
+	local, _ := localEntries(c.Plan, f)
+	if of.LeftToMain(entry.Mark) && contains(c.state.Unfinished[f].Freed, to) && !contains(local, to) {
 		return plan.Forget
 	}
 	return of.Fate(entry.Mark, to)
@@ -152,13 +153,15 @@ func contains(prefixes []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-func localEntries(p *plan.Plan, f family.Family) []netip.Prefix {
+// localEntries are those of a family's set of local destinations, if the plan has
+// it.
+func localEntries(p *plan.Plan, f family.Family) (entries []netip.Prefix, planned bool) {
 	for _, s := range p.Family(f).Sets {
 		if s.Name == plan.LocalSet(f) {
-			return s.Entries
+			return s.Entries, true
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // freedDestinations returns the local destinations that the kernel's sets
@@ -167,18 +170,16 @@ func localEntries(p *plan.Plan, f family.Family) []netip.Prefix {
 func freedDestinations(wanted *plan.Plan, have []ipset.Set) map[family.Family][]netip.Prefix {
 	freed := map[family.Family][]netip.Prefix{}
 	for _, f := range family.All {
-		if !slices.ContainsFunc(wanted.Family(f).Sets, func(s plan.Set) bool { return s.Name == plan.LocalSet(f) }) {
+		local, planned := localEntries(wanted, f)
+		i := slices.IndexFunc(have, func(s ipset.Set) bool { return s.Name == plan.LocalSet(f) })
+		if !planned || i < 0 {
 			continue
 		}
 		still := map[netip.Prefix]bool{}
-		for _, p := range localEntries(wanted, f) {
+		for _, p := range local {
 			still[p] = true
 		}
-		for _, old := range have {
-			if old.Name == plan.LocalSet(f) {
-				freed[f] = slices.DeleteFunc(slices.Clone(old.Entries), func(p netip.Prefix) bool { return still[p] })
-			}
-		}
+		freed[f] = slices.DeleteFunc(slices.Clone(have[i].Entries), func(p netip.Prefix) bool { return still[p] })
 	}
 	return freed
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
 	"loadbalance/internal/shell"
 )
@@ -22,7 +21,8 @@ func (c *Changes) Commands() string {
 	section(&text, "sets", lines(c.Sets.Update))
 	for _, f := range family.All {
 		if mangle := c.Families[f].Mangle; !mangle.Empty() {
-			section(&text, fmt.Sprintf("mangle table (%s)", f), []string{restoreCommand(f, mangle)})
+			program := family.Pick(f, "iptables-restore", "ip6tables-restore")
+			section(&text, fmt.Sprintf("mangle table (%s)", f), []string{shell.Input(program+" --noflush", mangle.Input())})
 		}
 	}
 	section(&text, "sets no longer wanted", lines(c.Sets.Destroy))
@@ -33,14 +33,6 @@ func (c *Changes) Commands() string {
 	}
 	section(&text, "sysctls restored", lines(c.Sysctls.Restore))
 	return text.String()
-}
-
-func restoreCommand(f family.Family, change iptables.Change) string {
-	program := "iptables-restore"
-	if f == family.IPv6 {
-		program = "ip6tables-restore"
-	}
-	return shell.Input(program+" --noflush", change.Input())
 }
 
 func section(text *strings.Builder, title string, commands []string) {

@@ -129,7 +129,7 @@ func (s *service) changes(text string) (*Changes, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Diff(wanted, k, state)
+	return Diff(wanted, k, state), nil
 }
 
 // apply is one run of the command.

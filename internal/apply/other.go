@@ -16,23 +16,15 @@ import (
 func (e *Engine) clearOthers(c *Changes) error {
 	var failed []error
 	for _, f := range family.All {
-		if c.Families[f].clearOther {
-			failed = append(failed, e.clearOther(f, c.Families[f].legacy))
+		legacy := c.Families[f].legacy
+		if !c.Families[f].clearOther || !e.otherHolds(f, legacy) {
+			continue
+		}
+		if err := e.Other(legacy).Clear(f); !errors.Is(err, iptables.ErrMissing) {
+			failed = append(failed, err)
 		}
 	}
 	return errors.Join(failed...)
-}
-
-// clearOther removes our chains from the back end that is not in use.
-func (e *Engine) clearOther(f family.Family, legacy bool) error {
-	if !e.otherHolds(f, legacy) {
-		return nil
-	}
-	err := e.Other(legacy).Clear(f)
-	if errors.Is(err, iptables.ErrMissing) {
-		return nil
-	}
-	return err
 }
 
 // otherHolds says without starting a program whether the other back end has a
@@ -42,13 +34,6 @@ func (e *Engine) otherHolds(f family.Family, legacy bool) bool {
 		exists, err := e.NFTables.Exists(f)
 		return err == nil && exists
 	}
-	names := "/proc/thread-self/net/ip_tables_names"
-	if f == family.IPv6 {
-		names = "/proc/thread-self/net/ip6_tables_names"
-	}
-	text, err := os.ReadFile(names)
-	if err != nil {
-		return false // no legacy tables in this kernel
-	}
-	return slices.Contains(strings.Fields(string(text)), "mangle")
+	text, _ := os.ReadFile("/proc/thread-self/net/" + family.Pick(f, "ip_tables_names", "ip6_tables_names"))
+	return slices.Contains(strings.Fields(string(text)), "mangle") // without the file there are no legacy tables
 }

@@ -18,10 +18,7 @@ func (e *Engine) Stop(k *Kernel, before *rundir.State) error {
 			return err
 		}
 	}
-	c, err := DiffStop(k, before)
-	if err != nil {
-		return err
-	}
+	c := DiffStop(k, before)
 	if _, err := e.Apply(c); err != nil {
 		return err
 	}
@@ -38,7 +35,7 @@ func (e *Engine) Stop(k *Kernel, before *rundir.State) error {
 }
 
 // DiffStop returns what there is to remove.
-func DiffStop(k *Kernel, before *rundir.State) (*Changes, error) {
+func DiffStop(k *Kernel, before *rundir.State) *Changes {
 	last := plan.State{}
 	if before != nil {
 		last = before.State

@@ -67,13 +67,13 @@ func (o *Observed) Plan() (*plan.Plan, error) {
 // nothing in the kernel.
 func (o *Observed) Changes() (*apply.Changes, error) {
 	if !o.Config.Globals.Enabled {
-		return apply.DiffStop(o.Kernel, o.State)
+		return apply.DiffStop(o.Kernel, o.State), nil
 	}
 	wanted, err := o.Plan()
 	if err != nil {
 		return nil, err
 	}
-	return apply.Diff(wanted, o.Kernel, o.State)
+	return apply.Diff(wanted, o.Kernel, o.State), nil
 }
 
 // LastState is what the last run left; the zero value where that is nothing.

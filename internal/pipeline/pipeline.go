@@ -132,9 +132,5 @@ func (p *Pipeline) Rehearse(o *Observed) error {
 	if err != nil {
 		return err
 	}
-	changes, err := apply.Diff(wanted, apply.EmptyKernel(), nil)
-	if err != nil {
-		return err
-	}
-	return p.engine.Rehearse(changes)
+	return p.engine.Rehearse(apply.Diff(wanted, apply.EmptyKernel(), nil))
 }
