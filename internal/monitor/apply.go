@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"loadbalance/internal/apply/iptables"
@@ -38,7 +39,7 @@ func (m *Monitor) apply() {
 // each time: what worked before goes on working.
 func (m *Monitor) finish(r result, now time.Time) {
 	m.applying = false
-	if r.noticed {
+	if r.noticed || r.repair && r.Changed {
 		m.follows.note(now)
 	}
 	m.blind(r.looked)
@@ -58,7 +59,6 @@ func (m *Monitor) finish(r result, now time.Time) {
 	m.tell(r)
 	if r.Changed {
 		m.fullAt = now.Add(verifyAfter)
-		m.repairs.note(now, r.repair)
 	}
 	m.outcome = r.Outcome
 	m.askAgain(r, !r.repair || r.Changed || hasMoved, now)
@@ -137,10 +137,8 @@ func (m *Monitor) lookDue() time.Time {
 	if m.fullAt.Before(due) {
 		due = m.fullAt
 	}
-	for _, earliest := range []time.Time{m.repairs.next(), m.follows.next()} {
-		if due.Before(earliest) {
-			due = earliest
-		}
+	if earliest := m.follows.next(); due.Before(earliest) {
+		return earliest
 	}
 	return due
 }
@@ -182,41 +180,26 @@ func (m *Monitor) look(now time.Time) {
 func (m *Monitor) blind(err error) {
 	text := ""
 	if err != nil {
-		text = err.Error()
+		text = fmt.Sprintf("look at the kernel: %v: what others change is found once a minute only", err)
 	}
-	if text != "" && text != m.blindness {
-		m.Log("error", "look at the kernel: "+text+": what others change is found once a minute only")
-	}
-	m.blindness = text
+	m.logOnce(&m.blindness, text)
 }
 
-// pace spaces out repairs.
-type pace struct {
-	last  time.Time
-	pause time.Duration
-}
-
-// note remembers an apply that changed something.
-func (p *pace) note(now time.Time, repair bool) {
-	switch {
-	case !repair || now.Sub(p.last) > calmAfter:
-		p.pause = 0
-	default:
-		p.pause = min(max(2*p.pause, debounce), slowestRepair)
+// logOnce logs an error that is not the one from before; empty: there is none.
+func (m *Monitor) logOnce(before *string, text string) {
+	if text != "" && text != *before {
+		m.Log("error", text)
 	}
-	p.last = now
+	*before = text
 }
 
-// next is when the next repair may be made.
-func (p *pace) next() time.Time { return p.last.Add(p.pause) }
-
-// bursts lets applies come at once, but not without end.
+// bursts lets applies that nobody asked for come at once, but not without end.
 type bursts struct {
 	last  time.Time
 	count int // since the last calm
 }
 
-// note remembers an apply that a look at the kernel has caused.
+// note remembers such an apply.
 func (b *bursts) note(now time.Time) {
 	if now.Sub(b.last) > calmAfter {
 		b.count = 0

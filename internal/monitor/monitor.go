@@ -40,17 +40,15 @@ const (
 	// verifyAfter is when an apply that changed something is compared once
 	// more: what somebody else changed while it ran went unseen.
 	verifyAfter = time.Second
-	// A program that undoes our work each time must not keep the processor
-	// busy: the pause between two repairs doubles up to slowestRepair, which
-	// still lies within the 5 s, and is forgotten after a calm of calmAfter.
-	slowestRepair = 2 * time.Second
-	calmAfter     = 10 * time.Second
 	// A network that does not come to rest, such as one whose routing daemon
-	// changes routes all the time, is followed at once burst times, which is
-	// more than twice what an interface causes that goes and comes back, and
-	// from then on every slowestFollow, until there is a calm of calmAfter.
+	// changes routes all the time, and a program that undoes our work each time
+	// must not keep the processor busy. They are followed at once burst times,
+	// which is more than twice what an interface causes that goes and comes back,
+	// and from then on every slowestFollow, which still lies within the 5 s,
+	// until there is a calm of calmAfter.
 	burst         = 10
 	slowestFollow = 2 * time.Second
+	calmAfter     = 10 * time.Second
 	// An apply that failed is tried again after firstRetry, then twice as
 	// late each time, up to lastRetry.
 	firstRetry = time.Second
@@ -177,7 +175,6 @@ type Monitor struct {
 	results   chan result
 	lookAt    time.Time
 	fullAt    time.Time
-	repairs   pace
 	follows   bursts
 	asked     time.Duration // the last pause before netifd was asked again
 	retry     time.Duration

@@ -38,9 +38,8 @@ func (m *Monitor) judge(now time.Time) {
 	transitions := m.paths.Check(now)
 	for _, t := range transitions {
 		state := "online"
-		if t.Online {
-			delete(m.offline, t.Key)
-		} else {
+		delete(m.offline, t.Key)
+		if !t.Online {
 			state = "offline"
 			m.offline[t.Key] = t.Reason + m.unsent[t.Key]
 		}
@@ -103,12 +102,9 @@ func (m *Monitor) save() bool {
 	text := ""
 	if err != nil {
 		m.unsaved = true
-		text = "run directory: " + err.Error()
+		text = fmt.Sprintf("run directory: %v: the next monitor will not know the verdicts", err)
 	}
-	if text != "" && text != m.unsavable {
-		m.Log("error", text+": the next monitor will not know the verdicts")
-	}
-	m.unsavable = text
+	m.logOnce(&m.unsavable, text)
 	return changed
 }
 
@@ -128,20 +124,12 @@ func (m *Monitor) verdicts() plan.Verdicts {
 		if m.outcome.Config == nil {
 			continue // nothing is probed yet; those of the last monitor name both families
 		}
-		other := key
-		other.Family = otherFamily(key.Family)
+		other := health.Key{Member: key.Member, Family: family.Pick(key.Family, family.IPv6, family.IPv4)}
 		if len(m.probes[other]) == 0 && (reason != unproven || len(m.probes[key]) > 0) {
 			set(other.Family, other.Member, reason)
 		}
 	}
 	return verdicts
-}
-
-func otherFamily(f family.Family) family.Family {
-	if f == family.IPv6 {
-		return family.IPv4
-	}
-	return family.IPv6
 }
 
 // snapshot tells how it goes.
