@@ -2,6 +2,7 @@ package rundir
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -66,15 +67,12 @@ func (d Dir) check() error {
 
 // trouble is an error without the file's name: whatever is written says the same.
 func (d Dir) trouble(err error) error {
-	var path *fs.PathError
-	var link *os.LinkError
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, &path):
-		err = path.Err
-	case errors.As(err, &link):
-		err = link.Err
+	}
+	var cause unix.Errno
+	if errors.As(err, &cause) {
+		err = cause
 	}
 	return fmt.Errorf("%s: %w", d, err)
 }
@@ -186,6 +184,29 @@ func (d Dir) read(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is damaged (length and checksum are not those of its first line)", d.path(name))
 	}
 	return rest, nil
+}
+
+// writeJSON keeps a value.
+func (d Dir) writeJSON(name string, value any) error {
+	text, err := json.MarshalIndent(value, "", "\t")
+	if err != nil {
+		return err
+	}
+	return d.write(name, append(text, '\n'))
+}
+
+// readJSON reads a value, which stays as it is where nothing was kept.
+func (d Dir) readJSON(name string, value any) error {
+	text, err := d.read(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		if err = json.Unmarshal(text, value); err != nil {
+			err = fmt.Errorf("%s is damaged (%w)", d.path(name), err)
+		}
+	}
+	return err
 }
 
 // seal is the line before a text by which one that was cut off or altered is

@@ -1,9 +1,7 @@
 package rundir
 
 import (
-	"encoding/json"
 	"errors"
-	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -59,7 +57,8 @@ func (d Dir) Wait(request string) (*Lock, *Result, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	last, err := d.lastResult()
+	var last Result // one that was cut off by a crash is none
+	err = d.readJSON(resultFile, &last)
 	if err == nil && last.Request == request && last.Began > arrived && !d.exists(pendingFile) {
 		lock.file.Close()
 		return nil, &last, nil
@@ -127,26 +126,7 @@ func (l *Lock) begin() (err error) {
 // End keeps the result for those who wait for the same and gives the lock back.
 func (l *Lock) End(request string, code int, text string) error {
 	defer l.file.Close()
-	data, err := json.Marshal(Result{Began: l.began, Request: request, Code: code, Text: text})
-	if err != nil {
-		return err
-	}
-	return l.dir.write(resultFile, data)
-}
-
-// lastResult returns the zero result when there is none, or when the last run
-// was killed while it wrote.
-func (d Dir) lastResult() (Result, error) {
-	text, err := d.read(resultFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Result{}, nil
-	}
-	if err != nil {
-		return Result{}, err
-	}
-	var result Result
-	err = json.Unmarshal(text, &result)
-	return result, err
+	return l.dir.writeJSON(resultFile, Result{Began: l.began, Request: request, Code: code, Text: text})
 }
 
 // sinceBoot returns a clock that all processes share and that nobody sets.

@@ -7,10 +7,7 @@
 package rundir
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -78,27 +75,12 @@ func (d Dir) Exists() bool {
 // State reads what the last run left. found is false when there is nothing,
 // or nothing that can be read: that is as good as a directory that was lost.
 func (d Dir) State() (state State, found bool, err error) {
-	text, err := d.read(stateFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return State{}, false, nil
-	}
-	if err != nil {
-		return State{}, false, err
-	}
-	if err := json.Unmarshal(text, &state); err != nil {
-		return State{}, false, fmt.Errorf("%s is damaged (%w)", d.path(stateFile), err)
-	}
-	return state, state.Indices.Members != nil, nil
+	err = d.readJSON(stateFile, &state)
+	return state, err == nil && state.Indices.Members != nil, err
 }
 
 // SaveState keeps state for the next run.
-func (d Dir) SaveState(state State) error {
-	text, err := json.MarshalIndent(state, "", "\t")
-	if err != nil {
-		return err
-	}
-	return d.write(stateFile, append(text, '\n'))
-}
+func (d Dir) SaveState(state State) error { return d.writeJSON(stateFile, state) }
 
 // Accepted returns the text of the last configuration without errors that was
 // applied; an error that matches fs.ErrNotExist means that there is none.

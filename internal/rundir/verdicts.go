@@ -1,7 +1,6 @@
 package rundir
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -77,11 +76,7 @@ func (d Dir) MonitorRuns() (bool, error) {
 
 // SaveVerdicts keeps the verdicts for whoever applies next.
 func (d Dir) SaveVerdicts(verdicts plan.Verdicts) error {
-	text, err := json.MarshalIndent(verdicts, "", "\t")
-	if err != nil {
-		return err
-	}
-	return d.write(verdictsFile, append(text, '\n'))
+	return d.writeJSON(verdictsFile, verdicts)
 }
 
 // ForgetVerdicts has the next monitor begin without verdicts: those of one that
@@ -90,17 +85,9 @@ func (d Dir) ForgetVerdicts() error { return d.remove(verdictsFile) }
 
 // LastVerdicts returns what was saved last; nothing if nothing was. The error
 // says that it cannot be read as verdicts.
-func (d Dir) LastVerdicts() (plan.Verdicts, error) {
-	text, err := d.read(verdictsFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var verdicts plan.Verdicts
-	if err := json.Unmarshal(text, &verdicts); err != nil {
-		return nil, fmt.Errorf("%s is damaged (%w)", d.path(verdictsFile), err)
+func (d Dir) LastVerdicts() (verdicts plan.Verdicts, err error) {
+	if err = d.readJSON(verdictsFile, &verdicts); err != nil {
+		return nil, err // and not the part before the mistake
 	}
 	return verdicts, nil
 }
