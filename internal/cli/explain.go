@@ -266,7 +266,7 @@ func (f packetFlags) read(cfg *config.Config, uplinks uplink.State) (explain.Pac
 	}
 	p.InDevice = deviceNamed(f.in, p.Family(), uplinks)
 	if f.without != "" && cfg.Member(f.without) == nil {
-		note("without", fmt.Errorf("there is no member '%s'", f.without))
+		note("without", cfg.NoMember(f.without))
 	}
 	return p, errors.Join(failed...)
 }

@@ -1,6 +1,9 @@
 package config
 
-import "cmp"
+import (
+	"cmp"
+	"fmt"
+)
 
 // otherNames are names that other programs, mwan3 above all, have for our
 // options and values. Edit distance would not find them, or find a wrong one.
@@ -24,6 +27,15 @@ func didYouMean(name string, known []string) string {
 		return " (did you mean " + quote(nearest) + "?)"
 	}
 	return ""
+}
+
+// NoMember is the error for a name that no member has.
+func (c *Config) NoMember(name string) error {
+	var known []string
+	for _, m := range c.Members {
+		known = append(known, m.Name)
+	}
+	return fmt.Errorf("there is no member %s%s", quote(name), didYouMean(name, known))
 }
 
 // nearestName returns the first of the known names with the smallest edit
