@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/cgroup"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
@@ -219,6 +220,7 @@ func (in *invocation) stop() int {
 		defer in.logRefused(err)
 		return in.fail(err)
 	}
+	cgroup.Remove()
 	if in.options.log == logSyslog && !stopped {
 		in.log.Notice("stop: everything of ours was removed")
 	}

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"loadbalance/internal/apply/iptables"
@@ -45,9 +46,12 @@ commands:
             concerns all members, such as a new start of the firewall
   monitor   probe the members' targets and keep the kernel true; runs until
             it is told to end
+  use MEMBER PROGRAM [ARGUMENT...]
+            run a program whose connections all take this member's line, also
+            while the member is offline or waits
   version   print the version
 
-flags, before or after the command:
+flags, before or after the command (of 'use', before the member):
   --config-dir DIR   where the file 'loadbalance' lies (/etc/config)
   --run-dir DIR      state between two runs (/var/run/loadbalance)
   --rt-tables DIR    where table names are written (/etc/iproute2/rt_tables.d)
@@ -125,11 +129,12 @@ var commands = map[string]command{
 	"hotplug":      hotplugCommand,
 	"import-mwan3": importMWAN3Command,
 	"monitor":      monitorCommand,
+	"use":          useCommand,
 	"version":      versionCommand,
 }
 
 // maxWords is how many words may stand behind a command, if any.
-var maxWords = map[string]int{"hotplug": 3, "import-mwan3": 1}
+var maxWords = map[string]int{"hotplug": 3, "import-mwan3": 1, "use": math.MaxInt}
 
 // errUsage says that the command line was wrong; its text tells how.
 var errUsage = errors.New("usage")

@@ -29,7 +29,8 @@ func (o *options) flags() *flag.FlagSet {
 }
 
 // parseFlags takes in the flags before, between and behind the words of a
-// command line, and returns the words. Behind a word "--" there are no flags.
+// command line, and returns the words. Behind a word "--" there are no flags, nor
+// behind the member of `use`: what follows is another program's.
 func (o *options) parseFlags(args []string) (words []string, err error) {
 	flags := o.flags()
 	for {
@@ -47,5 +48,11 @@ func (o *options) parseFlags(args []string) (words []string, err error) {
 			return words, nil
 		}
 		words, args = append(words, rest[0]), rest[1:]
+		if len(words) == 2 && words[0] == "use" {
+			if len(args) > 0 && args[0] == "--" {
+				args = args[1:]
+			}
+			return append(words, args...), nil
+		}
 	}
 }
