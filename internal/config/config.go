@@ -76,7 +76,9 @@ type Member struct {
 	Metric     int    // tier, 1-256; lower first
 	Mark       uint32 // pinned; 0: chosen by the planner
 	Table      int    // pinned; 0: 300 + index
-	Track      Track
+	// RouterTraffic: it is dealt the router's own IPv4 connections too.
+	RouterTraffic bool
+	Track         Track
 }
 
 // Track is a member's health checking.

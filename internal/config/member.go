@@ -33,6 +33,8 @@ func readMember(s *section) Member {
 		Mark:       single(s, "mark", 0, parsePinnedMark),
 		Table:      s.integer("table", 0, 1, maxTable),
 		Track:      readTrack(s),
+
+		RouterTraffic: s.boolean("router_traffic", true),
 	}
 	checkMemberDevice(s, m)
 	if !s.given("device") && !s.given("interface") {

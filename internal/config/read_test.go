@@ -30,7 +30,7 @@ func TestDefaults(t *testing.T) {
 			Balance: NTH, LogLevel: "notice", Monitor: true,
 		},
 		Members: []Member{{
-			Pos: Pos{"loadbalance", 1}, Name: "wan1", Enabled: true, Interface: "wan1", Weight: 1, Metric: 1,
+			Pos: Pos{"loadbalance", 1}, Name: "wan1", Enabled: true, Interface: "wan1", Weight: 1, Metric: 1, RouterTraffic: true,
 			Track: Track{
 				Method: "ping", Status: 204, Reliability: 1,
 				Interval: 500 * time.Millisecond, Timeout: 800 * time.Millisecond,
@@ -95,6 +95,7 @@ config member 'wan1'
 	option metric '1'
 	option mark '0x5000000'
 	option table '252'
+	option router_traffic '0'
 	list track_ip '1.1.1.1'
 	list track_ip '2606:4700:4700::1111'
 	list track_ip 'gateway'
@@ -170,16 +171,19 @@ func TestEveryOption(t *testing.T) {
 	if len(wan1.Track.IPs) != 2 || !wan1.Track.Gateway || wan1.Track.Port != 443 {
 		t.Errorf("wan1's track: %+v", wan1.Track)
 	}
+	if wan1.RouterTraffic || !wan2.RouterTraffic {
+		t.Errorf("router_traffic of wan1: %v, of wan2: %v", wan1.RouterTraffic, wan2.RouterTraffic)
+	}
 	if wan2.Device != "vth1" || wan2.Interface != "" || wan2.Track.Port != 8080 {
 		t.Errorf("wan2: %+v", wan2)
 	}
 	members := []PolicyMember{{"wan1", 1, 1}, {"wan2", 3, 2}}
-	policy := Policy{Pos: Pos{"loadbalance", 50}, Name: "balanced", Balance: Source, LastResort: LastUnreachable, Members: members}
+	policy := Policy{Pos: Pos{"loadbalance", 51}, Name: "balanced", Balance: Source, LastResort: LastUnreachable, Members: members}
 	if !reflect.DeepEqual(c.Policies, []Policy{policy}) {
 		t.Errorf("policies: %+v", c.Policies)
 	}
 	bank := Rule{
-		Pos: Pos{"loadbalance", 56}, Name: "bank", Label: "bank", Enabled: true,
+		Pos: Pos{"loadbalance", 57}, Name: "bank", Label: "bank", Enabled: true,
 		Families: []family.Family{family.IPv4},
 		SrcIP: AddressMatch{
 			Any: []netip.Prefix{netip.MustParsePrefix("10.20.3.0/24")},
@@ -200,7 +204,7 @@ func TestEveryOption(t *testing.T) {
 		t.Errorf("second rule: %+v", ping)
 	}
 	streaming := IPSet{
-		Pos: Pos{"loadbalance", 81}, Name: "streaming", Entries: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
+		Pos: Pos{"loadbalance", 82}, Name: "streaming", Entries: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
 		LoadFile: "/etc/loadbalance.d/streaming.txt", Domains: []string{"example.org"},
 	}
 	if !reflect.DeepEqual(c.IPSets, []IPSet{streaming}) {

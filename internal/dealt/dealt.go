@@ -32,9 +32,22 @@ func (s Sum) Total() uint64 {
 	return total
 }
 
-// By adds up what a policy has dealt in a family: in chains that are gone, which
-// state remembers, and in those that the kernel has. table may be nil.
+// By adds up what a policy has dealt in a family, the router's own connections
+// too. table may be nil.
 func By(policy string, state rundir.Family, table *iptables.Table) Sum {
+	sum, own := by(policy, state, table), by(plan.OutputPolicy(policy), state, table)
+	for chain, n := range own.Count {
+		sum.Count[chain] += n
+	}
+	for chain, n := range own.Expected {
+		sum.Expected[chain] += n
+	}
+	return sum
+}
+
+// by adds up what was dealt under one name: in chains that are gone, which state
+// remembers, and in those that the kernel has.
+func by(policy string, state rundir.Family, table *iptables.Table) Sum {
 	known := state.Policies[policy]
 	sum := Sum{Count: copied(known.Ended), Expected: copied(known.Expected)}
 	if table != nil {
@@ -105,23 +118,29 @@ func Remember(f family.Family, wanted *plan.Plan, change iptables.Change, table 
 	if len(state.Dealing) == 0 {
 		return state
 	}
-	for _, p := range wanted.Policies {
-		sum := By(p.Name, old, table)
+	remember := func(name string, members []plan.PolicyMember) {
+		sum := by(name, old, table)
 		policy := rundir.Policy{
-			Ended:    copied(old.Policies[p.Name].Ended),
+			Ended:    copied(old.Policies[name].Ended),
 			Total:    sum.Total(),
 			Expected: sum.Expected,
 			Shares:   map[string]float64{},
 		}
-		for _, name := range dealing(old, p.Name) {
+		for _, name := range dealing(old, name) {
 			if slices.Contains(ended, name) {
 				addCounters(policy.Ended, table.Chains[name])
 			}
 		}
-		for _, m := range p.Members {
+		for _, m := range members {
 			policy.Shares[plan.MemberChain(m.Name)] = m.Share(f)
 		}
-		state.Policies[p.Name] = policy
+		if len(members) > 0 || policy.Total > 0 {
+			state.Policies[name] = policy
+		}
+	}
+	for _, p := range wanted.Policies {
+		remember(p.Name, p.Members)
+		remember(plan.OutputPolicy(p.Name), p.Output)
 	}
 	return state
 }

@@ -53,6 +53,8 @@ func TestSteps(t *testing.T) {
 			[]string{"the packet already has the mark 0x3000000", "keeps the mark 0x3000000 ('wan3')"}},
 		{"another program's mark", rule("use_policy wan3"), "", nil, packet("10.20.1.5", "203.0.113.10", func(p *Packet) { p.Mark = 0x10000 }), NoDraw, "",
 			[]string{first, matches + "'wan3'", kept}},
+		{"the router's own, which keep off wan2", "config member 'wan2'\n\toption router_traffic '0'\n", "", nil, packet("198.18.1.2", "203.0.113.10", own), ByOnlyOneAlive, "balanced",
+			[]string{first, "no rule matches: policy 'balanced'", "policy 'balanced' (without members of router_traffic '0') has only one live member: 'wan1'", wan1}},
 		{"a local destination", "", "", nil, packet("10.20.1.5", "10.99.0.1"), NoDraw, "",
 			[]string{first, "the destination is local: it is in set lb_local (routes of main, addresses of the router, option bypass)",
 				"gets the mark 0x3f000000 ('default'), which the connection keeps"}},

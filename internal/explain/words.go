@@ -201,7 +201,11 @@ func (w *walker) addMark(p *path, chain plan.Chain, t plan.SetMark) {
 // sticky rule.
 func (w *walker) dealer(p *path, chain plan.Chain) string {
 	if policy := w.policyOf(chain.Name); policy != nil {
-		return "policy '" + policy.Name + "'"
+		text := "policy '" + policy.Name + "'"
+		if chain.Name != plan.PolicyChain(policy.Name) {
+			text += " (without members of router_traffic '0')"
+		}
+		return text
 	}
 	if p.policy != "" {
 		return "policy '" + p.policy + "' (" + p.rule + ", sticky)"
@@ -212,7 +216,8 @@ func (w *walker) dealer(p *path, chain plan.Chain) string {
 // policyOf returns the policy whose chain this is, or nil.
 func (w *walker) policyOf(chain string) *config.Policy {
 	for i := range w.Config.Policies {
-		if p := &w.Config.Policies[i]; plan.PolicyChain(p.Name) == chain {
+		p := &w.Config.Policies[i]
+		if chain == plan.PolicyChain(p.Name) || chain == plan.PolicyChain(plan.OutputPolicy(p.Name)) {
 			return p
 		}
 	}

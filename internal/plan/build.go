@@ -124,6 +124,7 @@ type familyBuilder struct {
 	family  family.Family
 	main    *uplink.Main
 	members []*member // those that have this family, by index
+	suffix  string    // of policies that only the router's own packets pass
 	local   []netip.Prefix
 	former  []IPRule // for addresses of members that were removed
 }
@@ -171,9 +172,18 @@ func (b *familyBuilder) build() Family {
 	b.warnMain()
 	b.local = b.localDestinations()
 	user := b.userRules()
+	output, own := b, user
+	if b.dealsOutput() && b.keepsOff() {
+		output = b.forOutput()
+		own = output.userRules()
+		user.chains, user.sets = slices.Concat(user.chains, own.chains), slices.Concat(user.sets, own.sets)
+		for _, p := range output.config.Policies {
+			user.chains = append(user.chains, output.policyChain(p))
+		}
+	}
 	return Family{
 		Jumps:  b.jumps(),
-		Chains: b.chains(user),
+		Chains: b.chains(user, output, own),
 		Sets:   b.sets(user),
 		Rules:  b.rules(),
 		Routes: b.routes(),
@@ -261,7 +271,7 @@ func (b *builder) state(m *member, f family.Family) MemberState {
 	if path == nil {
 		return MemberState{Reason: "has no " + f.String()}
 	}
-	share := b.share(BalancedPolicy, m.Name, f)
+	share := b.share(*cmp.Or(b.config.Policy(BalancedPolicy), &config.Policy{}), m.Name, f)
 	state := MemberState{
 		Up:      path.Up,
 		Online:  b.live(m, f),
@@ -285,17 +295,20 @@ func (b *builder) state(m *member, f family.Family) MemberState {
 func (b *builder) policies() []Policy {
 	var policies []Policy
 	for _, p := range b.config.Policies {
-		policy := Policy{Name: p.Name}
-		for _, m := range p.Members {
-			policy.Members = append(policy.Members, PolicyMember{
-				Name: m.Name,
-				IPv4: b.share(p.Name, m.Name, family.IPv4),
-				IPv6: b.share(p.Name, m.Name, family.IPv6),
-			})
+		policy := Policy{Name: p.Name, Members: b.parts(p)}
+		if b.keepsOff() {
+			policy.Output = b.parts(b.outputPolicy(p))
 		}
 		policies = append(policies, policy)
 	}
 	return policies
+}
+
+func (b *builder) parts(p config.Policy) (parts []PolicyMember) {
+	for _, m := range p.Members {
+		parts = append(parts, PolicyMember{Name: m.Name, IPv4: b.share(p, m.Name, family.IPv4), IPv6: b.share(p, m.Name, family.IPv6)})
+	}
+	return parts
 }
 
 func (b *builder) tableNames() []TableName {

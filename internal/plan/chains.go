@@ -24,7 +24,7 @@ const (
 	socketsChain = "lb_sockets"
 	rulesChain   = "lb_rules"
 	// The router's own packets have chains of their own only while some rule
-	// cannot stand in theirs.
+	// cannot stand in theirs, or some member is not for them.
 	hookOutChain  = "lb_hook_out"
 	rulesOutChain = "lb_rules_out"
 	memberPrefix  = "lb_member_"
@@ -85,20 +85,21 @@ func (b *familyBuilder) jumps() []Jump {
 	}
 }
 
-// chains are our chains, sorted by name.
-func (b *familyBuilder) chains(user userRules) []Chain {
+// chains are our chains, sorted by name. output is the builder of what the router's
+// own packets pass, own are the rules that they obey.
+func (b *familyBuilder) chains(user userRules, output *familyBuilder, own userRules) []Chain {
 	chains := []Chain{
 		{Name: hookChain, Rules: b.hook(rulesChain)},
-		{Name: rulesChain, Rules: withRest(user.rules)},
+		{Name: rulesChain, Rules: b.withRest(user.rules)},
 		{Name: socketsChain, Rules: b.sockets()},
 	}
-	if fit, all := user.fitForOutput(); all || !b.dealsOutput() {
+	if fit, all := own.fitForOutput(); all && output == b || !b.dealsOutput() {
 		chains = append(chains, Chain{Name: outChain, Rules: b.out(hookChain)})
 	} else {
 		chains = append(chains,
 			Chain{Name: outChain, Rules: b.out(hookOutChain)},
-			Chain{Name: hookOutChain, Rules: b.hook(rulesOutChain)},
-			Chain{Name: rulesOutChain, Rules: withRest(fit)})
+			Chain{Name: hookOutChain, Rules: output.hook(rulesOutChain)},
+			Chain{Name: rulesOutChain, Rules: output.withRest(fit)})
 	}
 	chains = append(chains, user.chains...)
 	chains = append(chains, b.fixedMembers()...)
@@ -113,8 +114,8 @@ func (b *familyBuilder) chains(user userRules) []Chain {
 }
 
 // withRest ends a list of rules: what none of them matches is balanced.
-func withRest(rules []Rule) []Rule {
-	return append(slices.Clone(rules), on(Goto(PolicyChain(BalancedPolicy))))
+func (b *familyBuilder) withRest(rules []Rule) []Rule {
+	return append(slices.Clone(rules), on(Goto(PolicyChain(BalancedPolicy+b.suffix))))
 }
 
 // memberChain marks the packet and lets the connection keep the mark.
@@ -322,7 +323,7 @@ var (
 func (b *familyBuilder) resolvers() []Rule {
 	var rules []Rule
 	for _, m := range b.members {
-		if !b.live(m, b.family) {
+		if !b.live(m, b.family) || b.suffix != "" && !m.RouterTraffic {
 			continue
 		}
 		for _, server := range m.paths[b.family].DNS {

@@ -94,17 +94,12 @@ func membersThat(members []config.PolicyMember, holds func(config.PolicyMember) 
 }
 
 // share is the part of a policy's new connections that a member is dealt.
-func (b *builder) share(policy, name string, f family.Family) float64 {
+func (b *builder) share(p config.Policy, name string, f family.Family) float64 {
 	sum, own := 0, 0
-	for _, p := range b.config.Policies {
-		if p.Name != policy {
-			continue
-		}
-		for _, m := range b.activeMembers(p, f) {
-			sum += m.Weight
-			if m.Name == name {
-				own = m.Weight
-			}
+	for _, m := range b.activeMembers(p, f) {
+		sum += m.Weight
+		if m.Name == name {
+			own = m.Weight
 		}
 	}
 	return float64(own) / float64(cmp.Or(sum, 1))

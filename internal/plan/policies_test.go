@@ -19,12 +19,18 @@ func TestPolicies(t *testing.T) {
 		}
 	}
 	p := build(t, cfg, world("wan1", "wan2"))
-	want(p, "[{balanced [{wan1 0.5 0.5} {wan2 0.5 0.5}]} {spread [{wan2 0.75 0.75} {wan1 0.25 0.25}]}]")
+	want(p, "[{balanced [{wan1 0.5 0.5} {wan2 0.5 0.5}] []} {spread [{wan2 0.75 0.75} {wan1 0.25 0.25}] []}]")
 	p, err := Build(Input{Config: cfg, Uplinks: world("wan1", "wan2"), Kernel: Kernel{NoIP6Tables: true}})
 	if err != nil || len(p.IPv6.Chains) > 0 {
 		t.Fatal(err, p.IPv6.Chains)
 	}
-	want(p, "[{balanced [{wan1 0.5 0} {wan2 0.5 0}]} {spread [{wan2 0.75 0} {wan1 0.25 0}]}]")
+	want(p, "[{balanced [{wan1 0.5 0} {wan2 0.5 0}] []} {spread [{wan2 0.75 0} {wan1 0.25 0}] []}]")
 	p = build(t, cfg, world("wan1", "wan2"), "wan2")
-	want(p, "[{balanced [{wan1 1 1} {wan2 0 0}]} {spread [{wan2 0 0} {wan1 1 1}]}]")
+	want(p, "[{balanced [{wan1 1 1} {wan2 0 0}] []} {spread [{wan2 0 0} {wan1 1 1}] []}]")
+	cfg.Globals.RouterTraffic = true
+	for i := range cfg.Members {
+		cfg.Members[i].RouterTraffic = cfg.Members[i].Name != "wan2"
+	}
+	p = build(t, cfg, world("wan1", "wan2"))
+	want(p, "[{balanced [{wan1 0.5 0.5} {wan2 0.5 0.5}] [{wan1 1 1}]} {spread [{wan2 0.75 0.75} {wan1 0.25 0.25}] [{wan1 1 1}]}]")
 }

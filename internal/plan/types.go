@@ -152,6 +152,9 @@ type Policy struct {
 	Name string
 	// Members are the policy's members, in its order.
 	Members []PolicyMember
+	// Output are those of the policy that deals out the router's own connections,
+	// see OutputPolicy; nil if it is this one.
+	Output []PolicyMember
 }
 
 // PolicyMember is a member's part in a policy: the part of the policy's new

@@ -354,8 +354,8 @@ func (b *ruleBuilder) usedPolicy() (config.Policy, bool) {
 	return config.Policy{}, false
 }
 
-func (b *familyBuilder) memberNamed(name string) *member {
-	for _, m := range b.builder.members {
+func (b *builder) memberNamed(name string) *member {
+	for _, m := range b.members {
 		if m.Name == name {
 			return m
 		}
