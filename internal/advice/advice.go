@@ -66,9 +66,10 @@ func Find(f Facts) Advice {
 		a.Errors = append(a.Errors, problem)
 	}
 	a.Errors = append(a.Errors, f.ownTargets()...)
-	a.Warnings = slices.Concat(f.markClashes(), f.ruleClashes(), f.tableClashes(), f.unmasqueraded(),
+	warnings, notes := f.unmasqueraded()
+	a.Warnings = slices.Concat(f.markClashes(), f.ruleClashes(), f.tableClashes(), warnings,
 		f.foreignDefaults(), f.unasked(), f.unreachableNeighbours(), f.strictTCP(), f.nobodyLearns())
-	a.Notes = append(f.offloading(), f.largeTables()...)
+	a.Notes = slices.Concat(notes, f.offloading(), f.largeTables())
 	a.Limits = f.unseenAnswers()
 	return a
 }

@@ -23,8 +23,8 @@ func twoMembers(t *testing.T) Facts {
 		Config: &config.Config{
 			Globals: config.Globals{Enabled: true, MarkMask: 0x3f000000},
 			Members: []config.Member{
-				{Name: "wan1", Enabled: true, Interface: "wan1"},
-				{Name: "wan2", Enabled: true, Device: "eth2"},
+				{Name: "wan1", Enabled: true, Interface: "wan1", RouterTraffic: true},
+				{Name: "wan2", Enabled: true, Device: "eth2", RouterTraffic: true},
 				{Name: "off", Enabled: false, Interface: "off"},
 			},
 		},
@@ -206,10 +206,10 @@ func TestFind(t *testing.T) {
 				f.Firewall = parse(t, "config zone\n option name lan\n list network lan\nconfig zone\n option name wan\n list network wan\n option masq 1\n")
 			},
 			want: Advice{Warnings: []string{
-				"member 'wan1': interface 'wan1' is in no firewall zone that masquerades, so LAN hosts get no replies over it: " +
-					"add list network 'wan1' to the zone 'wan' in /etc/config/firewall",
-				"member 'wan2': device 'eth2' is in no firewall zone that masquerades, so LAN hosts get no replies over it: " +
-					"add list device 'eth2' to the zone 'wan' in /etc/config/firewall",
+				"member 'wan1': interface 'wan1' is in no firewall zone that masquerades, so " + noReplies +
+					"add list network 'wan1' to the zone 'wan' in /etc/config/firewall, " + ifRouted,
+				"member 'wan2': device 'eth2' is in no firewall zone that masquerades, so " + noReplies +
+					"add list device 'eth2' to the zone 'wan' in /etc/config/firewall, " + ifRouted,
 			}},
 		},
 		"a zone that does not masquerade, and none that does": {
@@ -219,10 +219,10 @@ func TestFind(t *testing.T) {
 					"config zone\n option name old\n option device eth2\n option masq 1\n option enabled 0\n")
 			},
 			want: Advice{Warnings: []string{
-				"member 'wan1': interface 'wan1' is in the firewall zone 'wan', which does not masquerade, so LAN hosts get no replies over it: " +
-					"set option masq '1' in that zone in /etc/config/firewall",
-				"member 'wan2': device 'eth2' is in the firewall zone 'six', which does not masquerade, so LAN hosts get no replies over it: " +
-					"set option masq '1' in that zone in /etc/config/firewall",
+				"member 'wan1': interface 'wan1' is in the firewall zone 'wan', which does not masquerade, so " + noReplies +
+					"set option masq '1' in that zone in /etc/config/firewall, " + ifRouted,
+				"member 'wan2': device 'eth2' is in the firewall zone 'six', which does not masquerade, so " + noReplies +
+					"set option masq '1' in that zone in /etc/config/firewall, " + ifRouted,
 			}},
 		},
 		"no zones at all": {
@@ -231,8 +231,8 @@ func TestFind(t *testing.T) {
 				f.Firewall = parse(t, "config defaults\n")
 			},
 			want: Advice{Warnings: []string{
-				"member 'wan1': interface 'wan1' is in no firewall zone that masquerades, so LAN hosts get no replies over it: " +
-					"add list network 'wan1' to a zone with option masq '1' in /etc/config/firewall"}},
+				"member 'wan1': interface 'wan1' is in no firewall zone that masquerades, so " + noReplies +
+					"add list network 'wan1' to a zone with option masq '1' in /etc/config/firewall, " + ifRouted}},
 		},
 		"words, a wildcard and a section nat": {change: func(t *testing.T, f *Facts) {
 			f.Firewall = parse(t, "config zone\n option name a\n option network 'x wan1'\n"+

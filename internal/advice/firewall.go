@@ -71,14 +71,13 @@ func (z zone) holds(networks []string, device string) bool {
 	})
 }
 
-// unmasqueraded finds members whose IPv4 packets keep their LAN addresses, to
-// which nobody on the internet can reply.
-func (f Facts) unmasqueraded() []string {
+// unmasqueraded warns of members whose IPv4 packets keep their LAN addresses, to
+// which nobody on the internet can reply; of routed lines it notes it.
+func (f Facts) unmasqueraded() (warnings, notes []string) {
 	if f.Firewall == nil {
-		return nil
+		return nil, nil
 	}
 	all := zones(f.Firewall)
-	var found []string
 	for _, m := range f.Config.EnabledMembers() {
 		path, path6 := f.Uplinks.Path(m.Name, family.IPv4), f.Uplinks.Path(m.Name, family.IPv6)
 		if path != nil && !path.Up && path6 != nil && path6.Up {
@@ -95,12 +94,23 @@ func (f Facts) unmasqueraded() []string {
 				in = append(in, z)
 			}
 		}
-		if !slices.ContainsFunc(in, zone.masquerades) {
-			found = append(found, explainZone(m, in, all))
+		switch {
+		case slices.ContainsFunc(in, zone.masquerades):
+		case m.RouterTraffic:
+			warnings = append(warnings, explainZone(m, in, all))
+		default:
+			notes = append(notes, fmt.Sprintf("member '%s' is a routed line (router_traffic '0'): %s"+
+				"a rule or policy has to keep them off", m.Name, noReplies))
 		}
 	}
-	return found
+	return warnings, notes
 }
+
+// What follows from a missing zone, and what to do about a line that needs none.
+const (
+	noReplies = "LAN hosts with private addresses get no replies over it unless its other end has a route to them: "
+	ifRouted  = "or, if it is a routed line, option router_traffic '0' in the member"
+)
 
 func explainZone(m config.Member, in, all []zone) string {
 	what, option := "interface '"+m.Interface+"'", "network '"+m.Interface+"'"
@@ -108,15 +118,15 @@ func explainZone(m config.Member, in, all []zone) string {
 		what, option = "device '"+m.Device+"'", "device '"+m.Device+"'"
 	}
 	if len(in) > 0 {
-		return fmt.Sprintf("member '%s': %s is in the firewall zone '%s', which does not masquerade, so LAN hosts get no replies over it: "+
-			"set option masq '1' in that zone in /etc/config/firewall", m.Name, what, in[0].name)
+		return fmt.Sprintf("member '%s': %s is in the firewall zone '%s', which does not masquerade, so "+noReplies+
+			"set option masq '1' in that zone in /etc/config/firewall, "+ifRouted, m.Name, what, in[0].name)
 	}
 	target := "a zone with option masq '1'"
 	if i := slices.IndexFunc(all, zone.masquerades); i >= 0 {
 		target = "the zone '" + all[i].name + "'"
 	}
-	return fmt.Sprintf("member '%s': %s is in no firewall zone that masquerades, so LAN hosts get no replies over it: "+
-		"add list %s to %s in /etc/config/firewall", m.Name, what, option, target)
+	return fmt.Sprintf("member '%s': %s is in no firewall zone that masquerades, so "+noReplies+
+		"add list %s to %s in /etc/config/firewall, "+ifRouted, m.Name, what, option, target)
 }
 
 // networksOf returns the names by which zones can contain a member: its

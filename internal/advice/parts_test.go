@@ -200,14 +200,14 @@ func TestMemberOfAFamily(t *testing.T) {
 		f.Firewall = parse(t, "config zone\n option name lan\n")
 		f.Uplinks.Members = []uplink.Member{{Name: "wan2", IPv4: tt.ipv4, IPv6: tt.ipv6}}
 		f.Config.Members = f.Config.Members[1:2]
-		if got := f.unmasqueraded(); len(got) > 0 != tt.want {
+		if got, _ := f.unmasqueraded(); len(got) > 0 != tt.want {
 			t.Errorf("%s: %q", tt.name, got)
 		}
 	}
 	// The device in the file counts where no other is known.
 	f := twoMembers(t)
 	f.Uplinks.Members[1].IPv4 = &uplink.Path{}
-	if got := f.unmasqueraded(); len(got) > 0 {
+	if got, _ := f.unmasqueraded(); len(got) > 0 {
 		t.Errorf("by its configured device: %q", got)
 	}
 }
@@ -297,6 +297,24 @@ func TestFreeMask(t *testing.T) {
 	} {
 		if got := freeMask(tt.used, tt.members); got != tt.want {
 			t.Errorf("%#x used, %d members: %#x, want %#x", tt.used, tt.members, got, tt.want)
+		}
+	}
+}
+
+// TestRoutedLine: a member without masquerading is warned of until it is declared
+// to be a routed line.
+func TestRoutedLine(t *testing.T) {
+	f := twoMembers(t)
+	f.Firewall = parse(t, "config zone\n option name wan\n list network wan1\n option masq 1\nconfig zone\n option name routed\n list device eth2\n")
+	const noReplies = "LAN hosts with private addresses get no replies over it unless its other end has a route to them: "
+	for routerTraffic, want := range map[bool]Advice{
+		true: {Warnings: []string{"member 'wan2': device 'eth2' is in the firewall zone 'routed', which does not masquerade, so " + noReplies +
+			"set option masq '1' in that zone in /etc/config/firewall, or, if it is a routed line, option router_traffic '0' in the member"}},
+		false: {Notes: []string{"member 'wan2' is a routed line (router_traffic '0'): " + noReplies + "a rule or policy has to keep them off"}},
+	} {
+		f.Config.Members[1].RouterTraffic = routerTraffic
+		if got := Find(f); !slices.Equal(got.Warnings, want.Warnings) || !slices.Equal(got.Notes, want.Notes) {
+			t.Errorf("router_traffic %v: %+v", routerTraffic, got)
 		}
 	}
 }
