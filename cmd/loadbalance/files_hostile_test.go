@@ -60,7 +60,7 @@ var hostileOptions = map[string]string{
 	"globals": "enabled mark_mask router_traffic ignore_split_default balance loglevel monitor *bypass",
 	"member": "enabled interface interface6 device gateway gateway6 *prefix6 weight metric mark table *track_ip track_method " +
 		"track_port track_url track_status reliability interval timeout down up window failure_loss recovery_loss " +
-		"failure_latency recovery_latency initial_state on_dead failback passive",
+		"failure_latency recovery_latency initial_state on_dead failback passive router_traffic",
 	"policy": "*use_member balance last_resort",
 	"rule": "enabled family *src_ip *dest_ip *src_mac src_iface src_device proto icmp_type dest_port src_port ipset ipset_src " +
 		"dscp sticky timeout use_policy log",

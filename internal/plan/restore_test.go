@@ -99,14 +99,14 @@ func worldOf(cfg *config.Config) uplink.State {
 
 // The forms of lines, written apart from the code that they check.
 var (
-	chainName  = `lb_[A-Za-z0-9_]{1,25}(?:\.[0-9]{1,2})?`
+	chainName  = `lb_[A-Za-z0-9_-]{1,25}(?:\.[0-9]{1,2})?`
 	prefix     = `[0-9a-f.:]+/[0-9a-f.:]+`
 	mark       = `0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8}`
 	chainLine  = regexp.MustCompile(`^:(` + chainName + `) - \[0:0\]$`)
 	jumpLine   = regexp.MustCompile(`^-A (PREROUTING -j lb_hook|OUTPUT ! -o lo -j lb_out)$`)
 	connmark   = `CONNMARK --(save|restore)-mark --nfmask (0x[0-9a-f]{1,8}) --ctmask (0x[0-9a-f]{1,8})`
-	oneMatch   = `(-i [^-!\s"'` + "`" + `\\/:][^\s"'` + "`" + `\\/:]{0,14}|-m mark (! )?--mark ` + mark + `|(! )?-[sd] ` + prefix + `|-m set (! )?--match-set lb_[A-Za-z0-9_.]{1,28} (src|dst)|-m mac --mac-source ([0-9A-F]{2}:){5}[0-9A-F]{2}|-p [0-9]{1,3}|-m multiport --[sd]ports [0-9:,]{1,100}|-m icmp --icmp-type [a-z0-9/-]{1,30}|-m icmp6 --icmpv6-type [a-z0-9/-]{1,30}|-m dscp --dscp 0x[0-9a-f]{2}|-m cluster --cluster-total-nodes 32 --cluster-local-node [0-9]{1,2} --cluster-hash-seed 1|-m conntrack --ctstate INVALID,UNTRACKED,ESTABLISHED|-m conntrack --ctdir ORIGINAL|-p ipv6-icmp -m icmp6 --icmpv6-type 13[3-7]|-m statistic --mode nth --every [0-9]+ --packet 0|-m statistic --mode random --probability [01]\.[0-9]{11}) `
-	appendLine = regexp.MustCompile(`^-A (` + chainName + `) (` + oneMatch + `)*-m comment --comment lb:[0-9a-f]{12,16} (-g (` + chainName + `)|-j RETURN|-j MARK --set-xmark ` + mark + `|-j ` + connmark + `|-j LOG --log-prefix "lb [A-Za-z0-9_@\[\]]{1,24}: "|-j SET --add-set lb_[A-Za-z0-9_.]{1,28} src --exist --timeout [0-9]{1,7})$`)
+	oneMatch   = `(-i [^-!\s"'` + "`" + `\\/:][^\s"'` + "`" + `\\/:]{0,14}|-m mark (! )?--mark ` + mark + `|(! )?-[sd] ` + prefix + `|-m set (! )?--match-set lb_[A-Za-z0-9_.-]{1,28} (src|dst)|-m mac --mac-source ([0-9A-F]{2}:){5}[0-9A-F]{2}|-p [0-9]{1,3}|-m multiport --[sd]ports [0-9:,]{1,100}|-m icmp --icmp-type [a-z0-9/-]{1,30}|-m icmp6 --icmpv6-type [a-z0-9/-]{1,30}|-m dscp --dscp 0x[0-9a-f]{2}|-m cluster --cluster-total-nodes 32 --cluster-local-node [0-9]{1,2} --cluster-hash-seed 1|-m conntrack --ctstate INVALID,UNTRACKED,ESTABLISHED|-m conntrack --ctdir ORIGINAL|-p ipv6-icmp -m icmp6 --icmpv6-type 13[3-7]|-m statistic --mode nth --every [0-9]+ --packet 0|-m statistic --mode random --probability [01]\.[0-9]{11}) `
+	appendLine = regexp.MustCompile(`^-A (` + chainName + `) (` + oneMatch + `)*-m comment --comment lb:[0-9a-f]{12,16} (-g (` + chainName + `)|-j RETURN|-j MARK --set-xmark ` + mark + `|-j ` + connmark + `|-j LOG --log-prefix "lb [A-Za-z0-9_@\[\]]{1,24}: "|-j SET --add-set lb_[A-Za-z0-9_.-]{1,28} src --exist --timeout [0-9]{1,7})$`)
 	gotoOfLine = regexp.MustCompile(`-[gj] (` + chainName + `)$`)
 )
 
@@ -232,6 +232,9 @@ func randomConfig(random *rand.Rand) string {
 			fmt.Fprintf(&text, "\toption device '%s%d'\n", pick("eth0.", "wan-", "@x#", "a$(b)", "~", "a;b", "p%d", "a!+b", "[0-0]"), i)
 		case 1:
 			fmt.Fprintf(&text, "\toption interface 'net_%d'\n", i)
+		}
+		if random.Intn(4) == 0 {
+			fmt.Fprint(&text, "\toption router_traffic '0'\n")
 		}
 		if random.Intn(3) == 0 {
 			fmt.Fprintf(&text, "\tlist prefix6 '2001:db8:%x00::/%d'\n", i+0xa0, 40+random.Intn(24))
