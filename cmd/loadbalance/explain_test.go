@@ -184,7 +184,7 @@ func TestExplainUsage(t *testing.T) {
 	}{
 		{"", "--dst"},
 		{"--src 10.20.1.1", "--dst"},
-		{"--dst here", "--dst"},
+		{"--dst he!re", "--dst"},
 		{"--src fd00::1 --dst 203.0.113.1", "same family"},
 		{"--dst 203.0.113.1 --dport 80", "--proto"},
 		{"--dst 203.0.113.1 --proto tpc", "tpc"},
