@@ -162,8 +162,7 @@ func readQuality(s *source, out *section) {
 	}
 	checked := s.is1("check_quality")
 	for _, limit := range limits {
-		value := limit.valueOf(s)
-		if checked {
+		if value := limit.valueOf(s); checked {
 			out.option(limit.name, value)
 		}
 	}

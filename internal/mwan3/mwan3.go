@@ -31,10 +31,8 @@ import (
 
 // Result is a converted configuration.
 type Result struct {
-	// Text is the content of /etc/config/loadbalance. It has no errors.
-	Text string
-	// Notes is the number of comments about differences in it.
-	Notes int
+	Text  string // of /etc/config/loadbalance, without errors
+	Notes int    // comments about differences in it
 }
 
 // converter is the state of a conversion.
@@ -43,7 +41,7 @@ type converter struct {
 	logging  bool                // the global switch without which no rule logs
 	members  map[string]member   // the interfaces by their name in mwan3
 	uses     map[string]*source  // the sections `member` by name
-	policies map[string]policy   // by their name in mwan3
+	policies map[string]string   // what rules use for a policy of mwan3: ours, or the last resort of an empty one
 	sets     map[string]*section // the sections `ipset` by the name that rules use
 	hasIPv6  bool                // an interface for IPv6 is enabled
 	moreIPv4 []string            // policies with more live members for IPv4 than for IPv6
@@ -86,7 +84,7 @@ func newConverter(name string) *converter {
 		}},
 		members:  make(map[string]member),
 		uses:     make(map[string]*source),
-		policies: make(map[string]policy),
+		policies: make(map[string]string),
 		sets:     make(map[string]*section),
 		names:    make(map[string]bool),
 	}

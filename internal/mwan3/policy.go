@@ -6,15 +6,6 @@ import (
 	"slices"
 )
 
-// policy is the result of converting a policy.
-type policy struct {
-	name string // in the result
-	// insteadOf is what rules use in place of a policy without members: its
-	// last resort.
-	insteadOf string
-	tooLong   bool
-}
-
 // maxChainName is the longest name of a rule or policy that mwan3 applies.
 const maxChainName = 15
 
@@ -32,8 +23,7 @@ func (c *converter) readPolicy(s *source) {
 		return
 	}
 	out := c.add("policy", s.Name, s)
-	p := policy{name: out.name, tooLong: len(s.Name) > maxChainName}
-	if p.tooLong {
+	if len(s.Name) > maxChainName {
 		out.note(traffic, "mwan3 never applied it, since its name has more than %d characters; here it works", maxChainName)
 	}
 	if slices.Contains(outcomes, s.Name) {
@@ -43,10 +33,10 @@ func (c *converter) readPolicy(s *source) {
 	for _, share := range shares {
 		out.list("use_member", fmt.Sprintf("%s weight=%d metric=%d", share.member.name, share.weight, share.metric))
 	}
-	resort := lastResort(s, out)
-	if len(shares) == 0 {
+	c.policies[s.Name] = out.name
+	if resort := lastResort(s, out); len(shares) == 0 {
 		out.leaveOut(minor, "it has no member, and a policy without members would have all of them; rules use its last_resort '%s' instead", resort)
-		p.insteadOf = resort
+		c.policies[s.Name] = resort
 	}
 	live := make(map[string]int) // members by family
 	for _, share := range shares {
@@ -55,10 +45,9 @@ func (c *converter) readPolicy(s *source) {
 		}
 	}
 	if live["ipv4"] > live["ipv6"] {
-		c.moreIPv4 = append(c.moreIPv4, p.name)
+		c.moreIPv4 = append(c.moreIPv4, out.name)
 	}
 	s.mentionRest(out)
-	c.policies[s.Name] = p
 }
 
 // outcomes are what a rule can use in place of a policy, and a policy without a

@@ -91,23 +91,20 @@ func (c *converter) readTarget(s *source, out *section) {
 		out.leaveOut(minor, "mwan3 ignored it, since it has no use_policy")
 		return
 	}
-	if slices.Contains(outcomes, use) {
-		out.option("use_policy", use)
-		return
+	policy, known := c.policies[use]
+	if !known || slices.Contains(outcomes, use) {
+		policy = use
 	}
-	p, known := c.policies[use]
+	out.option("use_policy", policy)
 	switch {
+	case slices.Contains(outcomes, policy):
+		return
 	case !known:
-		out.option("use_policy", use)
 		out.leaveOut(minor, "mwan3 ignored it, since there is no policy %s", quote(use))
 		return
-	case p.insteadOf != "":
-		out.option("use_policy", p.insteadOf)
-		return
-	case p.tooLong:
+	case len(use) > maxChainName:
 		out.note(traffic, "the name of the policy is too long for mwan3, which lost all rules of the family; here it works")
 	}
-	out.option("use_policy", p.name)
 	if !sticky {
 		return
 	}
