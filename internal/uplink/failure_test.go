@@ -24,7 +24,9 @@ func TestUnreadableKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Close()
-	for name, source := range map[string]Source{"kernel": KernelSource{h}, "netifd": NetifdSource{Kernel: h}} {
+	for name, source := range map[string]interface {
+		Read([]config.Member) (State, error)
+	}{"kernel": KernelSource{h}, "netifd": NetifdSource{Kernel: h}} {
 		s, err := source.Read([]config.Member{{Name: "m", Interface: "wan"}})
 		if err == nil || !strings.HasPrefix(err.Error(), "routes: ") || len(s.Members) > 0 {
 			t.Errorf("%s: %+v, %v", name, s, err)

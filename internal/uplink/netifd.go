@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sort"
 	"strings"
 
 	"loadbalance/internal/config"
@@ -25,9 +24,6 @@ type NetifdSource struct {
 	RuleInterfaces []string
 	// Netifd is what was known before; nil: nothing.
 	Netifd *Netifd
-	// InUse says that the kernel holds members that are up: they must not go
-	// because nothing is known.
-	InUse bool
 }
 
 // Read reads netifd's and the kernel's state and judges every member by them.
@@ -46,8 +42,8 @@ func (source NetifdSource) Read(members []config.Member) (State, error) {
 	network := asked.network()
 	isNetifds := slices.ContainsFunc(names, func(name string) bool { return network[name].Type != "" })
 	switch {
-	case asked.failure == nil || asked.interfaces != nil || isNetifds && !source.InUse:
-	case errors.Is(asked.failure, errNoNetifd) && !isNetifds:
+	case asked.failure == nil || asked.interfaces != nil || isNetifds:
+	case errors.Is(asked.failure, errNoNetifd):
 		return KernelSource{source.Kernel}.Read(members)
 	default:
 		return State{}, asked.failure
@@ -140,10 +136,8 @@ func (n *netifd) ipv6Path(m config.Member) *Path {
 
 // find returns an interface by its name, or nil.
 func (n *netifd) find(name string) *netifdInterface {
-	for i := range n.interfaces {
-		if n.interfaces[i].Name == name {
-			return &n.interfaces[i]
-		}
+	if i := slices.IndexFunc(n.interfaces, func(i netifdInterface) bool { return i.Name == name }); i >= 0 {
+		return &n.interfaces[i]
 	}
 	return nil
 }
@@ -193,12 +187,9 @@ func (n *netifd) companions(m config.Member, device string) []*netifdInterface {
 
 // namedByOther reports whether another member has an interface for its own.
 func (n *netifd) namedByOther(m config.Member, name string) bool {
-	for _, other := range n.members {
-		if other.Name != m.Name && (other.Interface == name || other.Interface6 == name) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(n.members, func(other config.Member) bool {
+		return other.Name != m.Name && (other.Interface == name || other.Interface6 == name)
+	})
 }
 
 func deviceOfParts(parts []*netifdInterface) string {
@@ -258,7 +249,7 @@ func learnFrom(f family.Family, parts []*netifdInterface) learnt {
 			l.prefixes = append(l.prefixes, part.Prefixes...)
 		}
 	}
-	sort.SliceStable(routes, func(i, j int) bool { return routes[i].rank() < routes[j].rank() })
+	slices.SortStableFunc(routes, func(a, b netifdRoute) int { return a.rank() - b.rank() })
 	for _, r := range routes {
 		l.hops = append(l.hops, r.Gateway)
 	}
@@ -279,12 +270,9 @@ func withoutRepeats(addresses []netip.Addr) []netip.Addr {
 // othersSpeakIPv6 reports whether an interface of another member has IPv6 on a
 // device.
 func (n *netifd) othersSpeakIPv6(m config.Member, device string) bool {
-	for _, i := range n.interfaces {
-		if i.Up && i.L3Device == device && i.speaksIPv6() && n.namedByOther(m, i.Name) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(n.interfaces, func(i netifdInterface) bool {
+		return i.Up && i.L3Device == device && i.speaksIPv6() && n.namedByOther(m, i.Name)
+	})
 }
 
 // speaksIPv6 reports whether an interface has anything of IPv6.
@@ -306,7 +294,7 @@ func (n *netifd) addressesOfOthers(f family.Family, m config.Member, device stri
 
 // reasonOfChild explains a missing address by the child that should bring it.
 func (n *netifd) reasonOfChild(f family.Family, parts []*netifdInterface, otherwise string) string {
-	suffix := map[family.Family]string{family.IPv4: "_4", family.IPv6: "_6"}[f]
+	suffix := family.Pick(f, "_4", "_6")
 	for _, part := range parts[1:] {
 		if !part.Up && strings.HasSuffix(part.Name, suffix) {
 			return n.reason(part)

@@ -84,20 +84,20 @@ func (h *head) String() string {
 // netifdInterface is what we take of an interface of netifd. Every value in it
 // is as strictly checked as one from the configuration.
 type netifdInterface struct {
-	Name      string
-	Up        bool
-	Pending   bool
-	Available bool // its device exists
-	Autostart bool
-	Dynamic   bool   // made by another interface's protocol
-	Unmanaged bool   // its protocol is none: netifd gives it no address
-	Device    string // below the protocol: eth1 of a PPPoE line
-	L3Device  string // where packets leave; only while it is up
-	Error     string // the last one, "" for none
-	Addresses [2][]netip.Addr
-	Defaults  [2][]netifdRoute
-	DNS       [2][]netip.Addr
-	Prefixes  []netip.Prefix
+	Name      string           `json:"interface"`
+	Up        bool             `json:"up"`
+	Pending   bool             `json:"pending"`
+	Available bool             `json:"available"` // its device exists
+	Autostart bool             `json:"autostart"`
+	Dynamic   bool             `json:"dynamic"`   // made by another interface's protocol
+	Device    string           `json:"device"`    // below the protocol: eth1 of a PPPoE line
+	L3Device  string           `json:"l3_device"` // where packets leave; only while it is up
+	Unmanaged bool             `json:"-"`         // its protocol is none: netifd gives it no address
+	Error     string           `json:"-"`         // the last one, "" for none
+	Addresses [2][]netip.Addr  `json:"-"`
+	Defaults  [2][]netifdRoute `json:"-"`
+	DNS       [2][]netip.Addr  `json:"-"`
+	Prefixes  []netip.Prefix   `json:"-"`
 }
 
 // netifdRoute is a default route of an interface.
@@ -130,16 +130,9 @@ type dumpJSON struct {
 }
 
 type interfaceJSON struct {
-	Name      string `json:"interface"`
-	Up        bool   `json:"up"`
-	Pending   bool   `json:"pending"`
-	Available bool   `json:"available"`
-	Autostart bool   `json:"autostart"`
-	Dynamic   bool   `json:"dynamic"`
-	Proto     string `json:"proto"`
-	Device    string `json:"device"`
-	L3Device  string `json:"l3_device"`
-	Metric    int    `json:"metric"`
+	netifdInterface
+	Proto  string `json:"proto"`
+	Metric int    `json:"metric"`
 	listsJSON
 	IPv6Prefix []prefixJSON `json:"ipv6-prefix"`
 	Inactive   listsJSON    `json:"inactive"`
@@ -190,18 +183,10 @@ func parseDump(text []byte) ([]netifdInterface, error) {
 }
 
 func (raw *interfaceJSON) parse() netifdInterface {
-	i := netifdInterface{
-		Name:      raw.Name,
-		Up:        raw.Up,
-		Pending:   raw.Pending,
-		Available: raw.Available,
-		Autostart: raw.Autostart,
-		Dynamic:   raw.Dynamic,
-		Unmanaged: raw.Proto == "none",
-		Device:    usableDevice(raw.Device),
-		L3Device:  usableDevice(raw.L3Device),
-		Error:     raw.lastError(),
-	}
+	i := raw.netifdInterface
+	i.Device, i.L3Device = usableDevice(raw.Device), usableDevice(raw.L3Device)
+	i.Unmanaged = raw.Proto == "none"
+	i.Error = raw.lastError()
 	for f, list := range [][]prefixJSON{family.IPv4: raw.IPv4, family.IPv6: raw.IPv6} {
 		for _, a := range list {
 			if address, ok := parseUnicast(family.Family(f), a.Address); ok {

@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -12,31 +13,19 @@ import (
 )
 
 func (s *snapshot) ipv4Path(m config.Member) *Path {
-	return s.path(family.IPv4, deviceOf(m, m.Interface), knowledge{gateway: m.Gateway})
+	return s.path(family.IPv4, cmp.Or(m.Device, m.Interface), knowledge{gateway: m.Gateway})
 }
 
 // ipv6Path returns nil where nothing speaks of IPv6: no address, no default
 // route and no option.
 func (s *snapshot) ipv6Path(m config.Member) *Path {
-	device := deviceOf(m, m.Interface)
-	if m.Interface6 != "" {
-		device = deviceOf(m, m.Interface6)
-	}
+	device := cmp.Or(m.Device, m.Interface6, m.Interface)
 	p := s.path(family.IPv6, device, knowledge{gateway: m.Gateway6, prefixes: m.Prefix6})
 	configured := m.Interface6 != "" || m.Gateway6.IsValid() || len(m.Prefix6) > 0
 	if !configured && len(p.Addresses) == 0 && len(s.defaults(family.IPv6, device)) == 0 {
 		return nil
 	}
 	return p
-}
-
-// deviceOf returns the device's name: the configured one, or else that of the
-// interface. Whether it exists is found out later.
-func deviceOf(m config.Member, interfaceName string) string {
-	if m.Device != "" {
-		return m.Device
-	}
-	return interfaceName
 }
 
 // knowledge is what is known of a path beside the kernel's state.
@@ -71,7 +60,7 @@ func (s *snapshot) path(f family.Family, device string, k knowledge) *Path {
 // reason says why packets cannot leave by a path, "" if they can.
 func (s *snapshot) reason(f family.Family, p *Path, hop netip.Addr, reachable bool) string {
 	link, exists := s.links[p.Device]
-	option := map[family.Family]string{family.IPv4: "gateway", family.IPv6: "gateway6"}[f]
+	option := family.Pick(f, "gateway", "gateway6")
 	switch {
 	case f == family.IPv6 && !s.ipv6:
 		return "IPv6 is switched off in the kernel"
@@ -93,12 +82,7 @@ func (s *snapshot) reason(f family.Family, p *Path, hop netip.Addr, reachable bo
 	return ""
 }
 
-func displayName(f family.Family) string {
-	if f == family.IPv6 {
-		return "IPv6"
-	}
-	return "IPv4"
-}
+func displayName(f family.Family) string { return family.Pick(f, "IPv4", "IPv6") }
 
 // gateway returns the next hop over a device and whether packets find their
 // way: a point-to-point link needs no next hop.
@@ -166,11 +150,8 @@ func (a *address) usable(f family.Family) bool {
 	if a.scope >= unix.RT_SCOPE_LINK {
 		return false
 	}
-	if f == family.IPv4 {
-		return true
-	}
 	tentative := a.flags&unix.IFA_F_TENTATIVE != 0 && a.flags&unix.IFA_F_OPTIMISTIC == 0
-	return !tentative && a.flags&unix.IFA_F_DADFAILED == 0
+	return f == family.IPv4 || !tentative && a.flags&unix.IFA_F_DADFAILED == 0
 }
 
 // networks returns a device's on-link networks, sorted: those that the kernel
@@ -224,10 +205,8 @@ func (s *snapshot) sourceIn(f family.Family, device string, network netip.Prefix
 			}
 		}
 	}
-	for _, address := range own {
-		if network.Contains(address) {
-			return address
-		}
+	if i := slices.IndexFunc(own, network.Contains); i >= 0 {
+		return own[i]
 	}
 	return netip.Addr{}
 }
@@ -241,8 +220,7 @@ func (s *snapshot) sourcePrefixes(device string) []netip.Prefix {
 			prefixes = append(prefixes, r.From)
 		}
 	}
-	slices.SortFunc(prefixes, family.ComparePrefixes)
-	return slices.Compact(prefixes)
+	return prefixes
 }
 
 // mergePrefixes joins two lists, sorted.

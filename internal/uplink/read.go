@@ -3,7 +3,7 @@ package uplink
 import (
 	"cmp"
 	"net/netip"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -99,7 +99,7 @@ func readMainTable(h *kernel.Handle, f family.Family) ([]route, error) {
 			routes = append(routes, route{parsed, r.Protocol})
 		}
 	}
-	sort.SliceStable(routes, func(i, j int) bool { return compareRoutes(routes[i], routes[j]) < 0 })
+	slices.SortStableFunc(routes, compareRoutes)
 	return routes, err
 }
 
@@ -121,11 +121,9 @@ func ParseRoute(r kernel.Route) (parsed Route, ok bool) {
 // always give equal plans.
 func compareRoutes(a, b route) int {
 	return cmp.Or(
-		a.Destination.Addr().Compare(b.Destination.Addr()),
-		a.Destination.Bits()-b.Destination.Bits(),
+		family.ComparePrefixes(a.Destination, b.Destination),
 		a.Metric-b.Metric,
-		a.From.Addr().Compare(b.From.Addr()),
-		a.From.Bits()-b.From.Bits(),
+		family.ComparePrefixes(a.From, b.From),
 		strings.Compare(a.Device, b.Device),
 		a.Gateway.Compare(b.Gateway),
 	)

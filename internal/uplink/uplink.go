@@ -11,20 +11,13 @@ import (
 	"net/netip"
 	"slices"
 
-	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 )
 
-// Source reads the state of the members from one origin: the kernel, or
-// netifd. Members are given as configured, in file order; the result has one
-// entry per given member, in the same order. A member that cannot be used is
-// no error: its path says why.
-type Source interface {
-	Read(members []config.Member) (State, error)
-}
-
 // State is all that the planner knows of the world outside the configuration.
 type State struct {
+	// Members has one entry for each configured member, in the same order. One
+	// that cannot be used is no error: its path says why.
 	Members []Member `json:"members"`
 	IPv4    Main     `json:"ipv4"`
 	IPv6    Main     `json:"ipv6"`
