@@ -32,10 +32,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	const wanted = "IP address or prefix"
 	if !strings.Contains(text, "/") {
 		address, err := parseAddress(text, wanted)
-		if err != nil {
-			return netip.Prefix{}, err
-		}
-		return netip.PrefixFrom(address, address.BitLen()), nil
+		return netip.PrefixFrom(address, address.BitLen()), err
 	}
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
@@ -59,13 +56,10 @@ func notAnAddress(text, wanted string) error {
 // parseUnicast reads an address that a single machine can have.
 func parseUnicast(text string) (netip.Addr, error) {
 	address, err := parseAddress(text, "IP address")
-	if err != nil {
-		return netip.Addr{}, err
+	if err == nil && !IsUnicast(address) {
+		err = invalid(text, "cannot be the address of a host")
 	}
-	if !IsUnicast(address) {
-		return netip.Addr{}, invalid(text, "cannot be the address of a host")
-	}
-	return address, nil
+	return address, err
 }
 
 // IsUnicast reports whether address can belong to a single machine: it is not
@@ -74,26 +68,19 @@ func IsUnicast(address netip.Addr) bool {
 	if address.IsUnspecified() || address.IsLoopback() || address.IsMulticast() {
 		return false
 	}
-	if address.Is4() {
-		// No machine has an address of 0.0.0.0/8 or 240.0.0.0/4, which includes
-		// the broadcast address: RFC 6890, section 2.2.2.
-		first := address.As4()[0]
-		return first != 0 && first < 240
-	}
-	return true
+	// No machine has an address of 0.0.0.0/8 or 240.0.0.0/4, which includes the
+	// broadcast address: RFC 6890, section 2.2.2.
+	return !address.Is4() || address.As4()[0] != 0 && address.As4()[0] < 240
 }
 
 // parseGateway returns a parser for the address of a gateway in one family.
 func parseGateway(f family.Family) func(string) (netip.Addr, error) {
 	return func(text string) (netip.Addr, error) {
 		address, err := parseUnicast(text)
-		if err != nil {
-			return netip.Addr{}, err
+		if err == nil && family.Of(address) != f {
+			err = fmt.Errorf("%s is not an %s address", quote(text), family.Pick(f, "IPv4", "IPv6"))
 		}
-		if family.Of(address) != f {
-			return netip.Addr{}, fmt.Errorf("%s is not an %s address", quote(text), family.Pick(f, "IPv4", "IPv6"))
-		}
-		return address, nil
+		return address, err
 	}
 }
 
@@ -118,13 +105,10 @@ func parsePrefix6(text string) (netip.Prefix, error) {
 // prefix of length 0.
 func parseSetEntry(text string) (netip.Prefix, error) {
 	prefix, err := parsePrefix(text)
-	if err != nil {
-		return netip.Prefix{}, err
+	if err == nil && prefix.Bits() == 0 {
+		err = invalid(text, "matches every address, which a set cannot hold")
 	}
-	if prefix.Bits() == 0 {
-		return netip.Prefix{}, invalid(text, "matches every address, which a set cannot hold")
-	}
-	return prefix, nil
+	return prefix, err
 }
 
 // parseMasked reads an address with a mask in place of a prefix length, which

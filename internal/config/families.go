@@ -43,13 +43,7 @@ func (fs families) String() string {
 // parseFamilies reads the option family of a rule.
 func parseFamilies(text string) (families, error) {
 	named, err := oneOf("ipv4", "ipv6", "any")(text)
-	switch named {
-	case "ipv4":
-		return onlyIPv4, err
-	case "ipv6":
-		return onlyIPv6, err
-	}
-	return bothFamilies, err
+	return map[string]families{"ipv4": onlyIPv4, "ipv6": onlyIPv6, "any": bothFamilies}[named], err
 }
 
 // constraint is an option of a rule with the families in which it can match.

@@ -15,13 +15,10 @@ const minMaskBits = 3
 // parseMarkMask reads the mask of the mark bits that we own.
 func parseMarkMask(text string) (uint32, error) {
 	mask, err := parseMark(text)
-	if err != nil {
-		return 0, err
+	if err == nil && bits.OnesCount32(mask) < minMaskBits {
+		err = fmt.Errorf("%s has fewer than %d bits", quote(text), minMaskBits)
 	}
-	if bits.OnesCount32(mask) < minMaskBits {
-		return 0, fmt.Errorf("%s has fewer than %d bits", quote(text), minMaskBits)
-	}
-	return mask, nil
+	return mask, err
 }
 
 // parseMark reads a packet mark, decimal or with 0x.

@@ -34,27 +34,11 @@ const (
 // protoNumbers are the protocols that can be written by name. The table is
 // built in, since a router's /etc/protocols may lack any of them.
 var protoNumbers = map[string]uint8{
-	"all":       protoAll,
-	"any":       protoAll,
-	"icmp":      protoICMP,
-	"igmp":      2,
-	"ipip":      4,
-	"ipencap":   4,
-	"tcp":       protoTCP,
-	"udp":       protoUDP,
-	"dccp":      protoDCCP,
-	"ipv6":      41,
-	"gre":       47,
-	"esp":       50,
-	"ah":        protoAH,
-	"icmpv6":    protoICMPv6,
-	"ipv6-icmp": protoICMPv6,
-	"ospf":      89,
-	"pim":       103,
-	"vrrp":      112,
-	"l2tp":      115,
-	"sctp":      protoSCTP,
-	"udplite":   protoUDPLite,
+	"all": protoAll, "any": protoAll,
+	"tcp": protoTCP, "udp": protoUDP, "dccp": protoDCCP, "sctp": protoSCTP, "udplite": protoUDPLite,
+	"icmp": protoICMP, "icmpv6": protoICMPv6, "ipv6-icmp": protoICMPv6,
+	"ipip": 4, "ipencap": 4, "ipv6": 41, "gre": 47, "esp": 50, "ah": protoAH, "l2tp": 115,
+	"igmp": 2, "ospf": 89, "pim": 103, "vrrp": 112,
 }
 
 // protos reads the protocols of a rule; none means all. ok is false if any of

@@ -200,7 +200,8 @@ func parseProbeURL(text string) (probeURL, error) {
 	if !isHTTP {
 		return probeURL{}, invalid(text, "does not begin with http:// (for https use track_method 'tcp')")
 	}
-	if len(text) > maxURL || !isURLText(text) {
+	const unescaped = "-._~:/?#[]@!$&()*+,;=%" // what a URL may have beside letters and digits
+	if len(text) > maxURL || !consistsOf(text, unescaped) {
 		return probeURL{}, invalid(text, "is not a URL")
 	}
 	authority := rest
@@ -212,12 +213,6 @@ func parseProbeURL(text string) (probeURL, error) {
 		return probeURL{}, fmt.Errorf("%s is not a URL: %w", quote(text), err)
 	}
 	return probeURL{text: text, port: port}, nil
-}
-
-// isURLText reports whether a text has only characters that need no escape in a
-// URL.
-func isURLText(text string) bool {
-	return consistsOf(text, "-._~:/?#[]@!$&()*+,;=%")
 }
 
 // parseAuthority checks HOST, HOST:PORT, IPV4, [IPV6] and so on, and returns
