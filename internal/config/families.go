@@ -73,22 +73,18 @@ func commonFamilies(s *section, constraints []constraint) families {
 // families returns the families in which m can match: those of the addresses in
 // Any and Masked, else those in Not, else both.
 func (m AddressMatch) families() families {
-	return cmp.Or(prefixFamilies(m.Any)|m.maskedFamilies(), prefixFamilies(m.Not), bothFamilies)
+	return cmp.Or(familiesIn(m.Any, prefixFamilies)|familiesIn(m.Masked, Masked.families), familiesIn(m.Not, prefixFamilies), bothFamilies)
 }
 
-func (m AddressMatch) maskedFamilies() families {
-	var fs families
-	for _, masked := range m.Masked {
-		fs |= familiesOf(family.Of(masked.Address))
-	}
-	return fs
-}
+func (m Masked) families() families { return familiesOf(family.Of(m.Address)) }
 
-// prefixFamilies returns the families that occur in a list.
-func prefixFamilies(prefixes []netip.Prefix) families {
-	var fs families
-	for _, prefix := range prefixes {
-		fs |= familiesOf(family.Of(prefix.Addr()))
+func prefixFamilies(p netip.Prefix) families { return familiesOf(family.Of(p.Addr())) }
+
+// familiesIn returns the families that occur in a list.
+func familiesIn[T any](list []T, of func(T) families) families {
+	var all families
+	for _, t := range list {
+		all |= of(t)
 	}
-	return fs
+	return all
 }

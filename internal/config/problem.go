@@ -73,10 +73,8 @@ func (c *collector) add(p Problem) {
 		c.problems = append(c.problems, p)
 		return
 	}
-	c.dropped++
-	if c.dropped == 1 {
+	if c.dropped++; c.dropped == 1 {
 		c.rest = p
-		return
 	}
 	c.rest.Severity = max(c.rest.Severity, p.Severity)
 	c.rest.Fatal = c.rest.Fatal || p.Fatal

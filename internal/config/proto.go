@@ -148,18 +148,6 @@ func ParseDSCP(text string) (int, error) {
 	return int(number), nil
 }
 
-// protoFamilies returns the families in which any of the protocols exists.
-func protoFamilies(protos []Proto) families {
-	if len(protos) == 0 {
-		return bothFamilies
-	}
-	var fs families
-	for _, p := range protos {
-		fs |= p.families()
-	}
-	return fs
-}
-
 // ExistsIn reports whether packets of a family can have the protocol, as
 // iptables or ip6tables matches it.
 func (p Proto) ExistsIn(f family.Family) bool { return p.families()&familiesOf(f) != 0 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -76,11 +77,8 @@ func checkICMPType(s *section, protos []Proto) {
 	if !s.given("icmp_type") {
 		return
 	}
-	isICMP := len(protos) > 0
-	for _, p := range protos {
-		isICMP = isICMP && (p.Number == protoICMP || p.Number == protoICMPv6)
-	}
-	if !isICMP {
+	isOther := func(p Proto) bool { return p.Number != protoICMP && p.Number != protoICMPv6 }
+	if len(protos) == 0 || slices.ContainsFunc(protos, isOther) {
 		s.errorf(s.line("icmp_type"), "option 'icmp_type' needs option 'proto' with 'icmp' or 'icmpv6' and nothing else")
 	}
 }
@@ -93,7 +91,7 @@ func (r *reader) ruleFamilies(s *section, rule *Rule) families {
 		{"dest_ip", s.line("dest_ip"), rule.DestIP.families()},
 		{"ipset", s.line("ipset"), r.setFamilies(rule.IPSet)},
 		{"ipset_src", s.line("ipset_src"), r.setFamilies(rule.IPSetSrc)},
-		{"proto", s.line("proto"), protoFamilies(rule.Protos)},
+		{"proto", s.line("proto"), cmp.Or(familiesIn(rule.Protos, Proto.families), bothFamilies)},
 		{"icmp_type", s.line("icmp_type"), icmpFamilies(rule.ICMPType)},
 	}
 	common := commonFamilies(s, constraints)
@@ -104,7 +102,7 @@ func (r *reader) ruleFamilies(s *section, rule *Rule) families {
 
 // warnUseless warns about addresses of a family in which the rule cannot match.
 func warnUseless(s *section, option string, m AddressMatch, common families) {
-	mentioned := prefixFamilies(m.Any) | prefixFamilies(m.Not) | m.maskedFamilies()
+	mentioned := familiesIn(m.Any, prefixFamilies) | familiesIn(m.Not, prefixFamilies) | familiesIn(m.Masked, Masked.families)
 	if useless := mentioned &^ common; useless != 0 && mentioned&common != 0 {
 		s.warnf(s.line(option), "option '%s': the %s addresses have no effect, the rule is %s", option, useless, common)
 	}
