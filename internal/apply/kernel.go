@@ -3,7 +3,6 @@ package apply
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 
 	"loadbalance/internal/apply/ipset"
@@ -11,6 +10,7 @@ import (
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/apply/sysctl"
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/plan"
 )
 
@@ -42,7 +42,7 @@ func (e *Engine) Read() (*Kernel, error) {
 	var tables [len(family.All)]*iptables.Table
 	var failed [len(family.All)]error
 	for i, f := range family.All {
-		if f == family.IPv4 || kernelHasIPv6() {
+		if f == family.IPv4 || kernel.HasIPv6() {
 			saves.Add(1)
 			go func() {
 				defer saves.Done()
@@ -77,7 +77,7 @@ func (e *Engine) readRest(k *Kernel) (err error) {
 		e.Notice(fmt.Sprintf("run directory: %v", err))
 	}
 	for _, f := range family.All {
-		if f == family.IPv6 && !kernelHasIPv6() {
+		if f == family.IPv6 && !kernel.HasIPv6() {
 			continue
 		}
 		if k.Routing[f], err = e.Routing.Read(f); err != nil {
@@ -105,12 +105,6 @@ func (e *Engine) findNFTables(k *Kernel) error {
 		k.nftTables[f] = exists
 	}
 	return nil
-}
-
-// kernelHasIPv6 reports whether the kernel was built and started with IPv6.
-func kernelHasIPv6() bool {
-	_, err := os.Stat("/proc/thread-self/net/if_inet6")
-	return err == nil
 }
 
 // Ours reports whether the kernel holds anything of ours: we ran before.

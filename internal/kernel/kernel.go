@@ -32,6 +32,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -235,6 +236,14 @@ func only[T any](all []T, wanted func(T) bool) []T {
 		}
 	}
 	return some
+}
+
+// HasIPv6 reports whether the kernel was built and started with IPv6.
+func HasIPv6() bool {
+	// thread-self, because /proc/net is the namespace of the process's first
+	// thread.
+	_, err := os.Stat("/proc/thread-self/net/if_inet6")
+	return err == nil
 }
 
 // Number is the kernel's number of a family, AF_INET or AF_INET6.

@@ -1,9 +1,7 @@
 package uplink
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -62,14 +60,8 @@ func takeSnapshot(h *kernel.Handle) (*snapshot, error) {
 
 // ipv6Enabled reports whether the kernel has IPv6 and lets devices use it.
 func ipv6Enabled() (bool, error) {
-	// thread-self, because /proc/net is the namespace of the process's first
-	// thread.
-	_, err := os.Stat("/proc/thread-self/net/if_inet6")
-	if errors.Is(err, fs.ErrNotExist) {
+	if !kernel.HasIPv6() {
 		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("IPv6: %w", err)
 	}
 	value, err := os.ReadFile("/proc/sys/net/ipv6/conf/all/disable_ipv6")
 	if err != nil {
