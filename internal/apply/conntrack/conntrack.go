@@ -5,15 +5,11 @@
 // message at a time. What v1.3.1 of the library has for connections,
 // ConntrackTableList and ConntrackDeleteFilters,
 //
-//   - collects the whole table first: with 16,000 connections a process grew to
-//     17 MB (here 9 MB), with 5,000 to 9.4 MB (here 6 MB), and took two to three
-//     times as long. A router with 64 MB has a table of that size and not much
-//     memory besides;
-//   - leaves out an entry's status, so that nobody can tell whether an answer
-//     was seen;
-//   - cannot have the kernel select entries by their mark;
-//   - cannot delete one connection without reading all of them;
-//   - does not say why an entry could not be deleted.
+//   - collects the whole table first: with 16,000 connections, as a router with
+//     64 MB may have, a process grew to 17 MB (here 9 MB);
+//   - leaves out an entry's status, which says whether an answer was seen;
+//   - cannot delete one connection without reading all of them, and does not say
+//     why an entry could not be deleted.
 package conntrack
 
 import (
