@@ -20,8 +20,7 @@ func applyCommand(in *invocation) int {
 	return in.locked("apply", func() int {
 		cfg, err := in.readToApply()
 		if err != nil {
-			in.log.Error(err.Error())
-			return exitUsage
+			return in.fail(err)
 		}
 		done := in.apply(cfg, nil)
 		if done.err != nil {
@@ -59,9 +58,7 @@ func (in *invocation) locked(name string, work func() int) int {
 
 // end gives the lock back.
 func (in *invocation) end(lock *rundir.Lock, request string, code int) {
-	if err := lock.End(request, code, in.log.kept.String()); err != nil {
-		in.note(fmt.Sprintf("run directory: %v", err))
-	}
+	in.noteRunDir(lock.End(request, code, in.log.kept.String()))
 }
 
 // repeat writes what another run had to say.
@@ -142,13 +139,12 @@ func (in *invocation) carryOut(p *pipeline.Pipeline, cfg *pipeline.Configuration
 
 // logNetifd tells once that netifd is silent, and that it speaks again.
 func (in *invocation) logNetifd(silence string) {
-	isSilent := silence != ""
-	if isSilent && !in.wasSilent {
+	if silence != "" && !in.wasSilent {
 		in.log.Warning(silence)
-	} else if in.wasSilent && !isSilent {
+	} else if silence == "" && in.wasSilent {
 		in.log.Notice("netifd answers again")
 	}
-	in.wasSilent = isSilent
+	in.wasSilent = silence != ""
 }
 
 // running reports whether there is a state that a faulty file must not touch.

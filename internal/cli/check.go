@@ -18,8 +18,7 @@ import (
 func checkCommand(in *invocation) int {
 	cfg, err := in.readConfig()
 	if err != nil {
-		in.log.Error(err.Error())
-		return exitUsage
+		return in.fail(err)
 	}
 	in.report(cfg)
 	if cfg.Problems.HasErrors() {

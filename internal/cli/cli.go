@@ -201,8 +201,15 @@ func versionCommand(in *invocation) int {
 	return exitDone
 }
 
+// configError says that a configuration cannot be used at all.
+type configError struct{ error }
+
 // fail reports an error and returns the exit code for it.
 func (in *invocation) fail(err error) int {
 	in.log.Error(err.Error())
+	var unusable configError
+	if errors.Is(err, errUsage) || errors.As(err, &unusable) {
+		return exitUsage
+	}
 	return exitFailed
 }

@@ -27,8 +27,7 @@ type packetFlags struct {
 func explainCommand(in *invocation) int {
 	cfg, refused, err := in.shownConfig()
 	if err != nil {
-		in.log.Error(err.Error())
-		return exitUsage
+		return in.fail(err)
 	}
 	if cfg.Problems.Fatal() {
 		in.report(cfg)
@@ -54,8 +53,7 @@ func explainCommand(in *invocation) int {
 		described.dst = destination
 		packet, err := described.read(cfg.Config, observed.Uplinks)
 		if err != nil {
-			in.log.Error(err.Error())
-			return exitUsage
+			return in.fail(err)
 		}
 		e, err := in.explain(p, observed, packet)
 		if err != nil {

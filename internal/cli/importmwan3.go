@@ -23,15 +23,13 @@ func importMWAN3Command(in *invocation) int {
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		in.log.Error(fmt.Sprintf("import-mwan3: %v", err))
-		return exitUsage
+		return in.fail(configError{fmt.Errorf("import-mwan3: %w", err)})
 	}
 	// The file need not be called as configurations are: people keep copies.
 	result, err := mwan3.Convert(filepath.Base(path), text)
 	var refused *uci.SyntaxError
 	if errors.As(err, &refused) {
-		in.log.Error(fmt.Sprintf("import-mwan3: %v", err))
-		return exitUsage
+		err = configError{err}
 	}
 	if err != nil {
 		return in.fail(fmt.Errorf("import-mwan3: %w", err))

@@ -72,20 +72,18 @@ func (l *logger) Close() {
 	}
 }
 
-// Log writes a message of a level by its name.
-func (l *logger) Log(level, text string) { l.write(level, text) }
-
 // Error writes a message of that level.
-func (l *logger) Error(text string) { l.write("error", text) }
+func (l *logger) Error(text string) { l.Log("error", text) }
 
 // Warning writes a message of that level.
-func (l *logger) Warning(text string) { l.write("warning", text) }
+func (l *logger) Warning(text string) { l.Log("warning", text) }
 
 // Notice writes a message of that level.
-func (l *logger) Notice(text string) { l.write("notice", text) }
+func (l *logger) Notice(text string) { l.Log("notice", text) }
 
-// write writes a message line by line: syslog would join or cut longer ones.
-func (l *logger) write(level, text string) {
+// Log writes a message line by line: syslog would join or cut longer ones. The
+// level is given by its name.
+func (l *logger) Log(level, text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if slices.Index(levels, level) > l.level {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -89,10 +90,7 @@ func hasten() error {
 // monitor to run, by the exit code.
 func (in *invocation) monitorWanted() int {
 	cfg, err := in.currentConfig()
-	if err != nil || cfg.Problems.Fatal() || !cfg.Globals.Enabled || !cfg.Globals.Monitor {
-		return exitFailed
-	}
-	if len(cfg.EnabledMembers()) == 0 {
+	if err != nil || cfg.Problems.Fatal() || !cfg.Globals.Enabled || !cfg.Globals.Monitor || len(cfg.EnabledMembers()) == 0 {
 		return exitFailed
 	}
 	return exitDone
@@ -104,7 +102,12 @@ func (in *invocation) monitor() error {
 	log := openLog(in.options.log, in.log.out)
 	log.forgetful = true
 	defer log.Close()
-	reload, quit := signals() // first, or a SIGHUP would end the process
+	// First, or a SIGHUP would end the process. There is room for one: several
+	// are one reload.
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, unix.SIGHUP)
+	told, forget := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	defer forget()
 	presence := &presence{dir: in.rundir(), log: log}
 	defer presence.hush()
 	known, err := presence.appear()
@@ -140,7 +143,7 @@ func (in *invocation) monitor() error {
 		Applier: &monitorApplier{invocation: in, monitorLog: log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.rundir(),
 		Learner: learner, Log: log.Log, Answers: answers, Reload: reload, Presence: known, Appear: presence.appear,
 	}
-	return m.Run(quit)
+	return m.Run(told.Done())
 }
 
 // learner learns the addresses of domains beside the rest of the monitor.
@@ -152,27 +155,6 @@ type learner struct{ domains.Learner }
 func (l *learner) Learn(sets []domains.Set) {
 	runtime.GOMAXPROCS(1 + min(1, len(sets)))
 	l.Learner.Learn(sets)
-}
-
-// signals delivers SIGHUP, and closes quit on the first signal that ends the
-// monitor.
-func signals() (reload, quit <-chan struct{}) {
-	reloads, end := make(chan struct{}, 1), make(chan struct{})
-	received := make(chan os.Signal, 1)
-	signal.Notify(received, unix.SIGHUP, unix.SIGTERM, unix.SIGINT)
-	go func() {
-		for s := range received {
-			if s != unix.SIGHUP {
-				close(end)
-				return
-			}
-			select {
-			case reloads <- struct{}{}:
-			default: // one reload for several signals
-			}
-		}
-	}()
-	return reloads, end
 }
 
 // monitorApplier lets the monitor apply as every other run does.

@@ -52,16 +52,18 @@ func (in *invocation) readConfig() (*pipeline.Configuration, error) {
 	if pipeline.Staged(in.configDir) {
 		in.log.Warning(uncommitted)
 	}
-	return pipeline.ReadConfiguration(in.configDir)
+	cfg, err := pipeline.ReadConfiguration(in.configDir)
+	if err != nil {
+		return nil, configError{err}
+	}
+	return cfg, nil
 }
 
 // readToApply reads the configuration file for an apply, with the lock held. An
 // apply that comes before the commit is made up for by the monitor: the
 // reload_config behind the commit finds nothing new and sends no event.
 func (in *invocation) readToApply() (*pipeline.Configuration, error) {
-	if err := in.rundir().SetOverdue(pipeline.Staged(in.configDir)); err != nil {
-		in.note(fmt.Sprintf("run directory: %v", err))
-	}
+	in.noteRunDir(in.rundir().SetOverdue(pipeline.Staged(in.configDir)))
 	return in.readConfig()
 }
 
@@ -76,7 +78,10 @@ func (in *invocation) shownConfig() (cfg *pipeline.Configuration, refused bool, 
 	if refusal != nil {
 		in.log.Error(refusal.String())
 	}
-	return cfg, refusal != nil, err
+	if err != nil {
+		return nil, false, configError{err}
+	}
+	return cfg, refusal != nil, nil
 }
 
 // currentConfig is the configuration that events go by: the last accepted one.
@@ -109,9 +114,7 @@ func (in *invocation) currentConfig() (*pipeline.Configuration, error) {
 // directory may be lost.
 func (in *invocation) accept(cfg *pipeline.Configuration) {
 	in.accepted = cfg
-	if err := in.rundir().Accept(cfg.Text); err != nil {
-		in.note(fmt.Sprintf("run directory: %v", err))
-	}
+	in.noteRunDir(in.rundir().Accept(cfg.Text))
 }
 
 // note says what went wrong beside the kernel, but not again what the run before
@@ -127,6 +130,13 @@ func (in *invocation) note(texts ...string) {
 	}
 }
 
+// noteRunDir notes what went wrong in the run directory, if anything.
+func (in *invocation) noteRunDir(err error) {
+	if err != nil {
+		in.note(fmt.Sprintf("run directory: %v", err))
+	}
+}
+
 // verdicts are those of the monitor that lives. One that does not answer has
 // saved them.
 func (in *invocation) verdicts() plan.Verdicts {
@@ -134,9 +144,7 @@ func (in *invocation) verdicts() plan.Verdicts {
 		return snapshot.Verdicts
 	}
 	verdicts, err := in.rundir().Verdicts()
-	if err != nil {
-		in.note(fmt.Sprintf("run directory: %v", err))
-	}
+	in.noteRunDir(err)
 	return verdicts
 }
 

@@ -14,8 +14,7 @@ import (
 func planCommand(in *invocation) int {
 	cfg, refused, err := in.shownConfig()
 	if err != nil {
-		in.log.Error(err.Error())
-		return exitUsage
+		return in.fail(err)
 	}
 	in.report(cfg)
 	if cfg.Problems.Fatal() {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"slices"
@@ -38,7 +37,7 @@ func metricsCommand(in *invocation) int {
 func (in *invocation) printStatus(write func(status.Status, io.Writer) error) int {
 	current, err := in.status()
 	if err != nil {
-		return in.failStatus(err)
+		return in.fail(err)
 	}
 	if err := write(current, in.out); err != nil {
 		return in.fail(err)
@@ -46,24 +45,11 @@ func (in *invocation) printStatus(write func(status.Status, io.Writer) error) in
 	return exitDone
 }
 
-// noConfigError says that no configuration can be read.
-type noConfigError struct{ error }
-
-// failStatus reports why there is no status and returns the exit code.
-func (in *invocation) failStatus(err error) int {
-	in.log.Error(err.Error())
-	var missing noConfigError
-	if errors.As(err, &missing) {
-		return exitUsage
-	}
-	return exitFailed
-}
-
 // status reads everything that a status shows.
 func (in *invocation) status() (status.Status, error) {
 	cfg, refusal, err := pipeline.RunningConfiguration(in.rundir(), in.configDir)
 	if err != nil {
-		return status.Status{}, noConfigError{err}
+		return status.Status{}, configError{err}
 	}
 	var problems []string
 	if pipeline.Staged(in.configDir) {
@@ -119,11 +105,8 @@ func (in *invocation) faults(snapshot *health.Snapshot) []string {
 	if errors.Is(lost, fs.ErrNotExist) {
 		lost = nil
 	}
-	for _, err := range []error{in.rundir().Trouble(), lost} {
-		if err != nil {
-			in.note(fmt.Sprintf("run directory: %v", err))
-		}
-	}
+	in.noteRunDir(in.rundir().Trouble())
+	in.noteRunDir(lost)
 	if snapshot != nil {
 		in.note(snapshot.Warnings...)
 	}

@@ -31,7 +31,7 @@ func (in *invocation) watchStatus() int {
 	for {
 		current, unread := in.status()
 		if unread != nil && frames.last == nil {
-			return in.failStatus(unread)
+			return in.fail(unread)
 		}
 		var err error
 		if unread == nil {

@@ -11,6 +11,7 @@ package monitor
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"time"
 
@@ -139,7 +140,7 @@ type Monitor struct {
 	Log func(level, text string)
 	// What the monitor hears of: answers to its probes and SIGHUP.
 	Answers <-chan probe.Answer
-	Reload  <-chan struct{}
+	Reload  <-chan os.Signal
 	Presence
 	// Appear makes other processes know of this one again. The error says that
 	// another monitor has taken its place.
