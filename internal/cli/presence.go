@@ -38,11 +38,12 @@ func (p *presence) appear() (known monitor.Presence, err error) {
 	if p.lock, err = p.dir.BecomeMonitor(); err == nil {
 		p.accepted, err = p.dir.Notify()
 	}
+	// With an error as before, it still listens in the kernel.
+	if err == nil || p.trouble == "" && !errors.Is(err, rundir.ErrMonitorRuns) {
+		err = errors.Join(err, p.listen())
+	}
 	if errors.Is(err, rundir.ErrMonitorRuns) {
 		return known, err
-	}
-	if err == nil || p.trouble == "" { // otherwise it still listens in the kernel
-		err = errors.Join(err, p.listen())
 	}
 	if p.socket != nil {
 		known.Questions = p.socket.Questions()
@@ -51,9 +52,6 @@ func (p *presence) appear() (known monitor.Presence, err error) {
 		p.trouble = ""
 		known.Accepted, known.Gone = p.accepted.Changes(), p.accepted.Gone()
 		return known, nil
-	}
-	if errors.Is(err, rundir.ErrMonitorRuns) {
-		return known, err
 	}
 	text := fmt.Sprintf("run directory: %v: the monitor works without it", err)
 	if text != p.trouble {

@@ -50,7 +50,7 @@ var ErrNone = errors.New("no monitor runs")
 // Socket is where the monitor is asked. Package net would do, but is 25 KB of the
 // package on a router.
 type Socket struct {
-	listener  *os.File
+	listener  int
 	questions chan Question
 	done      chan struct{}
 	ended     chan struct{} // closed when nothing of it is left
@@ -67,7 +67,7 @@ func Listen(dir string) (*Socket, error) {
 		return nil, fmt.Errorf("monitor socket: %w", err)
 	}
 	s := &Socket{
-		listener:  os.NewFile(uintptr(fd), socketName),
+		listener:  fd,
 		questions: make(chan Question),
 		done:      make(chan struct{}),
 		ended:     make(chan struct{}),
@@ -89,7 +89,7 @@ func listenIn(dir string) (int, error) {
 }
 
 func listen(address *unix.SockaddrUnix) (int, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -135,16 +135,23 @@ func (s *Socket) Questions() <-chan Question { return s.questions }
 // Close closes the socket.
 func (s *Socket) Close() {
 	close(s.done)
-	s.listener.Close()
+	_ = unix.Shutdown(s.listener, unix.SHUT_RD) // wakes serve
 	<-s.ended
+	unix.Close(s.listener)
 }
 
 func (s *Socket) serve() {
 	defer close(s.ended)
 	for {
-		caller, err := s.accept()
-		if err == nil {
-			go s.answer(caller)
+		caller, _, err := unix.Accept4(s.listener, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+		switch {
+		case err == nil && isOurs(caller):
+			go s.answer(os.NewFile(uintptr(caller), socketName))
+			continue
+		case err == nil:
+			unix.Close(caller)
+			continue
+		case errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.EINTR):
 			continue
 		}
 		// Such as too many open files, unless it was closed.
@@ -154,29 +161,6 @@ func (s *Socket) serve() {
 			return
 		}
 	}
-}
-
-func (s *Socket) accept() (*os.File, error) {
-	raw, err := s.listener.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var caller int
-	var failed error
-	err = raw.Read(func(fd uintptr) bool {
-		for {
-			caller, _, failed = unix.Accept4(int(fd), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
-			if failed != nil || isOurs(caller) {
-				break
-			}
-			unix.Close(caller)
-		}
-		return !errors.Is(failed, unix.EAGAIN) && !errors.Is(failed, unix.ECONNABORTED) && !errors.Is(failed, unix.EINTR)
-	})
-	if err = errors.Join(err, failed); err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(caller), socketName), nil
 }
 
 // answer answers one caller.
