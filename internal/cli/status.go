@@ -125,13 +125,6 @@ func countConnections(p *pipeline.Pipeline, cfg *pipeline.Configuration) (counts
 
 // wantsMonitor reports whether there is something to probe, and somebody to do it.
 func wantsMonitor(cfg *config.Config) bool {
-	if !cfg.Globals.Enabled || !cfg.Globals.Monitor {
-		return false
-	}
-	for _, m := range cfg.EnabledMembers() {
-		if m.Track.Gateway || len(m.Track.IPs) > 0 {
-			return true
-		}
-	}
-	return false
+	hasTargets := func(m config.Member) bool { return m.Track.Gateway || len(m.Track.IPs) > 0 }
+	return cfg.Globals.Enabled && cfg.Globals.Monitor && slices.ContainsFunc(cfg.EnabledMembers(), hasTargets)
 }

@@ -103,14 +103,10 @@ func (m *Monitor) announce(before, after []plan.Member) {
 		m.compare(old[member.Name], member)
 		delete(old, member.Name)
 	}
+	gone := plan.MemberState{Reason: "is not configured any more"}
 	for _, member := range before {
-		if was, gone := old[member.Name]; gone {
-			const reason = "is not configured any more"
-			left := plan.Member{Name: was.Name, IPv4: was.IPv4, IPv6: was.IPv6}
-			for _, state := range []*plan.MemberState{&left.IPv4, &left.IPv6} {
-				state.Online, state.Active, state.Reason = false, false, reason
-			}
-			m.compare(was, left)
+		if was, left := old[member.Name]; left {
+			m.compare(was, plan.Member{Name: was.Name, IPv4: gone, IPv6: gone})
 		}
 	}
 }

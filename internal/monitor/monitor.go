@@ -215,7 +215,11 @@ type result struct {
 // Run works until quit is closed. A running apply is waited for.
 func (m *Monitor) Run(quit <-chan struct{}) error {
 	m.begin(time.Now())
-	defer m.settle()
+	defer func() {
+		if m.applying {
+			<-m.results
+		}
+	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -260,13 +264,6 @@ func (m *Monitor) appear(now time.Time) (err error) {
 	m.unsaved = true
 	m.want(request{at: now, reasons: []string{"the run directory was removed"}})
 	return nil
-}
-
-// settle waits for a running apply.
-func (m *Monitor) settle() {
-	if m.applying {
-		<-m.results
-	}
 }
 
 func (m *Monitor) begin(now time.Time) {

@@ -108,12 +108,11 @@ func (m *Monitor) wantedPaths() (wanted map[health.Key][]probe.Probe, refused []
 func probesOf(key health.Key, track config.Track, member plan.Member, targets []netip.Addr, path *uplink.Path, main *uplink.Main) []probe.Probe {
 	var probes []probe.Probe
 	for i, address := range targets {
-		p := probe.Probe{
+		probes = append(probes, probe.Probe{
 			Key: key, Target: i, Method: track.Method, Device: path.Device, Mark: member.Mark,
 			Address: address, Source: source(address, path, main),
 			Port: track.Port, URL: track.URL, Status: track.Status, Timeout: track.Timeout,
-		}
-		probes = append(probes, p)
+		})
 	}
 	return probes
 }
@@ -153,10 +152,8 @@ func (m *Monitor) member(name string) *config.Member {
 	if m.outcome.Config == nil || m.outcome.Idle {
 		return nil
 	}
-	for i := range m.outcome.Config.Members {
-		if member := &m.outcome.Config.Members[i]; member.Name == name && member.Enabled {
-			return member
-		}
+	if member := m.outcome.Config.Member(name); member != nil && member.Enabled {
+		return member
 	}
 	return nil
 }

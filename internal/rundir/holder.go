@@ -17,8 +17,8 @@ const (
 	// patience is how long a lock is waited for before somebody asks who has it.
 	// An apply takes well under a second.
 	patience = 5 * time.Second
-	// hungAfter is when a run of ours counts as hanging: all its programs have
-	// time limits, which together are less.
+	// hungAfter is when a run of ours counts as hanging, such as one whose output
+	// nobody reads: all its programs have time limits, which together are less.
 	hungAfter = 4 * time.Minute
 	// kernelLock is locked where the run directory cannot hold a file: it is always
 	// there, each network namespace has its own, and only root can open it.
