@@ -115,10 +115,8 @@ type invocation struct {
 	accepted *pipeline.Configuration
 }
 
-// command is what a command does; it returns the exit code.
-type command func(*invocation) int
-
-var commands = map[string]command{
+// commands return the exit code.
+var commands = map[string]func(*invocation) int{
 	"apply":        applyCommand,
 	"plan":         planCommand,
 	"check":        checkCommand,

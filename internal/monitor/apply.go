@@ -16,14 +16,14 @@ func (m *Monitor) apply() {
 	m.wanted = request{}
 	m.applying = true
 	scope, verdicts := m.outcome.Scope, m.verdicts()
+	run := m.Applier.Follow
+	if r.reload {
+		run = m.Applier.Reload
+	}
 	go func() {
 		// What changes from here on is seen by the apply or by the next look.
 		r.before, r.looked = m.Watcher.Look(scope)
-		if r.reload {
-			r.Outcome, r.err = m.Applier.Reload(verdicts)
-		} else {
-			r.Outcome, r.err = m.Applier.Follow(verdicts)
-		}
+		r.Outcome, r.err = run(verdicts)
 		r.after = r.before
 		switch {
 		case r.err != nil && r.Config == nil:

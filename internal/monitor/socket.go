@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -198,13 +197,8 @@ func exchange(dir string, m message) (answer health.Snapshot, err error) {
 		return answer, err
 	}
 	defer conn.Close()
-	err = json.NewEncoder(conn).Encode(m)
-	var text []byte
-	if err == nil {
-		text, err = io.ReadAll(conn)
-	}
-	if err == nil {
-		err = json.Unmarshal(text, &answer)
+	if err = json.NewEncoder(conn).Encode(m); err == nil {
+		err = json.NewDecoder(conn).Decode(&answer)
 	}
 	if err != nil {
 		return answer, fmt.Errorf("the monitor does not answer: %w", err)
