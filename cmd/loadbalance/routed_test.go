@@ -94,7 +94,7 @@ config rule 'refused'
 		}
 		refused := netlab.Traffic{Server: server(netlab.Server(51), netlab.HTTPPort)}
 		expectOver(t, r.lab.Connect(refused), 0)
-		refused.From = r.lab.Router
+		refused.From, refused.Timeout = r.lab.Router, time.Second
 		if own := r.lab.Connect(refused); own.OK() > 0 {
 			t.Errorf("by a policy of the routed uplink alone: %v", own)
 		}
@@ -123,6 +123,20 @@ config rule 'refused'
 		r.must("apply")
 		r.expectTurnsUsed(family.IPv4, 0, func() { expectOver(t, fromRouter(r, netlab.Traffic{}, 5), 2) })
 		expectOver(t, r.lab.Connect(netlab.Traffic{Count: 5}), 0)
+		r.expectNoSpoofed()
+	})
+}
+
+// TestLineWithoutNATIsMains: the routed line is main's best one, so unbound
+// sockets have its address, which the others translate.
+func TestLineWithoutNATIsMains(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		r := newRouter(t, backend, netlab.Options{Uplinks: 3}, withoutRouterOn("wan1", members(netlab.Separate, 3)))
+		r.makeRouted(1)
+		r.must("apply")
+		expectShares(t, fromRouter(r, netlab.Traffic{}, 40), 0, 0, 20, 20)
+		expectShares(t, r.lab.Connect(netlab.Traffic{Count: 30}), 10, 0, 10, 10)
+		expectOver(t, fromRouter(r, netlab.Traffic{Device: "wan1"}, 5), 1)
 		r.expectNoSpoofed()
 	})
 }
