@@ -93,7 +93,7 @@ func newConverter(name string) *converter {
 func (c *converter) convert(file *uci.File) (Result, error) {
 	c.readGlobals(file)
 	each(file, "interface", c.readInterface)
-	each(file, "member", c.readUse)
+	each(file, "member", func(s *source) { c.uses[s.Name] = s })
 	each(file, "policy", c.readPolicy)
 	each(file, "ipset", c.readIPSet)
 	each(file, "rule", c.readRule)
@@ -167,21 +167,16 @@ func (c *converter) add(kind, name string, s *source) *section {
 // newName returns the name of a section in the result: its old one, unless that
 // is too long here, reserved or taken.
 func (c *converter) newName(kind, name string) string {
+	const maxName = 32 // characters; see package config
+	isFree := func(name string) bool {
+		_, problems, err := read("config " + kind + " " + quoteUCI(name) + "\n")
+		return !c.names[name] && err == nil && !problems.HasErrors()
+	}
 	candidate := name
-	for i := 2; c.names[candidate] || !accepted(kind, candidate); i++ {
+	for i := 2; !isFree(candidate); i++ {
 		suffix := fmt.Sprintf("_%d", i)
 		candidate = name[:min(len(name), maxName-len(suffix))] + suffix
 	}
 	c.names[candidate] = true
 	return candidate
-}
-
-// maxName is the longest name of a section here in characters; see package
-// config.
-const maxName = 32
-
-// accepted reports whether package config accepts a name.
-func accepted(kind, name string) bool {
-	_, problems, err := read("config " + kind + " " + quoteUCI(name) + "\n")
-	return err == nil && !problems.HasErrors()
 }

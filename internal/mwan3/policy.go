@@ -9,13 +9,6 @@ import (
 // maxChainName is the longest name of a rule or policy that mwan3 applies.
 const maxChainName = 15
 
-// readUse remembers a section `member`.
-func (c *converter) readUse(s *source) {
-	if s.Name != "" {
-		c.uses[s.Name] = s
-	}
-}
-
 // readPolicy converts a policy with the members of its list.
 func (c *converter) readPolicy(s *source) {
 	if s.Name == "" {
