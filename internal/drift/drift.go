@@ -56,7 +56,7 @@ type Fingerprint struct {
 // Open opens all sockets in the network namespace of the calling thread, and
 // begins to listen.
 func Open() (*Watcher, error) {
-	w := &Watcher{legacy: noLegacySockets()}
+	w := &Watcher{}
 	if err := w.open(); err != nil {
 		w.Close()
 		return nil, fmt.Errorf("drift: %w", err)
@@ -68,7 +68,7 @@ func (w *Watcher) open() (err error) {
 	if w.kernel, err = kernel.Open(); err != nil {
 		return err
 	}
-	if w.legacy, err = openLegacySockets(); err != nil {
+	if err = w.legacy.open(); err != nil {
 		return err
 	}
 	if w.listener, err = subscribe(); err != nil {

@@ -27,32 +27,26 @@ type tableInfo struct {
 }
 
 // legacySockets are sockets of each family, through which the legacy tables are
-// asked for; -1 where the kernel does not have the family.
-type legacySockets [2]int
+// asked for; nil where the kernel does not have the family.
+type legacySockets [len(family.All)]*os.File
 
-func noLegacySockets() legacySockets { return legacySockets{-1, -1} }
-
-func openLegacySockets() (legacySockets, error) {
-	sockets := noLegacySockets()
+func (s *legacySockets) open() error {
 	for _, f := range family.All {
 		fd, err := unix.Socket(family.Pick(f, unix.AF_INET, unix.AF_INET6), unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		if errors.Is(err, unix.EAFNOSUPPORT) {
 			continue
 		}
 		if err != nil {
-			sockets.close()
-			return noLegacySockets(), fmt.Errorf("%s: %w", f, os.NewSyscallError("socket", err))
+			return fmt.Errorf("%s: %w", f, os.NewSyscallError("socket", err))
 		}
-		sockets[f] = fd
+		s[f] = os.NewFile(uintptr(fd), "legacy tables")
 	}
-	return sockets, nil
+	return nil
 }
 
 func (s legacySockets) close() {
-	for _, fd := range s {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
+	for _, socket := range s {
+		socket.Close() // of nil it does nothing
 	}
 }
 
@@ -60,7 +54,7 @@ func (s legacySockets) close() {
 func (s legacySockets) sum() (uint64, error) {
 	total := uint64(0)
 	for _, f := range family.All {
-		if s[f] < 0 {
+		if s[f] == nil {
 			continue
 		}
 		info, err := layout(f, s[f], "mangle")
@@ -73,12 +67,12 @@ func (s legacySockets) sum() (uint64, error) {
 }
 
 // layout asks for the layout of a table, which is empty where there is none.
-func layout(f family.Family, fd int, table string) (tableInfo, error) {
+func layout(f family.Family, socket *os.File, table string) (tableInfo, error) {
 	level := family.Pick(f, unix.IPPROTO_IP, unix.IPPROTO_IPV6)
 	info := tableInfo{}
 	copy(info.name[:], table)
 	size := uint32(unsafe.Sizeof(info))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), getInfo,
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, socket.Fd(), uintptr(level), getInfo,
 		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	switch errno {
 	case 0:
