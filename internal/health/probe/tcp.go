@@ -144,14 +144,9 @@ func (p *Prober) await(a *attempt) {
 // and whether it is open: the other end has accepted it, even if too late, and
 // not reset it since.
 func (a *attempt) state() (local netip.AddrPort, open bool) {
-	// Control fails on a closed file only, which nobody else closes.
-	_ = a.conn.Control(func(fd uintptr) {
-		_, err := unix.Getpeername(int(fd))
-		open = err == nil
-		name, _ := unix.Getsockname(int(fd)) // nil after an error
-		local = addrPort(name)
-	})
-	return local, open
+	_, noPeer := unix.Getpeername(a.fd)
+	name, _ := unix.Getsockname(a.fd) // nil after an error
+	return addrPort(name), noPeer == nil
 }
 
 // outcome reports whether the target answered. All errors mean that it did not:
