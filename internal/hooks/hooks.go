@@ -3,8 +3,7 @@
 //
 // They are ordinary hotplug scripts of OpenWrt: the shell reads them, so they
 // need not be executable, functions.sh is loaded, and the environment says what
-// happened. A script cannot hold up whoever posts events: each has a time limit,
-// and when events come faster than the scripts run, the oldest are dropped.
+// happened.
 //
 // A script that leaves a process in the background should redirect the output of
 // that process: the pipe behind it is closed soon after the script's end.

@@ -308,11 +308,11 @@ func quoteUCI(value string) string {
 
 // shortened writes a text of the file for a note, cut to 60 characters.
 func shortened(text string) string {
-	const longest = 60
-	if characters := []rune(text); len(characters) > longest {
-		return quote(string(characters[:longest]) + "…")
+	short := fmt.Sprintf("%.60s", text)
+	if short != text {
+		short += "…"
 	}
-	return quote(text)
+	return quote(short)
 }
 
 // quote writes a value for a comment, on one line and without control

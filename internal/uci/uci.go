@@ -129,8 +129,7 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("%s:%d: syntax error: %s", e.File, e.Line, e.Msg)
 }
 
-// Load reads the file dir/name. The error is a *SyntaxError if the content is
-// refused, and wraps fs.ErrNotExist if there is no such file.
+// Load reads and parses the file dir/name, see ReadText and Parse.
 func Load(dir, name string) (*File, error) {
 	text, err := ReadText(dir, name)
 	if err != nil {
