@@ -176,12 +176,7 @@ func (h *history) deadline() time.Duration {
 }
 
 // misses returns how many rounds in a row were missed, up to now.
-func (h *history) misses() int {
-	if h.ended <= h.missesAfter {
-		return 0
-	}
-	return int(h.ended - h.missesAfter)
-}
+func (h *history) misses() int { return max(int(h.ended)-int(h.missesAfter), 0) }
 
 // run returns how many rounds in a row were answered, up to the newest answer.
 func (h *history) run() int { return int(h.runEnd + 1 - h.runStart) }

@@ -127,11 +127,10 @@ func (ps *Paths) Due(now time.Time) []Key {
 	t := ps.at(now)
 	ps.due = ps.due[:0]
 	for _, p := range ps.paths {
-		if p.targets() == 0 || t < p.next {
-			continue
+		if p.targets() > 0 && t >= p.next {
+			p.next = nextTick(t, p.rules.Interval)
+			ps.due = append(ps.due, p.key)
 		}
-		p.next = nextTick(t, p.rules.Interval)
-		ps.due = append(ps.due, p.key)
 	}
 	return ps.due
 }

@@ -78,12 +78,7 @@ func (s sample) latency(least int) (mean time.Duration, known bool) {
 	return sorted[s.needed-1], true
 }
 
-func (t *tally) mean() time.Duration {
-	if t.answered == 0 {
-		return 0
-	}
-	return t.latency / time.Duration(t.answered)
-}
+func (t *tally) mean() time.Duration { return t.latency / time.Duration(max(t.answered, 1)) }
 
 // judgedLatency returns the latency that is compared with the limits. Only
 // targets that answered at least half the rounds have one: the few answers of a

@@ -98,9 +98,4 @@ func (ps *Paths) Report(key Key, now time.Time) Report {
 	return r
 }
 
-func part(lost, seen int) float64 {
-	if seen == 0 {
-		return 0
-	}
-	return float64(lost) / float64(seen)
-}
+func part(lost, seen int) float64 { return float64(lost) / float64(max(seen, 1)) }

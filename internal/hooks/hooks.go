@@ -103,11 +103,7 @@ func (r *Runner) Close() {
 // work runs the scripts for one event after the other until none is left.
 func (r *Runner) work() {
 	defer r.worker.Done()
-	for {
-		e, dropped, ok := r.next()
-		if !ok {
-			return
-		}
+	for e, dropped, ok := r.next(); ok; e, dropped, ok = r.next() {
 		// Logged here and not in Post, which must not wait for the log.
 		if dropped > 0 {
 			r.log("warning", fmt.Sprintf("hook scripts are too slow: the %d oldest events were dropped", dropped))

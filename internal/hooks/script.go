@@ -63,10 +63,7 @@ func (r *Runner) run(e Event) {
 // bytes; a folder that is not there has none.
 func scripts(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	var names []string

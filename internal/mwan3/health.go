@@ -97,7 +97,7 @@ func readMethod(s *source, out *section, family string) {
 // readReliability converts the number of targets that must answer, at most as
 // many as there are.
 func readReliability(s *source, out *section, probed, answering int) {
-	n, ok := s.number("reliability", 1)
+	n, ok := s.number("reliability")
 	switch {
 	case !ok || n < 1:
 		out.note(minor, "reliability %s is left out: it is not a number from 1 up", quote(s.value("reliability")))

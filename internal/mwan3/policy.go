@@ -101,8 +101,8 @@ func (c *converter) share(name string, out *section) (s share, problem string) {
 	if !ok {
 		return share{}, fmt.Sprintf("there is no interface %s; mwan3 ignored it", quote(use.value("interface")))
 	}
-	metric, metricOK := use.number("metric", 1)
-	weight, weightOK := use.number("weight", 1)
+	metric, metricOK := use.number("metric")
+	weight, weightOK := use.number("weight")
 	switch {
 	case !metricOK || metric > maxMetric:
 		return share{}, fmt.Sprintf("metric %s is not a number up to %d; mwan3 ignored it", quote(use.value("metric")), maxMetric)

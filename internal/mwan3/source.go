@@ -1,6 +1,7 @@
 package mwan3
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,14 +42,10 @@ func (s *source) isOff(name string) bool {
 	return slices.Contains([]string{"0", "off", "false", "no", "disabled"}, s.value(name))
 }
 
-// number returns the value of an option that takes a whole number, or otherwise
-// if it is not given. ok is false if the value is not a number from 0 on.
-func (s *source) number(name string, otherwise int) (n int, ok bool) {
-	text := s.value(name)
-	if text == "" {
-		return otherwise, true
-	}
-	n, err := strconv.Atoi(text)
+// number returns the value of an option that takes a whole number, by default 1.
+// ok is false if the value is not a number from 0 on.
+func (s *source) number(name string) (n int, ok bool) {
+	n, err := strconv.Atoi(cmp.Or(s.value(name), "1"))
 	return n, err == nil && n >= 0
 }
 

@@ -32,8 +32,7 @@
 //   - libuci names anonymous sections (cfg013fd6, differently from version to
 //     version), and a section in the file may carry such a name to continue
 //     one. Here anonymous sections have no name.
-//   - There are limits, far above any real file, so that memory and time stay
-//     bounded: see maxSize, maxCommands and maxOptions.
+//   - There are limits: see maxSize, maxCommands and maxOptions.
 //   - Changes that `uci set` has kept in /tmp/.uci and `uci commit` has not
 //     written yet are not seen.
 package uci
