@@ -85,9 +85,7 @@ func address4(a netip.Addr) [4]byte {
 
 // networkOrder returns htons(n), see htons(3).
 func networkOrder(n uint16) uint16 {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], n)
-	return binary.NativeEndian.Uint16(b[:])
+	return binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, n))
 }
 
 // setUpARP has a packet socket, which heeds no other binding to a device, take

@@ -115,12 +115,9 @@ func onlyICMPv6(fd int, kind uint) error {
 
 func (path *pathState) handleEcho(m packet) []Answer {
 	source := addrPort(m.from).Addr()
-	var e echo
-	var ok bool
+	e, ok := parseEcho(m.data, echoReply6)
 	if source.Is4() {
 		e, ok = parseEcho4(m.data)
-	} else {
-		e, ok = parseEcho(m.data, echoReply6)
 	}
 	if !ok || e.ID != path.id || e.Token != path.token || e.Sequence != uint16(e.Round) {
 		return nil

@@ -83,8 +83,7 @@ func (p *Prober) receive(s *socket, handle func(packet) []Answer) {
 	}
 }
 
-// send sends a datagram with a mark and, with IPv6, from a source, if that is
-// valid.
+// send sends a datagram with a mark, and from a source if that is valid.
 func (s *socket) send(data []byte, to netip.AddrPort, index int, mark uint32, source netip.Addr) error {
 	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
 		return err
