@@ -34,7 +34,9 @@ func Build(in Input) (*Plan, error) {
 	b.plan.Sysctls = b.sysctls()
 	b.plan.Members = b.states()
 	b.noteLeftOut()
-	b.plan.TableNames = b.tableNames()
+	for _, m := range b.members {
+		b.plan.TableNames = append(b.plan.TableNames, TableName{m.table, m.Name})
+	}
 	b.plan.Policies = b.policies()
 	b.connections()
 	b.plan.Notices, b.plan.State.Notices = b.notices, b.notices
@@ -254,10 +256,8 @@ func (b *builder) states() []Member {
 // tier where the policy leaves it out.
 func (b *builder) balancedPart(m config.Member) config.PolicyMember {
 	if p := b.config.Policy(BalancedPolicy); p != nil {
-		for _, pm := range p.Members {
-			if pm.Name == m.Name {
-				return pm
-			}
+		if i := indexOf(m.Name, p.Members); i >= 0 {
+			return p.Members[i]
 		}
 	}
 	return config.PolicyMember{Name: m.Name, Weight: m.Weight, Metric: m.Metric}
@@ -311,14 +311,6 @@ func (b *builder) parts(p config.Policy) (parts []PolicyMember) {
 	return parts
 }
 
-func (b *builder) tableNames() []TableName {
-	var names []TableName
-	for _, m := range b.members {
-		names = append(names, TableName{m.table, m.Name})
-	}
-	return names
-}
-
 // sysctls are what the members' devices need, and where members share a
 // network, what keeps each of them to its own address.
 func (b *builder) sysctls() []Sysctl {
@@ -366,18 +358,15 @@ func SharedNetworkSysctls() []Sysctl {
 
 // sharedNetworks returns the on-link networks that more than one member has.
 func (b *builder) sharedNetworks(f family.Family) map[netip.Prefix]bool {
-	owners := map[netip.Prefix]int{}
+	seen, shared := map[netip.Prefix]bool{}, map[netip.Prefix]bool{}
 	for _, m := range b.members {
 		if path := m.paths[f]; path != nil {
 			for _, n := range path.Networks {
-				owners[n.Prefix]++
+				if seen[n.Prefix] {
+					shared[n.Prefix] = true
+				}
+				seen[n.Prefix] = true
 			}
-		}
-	}
-	shared := map[netip.Prefix]bool{}
-	for prefix, n := range owners {
-		if n > 1 {
-			shared[prefix] = true
 		}
 	}
 	return shared

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"slices"
 
 	"loadbalance/internal/config"
@@ -27,19 +26,15 @@ func (b *builder) lowestTier(p config.Policy, f family.Family, held func(name st
 	if len(free) == 0 {
 		return nil
 	}
-	lowest := free[0].Metric
-	for _, m := range free {
-		lowest = min(lowest, m.Metric)
-	}
-	return tierOf(free, lowest)
+	byMetric := func(x, y config.PolicyMember) int { return x.Metric - y.Metric }
+	return tierOf(free, slices.MinFunc(free, byMetric).Metric)
 }
 
 // liveMembers returns a policy's live members, by index.
 func (b *builder) liveMembers(p config.Policy, f family.Family) []config.PolicyMember {
 	var live []config.PolicyMember
 	for _, m := range b.members {
-		i := slices.IndexFunc(p.Members, func(pm config.PolicyMember) bool { return pm.Name == m.Name })
-		if i >= 0 && b.live(m, f) {
+		if i := indexOf(m.Name, p.Members); i >= 0 && b.live(m, f) {
 			live = append(live, p.Members[i])
 		}
 	}
@@ -69,14 +64,18 @@ func (b *builder) stillHeld(candidates map[string]bool, f family.Family) map[str
 // it alone were not held. A member of a tier that is not in use is not held
 // back: nobody had to take over from it.
 func (b *builder) heldBack(m *member, f family.Family) bool {
-	isMember := func(pm config.PolicyMember) bool { return pm.Name == m.Name }
 	others := func(name string) bool { return name != m.Name && b.held[f][name] }
 	for _, p := range b.config.Policies {
-		if !slices.ContainsFunc(b.activeMembers(p, f), isMember) && slices.ContainsFunc(b.lowestTier(p, f, others), isMember) {
+		if indexOf(m.Name, b.activeMembers(p, f)) < 0 && indexOf(m.Name, b.lowestTier(p, f, others)) >= 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// indexOf returns the index of a member among some, -1 if it is not there.
+func indexOf(name string, members []config.PolicyMember) int {
+	return slices.IndexFunc(members, func(m config.PolicyMember) bool { return m.Name == name })
 }
 
 // tierOf returns those of some members that are of one tier.
@@ -95,12 +94,10 @@ func membersThat(members []config.PolicyMember, holds func(config.PolicyMember) 
 
 // share is the part of a policy's new connections that a member is dealt.
 func (b *builder) share(p config.Policy, name string, f family.Family) float64 {
-	sum, own := 0, 0
-	for _, m := range b.activeMembers(p, f) {
-		sum += m.Weight
-		if m.Name == name {
-			own = m.Weight
-		}
+	active := b.activeMembers(p, f)
+	i := indexOf(name, active)
+	if i < 0 {
+		return 0
 	}
-	return float64(own) / float64(cmp.Or(sum, 1))
+	return float64(active[i].Weight) / float64(sum(weightsOf(active)))
 }

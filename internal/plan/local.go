@@ -87,14 +87,7 @@ func withoutCovered(prefixes []netip.Prefix) []netip.Prefix {
 // network. Those have rules of their own, and are dealt out where several
 // members share them.
 func (b *familyBuilder) isMemberNetwork(r uplink.Route) bool {
-	for _, m := range b.members {
-		path := m.paths[b.family]
-		if r.Device != path.Device || r.Gateway.IsValid() {
-			continue
-		}
-		if slices.ContainsFunc(path.Networks, func(n uplink.Network) bool { return n.Prefix == r.Destination }) {
-			return true
-		}
-	}
-	return false
+	return !r.Gateway.IsValid() && b.owners(func(path *uplink.Path) bool {
+		return r.Device == path.Device && path.HasNetwork(r.Destination)
+	}) > 0
 }

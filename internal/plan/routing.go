@@ -28,13 +28,10 @@ const (
 // rules are the ip rules of one family.
 func (b *familyBuilder) rules() []IPRule {
 	mask := uint32(b.mask)
-	blackhole, unreachable := b.mask.Blackhole(), b.mask.Unreachable()
-	rules := []IPRule{
-		{Priority: prioMain, Table: uplink.MainTable, Suppress: b.splitDefaultLength()},
-		{Priority: prioLastResort, Mark: b.mask.Mark(unreachable), Mask: mask,
-			Table: fwmark.Table(unreachable), Suppress: uplink.AnyLength},
-		{Priority: prioLastResort, Mark: b.mask.Mark(blackhole), Mask: mask,
-			Table: fwmark.Table(blackhole), Suppress: uplink.AnyLength},
+	rules := []IPRule{{Priority: prioMain, Table: uplink.MainTable, Suppress: b.splitDefaultLength()}}
+	for _, index := range []int{b.mask.Unreachable(), b.mask.Blackhole()} {
+		rules = append(rules, IPRule{Priority: prioLastResort, Mark: b.mask.Mark(index), Mask: mask,
+			Table: fwmark.Table(index), Suppress: uplink.AnyLength})
 	}
 	// Every member has its rules, also one without this family or without
 	// link: live connections may carry its mark.
@@ -43,7 +40,7 @@ func (b *familyBuilder) rules() []IPRule {
 			IPRule{Priority: prioOwnNetwork + m.index, Mark: m.mark, Mask: mask, Table: m.table, Suppress: 0},
 			IPRule{Priority: prioMark + m.index, Mark: m.mark, Mask: mask, Table: m.table, Suppress: uplink.AnyLength},
 			IPRule{Priority: prioNoLeak + m.index, Mark: m.mark, Mask: mask,
-				Table: fwmark.Table(blackhole), Suppress: uplink.AnyLength})
+				Table: fwmark.Table(b.mask.Blackhole()), Suppress: uplink.AnyLength})
 	}
 	for _, m := range b.members {
 		path := m.paths[b.family]
@@ -57,7 +54,8 @@ func (b *familyBuilder) rules() []IPRule {
 	}
 	b.former = b.formerSources(rules)
 	rules = append(rules, b.former...)
-	if m := b.firstLive(); m != nil && !b.mainHasDefault() {
+	mainHasDefault := slices.ContainsFunc(b.main.Routes, func(r uplink.Route) bool { return r.IsDefault() && r.Type == uplink.Unicast })
+	if m := b.firstLive(); m != nil && !mainHasDefault {
 		rules = append(rules, IPRule{Priority: prioNoMainRoute, Mask: mask, Table: m.table, Suppress: uplink.AnyLength})
 	}
 	slices.SortStableFunc(rules, func(x, y IPRule) int { return x.Priority - y.Priority })
@@ -158,16 +156,6 @@ func (b *familyBuilder) firstLive() *member {
 	return nil
 }
 
-// mainHasDefault reports whether main sends anything out by a default route.
-func (b *familyBuilder) mainHasDefault() bool {
-	for _, r := range b.main.Routes {
-		if r.IsDefault() && r.Type == uplink.Unicast {
-			return true
-		}
-	}
-	return false
-}
-
 // routes are the routes in our tables. No error route goes into a member's
 // table: suppress_prefixlength does not skip error routes, so the rule at
 // 6000+i would end every lookup there.
@@ -218,10 +206,7 @@ func (b *familyBuilder) holes(path *uplink.Path) []netip.Prefix {
 		inside := slices.ContainsFunc(path.Networks, func(n uplink.Network) bool {
 			return r.Destination.Bits() > n.Prefix.Bits() && n.Prefix.Overlaps(r.Destination)
 		})
-		own := slices.ContainsFunc(path.Networks, func(n uplink.Network) bool {
-			return n.Prefix == r.Destination
-		})
-		if inside && !own && !r.IsDefault() && !slices.Contains(holes, r.Destination) {
+		if inside && !path.HasNetwork(r.Destination) && !r.IsDefault() && !slices.Contains(holes, r.Destination) {
 			holes = append(holes, r.Destination)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
-	"slices"
 	"sort"
 
 	"loadbalance/internal/config"
@@ -54,7 +53,7 @@ func slotOwners(tier, active []config.PolicyMember) slotTable {
 	var owners slotTable
 	owners.deal(tier)
 	for slot, owner := range owners {
-		if !slices.ContainsFunc(active, func(m config.PolicyMember) bool { return m.Name == owner }) {
+		if indexOf(owner, active) < 0 {
 			owners[slot] = ""
 		}
 	}
@@ -102,9 +101,13 @@ func slotScore(slot int, name string) uint64 {
 
 // slotQuotas divides the slots in proportion to the weights.
 func slotQuotas(members []config.PolicyMember) []int {
-	var weights []int
-	for _, m := range members {
-		weights = append(weights, m.Weight)
+	return apportion(weightsOf(members), sourceSlots)
+}
+
+func weightsOf(members []config.PolicyMember) []int {
+	weights := make([]int, len(members))
+	for i, m := range members {
+		weights[i] = m.Weight
 	}
-	return apportion(weights, sourceSlots)
+	return weights
 }

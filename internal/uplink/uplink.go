@@ -90,6 +90,11 @@ type Network struct {
 	Source netip.Addr   `json:"source"`
 }
 
+// HasNetwork reports whether a network is reached directly.
+func (p *Path) HasNetwork(prefix netip.Prefix) bool {
+	return slices.ContainsFunc(p.Networks, func(n Network) bool { return n.Prefix == prefix })
+}
+
 // Main is what the kernel has in one family outside the members' own tables.
 type Main struct {
 	// Enabled is false where the kernel has no such family (IPv6 switched
