@@ -61,17 +61,15 @@ func Find(f Facts) Advice {
 	if !Active(f.Config) {
 		return Advice{}
 	}
-	var a Advice
-	if problem := mwan3Problem(f); problem != "" {
-		a.Errors = append(a.Errors, problem)
+	unmasqueraded, oneZone := f.unmasqueraded()
+	unlearnt, limits := f.learning()
+	return Advice{
+		Errors: slices.Concat(f.mwan3(), f.ownTargets()),
+		Warnings: slices.Concat(f.markClashes(), f.ruleClashes(), f.tableClashes(), unmasqueraded,
+			f.foreignDefaults(), f.unasked(), f.unreachableNeighbours(), f.strictTCP(), unlearnt),
+		Notes:  slices.Concat(oneZone, f.offloading(), f.largeTables()),
+		Limits: limits,
 	}
-	a.Errors = append(a.Errors, f.ownTargets()...)
-	warnings, notes := f.unmasqueraded()
-	a.Warnings = slices.Concat(f.markClashes(), f.ruleClashes(), f.tableClashes(), warnings,
-		f.foreignDefaults(), f.unasked(), f.unreachableNeighbours(), f.strictTCP(), f.nobodyLearns())
-	a.Notes = slices.Concat(notes, f.offloading(), f.largeTables())
-	a.Limits = f.unseenAnswers()
-	return a
 }
 
 // Active reports whether a configuration puts anything into the kernel.

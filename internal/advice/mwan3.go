@@ -27,7 +27,7 @@ func MWAN3Runs(mangle map[family.Family]*iptables.Table, uplinks uplink.State) b
 			return true
 		}
 	}
-	return slices.ContainsFunc(uplinks.IPv4.Rules, isMWAN3) || slices.ContainsFunc(uplinks.IPv6.Rules, isMWAN3)
+	return slices.ContainsFunc(slices.Concat(uplinks.IPv4.Rules, uplinks.IPv6.Rules), isMWAN3)
 }
 
 func isMWAN3(r uplink.Rule) bool {
@@ -38,13 +38,14 @@ func isMWAN3(r uplink.Rule) bool {
 const MWAN3Running = "mwan3 is running, and both would balance the same connections: " +
 	"run `/etc/init.d/mwan3 stop; /etc/init.d/mwan3 disable`, then `/etc/init.d/loadbalance restart`"
 
-func mwan3Problem(f Facts) string {
+// mwan3 finds mwan3 where it runs, or will.
+func (f Facts) mwan3() []string {
 	switch {
 	case MWAN3Runs(f.Mangle, f.Uplinks):
-		return MWAN3Running
+		return []string{MWAN3Running}
 	case f.MWAN3Link != "":
-		return "mwan3 starts at boot (" + f.MWAN3Link + "), and both would balance the same connections: " +
-			"run `/etc/init.d/mwan3 disable`"
+		return []string{"mwan3 starts at boot (" + f.MWAN3Link + "), and both would balance the same connections: " +
+			"run `/etc/init.d/mwan3 disable`"}
 	}
-	return ""
+	return nil
 }

@@ -15,19 +15,17 @@ import (
 // read is left out and named in the error; a file that does not exist is no
 // error.
 func ReadFiles(configDir string) (Files, error) {
-	var files Files
-	var err, linkErr error
+	var errs []error
 	read := func(name string) *uci.File {
-		file, readErr := uci.Load(configDir, name)
-		if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
-			err = errors.Join(err, readErr)
+		file, err := uci.Load(configDir, name)
+		if !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
 		}
 		return file
 	}
-	files.Firewall = read("firewall")
-	files.Network = read("network")
-	files.MWAN3Link, linkErr = mwan3Link(filepath.Join(filepath.Dir(filepath.Clean(configDir)), "rc.d"))
-	return files, errors.Join(err, linkErr)
+	link, err := mwan3Link(filepath.Join(filepath.Dir(filepath.Clean(configDir)), "rc.d"))
+	files := Files{Firewall: read("firewall"), Network: read("network"), MWAN3Link: link}
+	return files, errors.Join(append(errs, err)...)
 }
 
 // mwan3Link returns the link that starts mwan3 at boot, "" for none.

@@ -70,13 +70,7 @@ func Askers(f family.Family, uplinks uplink.State) []uplink.Flow {
 // rulesBefore returns the rules of other programs that the kernel asks before
 // ours.
 func rulesBefore(main *uplink.Main) []uplink.Rule {
-	var before []uplink.Rule
-	for _, r := range main.Rules {
-		if r.Priority < routing.FirstPriority {
-			before = append(before, r)
-		}
-	}
-	return before
+	return slices.DeleteFunc(slices.Clone(main.Rules), func(r uplink.Rule) bool { return r.Priority >= routing.FirstPriority })
 }
 
 // specific returns a route of main to an address that is no default route.

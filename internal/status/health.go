@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -123,7 +124,7 @@ func streak(r *health.Report) string {
 
 // why returns the reason for the verdict, and what keeps a path offline.
 func why(r *health.Report) string {
-	text := dash(r.Reason)
+	text := cmp.Or(r.Reason, "-")
 	if r.Hold > 0 && !r.Online {
 		text += ", must answer for " + r.Hold.String() + " first because it flapped"
 	}

@@ -106,10 +106,10 @@ func (s Status) policiesTable() string {
 	s.eachShare(func(policy, member string, f family.Family, share *PolicyShare) {
 		expected := "-"
 		if share.ExpectedShare > 0 {
-			expected = fmt.Sprintf("%.1f%%", 100*share.ExpectedShare)
+			expected = percent(share.ExpectedShare)
 		}
-		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%.1f%%\t%s\t%s",
-			policy, member, f, 100*share.Share, countText(share.Dealt, share.DealtShare), expected))
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s",
+			policy, member, f, percent(share.Share), countText(share.Dealt, share.DealtShare), expected))
 	})
 	return table(rows)
 }
@@ -119,5 +119,5 @@ func countText(count uint64, share float64) string {
 	if count == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%d (%.1f%%)", count, 100*share)
+	return fmt.Sprintf("%d (%s)", count, percent(share))
 }

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -135,7 +136,7 @@ func (s Status) ratesTable() string {
 		}
 		received, sent := s.rateText(state.Device, shown)
 		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%.1f\t%d",
-			m.Name, f, dash(state.Device), received, sent, *state.NewRate, state.Connections))
+			m.Name, f, cmp.Or(state.Device, "-"), received, sent, *state.NewRate, state.Connections))
 	})
 	if len(rows) == 1 {
 		return ""

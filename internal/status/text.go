@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -86,14 +87,7 @@ func (s Status) headline() string {
 
 func (m Member) row(f family.Family, state *Family) string {
 	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f%%\t%s\t%d\t%s",
-		m.Name, f, state.State, dash(state.Device), dash(state.Gateway), m.Mark, m.Table,
+		m.Name, f, state.State, cmp.Or(state.Device, "-"), cmp.Or(state.Gateway, "-"), m.Mark, m.Table,
 		m.Metric, m.Weight, 100*state.Share, countText(state.Dealt, state.DealtShare), state.Connections,
 		countText(uint64(state.UnansweredConnections), state.Unanswered))
-}
-
-func dash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
 }
