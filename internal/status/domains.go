@@ -66,9 +66,6 @@ func domainOf(name string, learnt []ipset.Learnt, now time.Time) Domain {
 
 // setsTable has a row for each domain.
 func (s Status) setsTable() string {
-	if len(s.Sets) == 0 {
-		return ""
-	}
 	rows := []string{"\nSET\tFAMILY\tDOMAIN\tADDRESSES\tLAST ANSWER"}
 	for _, set := range s.Sets {
 		for _, d := range set.Domains {

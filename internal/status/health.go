@@ -84,9 +84,6 @@ func (s Status) healthTable() string {
 			}
 		}
 	})
-	if len(rows) == 1 {
-		return ""
-	}
 	return table(rows)
 }
 

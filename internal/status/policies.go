@@ -99,9 +99,6 @@ func (s Status) eachShare(visit func(policy, member string, f family.Family, sha
 
 // policiesTable has a row for each member and family of each policy.
 func (s Status) policiesTable() string {
-	if len(s.Policies) == 0 {
-		return ""
-	}
 	rows := []string{"\nPOLICY\tMEMBER\tFAMILY\tSHARE\tDEALT\tEXPECTED"}
 	s.eachShare(func(policy, member string, f family.Family, share *PolicyShare) {
 		expected := "-"

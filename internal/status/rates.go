@@ -138,9 +138,6 @@ func (s Status) ratesTable() string {
 		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%.1f\t%d",
 			m.Name, f, cmp.Or(state.Device, "-"), received, sent, *state.NewRate, state.Connections))
 	})
-	if len(rows) == 1 {
-		return ""
-	}
 	return table(rows)
 }
 

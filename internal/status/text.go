@@ -57,8 +57,12 @@ func (s Status) eachFamily(visit func(Member, family.Family, *Family)) {
 	}
 }
 
-// table aligns rows of cells that end in tabs; the first row is the heading.
+// table aligns rows of cells that end in tabs; the first row is the heading, and
+// without others there is no table.
 func table(rows []string) string {
+	if len(rows) == 1 {
+		return ""
+	}
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, strings.Join(rows, "\n"))
@@ -86,8 +90,8 @@ func (s Status) headline() string {
 }
 
 func (m Member) row(f family.Family, state *Family) string {
-	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f%%\t%s\t%d\t%s",
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%d\t%s",
 		m.Name, f, state.State, cmp.Or(state.Device, "-"), cmp.Or(state.Gateway, "-"), m.Mark, m.Table,
-		m.Metric, m.Weight, 100*state.Share, countText(state.Dealt, state.DealtShare), state.Connections,
+		m.Metric, m.Weight, percent(state.Share), countText(state.Dealt, state.DealtShare), state.Connections,
 		countText(uint64(state.UnansweredConnections), state.Unanswered))
 }
