@@ -161,12 +161,11 @@ func (f Facts) eachRule(do func(family.Family, uplink.Rule)) {
 func (f Facts) ruleClashes() []string {
 	var found []string
 	f.eachRule(func(fam family.Family, r uplink.Rule) {
-		if r.Priority < routing.FirstPriority || r.Priority > routing.LastPriority {
-			return
+		if r.Priority >= routing.FirstPriority && r.Priority <= routing.LastPriority {
+			found = append(found, fmt.Sprintf(
+				"ip rule %d (%s)%s is in our range (%d to %d) and can take packets away from their uplink: give it another priority",
+				r.Priority, fam, probably(owner(r)), routing.FirstPriority, routing.LastPriority))
 		}
-		found = append(found, fmt.Sprintf(
-			"ip rule %d (%s)%s is in our range (%d to %d) and can take packets away from their uplink: give it another priority",
-			r.Priority, fam, probably(owner(r)), routing.FirstPriority, routing.LastPriority))
 	})
 	return found
 }

@@ -3,7 +3,9 @@ package advice
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
+	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/health"
 	"loadbalance/internal/uplink"
@@ -16,13 +18,11 @@ func (f Facts) strictTCP() []string {
 	if f.TCPLoose != "0" {
 		return nil
 	}
-	for _, m := range f.Config.EnabledMembers() {
-		if m.Track.OnDead == "reset" {
-			return []string{"net.netfilter.nf_conntrack_tcp_loose is 0: TCP connections of a dead line hang until they time out " +
-				"instead of being reset at once; leave it at 1, the default, in /etc/sysctl.conf"}
-		}
+	if !slices.ContainsFunc(f.Config.EnabledMembers(), func(m config.Member) bool { return m.Track.OnDead == "reset" }) {
+		return nil
 	}
-	return nil
+	return []string{"net.netfilter.nf_conntrack_tcp_loose is 0: TCP connections of a dead line hang until they time out " +
+		"instead of being reset at once; leave it at 1, the default, in /etc/sysctl.conf"}
 }
 
 // unreachableNeighbours finds targets that track_method 'arp' can never reach,

@@ -21,14 +21,12 @@ func (f Facts) foreignDefaults() []string {
 				members = append(members, path.Device)
 			}
 		}
-		device := foreignDefault(f.Uplinks.Main(fam), members)
-		if device == "" || len(members) == 0 {
-			continue
+		if device := foreignDefault(f.Uplinks.Main(fam), members); device != "" && len(members) > 0 {
+			found = append(found, fmt.Sprintf(
+				"the main table's best default route (%s) leaves by '%s', which is not a member (a VPN for all traffic?): "+
+					"balanced connections do not use it; make it a member, or exempt what must use it by list bypass or a rule with use_policy 'default'",
+				fam, device))
 		}
-		found = append(found, fmt.Sprintf(
-			"the main table's best default route (%s) leaves by '%s', which is not a member (a VPN for all traffic?): "+
-				"balanced connections do not use it; make it a member, or exempt what must use it by list bypass or a rule with use_policy 'default'",
-			fam, device))
 	}
 	return found
 }

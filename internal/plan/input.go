@@ -123,9 +123,6 @@ func (b *builder) candidatesToHold(f family.Family) map[string]bool {
 func withLastPrefixes(now uplink.State, last map[string][]netip.Prefix) uplink.State {
 	taken := map[netip.Prefix]bool{}
 	for _, m := range now.Members {
-		if m.IPv6 == nil {
-			continue
-		}
 		for _, p := range LinePrefixes(m.IPv6) {
 			taken[p] = true
 		}
@@ -151,9 +148,6 @@ func withLastPrefixes(now uplink.State, last map[string][]netip.Prefix) uplink.S
 func prefixes(now uplink.State) map[string][]netip.Prefix {
 	known := map[string][]netip.Prefix{}
 	for _, m := range now.Members {
-		if m.IPv6 == nil {
-			continue
-		}
 		if all := LinePrefixes(m.IPv6); len(all) > 0 {
 			known[m.Name] = all
 		}

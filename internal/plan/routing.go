@@ -124,8 +124,11 @@ func (b *familyBuilder) ownPrefixes(m *member) []netip.Prefix {
 
 // LinePrefixes are the IPv6 prefixes whose addresses hosts may have from a line:
 // what it was delegated, and the global networks of its device, in which odhcpd's
-// relay gives hosts of the LAN addresses.
+// relay gives hosts of the LAN addresses. path may be nil.
 func LinePrefixes(path *uplink.Path) []netip.Prefix {
+	if path == nil {
+		return nil
+	}
 	prefixes := slices.Clone(path.Prefixes)
 	for _, n := range path.Networks {
 		global := n.Prefix.Addr().Is6() && !n.Prefix.IsSingleIP() && !n.Prefix.Addr().IsPrivate()
