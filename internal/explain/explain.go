@@ -208,19 +208,21 @@ func (w *walker) replyRoute(p path) Route {
 	return w.route(answer, mark, answer.Destination)
 }
 
-// noteForeign says, once, that a rule of another program decides about a route.
+// noteForeign says that a rule of another program decides about a route.
 func (w *walker) noteForeign(r Route) {
 	foreign := slices.ContainsFunc(w.main.Rules, func(rule uplink.Rule) bool {
 		return rule.Priority == r.Priority && w.ruleText(rule) == r.Rule
 	})
-	text := fmt.Sprintf("ip rule %d, '%s', is another program's, and decides the way whatever the mark", r.Priority, r.Rule)
-	if foreign && !slices.Contains(w.notes, text) {
-		w.notes = append(w.notes, text)
+	if foreign {
+		w.note("ip rule %d, '%s', is another program's, and decides the way whatever the mark", r.Priority, r.Rule)
 	}
 }
 
+// note tells the user something once.
 func (w *walker) note(format string, args ...any) {
-	w.notes = append(w.notes, fmt.Sprintf(format, args...))
+	if text := fmt.Sprintf(format, args...); !slices.Contains(w.notes, text) {
+		w.notes = append(w.notes, text)
+	}
 }
 
 // memberOfMark returns the member of a mark, or default, unreachable or

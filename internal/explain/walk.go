@@ -222,23 +222,20 @@ func (w *walker) act(p path, chain plan.Chain, i int) []path {
 
 // deal carries out the end of a chain: its draw, if it has one.
 func (w *walker) deal(p path, chain plan.Chain) []path {
-	draw, weights := ByTurn, map[string]int{}
+	draw, weights, total := ByTurn, map[string]int{}, len(chain.Cascade)
 	for _, target := range chain.Cascade {
 		weights[target]++
 	}
 	for _, lot := range chain.Lots {
 		draw = ByChance
 		weights[lot.Target] += lot.Weight
+		total += lot.Weight
 	}
 	if len(weights) == 0 {
 		return []path{p}
 	}
 	if len(weights) == 1 {
 		draw = ByOnlyOneAlive
-	}
-	total := 0
-	for _, weight := range weights {
-		total += weight
 	}
 	var ways []path
 	for _, target := range slices.Sorted(maps.Keys(weights)) {

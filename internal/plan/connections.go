@@ -152,9 +152,8 @@ func (c Connections) LeftToMain(mark uint32) bool {
 // CameIn reports whether a connection to a destination was opened from outside:
 // towards one of the uplink's own addresses. path may be nil.
 func CameIn(path *uplink.Path, destination netip.Addr) bool {
-	return path != nil &&
-		(slices.Contains(path.Addresses, destination) ||
-			slices.ContainsFunc(LinePrefixes(path), func(p netip.Prefix) bool { return p.Contains(destination) }))
+	within := func(p netip.Prefix) bool { return p.Contains(destination) }
+	return path != nil && (slices.Contains(path.Addresses, destination) || slices.ContainsFunc(LinePrefixes(path), within))
 }
 
 // Unfinished is what the next run must know if this one does not get as far as
