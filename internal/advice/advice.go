@@ -61,13 +61,13 @@ func Find(f Facts) Advice {
 	if !Active(f.Config) {
 		return Advice{}
 	}
-	unmasqueraded, oneZone := f.unmasqueraded()
+	unmasqueraded, routed := f.unmasqueraded()
 	unlearnt, limits := f.learning()
 	return Advice{
 		Errors: slices.Concat(f.mwan3(), f.ownTargets()),
 		Warnings: slices.Concat(f.markClashes(), f.ruleClashes(), f.tableClashes(), unmasqueraded,
 			f.foreignDefaults(), f.unasked(), f.unreachableNeighbours(), f.strictTCP(), unlearnt),
-		Notes:  slices.Concat(oneZone, f.offloading(), f.largeTables()),
+		Notes:  slices.Concat(routed, f.offloading(), f.largeTables()),
 		Limits: limits,
 	}
 }
