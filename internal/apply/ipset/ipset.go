@@ -16,7 +16,6 @@
 package ipset
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -281,7 +280,7 @@ func normalEntries(entries []netip.Prefix) []netip.Prefix {
 		}
 		normal = append(normal, e.Masked())
 	}
-	slices.SortFunc(normal, comparePrefixes)
+	slices.SortFunc(normal, family.ComparePrefixes)
 	return slices.Compact(normal)
 }
 
@@ -291,10 +290,6 @@ func halves(p netip.Prefix) []netip.Prefix {
 		low, high = netip.IPv4Unspecified(), netip.MustParseAddr("128.0.0.0")
 	}
 	return []netip.Prefix{netip.PrefixFrom(low, 1), netip.PrefixFrom(high, 1)}
-}
-
-func comparePrefixes(a, b netip.Prefix) int {
-	return cmp.Or(a.Addr().Compare(b.Addr()), a.Bits()-b.Bits())
 }
 
 func isOurs(name string) bool { return strings.HasPrefix(name, Prefix) }

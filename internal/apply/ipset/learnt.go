@@ -3,6 +3,7 @@ package ipset
 import (
 	"errors"
 	"fmt"
+	"loadbalance/internal/family"
 	"net/netip"
 	"slices"
 	"strings"
@@ -78,7 +79,7 @@ func (n *Netlink) Learnt(name string) ([]Learnt, error) {
 // is in neither: it is no longer learnt.
 func stillLearnt(have []Learnt, domains []string, listed []netip.Prefix) (kept []Learnt, gone []netip.Prefix) {
 	for _, l := range have {
-		_, isListed := slices.BinarySearchFunc(listed, l.prefix(), comparePrefixes)
+		_, isListed := slices.BinarySearchFunc(listed, l.prefix(), family.ComparePrefixes)
 		wanted := slices.ContainsFunc(l.Domains, func(d string) bool { return slices.Contains(domains, d) })
 		switch {
 		case isListed:

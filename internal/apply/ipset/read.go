@@ -21,33 +21,33 @@ const (
 )
 
 // Read returns our sets, sorted by name, or ErrUnavailable.
-func (n *Netlink) Read() ([]Set, error) {
+func (n *Netlink) Read() ([]Set, error) { return readEach(n, n.readSet) }
+
+// readEach reads something of each of our sets.
+func readEach[T any](n *Netlink, read func(name string) (T, error)) ([]T, error) {
 	names, err := n.names()
 	if err != nil {
 		return nil, fmt.Errorf("ipset list: %w", err)
 	}
-	var sets []Set
+	var all []T
 	for _, name := range names {
-		s, err := n.readSet(name)
+		t, err := read(name)
 		if errors.Is(err, unix.ENOENT) {
 			continue // destroyed in between
 		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("ipset list %s: %w", name, err)
 		}
-		sets = append(sets, s)
+		all = append(all, t)
 	}
-	return sets, nil
+	return all, nil
 }
 
 func (n *Netlink) readSet(name string) (Set, error) {
 	s, err := n.set(nl.IPSET_CMD_LIST, name)
-	if err != nil {
-		return s, fmt.Errorf("ipset list %s: %w", name, err)
-	}
-	slices.SortFunc(s.Entries, comparePrefixes)
+	slices.SortFunc(s.Entries, family.ComparePrefixes)
 	slices.SortFunc(s.Learnt, func(a, b Learnt) int { return a.Address.Compare(b.Address) })
-	return s, nil
+	return s, err
 }
 
 // Header is what the kernel tells of a set without listing its entries.
@@ -63,25 +63,11 @@ type Header struct {
 // kernel has no sets. Those of the sets in uncounted have only a name, a type
 // and a family: the kernel takes the longer to count the larger a set is.
 func (n *Netlink) Headers(uncounted []string) ([]Header, error) {
-	names, err := n.names()
+	headers, err := readEach(n, func(name string) (Header, error) { return n.header(name, !slices.Contains(uncounted, name)) })
 	if errors.Is(err, ErrUnavailable) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("ipset list: %w", err)
-	}
-	var headers []Header
-	for _, name := range names {
-		h, err := n.header(name, !slices.Contains(uncounted, name))
-		if errors.Is(err, unix.ENOENT) {
-			continue // destroyed in between
-		}
-		if err != nil {
-			return nil, fmt.Errorf("ipset header %s: %w", name, err)
-		}
-		headers = append(headers, h)
-	}
-	return headers, nil
+	return headers, err
 }
 
 func (n *Netlink) header(name string, counted bool) (Header, error) {
