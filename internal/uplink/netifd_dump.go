@@ -125,10 +125,6 @@ const maxMetric = 1 << 30
 // The answer of netifd, as netifd_dump_status in its ubus.c writes it. An
 // interface that is not up has neither l3_device nor the lists. What option
 // defaultroute or peerdns has switched off is listed below "inactive".
-type dumpJSON struct {
-	Interface []interfaceJSON `json:"interface"`
-}
-
 type interfaceJSON struct {
 	netifdInterface
 	Proto  string `json:"proto"`
@@ -136,7 +132,9 @@ type interfaceJSON struct {
 	listsJSON
 	IPv6Prefix []prefixJSON `json:"ipv6-prefix"`
 	Inactive   listsJSON    `json:"inactive"`
-	Errors     []errorJSON  `json:"errors"`
+	Errors     []struct {
+		Code string `json:"code"`
+	} `json:"errors"`
 }
 
 type listsJSON struct {
@@ -159,17 +157,15 @@ type routeJSON struct {
 	Metric *int `json:"metric"`
 }
 
-type errorJSON struct {
-	Code string `json:"code"`
-}
-
 // parseDump reads the answer. What has no valid name, device, address or
 // prefix is left out: one odd interface must not stop the others.
 func parseDump(text []byte) ([]netifdInterface, error) {
 	if len(text) > maxDump {
 		return nil, fmt.Errorf("ubus call network.interface dump: the answer has more than the %d bytes that are read", maxDump)
 	}
-	var dump dumpJSON
+	var dump struct {
+		Interface []interfaceJSON `json:"interface"`
+	}
 	if err := json.Unmarshal(text, &dump); err != nil {
 		return nil, fmt.Errorf("ubus call network.interface dump: %w", err)
 	}
