@@ -89,19 +89,6 @@ func (s *section) words(name, separators string) []uci.Value {
 	return words
 }
 
-// value returns the value of an option that takes only one.
-func (s *section) value(name string) (uci.Value, bool) {
-	values := s.items(name)
-	if len(values) == 0 {
-		return uci.Value{}, false
-	}
-	if len(values) > 1 {
-		s.errorf(values[1].Line, "option '%s' takes one value, not a list of %d", name, len(values))
-		return uci.Value{}, false
-	}
-	return values[0], true
-}
-
 // given reports whether an option is in the section with a value.
 func (s *section) given(name string) bool { return len(s.items(name)) > 0 }
 
@@ -142,13 +129,16 @@ func (s *section) reportUnknown() {
 // if the option is not given, and, after an error was reported, if it is
 // faulty.
 func single[T any](s *section, name string, otherwise T, parse func(string) (T, error)) T {
-	v, ok := s.value(name)
-	if !ok {
+	values := s.items(name)
+	if len(values) > 1 {
+		s.errorf(values[1].Line, "option '%s' takes one value, not a list of %d", name, len(values))
+	}
+	if len(values) != 1 {
 		return otherwise
 	}
-	parsed, err := parse(v.Text)
+	parsed, err := parse(values[0].Text)
 	if err != nil {
-		s.refuse(name, v, err)
+		s.refuse(name, values[0], err)
 		return otherwise
 	}
 	return parsed
