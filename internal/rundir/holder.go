@@ -44,15 +44,8 @@ func await(file *os.File, notes *[]string) (*os.File, error) {
 	if !errors.Is(err, unix.EWOULDBLOCK) {
 		return file, err
 	}
-	locked, given := make(chan error), make(chan struct{})
-	go func() {
-		err := flock(file, unix.LOCK_EX)
-		select {
-		case locked <- err:
-		case <-given:
-			file.Close()
-		}
-	}()
+	locked := make(chan error, 1)
+	go func() { locked <- flock(file, unix.LOCK_EX) }()
 	start, wait := time.Now(), patience
 	if h := holderOf(file); h.pid != 0 && !h.ours && int64(h.pid) == passed.Load() {
 		wait = 0
@@ -68,7 +61,10 @@ func await(file *os.File, notes *[]string) (*os.File, error) {
 		case h.pid == 0: // has just given it back
 		case !h.ours:
 			passed.Store(int64(h.pid))
-			close(given)
+			go func() {
+				<-locked // later, when nobody needs it any more
+				file.Close()
+			}()
 			*notes = append(*notes, fmt.Sprintf("%s, which is none of ours, holds the lock: went on without it", h))
 			return nil, nil
 		case (h.stopped || time.Since(start) > hungAfter) && h.kill(file):
