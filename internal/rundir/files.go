@@ -188,7 +188,7 @@ func (d Dir) read(name string) ([]byte, error) {
 
 // writeJSON keeps a value.
 func (d Dir) writeJSON(name string, value any) error {
-	text, err := json.MarshalIndent(value, "", "\t")
+	text, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
