@@ -137,24 +137,13 @@ func (in *invocation) monitor() error {
 	defer prober.Close()
 	runner := hooks.NewRunner(in.eventsDir, log.Log)
 	defer runner.Close()
-	learner := &learner{domains.Learner{Log: log.Log}}
-	defer learner.Close()
+	learner := &domains.Learner{Log: log.Log}
+	defer learner.Learn(nil)
 	m := &monitor.Monitor{
 		Applier: &monitorApplier{invocation: in, monitorLog: log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.rundir(),
 		Learner: learner, Log: log.Log, Answers: answers, Reload: reload, Presence: known, Appear: presence.appear,
 	}
 	return m.Run(told.Done())
-}
-
-// learner learns the addresses of domains beside the rest of the monitor.
-type learner struct{ domains.Learner }
-
-// Learn has Go use a second thread at the same time while there is something to
-// learn: a host that has the answer connects a millisecond later, and an apply
-// takes some ten of them.
-func (l *learner) Learn(sets []domains.Set) {
-	runtime.GOMAXPROCS(1 + min(1, len(sets)))
-	l.Learner.Learn(sets)
 }
 
 // monitorApplier lets the monitor apply as every other run does.

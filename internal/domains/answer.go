@@ -75,7 +75,7 @@ func parseAnswer(message []byte) (a answer, ok bool) {
 		return a, false
 	}
 	aliases, owned := map[string]string{}, map[string][]record{}
-	for readRecord(&p, aliases, owned) {
+	for readRecord(&p, aliases, owned) == nil {
 	}
 	name := normalName(question.Name)
 	for range maxChain + 1 {
@@ -89,34 +89,26 @@ func parseAnswer(message []byte) (a answer, ok bool) {
 	return a, true
 }
 
-// readRecord reads the next record of the answer section; false at its end.
-func readRecord(p *dnsmessage.Parser, aliases map[string]string, owned map[string][]record) bool {
+// readRecord reads the next record of the answer section. It fails at the end.
+func readRecord(p *dnsmessage.Parser, aliases map[string]string, owned map[string][]record) error {
 	header, err := p.AnswerHeader()
 	if err != nil {
-		return false
+		return err
 	}
-	owner := normalName(header.Name)
-	switch {
+	switch owner := normalName(header.Name); {
 	case header.Class != dnsmessage.ClassINET:
-		return p.SkipAnswer() == nil
 	case header.Type == dnsmessage.TypeCNAME:
 		r, err := p.CNAMEResource()
 		aliases[owner] = normalName(r.CNAME)
-		return err == nil
-	case header.Type == dnsmessage.TypeA:
-		r, err := p.AResource()
-		if err == nil {
-			owned[owner] = append(owned[owner], record{netip.AddrFrom4(r.A), header.TTL})
+		return err
+	case header.Type == dnsmessage.TypeA || header.Type == dnsmessage.TypeAAAA:
+		r, err := p.UnknownResource() // its bytes
+		if address, ok := netip.AddrFromSlice(r.Data); ok {
+			owned[owner] = append(owned[owner], record{address, header.TTL})
 		}
-		return err == nil
-	case header.Type == dnsmessage.TypeAAAA:
-		r, err := p.AAAAResource()
-		if err == nil {
-			owned[owner] = append(owned[owner], record{netip.AddrFrom16(r.AAAA), header.TTL})
-		}
-		return err == nil
+		return err
 	}
-	return p.SkipAnswer() == nil
+	return p.SkipAnswer()
 }
 
 // normalName returns a name as the configuration has it. Hosts ask in any case.

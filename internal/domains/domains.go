@@ -51,47 +51,32 @@ type lesson struct {
 	record
 }
 
-// matcher finds the sets that a name belongs to.
-type matcher struct {
-	sets []Set
-	// byDomain are the places of the sets that name a domain.
-	byDomain [len(family.All)]map[string][]int
-}
+// matcher has the sets that name a domain.
+type matcher [len(family.All)]map[string][]*Set
 
 func newMatcher(sets []Set) *matcher {
-	m := &matcher{sets: sets}
-	for i := range m.byDomain {
-		m.byDomain[i] = map[string][]int{}
-	}
+	m := &matcher{{}, {}}
 	for i, s := range sets {
 		for _, domain := range s.Domains {
-			m.byDomain[s.Family][domain] = append(m.byDomain[s.Family][domain], i)
+			m[s.Family][domain] = append(m[s.Family][domain], &sets[i])
 		}
 	}
 	return m
-}
-
-// match finds the longest domain that is the name or is above it, and the sets
-// that name it.
-func (m *matcher) match(name string, f family.Family) (domain string, sets []int) {
-	for more := true; more; _, name, more = strings.Cut(name, ".") {
-		if sets := m.byDomain[f][name]; sets != nil {
-			return name, sets
-		}
-	}
-	return "", nil
 }
 
 // lessons are what is to be learnt from an answer. Each name of the answer counts
 // for itself: the one that was asked for, and those of the networks that serve it.
 func (m *matcher) lessons(a answer) []lesson {
 	var all []lesson
-	for _, f := range family.All {
-		for _, name := range a.names {
-			domain, sets := m.match(name, f)
-			for _, i := range sets {
+	for _, name := range a.names {
+		for _, bySuffix := range m {
+			domain, more := name, true
+			for more && bySuffix[domain] == nil { // the longest domain counts
+				_, domain, more = strings.Cut(domain, ".")
+			}
+			for _, set := range bySuffix[domain] {
 				for _, r := range a.addresses {
-					if l := (lesson{&m.sets[i], domain, r}); m.sets[i].learns(r.address) && !slices.Contains(all, l) {
+					if l := (lesson{set, domain, r}); set.learns(r.address) && !slices.Contains(all, l) {
 						all = append(all, l)
 					}
 				}

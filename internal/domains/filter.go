@@ -54,7 +54,7 @@ func setUp(f *os.File, fd int) error {
 		return err
 	}
 	// Only sockets for all protocols see what leaves.
-	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL)})
+	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL})})
 }
 
 // instruction is struct bpf_insn of linux/bpf.h.
@@ -121,15 +121,10 @@ var license = [...]byte{'M', 'I', 'T', 0}
 
 // load loads a socket filter and returns its file descriptor.
 func load(program []instruction) (int, error) {
-	// The part of union bpf_attr that BPF_PROG_LOAD has had from the start.
+	// The beginning of union bpf_attr; the kernel takes the rest for zeros.
 	attributes := struct {
-		kind, count   uint32
-		instructions  uint64
-		license       uint64
-		level, size   uint32
-		log           uint64
-		kernelVersion uint32
-		flags         uint32
+		kind, count           uint32
+		instructions, license uint64
 	}{
 		kind: unix.BPF_PROG_TYPE_SOCKET_FILTER, count: uint32(len(program)),
 		instructions: uint64(uintptr(unsafe.Pointer(&program[0]))),
@@ -141,10 +136,4 @@ func load(program []instruction) (int, error) {
 		return 0, errno
 	}
 	return int(fd), nil
-}
-
-func networkOrder(n uint16) uint16 {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], n)
-	return binary.NativeEndian.Uint16(b[:])
 }

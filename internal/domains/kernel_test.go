@@ -186,7 +186,7 @@ func TestLearner(t *testing.T) {
 	// A stop that goes on.
 	run(t, "ipset", "destroy", "lb_films")
 	say("films.example.", "203.0.113.5")
-	l.Close()
+	l.Learn(nil)
 	if len(told) > 0 {
 		t.Errorf("told %q", told)
 	}

@@ -42,7 +42,6 @@ type Learner struct {
 	sets   kernelSets
 	socket *os.File // nil while there is nothing to learn
 	handle *kernel.Handle
-	ended  sync.WaitGroup
 }
 
 // place is where an address is entered.
@@ -52,7 +51,7 @@ type place struct {
 }
 
 // Learn learns for these sets from now on, and for no others. Without sets there
-// is neither a socket nor a goroutine.
+// is neither a socket nor a goroutine; what was learnt stays in the kernel.
 func (l *Learner) Learn(sets []Set) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -87,7 +86,6 @@ func (l *Learner) open() (err error) {
 		return err
 	}
 	l.sets, l.socket = ipset.New(l.handle), socket
-	l.ended.Add(1)
 	go l.receive(socket)
 	return nil
 }
@@ -100,15 +98,8 @@ func (l *Learner) close() {
 	l.socket, l.matcher = nil, nil
 }
 
-// Close ends the learning. What was learnt stays in the kernel.
-func (l *Learner) Close() {
-	l.Learn(nil)
-	l.ended.Wait()
-}
-
 // receive hears all answers until the socket is closed.
 func (l *Learner) receive(socket *os.File) {
-	defer l.ended.Done()
 	packet := make([]byte, maxPacket)
 	for {
 		n, err := socket.Read(packet)

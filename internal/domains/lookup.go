@@ -26,14 +26,11 @@ func Lookup(name string) ([]netip.Addr, error) {
 	text, _ := os.ReadFile("/etc/resolv.conf") // without it, only this machine is asked
 	var failed error
 	for _, resolver := range resolvers(string(text)) {
-		addresses, answered, err := ask(resolver, name)
-		if err != nil {
-			err = fmt.Errorf("resolver %s: %w", resolver, err)
+		addresses, err := ask(resolver, name)
+		if err == nil {
+			return addresses, nil
 		}
-		if answered {
-			return addresses, err
-		}
-		failed = errors.Join(failed, err)
+		failed = errors.Join(failed, fmt.Errorf("resolver %s: %w", resolver, err))
 	}
 	return nil, failed
 }
@@ -56,14 +53,14 @@ func resolvers(text string) []netip.Addr {
 
 // ask asks a resolver for the addresses of both families. A name that does not
 // exist has none.
-func ask(resolver netip.Addr, name string) (addresses []netip.Addr, answered bool, err error) {
+func ask(resolver netip.Addr, name string) (addresses []netip.Addr, err error) {
 	domain, to := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: dnsPort, Addr: resolver.As16()})
 	if resolver.Is4() {
 		domain, to = unix.AF_INET, &unix.SockaddrInet4{Port: dnsPort, Addr: resolver.As4()}
 	}
 	fd, err := unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), resolver.String())
 	defer f.Close()
@@ -78,17 +75,17 @@ func ask(resolver netip.Addr, name string) (addresses []netip.Addr, answered boo
 			n, err = f.Read(message)
 		}
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		a, ok := parseAnswer(message[:n])
 		if code := dnsmessage.RCode(message[3] & 0xf); !ok && code != dnsmessage.RCodeNameError {
-			return nil, true, errors.New("it answers " + strings.TrimPrefix(code.String(), "RCode"))
+			return nil, errors.New("it answers " + strings.TrimPrefix(code.String(), "RCode"))
 		}
 		for _, r := range a.addresses {
 			addresses = append(addresses, r.address)
 		}
 	}
-	return addresses, true, nil
+	return addresses, nil
 }
 
 // question is the question for an address of a name that is valid.
