@@ -1,7 +1,6 @@
 package config
 
 import (
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -72,13 +71,13 @@ func asciiLabel(label string) string {
 
 // Parameters of Punycode: RFC 3492, section 5.
 const (
-	punyBase        = 36
-	punyMin         = 1
-	punyMax         = 26
-	punySkew        = 38
-	punyDamp        = 700
-	punyInitialBias = 72
-	punyInitial     = 0x80
+	punyBase    = 36
+	punyMin     = 1
+	punyMax     = 26
+	punySkew    = 38
+	punyDamp    = 700
+	punyBias    = 72
+	punyInitial = 0x80
 )
 
 const punyDigits = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -86,19 +85,24 @@ const punyDigits = "abcdefghijklmnopqrstuvwxyz0123456789"
 // punycode encodes a label: RFC 3492, section 6.3. The encoder of
 // golang.org/x/net is not exported.
 func punycode(label []rune) string {
-	var out strings.Builder
+	var out []byte
 	for _, c := range label {
 		if c < punyInitial {
-			out.WriteRune(c)
+			out = append(out, byte(c))
 		}
 	}
-	basic := out.Len()
+	basic := len(out)
 	if basic > 0 {
-		out.WriteByte('-')
+		out = append(out, '-')
 	}
-	current, delta, bias := rune(punyInitial), 0, punyInitialBias
+	current, delta, bias := rune(punyInitial), 0, punyBias
 	for done := basic; done < len(label); current++ {
-		next := slices.MinFunc(label, func(a, b rune) int { return punyOrder(a, current) - punyOrder(b, current) })
+		next := rune(unicode.MaxRune)
+		for _, c := range label {
+			if c >= current {
+				next = min(next, c)
+			}
+		}
 		delta += int(next-current) * (done + 1)
 		current = next
 		for _, c := range label {
@@ -106,40 +110,32 @@ func punycode(label []rune) string {
 				delta++
 			}
 			if c == current {
-				writePunyNumber(&out, delta, bias)
-				bias = punyBias(delta, done+1, done == basic)
-				delta = 0
+				out = appendPunyNumber(out, delta, bias)
 				done++
+				bias = adaptPunyBias(delta, done, done == basic+1)
+				delta = 0
 			}
 		}
 		delta++
 	}
-	return out.String()
+	return string(out)
 }
 
-// punyOrder sorts the characters that are encoded already behind all others.
-func punyOrder(c, current rune) int {
-	if c < current {
-		return unicode.MaxRune + 1
-	}
-	return int(c)
-}
-
-// writePunyNumber writes a number with digits whose base varies.
-func writePunyNumber(out *strings.Builder, number, bias int) {
+// appendPunyNumber appends a number in digits whose base varies.
+func appendPunyNumber(out []byte, number, bias int) []byte {
 	for k := punyBase; ; k += punyBase {
 		threshold := min(max(k-bias, punyMin), punyMax)
 		if number < threshold {
-			out.WriteByte(punyDigits[number])
-			return
+			return append(out, punyDigits[number])
 		}
-		out.WriteByte(punyDigits[threshold+(number-threshold)%(punyBase-threshold)])
-		number = (number - threshold) / (punyBase - threshold)
+		number -= threshold
+		out = append(out, punyDigits[threshold+number%(punyBase-threshold)])
+		number /= punyBase - threshold
 	}
 }
 
-// punyBias adapts the bias: RFC 3492, section 6.1.
-func punyBias(delta, points int, first bool) int {
+// adaptPunyBias returns the next bias: RFC 3492, section 6.1.
+func adaptPunyBias(delta, points int, first bool) int {
 	if first {
 		delta /= punyDamp
 	} else {
