@@ -38,7 +38,8 @@ func (p *Pipeline) Observe(cfg *config.Config, verdicts plan.Verdicts) (*Observe
 	if o.Kernel, err = p.engine.Read(); err != nil {
 		return nil, err
 	}
-	o.Uplinks, err = p.uplinks(cfg)
+	inUse := slices.ContainsFunc(o.Kernel.Routing[family.IPv4].Rules, func(r routing.Rule) bool { return r.OIF != "" })
+	o.Uplinks, err = p.uplinks(cfg, inUse)
 	return o, err
 }
 
@@ -175,9 +176,9 @@ func (p *Pipeline) state() *rundir.State {
 
 // uplinks is where the members stand, with other programs' ip rules and which
 // sets of theirs there are.
-func (p *Pipeline) uplinks(cfg *config.Config) (uplink.State, error) {
+func (p *Pipeline) uplinks(cfg *config.Config, inUse bool) (uplink.State, error) {
 	p.netifd.Recall(p.run.Netifd())
-	source := uplink.NetifdSource{Kernel: p.kernel, RuleInterfaces: cfg.RuleInterfaces(), Netifd: p.netifd}
+	source := uplink.NetifdSource{Kernel: p.kernel, RuleInterfaces: cfg.RuleInterfaces(), Netifd: p.netifd, InUse: inUse}
 	state, err := source.Read(cfg.Members)
 	if err != nil {
 		return uplink.State{}, fmt.Errorf("uplinks: %w", err)

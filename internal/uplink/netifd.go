@@ -24,6 +24,9 @@ type NetifdSource struct {
 	RuleInterfaces []string
 	// Netifd is what was known before; nil: nothing.
 	Netifd *Netifd
+	// InUse says that the kernel holds members that are up: they must not go
+	// because nothing is known.
+	InUse bool
 }
 
 // Read reads netifd's and the kernel's state and judges every member by them.
@@ -42,8 +45,8 @@ func (source NetifdSource) Read(members []config.Member) (State, error) {
 	network := asked.network()
 	isNetifds := slices.ContainsFunc(names, func(name string) bool { return network[name].Type != "" })
 	switch {
-	case asked.failure == nil || asked.interfaces != nil || isNetifds:
-	case errors.Is(asked.failure, errNoNetifd):
+	case asked.failure == nil || asked.interfaces != nil || isNetifds && !source.InUse:
+	case errors.Is(asked.failure, errNoNetifd) && !isNetifds:
 		return KernelSource{source.Kernel}.Read(members)
 	default:
 		return State{}, asked.failure

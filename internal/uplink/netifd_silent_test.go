@@ -166,7 +166,7 @@ func TestNetifdHangsFromTheStart(t *testing.T) {
 }
 
 // TestNetifdNeverAnswered: the name of an interface of netifd is not taken for a
-// device.
+// device, and what is in use stays.
 func TestNetifdNeverAnswered(t *testing.T) {
 	for _, ubus := range []string{"exit 4", "exit 255", "exit 7", "echo noise", `echo '{"interface": []}'`} {
 		inNamespace(t)
@@ -186,6 +186,10 @@ func TestNetifdNeverAnswered(t *testing.T) {
 		}
 		if s.Interfaces == nil || len(s.Interfaces) > 0 {
 			t.Errorf("%s: a rule's interface has the devices %v", ubus, s.Interfaces)
+		}
+		source.InUse = true
+		if _, err := source.Read(wan); err == nil || !strings.HasPrefix(err.Error(), "ubus call network.interface dump: ") {
+			t.Errorf("%s: members in use would go: %v", ubus, err)
 		}
 	}
 }
