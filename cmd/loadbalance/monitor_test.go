@@ -22,7 +22,7 @@ func (r *router) startMonitor() *netlab.Process {
 	m := r.monitor()
 	eventually(r.t, "the monitor's first run is over", func() bool {
 		result, err := os.ReadFile(filepath.Join(r.runDir(), "result.json"))
-		return err == nil && strings.Contains(string(result), `"request": "monitor"`)
+		return err == nil && strings.Contains(string(result), `"request":"monitor"`)
 	})
 	return m
 }
