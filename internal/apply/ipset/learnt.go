@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,9 +25,6 @@ const (
 	MaxLifetime = 2147483
 )
 
-// maxComment is the kernel's IPSET_MAX_COMMENT_SIZE.
-const maxComment = 255
-
 // Learnt is an entry that comes from a DNS answer. The kernel keeps all of it:
 // it goes by itself when its time is over, and its comment names the domains, so
 // that no other record is needed.
@@ -41,7 +39,7 @@ type Learnt struct {
 // comment is the domains; the oldest are left out if they do not fit.
 func (l Learnt) comment() string {
 	text := strings.Join(l.Domains, " ")
-	for len(text) > maxComment {
+	for len(text) > nl.IPSET_MAX_COMMENT_SIZE {
 		_, text, _ = strings.Cut(text, " ")
 	}
 	return text
