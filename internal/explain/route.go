@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
@@ -124,7 +125,7 @@ func (w *walker) rules() []uplink.Rule {
 	rules = append(rules,
 		uplink.Rule{Priority: prioMain, Action: uplink.LookUp, Table: uplink.MainTable, Suppress: uplink.AnyLength},
 		uplink.Rule{Priority: prioDefault, Action: uplink.LookUp, Table: defaultTable, Suppress: uplink.AnyLength})
-	slices.SortStableFunc(rules, func(x, y uplink.Rule) int { return x.Priority - y.Priority })
+	sort.SliceStable(rules, func(i, j int) bool { return rules[i].Priority < rules[j].Priority })
 	return rules
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"sort"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
@@ -58,7 +59,7 @@ func (b *familyBuilder) rules() []IPRule {
 	if m := b.firstLive(); m != nil && !mainHasDefault {
 		rules = append(rules, IPRule{Priority: prioNoMainRoute, Mask: mask, Table: m.table, Suppress: uplink.AnyLength})
 	}
-	slices.SortStableFunc(rules, func(x, y IPRule) int { return x.Priority - y.Priority })
+	sort.SliceStable(rules, func(i, j int) bool { return rules[i].Priority < rules[j].Priority })
 	return rules
 }
 
@@ -175,8 +176,9 @@ func (b *familyBuilder) routes() []Route {
 			routes = append(routes, r)
 		}
 	}
-	slices.SortStableFunc(routes, func(x, y Route) int {
-		return cmp.Or(x.Table-y.Table, family.ComparePrefixes(x.Destination, y.Destination))
+	sort.SliceStable(routes, func(i, j int) bool {
+		x, y := routes[i], routes[j]
+		return cmp.Or(x.Table-y.Table, family.ComparePrefixes(x.Destination, y.Destination)) < 0
 	})
 	return routes
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 
 	"loadbalance/internal/config"
@@ -252,7 +253,7 @@ func learnFrom(f family.Family, parts []*netifdInterface) learnt {
 			l.prefixes = append(l.prefixes, part.Prefixes...)
 		}
 	}
-	slices.SortStableFunc(routes, func(a, b netifdRoute) int { return a.rank() - b.rank() })
+	sort.SliceStable(routes, func(i, j int) bool { return routes[i].rank() < routes[j].rank() })
 	for _, r := range routes {
 		l.hops = append(l.hops, r.Gateway)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 
 	"golang.org/x/sys/unix"
 
@@ -183,7 +184,9 @@ func (s *snapshot) networks(f family.Family, device string) []Network {
 			add(a.network, a.Prefix.Addr())
 		}
 	}
-	slices.SortStableFunc(networks, func(x, y Network) int { return family.ComparePrefixes(x.Prefix, y.Prefix) })
+	sort.SliceStable(networks, func(i, j int) bool {
+		return family.ComparePrefixes(networks[i].Prefix, networks[j].Prefix) < 0
+	})
 	return networks
 }
 

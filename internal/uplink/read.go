@@ -3,7 +3,7 @@ package uplink
 import (
 	"cmp"
 	"net/netip"
-	"slices"
+	"sort"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -99,7 +99,7 @@ func readMainTable(h *kernel.Handle, f family.Family) ([]route, error) {
 			routes = append(routes, route{parsed, r.Protocol})
 		}
 	}
-	slices.SortStableFunc(routes, compareRoutes)
+	sort.SliceStable(routes, func(i, j int) bool { return compareRoutes(routes[i], routes[j]) < 0 })
 	return routes, err
 }
 
