@@ -106,7 +106,7 @@ func (in *invocation) monitor() error {
 	// are one reload.
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, unix.SIGHUP)
-	told, forget := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	quit, forget := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer forget()
 	presence := &presence{dir: in.rundir(), log: log}
 	defer presence.hush()
@@ -140,16 +140,17 @@ func (in *invocation) monitor() error {
 	learner := &domains.Learner{Log: log.Log}
 	defer learner.Learn(nil)
 	m := &monitor.Monitor{
-		Applier: &monitorApplier{invocation: in, monitorLog: log}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.rundir(),
+		Applier: &monitorApplier{invocation: in, monitorLog: log, quit: quit}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.rundir(),
 		Learner: learner, Log: log.Log, Answers: answers, Reload: reload, Presence: known, Appear: presence.appear,
 	}
-	return m.Run(told.Done())
+	return m.Run(quit.Done())
 }
 
 // monitorApplier lets the monitor apply as every other run does.
 type monitorApplier struct {
 	*invocation
 	monitorLog *logger
+	quit       context.Context
 	// told is when the file was written that was last compared with what runs.
 	told time.Time
 }
@@ -212,7 +213,12 @@ func (a *monitorApplier) underLock(work func() *run) (monitor.Outcome, error) {
 		return monitor.Outcome{}, fmt.Errorf("run directory: %w", err)
 	}
 	a.note(lock.Notes...)
-	done := work()
+	done := &run{}
+	// A removal of the package takes the mark of a stopped service along while a
+	// run may still wait for the lock.
+	if a.quit.Err() == nil {
+		done = work()
+	}
 	a.end(lock, request, done.code)
 	return a.outcome(done)
 }

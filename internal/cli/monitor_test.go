@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,5 +120,26 @@ func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestEndingMonitor: a monitor that has been told to end while it waited for the
+// lock changes nothing any more.
+func TestEndingMonitor(t *testing.T) {
+	dir, args := folders(t, someMember, someMember)
+	quit, end := context.WithCancel(context.Background())
+	defer end()
+	log := openLog(logStderr, &bytes.Buffer{})
+	a := &monitorApplier{invocation: &invocation{options: options{configDir: args[1], runDir: string(dir)}, log: log}, quit: quit}
+	ran := 0
+	work := func() *run { ran++; return &run{} }
+	for range 2 {
+		if outcome, err := a.underLock(work); err != nil || !outcome.Idle {
+			t.Errorf("%+v, %v", outcome, err)
+		}
+		end()
+	}
+	if ran != 1 {
+		t.Errorf("%d runs", ran)
 	}
 }
