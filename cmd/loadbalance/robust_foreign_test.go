@@ -174,6 +174,27 @@ func TestForeignMarks(t *testing.T) {
 	})
 }
 
+// TestPBRMarks: connections that pbr marks and routes by rules behind ours are
+// dealt out as all others, and keep its bits.
+func TestPBRMarks(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		r := newRouter(t, backend, netlab.Options{Uplinks: 2}, members(netlab.Separate, 2))
+		mangle := "iptables-" + backend + " -t mangle "
+		r.sh("ip route add unreachable default table 256; ip rule add priority 29998 fwmark 0x10000/0xff0000 lookup 256")
+		r.sh(mangle + "-N PBR_PREROUTING && " + mangle + "-A PREROUTING -m mark --mark 0/0xff0000 -j PBR_PREROUTING && " +
+			mangle + "-A PBR_PREROUTING -s 10.20.0.0/16 -j MARK --set-xmark 0x10000/0xff0000")
+		r.must("apply")
+		r.sh(mangle + "-A POSTROUTING -o wan+ -p tcp --syn -m mark --mark 0x10000/0xff0000 -m comment --comment kept")
+		expectEqual(t, r.lab.Connect(netlab.Traffic{Count: 40}))
+		if n := r.seen("mangle", "kept"); n != 40 {
+			t.Errorf("%d of 40 connections have pbr's mark", n)
+		}
+		if _, messages, code := r.call("check"); code != 0 || messages != "" {
+			t.Errorf("check: exit code %d, %q", code, messages)
+		}
+	})
+}
+
 // TestNFTablesTable looks at the table behind iptables-nft, which iptables-nft
 // creates and never deletes.
 func TestNFTablesTable(t *testing.T) {
