@@ -54,14 +54,20 @@ func TestStallsUnderUnansweredConnections(t *testing.T) {
 			sent <- r.lab.SendUDP(netlab.Traffic{Count: 40, Sources: r.lab.LANHosts()[:1]}, 65, 200*time.Millisecond) // for 13 s
 		}()
 		time.Sleep(time.Second) // some probes are answered first
+		lost := func() int { return m.Log.Count("member 'wan2' (ipv4): offline") } // also for what it lost
 		for _, stall := range []time.Duration{1000, 1150, 1300, 1400} {
+			before, start := lost(), time.Now()
 			check(t, r.lab.Blackhole(2))
 			time.Sleep(stall * time.Millisecond)
 			check(t, r.lab.Restore(2))
+			took := time.Since(start)
 			time.Sleep(1200 * time.Millisecond) // a round is missed no later than 0.8 s after it was sent
-		}
-		if n := m.Log.Count("member 'wan2' (ipv4): offline"); n != 0 { // also for what it lost
-			t.Errorf("%d of 4 stalls took the line offline", n)
+			if took > 2*time.Second {
+				t.Logf("a stall became one of %s on a busy machine", took)
+				r.waitState("wan2", "active")
+			} else if lost() > before {
+				t.Errorf("a stall of %s took the line offline", took)
+			}
 		}
 		s := r.status().Members[1].IPv4
 		if s.UnansweredConnections < 10 || s.Health.Loss == 0 {
