@@ -53,7 +53,7 @@ func TestStallsUnderUnansweredConnections(t *testing.T) {
 		go func() {
 			sent <- r.lab.SendUDP(netlab.Traffic{Count: 40, Sources: r.lab.LANHosts()[:1]}, 65, 200*time.Millisecond) // for 13 s
 		}()
-		time.Sleep(time.Second) // some probes are answered first
+		time.Sleep(time.Second)                                                    // some probes are answered first
 		lost := func() int { return m.Log.Count("member 'wan2' (ipv4): offline") } // also for what it lost
 		for _, stall := range []time.Duration{1000, 1150, 1300, 1400} {
 			before, start := lost(), time.Now()
