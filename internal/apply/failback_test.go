@@ -25,7 +25,7 @@ func (s *service) judge(offline ...string) {
 	s.offline = plan.Verdicts{family.IPv4: {}, family.IPv6: {}}
 	for _, f := range family.All {
 		for _, name := range offline {
-			s.offline[f][name] = "no answer"
+			s.offline[f][name] = plan.Verdict{Offline: "no answer"}
 		}
 	}
 }
@@ -103,7 +103,7 @@ func TestFailbackIsPerFamily(t *testing.T) {
 	s := newService(t)
 	config := pair("failback 'never'")
 	s.must(config)
-	s.offline = plan.Verdicts{family.IPv6: {"wan1": "no answer"}}
+	s.offline = plan.Verdicts{family.IPv6: {"wan1": {Offline: "no answer"}}}
 	s.must(config)
 	s.judge()
 	s.must(config)

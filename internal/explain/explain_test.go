@@ -85,9 +85,9 @@ func world(t *testing.T, rules string, state uplink.State, offline ...string) In
 	}
 	in := plan.Input{Config: cfg, Uplinks: state, Verdicts: plan.Verdicts{}}
 	for _, f := range family.All {
-		in.Verdicts[f] = map[string]string{}
+		in.Verdicts[f] = map[string]plan.Verdict{}
 		for _, name := range offline {
-			in.Verdicts[f][name] = "no answer"
+			in.Verdicts[f][name] = plan.Verdict{Offline: "no answer"}
 		}
 	}
 	p, err := plan.Build(in)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
 )
 
 // Key identifies a path: a member in one family.
@@ -22,9 +23,8 @@ type Snapshot struct {
 	Silent  bool     `json:"silent"`
 	Silence Silence  `json:"silence,omitempty"`
 	Paths   []Report `json:"lines"`
-	// Verdicts are the members that are offline, with the reason: other commands
-	// go by them.
-	Verdicts map[family.Family]map[string]string `json:"verdicts"`
+	// Verdicts are those that other commands go by.
+	Verdicts plan.Verdicts `json:"verdicts"`
 	// Warnings are what failed beside the kernel in the last apply.
 	Warnings []string `json:"warnings,omitempty"`
 }

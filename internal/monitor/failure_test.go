@@ -70,7 +70,7 @@ func TestBusyLockIsTriedAgain(t *testing.T) {
 	}
 	g.failing = false
 	g.pass(1100 * time.Millisecond)
-	if g.applied[family.IPv4]["wan2"] == "" {
+	if g.applied[family.IPv4]["wan2"].Offline == "" {
 		t.Error("the verdict does not reach the kernel when the lock is free")
 	}
 }
@@ -99,7 +99,7 @@ func TestVerdictThatCannotBeSaved(t *testing.T) {
 	g.full = true
 	g.silent["wan2"] = true
 	g.pass(10 * time.Second)
-	if g.applied[family.IPv4]["wan2"] == "" || g.store[family.IPv4]["wan2"] != "" {
+	if g.applied[family.IPv4]["wan2"].Offline == "" || g.store[family.IPv4]["wan2"].Offline != "" {
 		t.Fatalf("applied: %v, saved: %v", g.applied, g.store)
 	}
 	if n := len(g.applies); n > 10 {
@@ -107,7 +107,7 @@ func TestVerdictThatCannotBeSaved(t *testing.T) {
 	}
 	g.full = false
 	g.pass(2 * time.Minute)
-	if g.store[family.IPv4]["wan2"] == "" {
+	if g.store[family.IPv4]["wan2"].Offline == "" {
 		t.Error("the verdict is not saved when there is room")
 	}
 }
@@ -153,7 +153,7 @@ func TestNewMonitorTrustsLines(t *testing.T) {
 	g.silent["wan4"] = true
 	g.want(request{at: g.now, reasons: []string{"new configuration"}})
 	g.pass(time.Second)
-	if g.applied[family.IPv4]["wan4"] == "" {
+	if g.applied[family.IPv4]["wan4"].Offline == "" {
 		t.Error("a member that is new is used before it has answered")
 	}
 }
@@ -169,7 +169,7 @@ func TestHalfAnApply(t *testing.T) {
 	}
 	g.silent["wan2"] = true
 	g.pass(10 * time.Second)
-	if g.applied[family.IPv4]["wan2"] == "" {
+	if g.applied[family.IPv4]["wan2"].Offline == "" {
 		t.Error("no verdict")
 	}
 	g.expect("events", &g.events)
@@ -198,7 +198,7 @@ func TestRunDirectoryGone(t *testing.T) {
 	}
 	g.pass(time.Second)
 	g.expect("applies", &g.applies, "follow the run directory was removed")
-	if g.store[family.IPv4]["wan2"] == "" {
+	if g.store[family.IPv4]["wan2"].Offline == "" {
 		t.Errorf("verdicts: %v", g.store)
 	}
 	g.stopped = true

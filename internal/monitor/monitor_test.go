@@ -33,10 +33,10 @@ func TestVerdictIsAppliedAndAnnounced(t *testing.T) {
 	g.pass(4 * time.Second)
 	g.expect("applies", &g.applies, "follow member 'wan2' (ipv4) is offline", "follow repair")
 	g.expect("events", &g.events, "inactive wan2 ipv4", "offline wan2 ipv4")
-	if reason := g.applied[family.IPv4]["wan2"]; !strings.Contains(reason, "no answer from 192.0.2.1, 192.0.2.2") {
+	if reason := g.applied[family.IPv4]["wan2"].Offline; !strings.Contains(reason, "no answer from 192.0.2.1, 192.0.2.2") {
 		t.Errorf("reason: %q", reason)
 	}
-	if g.applied[family.IPv6]["wan2"] == "" {
+	if g.applied[family.IPv6]["wan2"].Offline == "" {
 		t.Error("the other family does not go by the one with targets")
 	}
 	g.silent["wan2"] = false
@@ -91,13 +91,13 @@ func TestVerdictOutlivesTheLink(t *testing.T) {
 		g.down["wan2"] = down
 		g.kernel.Network++
 		g.pass(3 * time.Second)
-		if g.applied[family.IPv4]["wan2"] == "" {
+		if g.applied[family.IPv4]["wan2"].Offline == "" {
 			t.Fatalf("link down %v: the verdict is gone", down)
 		}
 	}
 	g.silent["wan2"] = false
 	g.pass(5 * time.Second)
-	if g.applied[family.IPv4]["wan2"] != "" {
+	if g.applied[family.IPv4]["wan2"].Offline != "" {
 		t.Error("wan2 does not come back")
 	}
 }
@@ -119,12 +119,12 @@ func TestInitialStateOffline(t *testing.T) {
 	g := newMonitorRig(t, three+"config member 'wan4'\n\tlist track_ip 192.0.2.1\n\toption initial_state offline\n")
 	g.silent["wan4"] = true
 	g.start()
-	if g.applied[family.IPv4]["wan4"] == "" {
+	if g.applied[family.IPv4]["wan4"].Offline == "" {
 		t.Error("wan4 is used before it has answered")
 	}
 	g.silent["wan4"] = false
 	g.pass(12 * time.Second) // the rounds missed before must be a tenth at most
-	if g.applied[family.IPv4]["wan4"] != "" {
+	if g.applied[family.IPv4]["wan4"].Offline != "" {
 		t.Error("wan4 answers and is not used")
 	}
 }
@@ -165,12 +165,12 @@ func TestFamilyWithNobodyToAsk(t *testing.T) {
 func TestNewMonitorBeginsWithOldVerdicts(t *testing.T) {
 	g := newMonitorRig(t, three)
 	g.store = plan.Verdicts{
-		family.IPv4: {"wan2": "no answer", "gone": "no answer"},
-		family.IPv6: {"wan2": "no answer"},
+		family.IPv4: {"wan2": {Offline: "no answer"}, "gone": {Offline: "no answer"}},
+		family.IPv6: {"wan2": {Offline: "no answer"}},
 	}
 	g.applied = g.store
 	g.start()
-	if g.store[family.IPv4]["wan2"] != "no answer" || g.store[family.IPv4]["gone"] != "" {
+	if g.store[family.IPv4]["wan2"].Offline != "no answer" || g.store[family.IPv4]["gone"].Offline != "" {
 		t.Errorf("verdicts: %v", g.store)
 	}
 	g.expect("events", &g.events)
@@ -287,7 +287,7 @@ func TestRestlessNetwork(t *testing.T) {
 	for range 40 {
 		change()
 	}
-	if g.applied[family.IPv4]["wan2"] == "" {
+	if g.applied[family.IPv4]["wan2"].Offline == "" {
 		t.Error("a verdict waits")
 	}
 	g.pass(calmAfter + time.Second)
@@ -311,7 +311,7 @@ func TestAllSilentIsNoVerdict(t *testing.T) {
 	}
 	g.silent["wan1"] = false
 	g.pass(10 * time.Second)
-	if g.applied[family.IPv4]["wan1"] != "" || g.applied[family.IPv4]["wan2"] == "" || g.applied[family.IPv4]["wan3"] == "" {
+	if g.applied[family.IPv4]["wan1"].Offline != "" || g.applied[family.IPv4]["wan2"].Offline == "" || g.applied[family.IPv4]["wan3"].Offline == "" {
 		t.Errorf("verdicts when one answers again: %v", g.applied)
 	}
 }

@@ -62,7 +62,7 @@ func TestVerdictsOfStoppedService(t *testing.T) {
 	g.silent["wan4"], g.stopped = true, false
 	g.accept()
 	g.pass(time.Second)
-	if g.applied[family.IPv4]["wan4"] == "" {
+	if g.applied[family.IPv4]["wan4"].Offline == "" {
 		t.Error("wan4 is used before it has answered")
 	}
 }
@@ -82,7 +82,7 @@ func TestVerdictWhileStopping(t *testing.T) {
 	g.silent["wan3"], g.stopped = true, false
 	g.accept()
 	g.pass(time.Second)
-	if offline := g.applied[family.IPv4]; offline["wan2"] == "" || offline["wan3"] == "" {
+	if offline := g.applied[family.IPv4]; offline["wan2"].Offline == "" || offline["wan3"].Offline == "" {
 		t.Errorf("verdicts: %v", offline)
 	}
 }
@@ -103,7 +103,7 @@ func TestVerdictsWithoutMonitor(t *testing.T) {
 	g.accept()
 	g.pass(500 * time.Millisecond)
 	g.expect("applies", &g.applies, "follow new configuration", "follow verdicts of members that are new or gone")
-	if g.store[family.IPv4]["wan4"] == "" {
+	if g.store[family.IPv4]["wan4"].Offline == "" {
 		t.Errorf("verdicts: %v", g.store)
 	}
 }
@@ -112,7 +112,7 @@ func TestVerdictsWithoutMonitor(t *testing.T) {
 // last one left, of each family, before it knows who has targets.
 func TestRecalledVerdictsAreAsTheyWere(t *testing.T) {
 	g := newMonitorRig(t, three)
-	g.store = plan.Verdicts{family.IPv4: {"wan1": "no answer"}}
+	g.store = plan.Verdicts{family.IPv4: {"wan1": {Offline: "no answer"}}}
 	g.begin(g.now)
 	if got := g.verdicts(); !reflect.DeepEqual(got, g.store) {
 		t.Errorf("the first run goes by %v, want %v", got, g.store)

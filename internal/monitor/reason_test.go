@@ -35,7 +35,7 @@ func TestProbesThatCannotBeSent(t *testing.T) {
 		g.start()
 		g.blocked["wan2"], g.silent["wan2"] = blocked, true
 		g.pass(4 * time.Second)
-		reason := g.applied[family.IPv4]["wan2"]
+		reason := g.applied[family.IPv4]["wan2"].Offline
 		if !strings.HasPrefix(reason, "no answer from 192.0.2.1, 192.0.2.2") || strings.HasSuffix(reason, told) != blocked ||
 			strings.Count(reason, "; probe") > 1 || !blocked && strings.Contains(reason, "permitted") {
 			t.Errorf("blocked %v: reason %q", blocked, reason)

@@ -72,8 +72,8 @@ func (m *Monitor) recall() {
 	m.recalled = last != nil
 	m.unsaved = !m.recalled
 	for f, members := range last {
-		for name, reason := range members {
-			m.offline[health.Key{Member: name, Family: f}] = reason
+		for name, verdict := range members {
+			m.offline[health.Key{Member: name, Family: f}] = verdict.Offline
 		}
 	}
 	m.saved = last
@@ -89,7 +89,7 @@ func (m *Monitor) save() bool {
 		return false
 	}
 	verdicts := m.verdicts()
-	changed := !maps.EqualFunc(verdicts, m.saved, maps.Equal[map[string]string, map[string]string])
+	changed := !maps.EqualFunc(verdicts, m.saved, maps.Equal[map[string]plan.Verdict, map[string]plan.Verdict])
 	if !changed && !m.unsaved {
 		return false
 	}
@@ -115,9 +115,9 @@ func (m *Monitor) verdicts() plan.Verdicts {
 	verdicts := plan.Verdicts{}
 	set := func(f family.Family, member, reason string) {
 		if verdicts[f] == nil {
-			verdicts[f] = map[string]string{}
+			verdicts[f] = map[string]plan.Verdict{}
 		}
-		verdicts[f][member] = reason
+		verdicts[f][member] = plan.Verdict{Offline: reason}
 	}
 	for key, reason := range m.offline {
 		set(key.Family, key.Member, reason)
@@ -135,7 +135,7 @@ func (m *Monitor) verdicts() plan.Verdicts {
 // snapshot tells how it goes.
 func (m *Monitor) snapshot(now time.Time) health.Snapshot {
 	s := health.Snapshot{PID: os.Getpid(), Started: now.Add(-now.Sub(m.started)), Silent: m.paths.Silent() != 0, Silence: m.paths.Silent(),
-		Warnings: m.outcome.Warnings, Verdicts: map[family.Family]map[string]string{}}
+		Warnings: m.outcome.Warnings, Verdicts: plan.Verdicts{}}
 	if !m.outcome.Idle { // as with the saved ones
 		s.Verdicts = m.verdicts()
 	}

@@ -89,9 +89,9 @@ func (o *Observed) Without(member string) *Observed {
 	without := *o
 	without.wanted, without.Verdicts = nil, plan.Verdicts{}
 	for _, f := range family.All {
-		without.Verdicts[f] = map[string]string{member: "assumed"}
-		for name, reason := range o.Verdicts[f] {
-			without.Verdicts[f][name] = reason
+		without.Verdicts[f] = map[string]plan.Verdict{member: {Offline: "assumed"}}
+		for name, verdict := range o.Verdicts[f] {
+			without.Verdicts[f][name] = verdict
 		}
 	}
 	return &without

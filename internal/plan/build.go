@@ -75,8 +75,7 @@ type member struct {
 // live reports whether new connections can be dealt to the member.
 func (b *builder) live(m *member, f family.Family) bool {
 	path := m.paths[f]
-	_, offline := b.verdicts[f][m.Name]
-	return path != nil && path.Up && !offline && !b.cannot(f)
+	return path != nil && path.Up && b.verdicts[f][m.Name].Offline == "" && !b.cannot(f)
 }
 
 // cannot reports whether nothing can be done in a family, whatever is wanted.
@@ -284,7 +283,7 @@ func (b *builder) state(m *member, f family.Family) MemberState {
 	}
 	switch {
 	case state.Up && !state.Online:
-		state.Reason = b.verdicts[f][m.Name]
+		state.Reason = b.verdicts[f][m.Name].Offline
 	case state.Held:
 		state.Reason = heldReason
 	}

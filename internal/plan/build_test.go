@@ -50,9 +50,9 @@ func build(t *testing.T, cfg *config.Config, uplinks uplink.State, offline ...st
 	t.Helper()
 	in := Input{Config: cfg, Uplinks: uplinks, Verdicts: Verdicts{}}
 	for _, f := range family.All {
-		in.Verdicts[f] = map[string]string{}
+		in.Verdicts[f] = map[string]Verdict{}
 		for _, name := range offline {
-			in.Verdicts[f][name] = "no answer"
+			in.Verdicts[f][name] = Verdict{Offline: "no answer"}
 		}
 	}
 	p, err := Build(in)

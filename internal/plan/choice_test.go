@@ -67,7 +67,7 @@ func TestHeld(t *testing.T) {
 				in := Input{Config: cfg, Uplinks: world("a", "b", "c"), Verdicts: Verdicts{f: {}},
 					State: &State{Held: map[family.Family]map[string]bool{f: words(tt.held)}}}
 				for name := range words(tt.offline) {
-					in.Verdicts[f][name] = "no answer"
+					in.Verdicts[f][name] = Verdict{Offline: "no answer"}
 				}
 				p, err := Build(in)
 				if err != nil {

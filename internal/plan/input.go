@@ -19,9 +19,16 @@ type Input struct {
 	Verdicts Verdicts
 }
 
-// Verdicts name, by family, the members that the health check has judged
-// offline, each with the reason in words. A member that is not named is online.
-type Verdicts map[family.Family]map[string]string
+// Verdicts are the monitor's, by family and member's name. A member without one
+// is online.
+type Verdicts map[family.Family]map[string]Verdict
+
+// Verdict is what the monitor holds against a member: each a reason in words,
+// or "".
+type Verdict struct {
+	// Offline: its targets do not answer as they should.
+	Offline string `json:"offline,omitempty"`
+}
 
 // Kernel is what a plan needs to know of what the kernel holds.
 type Kernel struct {

@@ -23,9 +23,9 @@ func runs(t *testing.T, cfg *config.Config, offline ...string) *Plan {
 	for _, names := range offline {
 		in.Verdicts = Verdicts{}
 		for _, f := range family.All {
-			in.Verdicts[f] = map[string]string{}
+			in.Verdicts[f] = map[string]Verdict{}
 			for name := range words(names) {
-				in.Verdicts[f][name] = "no answer"
+				in.Verdicts[f][name] = Verdict{Offline: "no answer"}
 			}
 		}
 		var err error
@@ -287,9 +287,9 @@ func TestRemovedMember(t *testing.T) {
 			before := &State{Indices: indices("a:1 b:2 c:3"), Live: map[family.Family][]int{family.IPv4: live, family.IPv6: live}}
 			in := Input{Config: balanced("a", "c"), Uplinks: world("a", "c"), State: before, Verdicts: Verdicts{}}
 			for _, f := range family.All {
-				in.Verdicts[f] = map[string]string{}
+				in.Verdicts[f] = map[string]Verdict{}
 				for _, name := range offline {
-					in.Verdicts[f][name] = "no answer"
+					in.Verdicts[f][name] = Verdict{Offline: "no answer"}
 				}
 			}
 			p, err := Build(in)

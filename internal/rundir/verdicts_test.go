@@ -15,8 +15,8 @@ import (
 
 // some are verdicts of both families.
 var some = plan.Verdicts{
-	family.IPv4: {"wan1": "no answer from 192.0.2.1 for 2.3 s", "wan2": ""},
-	family.IPv6: {"wan1": "lost 40 % of the last 60 probes (limit 30 %)"},
+	family.IPv4: {"wan1": {Offline: "no answer from 192.0.2.1 for 2.3 s"}, "wan2": {}},
+	family.IPv6: {"wan1": {Offline: "lost 40 % of the last 60 probes (limit 30 %)"}},
 }
 
 func become(t *testing.T, d Dir) *os.File {
