@@ -8,16 +8,22 @@ import (
 	"os/exec"
 	"reflect"
 	"strings"
+	"time"
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/program"
 )
+
+// nftLimit is how long nft may take: ban lists of 100,000 entries take seconds,
+// although entries are not printed.
+const nftLimit = 30 * time.Second
 
 // ReadNFT returns the chains of nftables that look at marks, but for ours and
 // the mangle tables of iptables-nft. Where there is no nft program, there is
 // nothing to read.
 func ReadNFT() ([]iptables.Marker, error) {
-	output, err := exec.Command("nft", "--json", "--terse", "list", "ruleset").Output()
+	output, err := program.Run(nftLimit, "", "nft", "--json", "--terse", "list", "ruleset")
 	if errors.Is(err, exec.ErrNotFound) {
 		return nil, nil
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/program"
 )
 
 // DefaultDir is the folder where users put their scripts.
@@ -90,7 +92,7 @@ func isLeftOver(name string) bool {
 func (r *Runner) runScript(name string, e Event) (problem string) {
 	limit, cancel := context.WithTimeout(context.Background(), r.limit)
 	defer cancel()
-	var output head
+	output := program.Head{Most: outputLimit}
 	cmd := exec.CommandContext(limit, "/bin/sh", "-c", source, filepath.Join(r.dir, name))
 	cmd.Dir = "/"
 	cmd.Env = append(slices.Clip(environment),
@@ -118,7 +120,7 @@ func (r *Runner) runScript(name string, e Event) (problem string) {
 		endGroup(cmd.Process.Pid, end)
 		problem = "not done after " + r.limit.String() + ", killed"
 	}
-	if line := output.firstLine(); line != "" {
+	if line := firstLine(output.Text); line != "" {
 		problem += ": " + line
 	}
 	return problem
@@ -138,19 +140,10 @@ func endGroup(leader int, end time.Time) {
 	}
 }
 
-// head keeps the beginning of what is written to it.
-type head struct{ text []byte }
-
-// Write keeps what still fits and discards the rest. It never fails.
-func (h *head) Write(p []byte) (int, error) {
-	h.text = append(h.text, p[:min(len(p), outputLimit-len(h.text))]...)
-	return len(p), nil
-}
-
 // firstLine returns the first line that is not empty, with blanks in place of
 // control characters.
-func (h *head) firstLine() string {
-	line, _, _ := bytes.Cut(bytes.TrimSpace(h.text), []byte("\n"))
+func firstLine(output []byte) string {
+	line, _, _ := bytes.Cut(bytes.TrimSpace(output), []byte("\n"))
 	return strings.Map(func(c rune) rune {
 		if !strconv.IsPrint(c) {
 			return ' '

@@ -14,7 +14,7 @@ const (
 	// it sets up many devices.
 	firstLimit = 10 * time.Second
 	// knownLimit is how long it may take later, or where an answer is known:
-	// together with outputDelay, a verdict comes less than a second late.
+	// with what program.Run may take longer, a verdict comes less than a second late.
 	knownLimit = 700 * time.Millisecond
 	// silentFor is how long a silent netifd is left alone: a verdict that comes
 	// up while one run waits for netifd is not to wait again in its own.

@@ -1,7 +1,6 @@
 package uplink
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,18 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
-)
-
-const (
-	// outputDelay is how long output is read after ubus has ended or was killed:
-	// a child of it may hold the pipe open for ever.
-	outputDelay = 200 * time.Millisecond
-	// maxDump is far above a real dump in bytes: an interface takes some 2 KiB.
-	maxDump = 4 << 20
+	"loadbalance/internal/program"
 )
 
 // errNoNetifd says that nobody is there to be asked.
@@ -39,46 +29,17 @@ const (
 // longer than limit. An error that matches errNoNetifd means that nobody is
 // there, any other that netifd is there but does not answer.
 func dumpInterfaces(limit time.Duration) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "ubus", "call", "network.interface", "dump")
-	// A group of its own, so that the limit also ends what it started.
-	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
-	cmd.WaitDelay = outputDelay
-	var output, messages head
-	cmd.Stdout, cmd.Stderr = &output, &messages
-	err := cmd.Run()
+	output, err := program.Run(limit, "", "ubus", "call", "network.interface", "dump")
 	var exit *exec.ExitError
 	switch {
-	case err == nil || errors.Is(err, exec.ErrWaitDelay):
-		return output.text, nil // JSON itself tells whether it is complete
+	case err == nil:
+		return output, nil // JSON itself tells whether it is complete
 	case errors.Is(err, exec.ErrNotFound):
 		err = fmt.Errorf("%w: no program ubus", errNoNetifd)
-	case ctx.Err() != nil:
-		err = fmt.Errorf("no answer within %s", limit)
 	case errors.As(err, &exit) && (exit.ExitCode() == ubusNotFound || exit.ExitCode() == ubusUnreachable):
-		err = fmt.Errorf("%w: %v: %s", errNoNetifd, exit, &messages)
-	default:
-		err = fmt.Errorf("%w: %s", err, &messages)
+		err = fmt.Errorf("%w: %w", errNoNetifd, err)
 	}
 	return nil, fmt.Errorf("ubus call network.interface dump: %w", err)
-}
-
-// head keeps what a program prints, but little more than maxDump bytes.
-type head struct{ text []byte }
-
-// Write implements io.Writer.
-func (h *head) Write(p []byte) (int, error) {
-	if len(h.text) <= maxDump {
-		h.text = append(h.text, p...)
-	}
-	return len(p), nil
-}
-
-// String is the beginning, on one line.
-func (h *head) String() string {
-	return strings.Join(strings.Fields(fmt.Sprintf("%.200s", h.text)), " ")
 }
 
 // netifdInterface is what we take of an interface of netifd. Every value in it
@@ -160,9 +121,6 @@ type routeJSON struct {
 // parseDump reads the answer. What has no valid name, device, address or
 // prefix is left out: one odd interface must not stop the others.
 func parseDump(text []byte) ([]netifdInterface, error) {
-	if len(text) > maxDump {
-		return nil, fmt.Errorf("ubus call network.interface dump: the answer has more than the %d bytes that are read", maxDump)
-	}
 	var dump struct {
 		Interface []interfaceJSON `json:"interface"`
 	}

@@ -250,14 +250,3 @@ func TestLastError(t *testing.T) {
 		}
 	}
 }
-
-// TestLargestDump: the limit itself is still read.
-func TestLargestDump(t *testing.T) {
-	const answer = `{"interface": [{"interface": "wan"}]}`
-	if interfaces, err := parseDump([]byte(answer + strings.Repeat(" ", maxDump-len(answer)))); err != nil || len(interfaces) != 1 {
-		t.Errorf("%v, %v", interfaces, err)
-	}
-	if _, err := parseDump([]byte(answer + strings.Repeat(" ", maxDump+1-len(answer)))); err == nil {
-		t.Error("a longer one is read")
-	}
-}

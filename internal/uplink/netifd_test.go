@@ -286,7 +286,7 @@ func TestNetifdLeavesOutWhatIsNoAddress(t *testing.T) {
 
 func TestNetifdUnreadable(t *testing.T) {
 	for _, text := range []string{"", "{", "[]", `{"interface": {}}`, `{"interface": [{"interface": 7}]}`,
-		`{"interface": [{"interface": "wan", "up": "yes"}]}`, strings.Repeat(" ", maxDump+1)} {
+		`{"interface": [{"interface": "wan", "up": "yes"}]}`} {
 		if _, err := parseDump([]byte(text)); err == nil || !strings.HasPrefix(err.Error(), "ubus call network.interface dump: ") {
 			t.Errorf("%.40q: error %v", text, err)
 		}

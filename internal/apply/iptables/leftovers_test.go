@@ -116,7 +116,7 @@ func TestBackendOfVersions(t *testing.T) {
 		dir := t.TempDir()
 		t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 		asked := filepath.Join(dir, "asked")
-		program(t, dir, "multi", fmt.Sprintf("echo >> %s\necho '%s'", asked, version))
+		writeProgram(t, dir, "multi", fmt.Sprintf("echo >> %s\necho '%s'", asked, version))
 		for _, f := range family.All {
 			if err := os.Symlink("multi", filepath.Join(dir, tool.name(f, ""))); err != nil {
 				t.Fatal(err)
@@ -124,7 +124,7 @@ func TestBackendOfVersions(t *testing.T) {
 			if f == family.IPv6 {
 				header = strings.Replace(header, "by ip", "by ip6", 1)
 			}
-			program(t, dir, tool.name(f, "-save"), fmt.Sprintf("cat <<'EOF'\n%s Sun Nov 22 16:48:30 2026\n%sEOF", header, body))
+			writeProgram(t, dir, tool.name(f, "-save"), fmt.Sprintf("cat <<'EOF'\n%s Sun Nov 22 16:48:30 2026\n%sEOF", header, body))
 		}
 		var reads sync.WaitGroup
 		for _, f := range family.All {
@@ -153,8 +153,8 @@ func TestBackendOfVersions(t *testing.T) {
 	}
 }
 
-// program makes a shell script.
-func program(t *testing.T, dir, name, script string) {
+// writeProgram makes a shell script.
+func writeProgram(t *testing.T, dir, name, script string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
 		t.Fatal(err)

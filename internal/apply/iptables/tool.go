@@ -9,8 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/program"
 )
 
 // Backend chooses the programs: "auto" takes iptables-save and
@@ -30,6 +32,10 @@ const (
 // longer shall not keep the other family waiting, so the caller tries again.
 const lockSeconds = 1
 
+// timeout bounds one run of a program, lock included. A full table of 60 members is
+// loaded in well under a second on a PC; a slow router gets fifty times that.
+const timeout = 30 * time.Second
+
 // Tool runs the programs of one back end.
 type Tool struct {
 	Backend Backend
@@ -48,6 +54,20 @@ func (t Tool) name(f family.Family, suffix string) string {
 		name += "-" + string(t.Backend)
 	}
 	return name + suffix
+}
+
+// runProgram runs a program and returns what it prints.
+func runProgram(name, input string, args ...string) ([]byte, error) {
+	output, err := program.Run(timeout, input, name, args...)
+	switch {
+	case err == nil:
+		return output, nil
+	case errors.Is(err, exec.ErrNotFound):
+		return nil, fmt.Errorf("%s %w", name, ErrMissing)
+	case strings.Contains(err.Error(), "holding the xtables lock"):
+		return nil, ErrBusy // all versions say so; they exit with 4, which means more
+	}
+	return nil, fmt.Errorf("%s: %w", name, err)
 }
 
 // Read returns our part of the mangle table.
