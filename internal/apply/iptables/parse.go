@@ -11,7 +11,6 @@ package iptables
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -128,9 +127,11 @@ const nftMode = "(nf_tables)"
 func (t *Table) parseOrigin(line string) {
 	nft := strings.Contains(line, nftMode)
 	_, version, _ := strings.Cut(line, " v")
-	var major, minor, patch int
-	n, _ := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch)
-	t.unnamed = !nft && (n < 3 || major == 1 && minor == 8 && patch < 8)
+	version, _, _ = strings.Cut(version, " ")
+	// Not by fmt's scanner, which nothing else brings in: 8 KB of the package.
+	parts := strings.Split(version, ".")
+	patch, err := strconv.Atoi(parts[len(parts)-1])
+	t.unnamed = !nft && (err != nil || len(parts) < 3 || patch < 8 && strings.HasPrefix(version, "1.8."))
 	t.Legacy = !nft && !t.unnamed
 }
 
