@@ -2,9 +2,7 @@ package advice
 
 import (
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strings"
 
 	"loadbalance/internal/apply/iptables"
@@ -171,23 +169,20 @@ func (f Facts) ruleClashes() []string {
 }
 
 // tableClashes finds foreign routes in our tables.
-func (f Facts) tableClashes() []string {
-	names := map[int]string{
-		fwmark.Table(f.mask().Blackhole()):   "of our blackhole",
-		fwmark.Table(f.mask().Unreachable()): "of our unreachable route",
-	}
-	for _, m := range f.Members {
-		names[m.Table] = "of member '" + m.Name + "'"
-	}
-	var found []string
+func (f Facts) tableClashes() (found []string) {
 	for _, fam := range family.All {
-		for _, table := range slices.Sorted(maps.Keys(f.Uplinks.Main(fam).Tables)) {
-			if name, ours := names[table]; ours {
+		note := func(table int, whose string) {
+			if len(f.Uplinks.Main(fam).Tables[table]) > 0 {
 				found = append(found, fmt.Sprintf(
 					"table %d (%s) %s has a route of another program: give that program another table, or the member (option table)",
-					table, fam, name))
+					table, fam, whose))
 			}
 		}
+		for _, m := range f.Members {
+			note(m.Table, "of member '"+m.Name+"'")
+		}
+		note(fwmark.Table(f.mask().Blackhole()), "of our blackhole")
+		note(fwmark.Table(f.mask().Unreachable()), "of our unreachable route")
 	}
 	return found
 }

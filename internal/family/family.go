@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"net/netip"
+	"sort"
 )
 
 // Family is IPv4 or IPv6. The zero value is IPv4.
@@ -71,4 +72,9 @@ func Host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 // ComparePrefixes orders prefixes by address, then by length.
 func ComparePrefixes(x, y netip.Prefix) int {
 	return cmp.Or(x.Addr().Compare(y.Addr()), x.Bits()-y.Bits())
+}
+
+// SortPrefixes sorts by ComparePrefixes.
+func SortPrefixes(all []netip.Prefix) {
+	sort.Slice(all, func(i, j int) bool { return ComparePrefixes(all[i], all[j]) < 0 })
 }

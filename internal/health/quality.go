@@ -1,7 +1,7 @@
 package health
 
 import (
-	"slices"
+	"sort"
 	"time"
 )
 
@@ -57,7 +57,7 @@ func (s sample) lost() int {
 	for _, t := range s.targets {
 		sorted = append(sorted, s.rounds-t.answered)
 	}
-	slices.Sort(sorted)
+	sort.Slice(sorted, func(i, j int) bool { return sorted[i] < sorted[j] })
 	return sorted[s.needed-1]
 }
 
@@ -71,7 +71,7 @@ func (s sample) latency(least int) (mean time.Duration, known bool) {
 			sorted = append(sorted, t.mean().Truncate(time.Microsecond))
 		}
 	}
-	slices.Sort(sorted)
+	sort.Slice(sorted, func(i, j int) bool { return sorted[i] < sorted[j] })
 	if s.needed == 0 || len(sorted) < s.needed {
 		return 0, false
 	}

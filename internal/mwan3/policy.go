@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 )
 
 // maxChainName is the longest name of a rule or policy that mwan3 applies.
@@ -161,7 +162,7 @@ func fitMetrics(shares []share) {
 	if !slices.Contains(metrics, 0) {
 		return
 	}
-	slices.Sort(metrics)
+	sort.Slice(metrics, func(i, j int) bool { return metrics[i] < metrics[j] })
 	metrics = slices.Compact(metrics)
 	for i := range shares {
 		shares[i].metric = slices.Index(metrics, shares[i].metric) + 1

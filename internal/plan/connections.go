@@ -3,6 +3,7 @@ package plan
 import (
 	"net/netip"
 	"slices"
+	"sort"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
@@ -301,7 +302,7 @@ func reusedIndices(old, now Indices) []int {
 			reused = append(reused, index)
 		}
 	}
-	slices.Sort(reused)
+	sort.Slice(reused, func(i, j int) bool { return reused[i] < reused[j] })
 	return reused
 }
 

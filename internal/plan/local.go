@@ -73,7 +73,7 @@ func (b *familyBuilder) elsewhere() []netip.Prefix {
 // withoutCovered sorts prefixes and leaves out those that lie in another one:
 // the set stays small and still while addresses come and go.
 func withoutCovered(prefixes []netip.Prefix) []netip.Prefix {
-	slices.SortFunc(prefixes, family.ComparePrefixes)
+	family.SortPrefixes(prefixes)
 	var kept []netip.Prefix
 	for _, p := range prefixes {
 		if len(kept) == 0 || !kept[len(kept)-1].Contains(p.Addr()) {

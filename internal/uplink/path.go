@@ -229,7 +229,7 @@ func (s *snapshot) sourcePrefixes(device string) []netip.Prefix {
 // mergePrefixes joins two lists, sorted.
 func mergePrefixes(a, b []netip.Prefix) []netip.Prefix {
 	all := slices.Concat(a, b)
-	slices.SortFunc(all, family.ComparePrefixes)
+	family.SortPrefixes(all)
 	return slices.Compact(all)
 }
 

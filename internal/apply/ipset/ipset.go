@@ -280,7 +280,7 @@ func normalEntries(entries []netip.Prefix) []netip.Prefix {
 		}
 		normal = append(normal, e.Masked())
 	}
-	slices.SortFunc(normal, family.ComparePrefixes)
+	family.SortPrefixes(normal)
 	return slices.Compact(normal)
 }
 

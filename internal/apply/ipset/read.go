@@ -46,7 +46,7 @@ func readEach[T any](n *Netlink, read func(name string) (T, error)) ([]T, error)
 
 func (n *Netlink) readSet(name string) (Set, error) {
 	s, err := n.set(nl.IPSET_CMD_LIST, name)
-	slices.SortFunc(s.Entries, family.ComparePrefixes)
+	family.SortPrefixes(s.Entries)
 	sort.Slice(s.Learnt, func(i, j int) bool { return s.Learnt[i].Address.Less(s.Learnt[j].Address) })
 	return s, err
 }
