@@ -220,11 +220,16 @@ func TestBootLink(t *testing.T) {
 		"S19mwan4": false, "S19": false, "mwan3": false, "S19mwan3x": false,
 	} {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+		for _, folder := range []string{"config", "rc.d"} {
+			if err := os.Mkdir(filepath.Join(dir, folder), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, "rc.d", name), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if link, err := mwan3Link(dir); err != nil || (link != "") != want {
-			t.Errorf("%s: %q, %v", name, link, err)
+		if files, err := ReadFiles(filepath.Join(dir, "config")); err != nil || (files.MWAN3Link != "") != want {
+			t.Errorf("%s: %q, %v", name, files.MWAN3Link, err)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package advice
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"loadbalance/internal/apply/sysctl"
@@ -23,23 +22,12 @@ func ReadFiles(configDir string) (Files, error) {
 		}
 		return file
 	}
-	link, err := mwan3Link(filepath.Join(filepath.Dir(filepath.Clean(configDir)), "rc.d"))
-	files := Files{Firewall: read("firewall"), Network: read("network"), MWAN3Link: link}
+	files := Files{Firewall: read("firewall"), Network: read("network")}
+	links, err := filepath.Glob(filepath.Join(filepath.Dir(filepath.Clean(configDir)), "rc.d", "S[0-9][0-9]mwan3"))
+	if len(links) > 0 {
+		files.MWAN3Link = links[0]
+	}
 	return files, errors.Join(append(errs, err)...)
-}
-
-// mwan3Link returns the link that starts mwan3 at boot, "" for none.
-func mwan3Link(dir string) (string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	for _, entry := range entries {
-		if starts, _ := filepath.Match("S[0-9][0-9]mwan3", entry.Name()); starts {
-			return filepath.Join(dir, entry.Name()), nil
-		}
-	}
-	return "", nil
 }
 
 // ReadTCPLoose returns net.netfilter.nf_conntrack_tcp_loose; "" if conntrack is

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -70,12 +71,12 @@ func monitorCommand(in *invocation) int {
 // hasten gives the priority to all threads that there are; later ones and
 // programs inherit it.
 func hasten() error {
-	threads, err := os.ReadDir("/proc/self/task")
+	threads, err := filepath.Glob("/proc/self/task/*")
 	if err != nil {
 		return err
 	}
-	for _, entry := range threads {
-		thread, err := strconv.Atoi(entry.Name())
+	for _, path := range threads {
+		thread, err := strconv.Atoi(filepath.Base(path))
 		if err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ func (d Dir) Create() error {
 		return err
 	}
 	info, err := os.Lstat(string(d))
-	entries, _ := os.ReadDir(string(d))
+	entries, _ := filepath.Glob(d.path("*"))
 	if err != nil || info.Mode().Perm() == 0o700 || len(entries) > 0 && !d.exists(queueFile) {
 		return d.trouble(err) // also a folder that is not only ours: others can do nothing there
 	}
