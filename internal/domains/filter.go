@@ -4,11 +4,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
-	"runtime"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"loadbalance/internal/bpf"
 )
 
 // receiveBuffer is how many bytes of packets wait while the monitor works: 800
@@ -37,7 +37,7 @@ func openSocket() (*os.File, error) {
 }
 
 func setUp(f *os.File, fd int) error {
-	program, err := load(filter())
+	program, err := bpf.Load(unix.BPF_PROG_TYPE_SOCKET_FILTER, filter())
 	if err != nil {
 		return fmt.Errorf("filter: %w", err)
 	}
@@ -57,48 +57,31 @@ func setUp(f *os.File, fd int) error {
 	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL})})
 }
 
-// instruction is struct bpf_insn of linux/bpf.h.
-type instruction struct {
-	code      uint8
-	registers uint8 // destination and source, four bits each
-	offset    int16
-	immediate int32
-}
-
-// registers packs two registers: the destination comes first, which is in the
-// lower bits on a little-endian machine and in the upper ones on another.
-func registers(destination, source uint8) uint8 {
-	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
-		return source<<4 | destination
-	}
-	return destination<<4 | source
-}
-
 const dnsPort = 53
 
 // filter passes UDP packets from port 53 that this machine sends, whole or the
 // first fragment. What else it passes of fragments, payload leaves out.
-func filter() []instruction {
+func filter() []bpf.Instruction {
 	const ingressIfindex = 36 // in struct __sk_buff of linux/bpf.h
 	// All but the first instruction work on register 0, which is also the
 	// result. part loads a part of the packet, which is dropped if it is too
 	// short, and jump skips some instructions.
-	part := func(size uint8, offset int32) instruction {
-		return instruction{unix.BPF_LD | unix.BPF_ABS | size, 0, 0, offset}
+	part := func(size uint8, offset int32) bpf.Instruction {
+		return bpf.Instruction{Operation: unix.BPF_LD | unix.BPF_ABS | size, Value: offset}
 	}
-	jump := func(condition uint8, than int32, skip int16) instruction {
-		return instruction{unix.BPF_JMP | unix.BPF_K | condition, 0, skip, than}
+	jump := func(condition uint8, than int32, skip int16) bpf.Instruction {
+		return bpf.Instruction{Operation: unix.BPF_JMP | unix.BPF_K | condition, Offset: skip, Value: than}
 	}
-	set := func(value int32) instruction {
-		return instruction{unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_K, 0, 0, value}
+	set := func(value int32) bpf.Instruction {
+		return bpf.Instruction{Operation: unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_K, Value: value}
 	}
-	exit := instruction{code: unix.BPF_JMP | unix.BPF_EXIT}
-	return []instruction{
-		{unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_X, registers(6, 1), 0, 0}, // where part finds the packet
-		{unix.BPF_LDX | unix.BPF_MEM | unix.BPF_W, registers(0, 6), ingressIfindex, 0},
+	exit := bpf.Instruction{Operation: unix.BPF_JMP | unix.BPF_EXIT}
+	return []bpf.Instruction{
+		{Operation: unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_X, Registers: bpf.Registers(6, 1)}, // where part finds the packet
+		{Operation: unix.BPF_LDX | unix.BPF_MEM | unix.BPF_W, Registers: bpf.Registers(0, 6), Offset: ingressIfindex},
 		jump(unix.BPF_JNE, 0, 16), // drop
 		part(unix.BPF_B, 0),
-		{code: unix.BPF_ALU64 | unix.BPF_AND | unix.BPF_K, immediate: 0xf0},
+		{Operation: unix.BPF_ALU64 | unix.BPF_AND | unix.BPF_K, Value: 0xf0},
 		jump(unix.BPF_JEQ, 6<<4, 4), // IPv6
 		part(unix.BPF_B, ipv4Protocol),
 		jump(unix.BPF_JNE, unix.IPPROTO_UDP, 11), // drop
@@ -114,26 +97,4 @@ func filter() []instruction {
 		set(maxPacket), exit,
 		set(0), exit,
 	}
-}
-
-// license is what the kernel wants to know; helpers for the GPL only are not used.
-var license = [...]byte{'M', 'I', 'T', 0}
-
-// load loads a socket filter and returns its file descriptor.
-func load(program []instruction) (int, error) {
-	// The beginning of union bpf_attr; the kernel takes the rest for zeros.
-	attributes := struct {
-		kind, count           uint32
-		instructions, license uint64
-	}{
-		kind: unix.BPF_PROG_TYPE_SOCKET_FILTER, count: uint32(len(program)),
-		instructions: uint64(uintptr(unsafe.Pointer(&program[0]))),
-		license:      uint64(uintptr(unsafe.Pointer(&license[0]))),
-	}
-	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attributes)), unsafe.Sizeof(attributes))
-	runtime.KeepAlive(program)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(fd), nil
 }
