@@ -6,9 +6,9 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
+	"strings"
 
 	"loadbalance/internal/family"
-	"loadbalance/internal/plan"
 	"loadbalance/internal/uplink"
 )
 
@@ -99,7 +99,7 @@ func (w *walker) apply(rule uplink.Rule, source, destination netip.Addr) (found 
 		return nil, ": throw " + found.Destination.String()
 	// An error route is not suppressed: it ends the lookup.
 	case found.Type == uplink.Unicast && found.Destination.Bits() <= rule.Suppress:
-		return nil, ": only " + prefixText(found.Destination) + ", suppressed"
+		return nil, ": only " + strings.Replace(family.PrefixText(found.Destination), "default", "a default route", 1) + ", suppressed"
 	}
 	return found, ""
 }
@@ -137,16 +137,11 @@ func (w *walker) lookup(table int, source, destination netip.Addr) *Route {
 	routes := slices.Clone(w.main.Tables[table])
 	for _, r := range w.plan.Routes {
 		if r.Table == table {
-			routes = append(routes, uplink.Route{Destination: r.Destination, Type: planTypes[r.Type],
+			routes = append(routes, uplink.Route{Destination: r.Destination, Type: r.Type,
 				Device: r.Device, Gateway: r.Gateway, Source: r.Source})
 		}
 	}
 	return bestRoute(routes, source, destination)
-}
-
-var planTypes = map[plan.RouteType]uplink.RouteType{
-	plan.Unicast: uplink.Unicast, plan.Blackhole: uplink.Blackhole,
-	plan.Unreachable: uplink.Unreachable, plan.Throw: uplink.Throw,
 }
 
 // bestRoute returns the route to a destination: that with the longest

@@ -77,10 +77,10 @@ func TestLookup(t *testing.T) {
 		t.Errorf("no route: %+v", got)
 	}
 	w := &walker{main: &uplink.Main{}, plan: &plan.Family{Routes: []plan.Route{
-		{Table: 301, Type: plan.Unicast, Destination: network("10.0.0.0/8"), Device: "a", Source: address("10.0.0.1")},
-		{Table: 301, Type: plan.Throw, Destination: network("10.20.0.0/16")},
-		{Table: 301, Type: plan.Unicast, Destination: network("0.0.0.0/0"), Device: "a", Gateway: address("10.0.0.9")},
-		{Table: 302, Type: plan.Unicast, Destination: network("10.20.1.0/24"), Device: "b"},
+		{Table: 301, Type: uplink.Unicast, Destination: network("10.0.0.0/8"), Device: "a", Source: address("10.0.0.1")},
+		{Table: 301, Type: uplink.Throw, Destination: network("10.20.0.0/16")},
+		{Table: 301, Type: uplink.Unicast, Destination: network("0.0.0.0/0"), Device: "a", Gateway: address("10.0.0.9")},
+		{Table: 302, Type: uplink.Unicast, Destination: network("10.20.1.0/24"), Device: "b"},
 	}}}
 	for destination, want := range map[string]Route{
 		"10.1.1.1":     {Type: "unicast", Destination: network("10.0.0.0/8"), Hops: []Hop{{Device: "a"}}, Source: address("10.0.0.1")},
@@ -114,8 +114,8 @@ func TestPassedRules(t *testing.T) {
 				{Priority: 9502, From: network("10.20.1.6/32"), Table: 302, Suppress: -1},
 			},
 			Routes: []plan.Route{
-				{Table: 301, Type: plan.Throw, Destination: network("203.0.113.0/24")},
-				{Table: 302, Type: plan.Unicast, Destination: network("198.51.100.0/24"), Device: "wan2"},
+				{Table: 301, Type: uplink.Throw, Destination: network("203.0.113.0/24")},
+				{Table: 302, Type: uplink.Unicast, Destination: network("198.51.100.0/24"), Device: "wan2"},
 			}},
 	}
 	w.Input.Plan = &plan.Plan{TableNames: []plan.TableName{{Table: 301, Name: "wan1"}}}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"loadbalance/internal/family"
 	"loadbalance/internal/uplink"
 	"slices"
 	"strings"
@@ -165,9 +166,5 @@ func (r Route) way() string {
 		}
 		hops = append(hops, hop)
 	}
-	name := "default"
-	if r.Destination.Bits() > 0 {
-		name = prefixText(r.Destination)
-	}
-	return name + " " + strings.Join(hops, " or ")
+	return family.PrefixText(r.Destination) + " " + strings.Join(hops, " or ")
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"loadbalance/internal/config"
+	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/uplink"
@@ -92,12 +93,12 @@ func (w *walker) hookText(p *path, chain string, rule plan.Rule, target string) 
 			return fmt.Sprintf("the destination is in %s, the network of '%s'", m.Prefix, member)
 		case plan.Source:
 			if target == plan.MemberChain("default") {
-				return fmt.Sprintf("the source %s belongs to a line that is no member: main's default route for it", prefixText(m.Prefix))
+				return fmt.Sprintf("the source %s belongs to a line that is no member: main's default route for it", family.PrefixText(m.Prefix))
 			}
 			if owner := w.ownerOf(m.Prefix); target == plan.MemberChain("unreachable") && owner != "" {
-				return fmt.Sprintf("the source %s belongs to '%s', which is not online: refused", prefixText(m.Prefix), owner)
+				return fmt.Sprintf("the source %s belongs to '%s', which is not online: refused", family.PrefixText(m.Prefix), owner)
 			}
-			return fmt.Sprintf("the source %s belongs to '%s'", prefixText(m.Prefix), member)
+			return fmt.Sprintf("the source %s belongs to '%s'", family.PrefixText(m.Prefix), member)
 		case plan.ICMPv6Type:
 			return "neighbour discovery is not balanced"
 		case plan.CtState:
@@ -304,17 +305,6 @@ func side(source bool) string {
 		return "source"
 	}
 	return "destination"
-}
-
-// prefixText formats a prefix; a single address without its length.
-func prefixText(p netip.Prefix) string {
-	switch {
-	case p.IsSingleIP():
-		return p.Addr().String()
-	case p.Bits() == 0:
-		return "a default route"
-	}
-	return p.String()
 }
 
 func percent(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" }

@@ -78,3 +78,15 @@ func ComparePrefixes(x, y netip.Prefix) int {
 func SortPrefixes(all []netip.Prefix) {
 	sort.Slice(all, func(i, j int) bool { return ComparePrefixes(all[i], all[j]) < 0 })
 }
+
+// PrefixText is a prefix as commands print it: a single address without its length,
+// everything as "default".
+func PrefixText(p netip.Prefix) string {
+	switch {
+	case p.Bits() == 0:
+		return "default"
+	case p.IsSingleIP():
+		return p.Addr().String()
+	}
+	return p.String()
+}

@@ -109,7 +109,7 @@ func TestHoles(t *testing.T) {
 	p := build(t, balanced("a"), uplinks)
 	var holes []string
 	for _, r := range p.IPv4.Routes {
-		if r.Type == Throw {
+		if r.Type == uplink.Throw {
 			holes = append(holes, r.Destination.String())
 		}
 	}

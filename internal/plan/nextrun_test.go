@@ -310,8 +310,8 @@ func TestRemovedMember(t *testing.T) {
 func TestFormerSources(t *testing.T) {
 	b := address("198.51.101.2")
 	rule := IPRule{Priority: prioSource + 2, From: family.Host(b), Table: 302, Suppress: uplink.AnyLength}
-	route := Route{Table: 302, Type: Unicast, Destination: family.IPv4.Default(), Gateway: address("198.51.101.1"), Device: "b", OnLink: true}
-	network := Route{Table: 302, Type: Unicast, Destination: netip.MustParsePrefix("198.51.101.0/24"), Device: "b", Source: b}
+	route := Route{Table: 302, Type: uplink.Unicast, Destination: family.IPv4.Default(), Gateway: address("198.51.101.1"), Device: "b", OnLink: true}
+	network := Route{Table: 302, Type: uplink.Unicast, Destination: netip.MustParsePrefix("198.51.101.0/24"), Device: "b", Source: b}
 	for _, tt := range []struct {
 		name    string
 		members string

@@ -165,8 +165,8 @@ func (b *familyBuilder) firstLive() *member {
 // 6000+i would end every lookup there.
 func (b *familyBuilder) routes() []Route {
 	routes := []Route{
-		{Table: fwmark.Table(b.mask.Blackhole()), Type: Blackhole, Destination: b.family.Default()},
-		{Table: fwmark.Table(b.mask.Unreachable()), Type: Unreachable, Destination: b.family.Default()},
+		{Table: fwmark.Table(b.mask.Blackhole()), Type: uplink.Blackhole, Destination: b.family.Default()},
+		{Table: fwmark.Table(b.mask.Unreachable()), Type: uplink.Unreachable, Destination: b.family.Default()},
 	}
 	for _, m := range b.members {
 		routes = append(routes, b.memberRoutes(m)...)
@@ -193,13 +193,13 @@ func (b *familyBuilder) memberRoutes(m *member) []Route {
 	}
 	var routes []Route
 	for _, n := range path.Networks {
-		routes = append(routes, Route{Table: m.table, Type: Unicast, Destination: n.Prefix,
+		routes = append(routes, Route{Table: m.table, Type: uplink.Unicast, Destination: n.Prefix,
 			Device: path.Device, Source: n.Source})
 	}
 	for _, hole := range b.holes(path) {
-		routes = append(routes, Route{Table: m.table, Type: Throw, Destination: hole})
+		routes = append(routes, Route{Table: m.table, Type: uplink.Throw, Destination: hole})
 	}
-	return append(routes, Route{Table: m.table, Type: Unicast, Destination: b.family.Default(),
+	return append(routes, Route{Table: m.table, Type: uplink.Unicast, Destination: b.family.Default(),
 		Gateway: path.Gateway, Device: path.Device, OnLink: path.Gateway.IsValid()})
 }
 

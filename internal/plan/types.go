@@ -112,22 +112,11 @@ type IPRule struct {
 	Suppress int
 }
 
-// RouteType is the type of a route in one of our tables.
-type RouteType uint8
-
-// The values are the kernel's (RTN_* in linux/rtnetlink.h).
-const (
-	Unicast     RouteType = 1
-	Blackhole   RouteType = 6
-	Unreachable RouteType = 7
-	Throw       RouteType = 9
-)
-
 // Route is a route in one of our tables. It always carries our protocol
 // number.
 type Route struct {
 	Table       int
-	Type        RouteType
+	Type        uplink.RouteType // unicast, blackhole, unreachable or throw
 	Destination netip.Prefix
 	Gateway     netip.Addr // not valid: none
 	Device      string

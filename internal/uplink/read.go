@@ -87,6 +87,20 @@ var routeTypes = map[uint8]RouteType{
 	unix.RTN_THROW:       Throw,
 }
 
+// TypeOf returns the type of a route by the kernel's number; "" for types that occur
+// in the local table only.
+func TypeOf(number uint8) RouteType { return routeTypes[number] }
+
+// Number is the kernel's number of the type, 0 for none.
+func (t RouteType) Number() uint8 {
+	for number, known := range routeTypes {
+		if known == t {
+			return number
+		}
+	}
+	return 0
+}
+
 // readMainTable returns the main table's routes, sorted.
 func readMainTable(h *kernel.Handle, f family.Family) ([]route, error) {
 	all, err := h.Routes(f)

@@ -124,11 +124,11 @@ func create(set string, f family.Family, o Options) Op {
 }
 
 func add(set string, entries []netip.Prefix) []Op {
-	return changeEntries("ipset add ", set, entries, entryText, func(k Kernel) error { return k.Add(set, entries) })
+	return changeEntries("ipset add ", set, entries, family.PrefixText, func(k Kernel) error { return k.Add(set, entries) })
 }
 
 func del(set string, entries []netip.Prefix) []Op {
-	return changeEntries("ipset del ", set, entries, entryText, func(k Kernel) error { return k.Delete(set, entries) })
+	return changeEntries("ipset del ", set, entries, family.PrefixText, func(k Kernel) error { return k.Delete(set, entries) })
 }
 
 func learn(set string, learnt []Learnt) []Op {
@@ -162,13 +162,6 @@ func destroy(set string) Op {
 		func() string { return "ipset destroy " + shell.Quote(set) },
 		func(k Kernel) error { return k.Destroy(set) },
 	}
-}
-
-func entryText(p netip.Prefix) string {
-	if p.IsSingleIP() {
-		return p.Addr().String()
-	}
-	return p.String()
 }
 
 // Changes are operations in two steps. Between them the caller changes the

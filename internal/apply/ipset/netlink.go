@@ -74,7 +74,7 @@ func (n *Netlink) Delete(name string, entries []netip.Prefix) error {
 func change(request func(string, *netlink.IPSetEntry) error, verb, name string, entries []netip.Prefix) error {
 	for _, e := range entries {
 		if err := request(name, entryOf(e)); err != nil {
-			return setError(verb, name, " "+entryText(e), err)
+			return setError(verb, name, " "+family.PrefixText(e), err)
 		}
 	}
 	return nil

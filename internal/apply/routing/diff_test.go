@@ -7,6 +7,7 @@ import (
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/uplink"
 )
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
@@ -17,7 +18,7 @@ func memberRule(priority, table, suppress int) plan.IPRule {
 }
 
 func defaultVia(table int, gateway, device string) plan.Route {
-	return plan.Route{Table: table, Type: plan.Unicast, Destination: prefix("0.0.0.0/0"),
+	return plan.Route{Table: table, Type: uplink.Unicast, Destination: prefix("0.0.0.0/0"),
 		Gateway: addr(gateway), Device: device, OnLink: true}
 }
 
@@ -113,10 +114,10 @@ func TestDiffRules(t *testing.T) {
 func TestDiffRoutes(t *testing.T) {
 	first := defaultVia(301, "183.169.79.254", "vth1")
 	second := defaultVia(301, "183.169.79.253", "vth1")
-	network := plan.Route{Table: 301, Type: plan.Unicast, Destination: prefix("10.1.2.3/8"), Device: "vth1", Source: addr("10.1.2.3")}
+	network := plan.Route{Table: 301, Type: uplink.Unicast, Destination: prefix("10.1.2.3/8"), Device: "vth1", Source: addr("10.1.2.3")}
 	masked := network
 	masked.Destination = prefix("10.0.0.0/8")
-	throw := plan.Route{Table: 301, Type: plan.Throw, Destination: prefix("10.20.0.0/16")}
+	throw := plan.Route{Table: 301, Type: uplink.Throw, Destination: prefix("10.20.0.0/16")}
 	odd := Route{Route: first, Altered: true}
 	beside := Route{Route: first, Altered: true, beside: true}
 	tests := map[string]struct {
@@ -142,8 +143,8 @@ func TestDiffRoutes(t *testing.T) {
 			add:  []string{"ip -4 route replace default via 183.169.79.253 dev vth1 table 301 protocol 108 onlink"},
 		},
 		"another type is replaced": {
-			want: []plan.Route{{Table: 361, Type: plan.Blackhole, Destination: prefix("0.0.0.0/0")}},
-			have: have(plan.Route{Table: 361, Type: plan.Unreachable, Destination: prefix("0.0.0.0/0")}),
+			want: []plan.Route{{Table: 361, Type: uplink.Blackhole, Destination: prefix("0.0.0.0/0")}},
+			have: have(plan.Route{Table: 361, Type: uplink.Unreachable, Destination: prefix("0.0.0.0/0")}),
 			add:  []string{"ip -4 route replace blackhole default table 361 protocol 108"},
 		},
 		"an odd route is replaced": {

@@ -18,6 +18,7 @@ import (
 	"loadbalance/internal/kernel"
 	"loadbalance/internal/netlab"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/uplink"
 )
 
 // freshNamespace moves the test into a network namespace of its own and opens
@@ -115,19 +116,19 @@ func planned(f family.Family) ([]plan.IPRule, []plan.Route) {
 		{Priority: 9980, Mark: 0, Mask: 0x3f00, Table: 301, Suppress: -1},
 	}
 	routes := []plan.Route{
-		{Table: 301, Type: plan.Unicast, Destination: prefix(own), Device: "wan1", Source: addr(source)},
-		{Table: 301, Type: plan.Throw, Destination: prefix(lan)},
-		{Table: 301, Type: plan.Unicast, Destination: everywhere, Gateway: addr(gateway), Device: "wan1", OnLink: true},
-		{Table: 252, Type: plan.Unicast, Destination: everywhere, Device: "wan2"},
-		{Table: 303, Type: plan.Unicast, Destination: everywhere, Gateway: addr(gateway), Device: "wan3", OnLink: true},
-		{Table: 361, Type: plan.Blackhole, Destination: everywhere},
-		{Table: 362, Type: plan.Unreachable, Destination: everywhere},
+		{Table: 301, Type: uplink.Unicast, Destination: prefix(own), Device: "wan1", Source: addr(source)},
+		{Table: 301, Type: uplink.Throw, Destination: prefix(lan)},
+		{Table: 301, Type: uplink.Unicast, Destination: everywhere, Gateway: addr(gateway), Device: "wan1", OnLink: true},
+		{Table: 252, Type: uplink.Unicast, Destination: everywhere, Device: "wan2"},
+		{Table: 303, Type: uplink.Unicast, Destination: everywhere, Gateway: addr(gateway), Device: "wan3", OnLink: true},
+		{Table: 361, Type: uplink.Blackhole, Destination: everywhere},
+		{Table: 362, Type: uplink.Unreachable, Destination: everywhere},
 	}
 	return rules, routes
 }
 
 func dump(t *testing.T, f family.Family) string {
-	flag := familyFlag(f)
+	flag := family.Pick(f, "-4", "-6")
 	return run(t, "ip "+flag+" rule") + run(t, "ip "+flag+" -d route show table all")
 }
 
@@ -213,16 +214,16 @@ func TestReplaceNeverLeavesATableEmpty(t *testing.T) {
 			gateways = []string{"2001:db8::ff", "fe80::1"}
 		}
 		variants := []plan.Route{
-			{Type: plan.Unicast, Gateway: addr(gateways[0]), Device: "wan1", OnLink: true},
-			{Type: plan.Unicast, Gateway: addr(gateways[1]), Device: "wan1", OnLink: true},
-			{Type: plan.Unicast, Gateway: addr(gateways[1]), Device: "wan2", OnLink: true},
-			{Type: plan.Unicast, Device: "wan2"},
-			{Type: plan.Unicast, Gateway: addr(gateways[0]), Device: "wan3"},
-			{Type: plan.Unreachable},
-			{Type: plan.Unicast, Device: "wan1"},
-			{Type: plan.Throw},
-			{Type: plan.Blackhole},
-			{Type: plan.Unicast, Gateway: addr(gateways[0]), Device: "wan1", OnLink: true},
+			{Type: uplink.Unicast, Gateway: addr(gateways[0]), Device: "wan1", OnLink: true},
+			{Type: uplink.Unicast, Gateway: addr(gateways[1]), Device: "wan1", OnLink: true},
+			{Type: uplink.Unicast, Gateway: addr(gateways[1]), Device: "wan2", OnLink: true},
+			{Type: uplink.Unicast, Device: "wan2"},
+			{Type: uplink.Unicast, Gateway: addr(gateways[0]), Device: "wan3"},
+			{Type: uplink.Unreachable},
+			{Type: uplink.Unicast, Device: "wan1"},
+			{Type: uplink.Throw},
+			{Type: uplink.Blackhole},
+			{Type: uplink.Unicast, Gateway: addr(gateways[0]), Device: "wan1", OnLink: true},
 		}
 		for i, r := range variants {
 			r.Table, r.Destination = 301, f.Default()
@@ -240,7 +241,7 @@ func TestReplaceNeverLeavesATableEmpty(t *testing.T) {
 func TestForeignStaysUntouched(t *testing.T) {
 	k := campus(t)
 	for _, f := range family.All {
-		flag, gateway, other := familyFlag(f), "10.9.9.9", "10.77.0.0/16"
+		flag, gateway, other := family.Pick(f, "-4", "-6"), "10.9.9.9", "10.77.0.0/16"
 		if f == family.IPv6 {
 			gateway, other = "2001:db8::99", "2001:db8:77::/48"
 			run(t, "ip -6 route add default from 2001:db8:88::/48 via "+gateway+" dev wan1 table 301 protocol 108")
@@ -264,9 +265,9 @@ func TestForeignStaysUntouched(t *testing.T) {
 func TestForeignRouteInTheWay(t *testing.T) {
 	k := campus(t)
 	for _, f := range family.All {
-		run(t, "ip "+familyFlag(f)+" route add default dev wan2 table 301")
+		run(t, "ip "+family.Pick(f, "-4", "-6")+" route add default dev wan2 table 301")
 		before := dump(t, f)
-		r := plan.Route{Table: 301, Type: plan.Unicast, Destination: f.Default(), Device: "wan1"}
+		r := plan.Route{Table: 301, Type: uplink.Unicast, Destination: f.Default(), Device: "wan1"}
 		err := addRoute(f, r).Run(k)
 		if err == nil || !strings.Contains(err.Error(), "default dev wan1 table 301") || !strings.Contains(err.Error(), "not ours") {
 			t.Errorf("%s: error %v does not name the route and what is in the way", f, err)
@@ -282,7 +283,7 @@ func TestForeignRouteInTheWay(t *testing.T) {
 func TestOddOnesGo(t *testing.T) {
 	k := campus(t)
 	for _, f := range family.All {
-		flag, via, network := familyFlag(f), "10.0.0.77", "10.0.0.0/8"
+		flag, via, network := family.Pick(f, "-4", "-6"), "10.0.0.77", "10.0.0.0/8"
 		if f == family.IPv6 {
 			via, network = "2001:db8::77", "2001:db8::/64"
 		}
@@ -318,7 +319,7 @@ func TestOddOnesGo(t *testing.T) {
 func TestOddOnesInTheWay(t *testing.T) {
 	k := campus(t)
 	for _, f := range family.All {
-		flag, via := familyFlag(f), "10.0.0.77"
+		flag, via := family.Pick(f, "-4", "-6"), "10.0.0.77"
 		if f == family.IPv6 {
 			via = "2001:db8::77"
 		}
@@ -368,7 +369,7 @@ func TestRepeatedAndLateOperations(t *testing.T) {
 func TestDeviceGone(t *testing.T) {
 	k := campus(t)
 	for _, f := range family.All {
-		r := plan.Route{Table: 301, Type: plan.Unicast, Destination: f.Default(), Device: "wan9"}
+		r := plan.Route{Table: 301, Type: uplink.Unicast, Destination: f.Default(), Device: "wan9"}
 		err := addRoute(f, r).Run(k)
 		if !errors.Is(err, unix.ENODEV) || !strings.Contains(err.Error(), "device 'wan9'") || !strings.Contains(err.Error(), "table 301") {
 			t.Errorf("%s: error %v, want ENODEV with route and device", f, err)
@@ -387,7 +388,7 @@ func TestDeviceGone(t *testing.T) {
 		t.Errorf("%d rules and %d routes are left", len(s.Rules), len(s.Routes))
 	}
 	run(t, "ip link set wan2 down")
-	down := plan.Route{Table: 302, Type: plan.Unicast, Destination: family.IPv4.Default(), Gateway: addr("10.0.0.9"), Device: "wan2", OnLink: true}
+	down := plan.Route{Table: 302, Type: uplink.Unicast, Destination: family.IPv4.Default(), Gateway: addr("10.0.0.9"), Device: "wan2", OnLink: true}
 	if err := addRoute(family.IPv4, down).Run(k); !errors.Is(err, unix.ENETDOWN) || !strings.Contains(err.Error(), "dev wan2") {
 		t.Errorf("device down: error %v, want ENETDOWN with the device", err)
 	}
@@ -413,9 +414,9 @@ func TestLookupsDuringReplacement(t *testing.T) {
 			gateway, far = addr("2001:db8::ff"), net.ParseIP("2001:db8:ffff::1")
 		}
 		variants := []plan.Route{
-			{Table: 301, Type: plan.Unicast, Destination: f.Default(), Gateway: gateway, Device: "wan1", OnLink: true},
-			{Table: 301, Type: plan.Unicast, Destination: f.Default(), Gateway: gateway.Prev(), Device: "wan2", OnLink: true},
-			{Table: 301, Type: plan.Unicast, Destination: f.Default(), Device: "wan3"},
+			{Table: 301, Type: uplink.Unicast, Destination: f.Default(), Gateway: gateway, Device: "wan1", OnLink: true},
+			{Table: 301, Type: uplink.Unicast, Destination: f.Default(), Gateway: gateway.Prev(), Device: "wan2", OnLink: true},
+			{Table: 301, Type: uplink.Unicast, Destination: f.Default(), Device: "wan3"},
 		}
 		apply(t, k, f, []plan.IPRule{{Priority: 9001, Table: 301, Suppress: -1}}, variants[:1])
 		stop := make(chan struct{})

@@ -10,6 +10,7 @@ import (
 	"loadbalance/internal/family"
 	"loadbalance/internal/kernel"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/uplink"
 )
 
 // Netlink is the Kernel to which a handle was opened.
@@ -142,10 +143,10 @@ func decodeRule(f family.Family, r netlink.Rule) Rule {
 func encodeRoute(f family.Family, r plan.Route) kernel.Route {
 	r = normalRoute(r)
 	route := kernel.Route{
-		Family: f, Table: r.Table, Type: uint8(r.Type), Protocol: Protocol, Scope: unix.RT_SCOPE_UNIVERSE, OnLink: r.OnLink,
+		Family: f, Table: r.Table, Type: r.Type.Number(), Protocol: Protocol, Scope: unix.RT_SCOPE_UNIVERSE, OnLink: r.OnLink,
 		Destination: r.Destination, Gateway: r.Gateway, Device: r.Device, Source: r.Source, Metric: metric(f),
 	}
-	if f == family.IPv4 && r.Type == plan.Unicast && !r.Gateway.IsValid() {
+	if f == family.IPv4 && r.Type == uplink.Unicast && !r.Gateway.IsValid() {
 		route.Scope = unix.RT_SCOPE_LINK // as ip sets it; IPv6 has no scopes
 	}
 	return route
@@ -155,7 +156,7 @@ func encodeRoute(f family.Family, r plan.Route) kernel.Route {
 // the route odd.
 func decodeRoute(f family.Family, r kernel.Route) Route {
 	route := plan.Route{
-		Table: r.Table, Type: plan.RouteType(r.Type), Destination: r.Destination, Gateway: r.Gateway,
+		Table: r.Table, Type: uplink.TypeOf(r.Type), Destination: r.Destination, Gateway: r.Gateway,
 		Device: r.Device, Source: r.Source, OnLink: r.OnLink,
 	}
 	return Route{

@@ -16,6 +16,7 @@ import (
 	"loadbalance/internal/kernel"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/shell"
+	"loadbalance/internal/uplink"
 )
 
 // Protocol marks every rule and route of ours. Numbers above 4 are the user's
@@ -30,10 +31,6 @@ const (
 	FirstPriority = 6000
 	LastPriority  = 9999
 )
-
-// mainTable is the main table's number (RT_TABLE_MAIN in linux/rtnetlink.h), which
-// commands may write by name.
-const mainTable = 254
 
 // State is what the kernel holds of ours in one family.
 type State struct {
@@ -90,7 +87,7 @@ func normalRule(r plan.IPRule) plan.IPRule {
 // normalRoute returns a planned route as the kernel would print it.
 func normalRoute(r plan.Route) plan.Route {
 	r.Destination = r.Destination.Masked()
-	if r.Type != plan.Unicast {
+	if r.Type != uplink.Unicast {
 		r.Device = ""
 	}
 	return r
@@ -98,9 +95,9 @@ func normalRoute(r plan.Route) plan.Route {
 
 func ruleText(f family.Family, verb string, r plan.IPRule) string {
 	var b strings.Builder
-	b.WriteString("ip " + familyFlag(f) + " rule " + verb)
+	b.WriteString("ip " + family.Pick(f, "-4", "-6") + " rule " + verb)
 	if r.From.IsValid() {
-		b.WriteString(" from " + prefixText(r.From))
+		b.WriteString(" from " + family.PrefixText(r.From))
 	}
 	if r.Mask != 0 {
 		fmt.Fprintf(&b, " fwmark 0x%x/0x%x", r.Mark, r.Mask)
@@ -118,8 +115,11 @@ func ruleText(f family.Family, verb string, r plan.IPRule) string {
 
 func routeText(f family.Family, verb string, r plan.Route) string {
 	var b strings.Builder
-	b.WriteString("ip " + familyFlag(f) + " route " + verb + " ")
-	b.WriteString(typeText(r.Type) + prefixText(r.Destination))
+	b.WriteString("ip " + family.Pick(f, "-4", "-6") + " route " + verb + " ")
+	if r.Type != uplink.Unicast {
+		b.WriteString(string(r.Type) + " ")
+	}
+	b.WriteString(family.PrefixText(r.Destination))
 	if r.Gateway.IsValid() {
 		b.WriteString(" via " + r.Gateway.String())
 	}
@@ -136,33 +136,9 @@ func routeText(f family.Family, verb string, r plan.Route) string {
 	return b.String()
 }
 
-func familyFlag(f family.Family) string { return family.Pick(f, "-4", "-6") }
-
 func tableText(table int) string {
-	if table == mainTable {
+	if table == uplink.MainTable {
 		return "main"
 	}
 	return strconv.Itoa(table)
-}
-
-// typeTexts are the types of routes that we write, as ip writes them.
-var typeTexts = map[plan.RouteType]string{
-	plan.Unicast: "", plan.Blackhole: "blackhole ", plan.Unreachable: "unreachable ", plan.Throw: "throw ",
-}
-
-func typeText(t plan.RouteType) string {
-	if text, ours := typeTexts[t]; ours {
-		return text
-	}
-	return fmt.Sprintf("type %d ", t)
-}
-
-func prefixText(p netip.Prefix) string {
-	if p.Bits() == 0 {
-		return "default"
-	}
-	if p.IsSingleIP() {
-		return p.Addr().String()
-	}
-	return p.String()
 }
