@@ -24,7 +24,7 @@ func TestForeignRules(t *testing.T) {
 		}{
 			{"ip rule %s priority 901 lookup main", "", "ip rule 901 (ipv4), 'lookup main', comes before ours: what it matches leaves by 'wan1'", "ip rule 901, 'lookup main', is another program's"},
 			{fmt.Sprintf("ip rule %%s priority 5000 from %v lookup 50", host), host.String(),
-				fmt.Sprintf("ip rule 5000 (ipv4), 'from %v/32 lookup 50', comes before ours: what it matches leaves by 'wan1'", host), "ip rule 5000, 'from "},
+				fmt.Sprintf("ip rule 5000 (ipv4), 'from %v lookup 50', comes before ours: what it matches leaves by 'wan1'", host), "ip rule 5000, 'from "},
 			{"ip rule %s priority 100 iif lan lookup 50", "", "ip rule 100 (ipv4), 'iif lan lookup 50', comes before ours: what it matches leaves by 'wan1'", "ip rule 100, 'iif lan lookup 50', is"},
 			{"ip rule %s priority 100 not from 10.30.0.0/24 lookup 51", "", "ip rule 100 (ipv4), 'not from 10.30.0.0/24 lookup 51', comes before ours: what it matches is refused", "ip rule 100, 'not from 10.30.0.0/24 lookup 51', is"},
 			{"ip rule %s priority 100 from 10.20.0.0/16 prohibit", "", "ip rule 100 (ipv4), 'from 10.20.0.0/16 prohibit', comes before ours: what it matches is refused", "ip rule 100, 'from 10.20.0.0/16 prohibit', is"},

@@ -20,6 +20,7 @@ import (
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
+	"loadbalance/internal/uplink"
 )
 
 var errInjected = errors.New("injected failure")
@@ -30,7 +31,7 @@ type fakeKernel struct {
 	t       *testing.T
 	mangle  *fakeMangle
 	other   *fakeMangle
-	rules   map[family.Family][]plan.IPRule
+	rules   map[family.Family][]uplink.Rule
 	routes  map[family.Family][]plan.Route
 	sets    map[string]ipset.Set
 	inUse   string // a set that a rule of somebody else names
@@ -52,7 +53,7 @@ type fakeKernel struct {
 func newFakeKernel(t *testing.T) *fakeKernel {
 	k := &fakeKernel{
 		t:       t,
-		rules:   map[family.Family][]plan.IPRule{},
+		rules:   map[family.Family][]uplink.Rule{},
 		routes:  map[family.Family][]plan.Route{},
 		sets:    map[string]ipset.Set{},
 		sysctls: map[string]string{},
@@ -201,7 +202,7 @@ func (k fakeRouting) Read(f family.Family) (routing.State, error) {
 	}
 	var state routing.State
 	for _, r := range k.rules[f] {
-		state.Rules = append(state.Rules, routing.Rule{IPRule: r})
+		state.Rules = append(state.Rules, routing.Rule{Rule: r})
 	}
 	for _, r := range k.routes[f] {
 		state.Routes = append(state.Routes, routing.Route{Route: r})
@@ -209,7 +210,7 @@ func (k fakeRouting) Read(f family.Family) (routing.State, error) {
 	return state, nil
 }
 
-func (k fakeRouting) AddRule(f family.Family, r plan.IPRule) error {
+func (k fakeRouting) AddRule(f family.Family, r uplink.Rule) error {
 	if err := k.step("rule add (%s) %d lookup %d", f, r.Priority, r.Table); err != nil {
 		return err
 	}
@@ -224,7 +225,7 @@ func (k fakeRouting) DeleteRule(f family.Family, r routing.Rule) error {
 	if err := k.step("rule del (%s) %d lookup %d", f, r.Priority, r.Table); err != nil {
 		return err
 	}
-	i := slices.Index(k.rules[f], r.IPRule)
+	i := slices.Index(k.rules[f], r.Rule)
 	if i < 0 {
 		k.t.Fatalf("%s: rule %+v is not there", f, r)
 	}

@@ -12,6 +12,7 @@ import (
 	"loadbalance/internal/family"
 	"loadbalance/internal/kernel"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/uplink"
 )
 
 // Kernel is what the kernel holds of ours.
@@ -129,10 +130,10 @@ func (k *Kernel) Legacy() bool {
 // ForPlan is what a plan depends on of all this.
 func (k *Kernel) ForPlan() plan.Kernel {
 	facts := plan.Kernel{Ours: k.Ours(), NoIP6Tables: k.Tables[family.IPv6] == nil && k.Unread[family.IPv6] == nil,
-		Rules: map[family.Family][]plan.IPRule{}, Routes: map[family.Family][]plan.Route{}}
+		Rules: map[family.Family][]uplink.Rule{}, Routes: map[family.Family][]plan.Route{}}
 	for _, f := range family.All {
 		for _, r := range k.Routing[f].Rules {
-			facts.Rules[f] = append(facts.Rules[f], r.IPRule)
+			facts.Rules[f] = append(facts.Rules[f], r.Rule)
 		}
 		for _, r := range k.Routing[f].Routes {
 			facts.Routes[f] = append(facts.Routes[f], r.Route)

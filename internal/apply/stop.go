@@ -83,8 +83,8 @@ func (e *Engine) nftIsEmpty(f family.Family, inUse *iptables.Table) (bool, error
 func adoptLostSysctls(k *Kernel) error {
 	var devices []string
 	for _, rule := range k.Routing[family.IPv4].Rules {
-		if rule.OIF != "" {
-			devices = append(devices, rule.OIF)
+		if rule.Out != "" {
+			devices = append(devices, rule.Out)
 		}
 	}
 	lost := plan.DeviceSysctls(devices)

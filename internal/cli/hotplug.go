@@ -155,8 +155,8 @@ func ruleDevices() ([]string, error) {
 			return nil, err
 		}
 		for _, rule := range rules {
-			if rule.OIF != "" && !slices.Contains(devices, rule.OIF) {
-				devices = append(devices, rule.OIF)
+			if rule.Out != "" && !slices.Contains(devices, rule.Out) {
+				devices = append(devices, rule.Out)
 			}
 		}
 	}

@@ -72,7 +72,7 @@ func (w *Watcher) ourRouting() (uint64, error) {
 			return 0, err
 		}
 		for _, r := range state.Rules {
-			total += hash("our rule", f, r.IPRule, r.Altered)
+			total += hash("our rule", f, r.Rule, r.Altered)
 		}
 		for _, r := range state.Routes {
 			total += hash("our route", f, r.Route, r.Altered)

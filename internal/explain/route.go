@@ -117,14 +117,9 @@ func (w *walker) flow(p Packet, mark uint32, destination netip.Addr) uplink.Flow
 
 // rules returns all ip rules but the first, by priority.
 func (w *walker) rules() []uplink.Rule {
-	rules := slices.Clone(w.main.Rules)
-	for _, r := range w.plan.Rules {
-		rules = append(rules, uplink.Rule{Priority: r.Priority, Action: uplink.LookUp, Table: r.Table, Suppress: r.Suppress,
-			Mark: r.Mark, Mask: r.Mask, From: r.From, Out: r.OIF})
-	}
-	rules = append(rules,
-		uplink.Rule{Priority: prioMain, Action: uplink.LookUp, Table: uplink.MainTable, Suppress: uplink.AnyLength},
-		uplink.Rule{Priority: prioDefault, Action: uplink.LookUp, Table: defaultTable, Suppress: uplink.AnyLength})
+	rules := slices.Concat(w.main.Rules, w.plan.Rules, []uplink.Rule{
+		{Priority: prioMain, Action: uplink.LookUp, Table: uplink.MainTable, Suppress: uplink.AnyLength},
+		{Priority: prioDefault, Action: uplink.LookUp, Table: defaultTable, Suppress: uplink.AnyLength}})
 	sort.SliceStable(rules, func(i, j int) bool { return rules[i].Priority < rules[j].Priority })
 	return rules
 }

@@ -103,15 +103,15 @@ func TestPassedRules(t *testing.T) {
 	w := &walker{family: family.IPv4, mask: 0x3f000000, main: &uplink.Main{Routes: []uplink.Route{
 		{Destination: network("0.0.0.0/0"), Type: uplink.Unicast, Device: "wan1"}}},
 		plan: &plan.Family{
-			Rules: []plan.IPRule{
-				{Priority: 6001, Mark: 0x1000000, Mask: 0x3f000000, Table: 301},
-				{Priority: 6002, Mark: 0x2000000, Mask: 0x3f000000, Table: 302},
-				{Priority: 7000, Table: uplink.MainTable},
-				{Priority: 8001, OIF: "wan1", Table: 301, Suppress: -1},
-				{Priority: 9001, Mark: 0x1000000, Mask: 0x3f000000, Table: 301, Suppress: -1},
-				{Priority: 9002, Mark: 0x1000000, Mask: 0x3f000000, Table: 399, Suppress: -1},
-				{Priority: 9501, From: network("10.20.1.5/32"), Table: 302, Suppress: -1},
-				{Priority: 9502, From: network("10.20.1.6/32"), Table: 302, Suppress: -1},
+			Rules: []uplink.Rule{
+				{Priority: 6001, Action: uplink.LookUp, Mark: 0x1000000, Mask: 0x3f000000, Table: 301},
+				{Priority: 6002, Action: uplink.LookUp, Mark: 0x2000000, Mask: 0x3f000000, Table: 302},
+				{Priority: 7000, Action: uplink.LookUp, Table: uplink.MainTable},
+				{Priority: 8001, Action: uplink.LookUp, Out: "wan1", Table: 301, Suppress: -1},
+				{Priority: 9001, Action: uplink.LookUp, Mark: 0x1000000, Mask: 0x3f000000, Table: 301, Suppress: -1},
+				{Priority: 9002, Action: uplink.LookUp, Mark: 0x1000000, Mask: 0x3f000000, Table: 399, Suppress: -1},
+				{Priority: 9501, Action: uplink.LookUp, From: network("10.20.1.5/32"), Table: 302, Suppress: -1},
+				{Priority: 9502, Action: uplink.LookUp, From: network("10.20.1.6/32"), Table: 302, Suppress: -1},
 			},
 			Routes: []plan.Route{
 				{Table: 301, Type: uplink.Throw, Destination: network("203.0.113.0/24")},
@@ -125,7 +125,7 @@ func TestPassedRules(t *testing.T) {
 		"7000: lookup main suppress_prefixlength 0: only a default route, suppressed",
 		"9001: fwmark 0x1000000/0x3f000000 lookup 301 (wan1): throw 203.0.113.0/24",
 		"9002: fwmark 0x1000000/0x3f000000 lookup 399: no route",
-		"9501: from 10.20.1.5/32 lookup 302: no route",
+		"9501: from 10.20.1.5 lookup 302: no route",
 	}
 	if !slices.Equal(got.Passed, want) || got.Priority != 32766 || got.Table != 254 || got.TableName != "main" || got.Rule != "lookup main" {
 		t.Errorf("%+v\npassed\n%s\nwant\n%s", got, strings.Join(got.Passed, "\n"), strings.Join(want, "\n"))

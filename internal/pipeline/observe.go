@@ -38,7 +38,7 @@ func (p *Pipeline) Observe(cfg *config.Config, verdicts plan.Verdicts) (*Observe
 	if o.Kernel, err = p.engine.Read(); err != nil {
 		return nil, err
 	}
-	inUse := slices.ContainsFunc(o.Kernel.Routing[family.IPv4].Rules, func(r routing.Rule) bool { return r.OIF != "" })
+	inUse := slices.ContainsFunc(o.Kernel.Routing[family.IPv4].Rules, func(r routing.Rule) bool { return r.Out != "" })
 	o.Uplinks, err = p.uplinks(cfg, inUse)
 	return o, err
 }

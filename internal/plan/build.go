@@ -127,7 +127,7 @@ type familyBuilder struct {
 	members []*member // those that have this family, by index
 	suffix  string    // of policies that only the router's own packets pass
 	local   []netip.Prefix
-	former  []IPRule // for addresses of members that were removed
+	former  []uplink.Rule // for addresses of members that were removed
 }
 
 func (b *builder) family(f family.Family) *familyBuilder {

@@ -38,7 +38,7 @@ type Kernel struct {
 	// them where State was lost.
 	MemberChains []MemberChainMark
 	// Rules and Routes are ours, by family.
-	Rules  map[family.Family][]IPRule
+	Rules  map[family.Family][]uplink.Rule
 	Routes map[family.Family][]Route
 	// NoIP6Tables reports that ip6tables is not installed: nothing can be done
 	// in IPv6.

@@ -57,8 +57,9 @@ func (b *familyBuilder) localDestinations() []netip.Prefix {
 func (b *familyBuilder) elsewhere() []netip.Prefix {
 	var found []netip.Prefix
 	for _, rule := range b.main.Rules {
-		everybody := rule == uplink.Rule{Priority: rule.Priority, Action: uplink.LookUp, Table: rule.Table, Suppress: rule.Suppress}
-		if !everybody || rule.Priority >= prioMark {
+		everybody := to(rule.Table, rule.Priority)
+		everybody.Suppress = rule.Suppress
+		if rule != everybody || rule.Priority >= prioMark {
 			continue
 		}
 		for _, r := range b.main.Tables[rule.Table] {

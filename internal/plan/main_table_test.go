@@ -67,7 +67,7 @@ func TestMainDefault(t *testing.T) {
 		uplinks := world("a")
 		uplinks.IPv4.Routes = tt.routes
 		p := build(t, balanced("a"), uplinks)
-		spare := slices.ContainsFunc(p.IPv4.Rules, func(r IPRule) bool { return r.Priority == prioNoMainRoute })
+		spare := slices.ContainsFunc(p.IPv4.Rules, func(r uplink.Rule) bool { return r.Priority == prioNoMainRoute })
 		if spare != tt.spare {
 			t.Errorf("%+v: rule at %d: %v, want %v", tt.routes, prioNoMainRoute, spare, tt.spare)
 		}
@@ -182,7 +182,7 @@ func TestMemberWithoutDevice(t *testing.T) {
 	uplinks.Members[0].IPv4 = &uplink.Path{Reason: "interface 'a' does not exist"}
 	p := build(t, balanced("a", "b"), uplinks)
 	for _, r := range p.IPv4.Rules {
-		if r.Priority == prioDevice+1 || r.Priority == prioDevice+2 && r.OIF != "b" {
+		if r.Priority == prioDevice+1 || r.Priority == prioDevice+2 && r.Out != "b" {
 			t.Errorf("rule %+v", r)
 		}
 	}

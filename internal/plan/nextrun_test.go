@@ -309,22 +309,22 @@ func TestRemovedMember(t *testing.T) {
 // long as the router has it and nobody else's table is meant.
 func TestFormerSources(t *testing.T) {
 	b := address("198.51.101.2")
-	rule := IPRule{Priority: prioSource + 2, From: family.Host(b), Table: 302, Suppress: uplink.AnyLength}
+	rule := uplink.Rule{Action: uplink.LookUp, Priority: prioSource + 2, From: family.Host(b), Table: 302, Suppress: uplink.AnyLength}
 	route := Route{Table: 302, Type: uplink.Unicast, Destination: family.IPv4.Default(), Gateway: address("198.51.101.1"), Device: "b", OnLink: true}
 	network := Route{Table: 302, Type: uplink.Unicast, Destination: netip.MustParsePrefix("198.51.101.0/24"), Device: "b", Source: b}
 	for _, tt := range []struct {
 		name    string
 		members string
 		device  string // that has the address
-		rule    IPRule
+		rule    uplink.Rule
 		kept    bool
 	}{
 		{"removed", "a c", "b", rule, true},
 		{"not removed", "a b c", "b", rule, true},
 		{"the address is gone", "a c", "", rule, false},
 		{"the address moved", "a c", "lan", rule, false},
-		{"its mark", "a c", "b", IPRule{Priority: prioMark + 2, Mark: 0x200, Mask: 0x3f00, Table: 302, Suppress: uplink.AnyLength}, false},
-		{"the table is another member's", "a c", "b", IPRule{Priority: prioSource + 2, From: family.Host(b), Table: 301, Suppress: uplink.AnyLength}, false},
+		{"its mark", "a c", "b", uplink.Rule{Action: uplink.LookUp, Priority: prioMark + 2, Mark: 0x200, Mask: 0x3f00, Table: 302, Suppress: uplink.AnyLength}, false},
+		{"the table is another member's", "a c", "b", uplink.Rule{Action: uplink.LookUp, Priority: prioSource + 2, From: family.Host(b), Table: 301, Suppress: uplink.AnyLength}, false},
 	} {
 		names := strings.Fields(tt.members)
 		uplinks := world("a", "b", "c")
@@ -335,7 +335,7 @@ func TestFormerSources(t *testing.T) {
 			uplinks.IPv4.Addresses = []uplink.Address{{Device: tt.device, Prefix: netip.PrefixFrom(b, 24)}}
 		}
 		in := Input{Config: balanced(names...), Uplinks: uplinks, State: &State{Indices: indices("a:1 b:2 c:3")},
-			Kernel: Kernel{Ours: true, Rules: map[family.Family][]IPRule{family.IPv4: {tt.rule}},
+			Kernel: Kernel{Ours: true, Rules: map[family.Family][]uplink.Rule{family.IPv4: {tt.rule}},
 				Routes: map[family.Family][]Route{family.IPv4: {route, network}}}}
 		p, err := Build(in)
 		if err != nil {

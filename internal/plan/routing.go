@@ -26,38 +26,49 @@ const (
 	prioNoMainRoute = 9980 // while main has no default route
 )
 
+// to is a rule that leads to a table.
+func to(table, priority int) uplink.Rule {
+	return uplink.Rule{Priority: priority, Action: uplink.LookUp, Table: table, Suppress: uplink.AnyLength}
+}
+
+// marked is a rule for a mark of ours.
+func (b *builder) marked(mark uint32, table, priority int) uplink.Rule {
+	rule := to(table, priority)
+	rule.Mark, rule.Mask = mark, uint32(b.mask)
+	return rule
+}
+
 // rules are the ip rules of one family.
-func (b *familyBuilder) rules() []IPRule {
-	mask := uint32(b.mask)
-	rules := []IPRule{{Priority: prioMain, Table: uplink.MainTable, Suppress: b.splitDefaultLength()}}
+func (b *familyBuilder) rules() []uplink.Rule {
+	main := to(uplink.MainTable, prioMain)
+	main.Suppress = b.splitDefaultLength()
+	rules := []uplink.Rule{main}
 	for _, index := range []int{b.mask.Unreachable(), b.mask.Blackhole()} {
-		rules = append(rules, IPRule{Priority: prioLastResort, Mark: b.mask.Mark(index), Mask: mask,
-			Table: fwmark.Table(index), Suppress: uplink.AnyLength})
+		rules = append(rules, b.marked(b.mask.Mark(index), fwmark.Table(index), prioLastResort))
 	}
 	// Every member has its rules, also one without this family or without
 	// link: live connections may carry its mark.
 	for _, m := range b.builder.members {
-		rules = append(rules,
-			IPRule{Priority: prioOwnNetwork + m.index, Mark: m.mark, Mask: mask, Table: m.table, Suppress: 0},
-			IPRule{Priority: prioMark + m.index, Mark: m.mark, Mask: mask, Table: m.table, Suppress: uplink.AnyLength},
-			IPRule{Priority: prioNoLeak + m.index, Mark: m.mark, Mask: mask,
-				Table: fwmark.Table(b.mask.Blackhole()), Suppress: uplink.AnyLength})
+		own := b.marked(m.mark, m.table, prioOwnNetwork+m.index)
+		own.Suppress = 0
+		rules = append(rules, own, b.marked(m.mark, m.table, prioMark+m.index),
+			b.marked(m.mark, fwmark.Table(b.mask.Blackhole()), prioNoLeak+m.index))
 	}
 	for _, m := range b.members {
-		path := m.paths[b.family]
-		if path.Device != "" {
+		if m.paths[b.family].Device != "" {
 			rules = append(rules, b.deviceRule(m))
 		}
 		for _, source := range b.sources(m) {
-			rules = append(rules, IPRule{Priority: prioSource + m.index, From: source,
-				Table: m.table, Suppress: uplink.AnyLength})
+			rule := to(m.table, prioSource+m.index)
+			rule.From = source
+			rules = append(rules, rule)
 		}
 	}
 	b.former = b.formerSources(rules)
 	rules = append(rules, b.former...)
 	mainHasDefault := slices.ContainsFunc(b.main.Routes, func(r uplink.Route) bool { return r.IsDefault() && r.Type == uplink.Unicast })
 	if m := b.firstLive(); m != nil && !mainHasDefault {
-		rules = append(rules, IPRule{Priority: prioNoMainRoute, Mask: mask, Table: m.table, Suppress: uplink.AnyLength})
+		rules = append(rules, b.marked(0, m.table, prioNoMainRoute))
 	}
 	sort.SliceStable(rules, func(i, j int) bool { return rules[i].Priority < rules[j].Priority })
 	return rules
@@ -66,9 +77,9 @@ func (b *familyBuilder) rules() []IPRule {
 // deviceRule keeps sockets that are bound to a member's device on it. Of several
 // members on one device, the mark tells which one a probe is for; what has no
 // such mark takes the last one's.
-func (b *familyBuilder) deviceRule(m *member) IPRule {
-	path := m.paths[b.family]
-	rule := IPRule{Priority: prioDevice + m.index, OIF: path.Device, Table: m.table, Suppress: uplink.AnyLength}
+func (b *familyBuilder) deviceRule(m *member) uplink.Rule {
+	path, rule := m.paths[b.family], to(m.table, prioDevice+m.index)
+	rule.Out = path.Device
 	if slices.ContainsFunc(b.members, func(other *member) bool {
 		then := other.paths[b.family]
 		return other.index > m.index && then.Up && then.Device == path.Device
@@ -92,10 +103,10 @@ func (b *familyBuilder) sources(m *member) []netip.Prefix {
 // other ends of their connections go on sending for a while, and what the router
 // answers (RST, port unreachable) would leave by main's default route: another line,
 // with an address that is not its own.
-func (b *familyBuilder) formerSources(planned []IPRule) []IPRule {
-	return slices.DeleteFunc(slices.Clone(b.kernel.Rules[b.family]), func(r IPRule) bool {
+func (b *familyBuilder) formerSources(planned []uplink.Rule) []uplink.Rule {
+	return slices.DeleteFunc(slices.Clone(b.kernel.Rules[b.family]), func(r uplink.Rule) bool {
 		return !r.From.IsSingleIP() ||
-			slices.ContainsFunc(planned, func(p IPRule) bool { return p.From == r.From || p.Table == r.Table }) ||
+			slices.ContainsFunc(planned, func(p uplink.Rule) bool { return p.From == r.From || p.Table == r.Table }) ||
 			!slices.ContainsFunc(b.kernel.Routes[b.family], func(route Route) bool {
 				return route.Table == r.Table && route.Destination.Bits() == 0 && b.hasAddress(r.From.Addr(), route.Device)
 			})
@@ -172,7 +183,7 @@ func (b *familyBuilder) routes() []Route {
 		routes = append(routes, b.memberRoutes(m)...)
 	}
 	for _, r := range b.kernel.Routes[b.family] {
-		if slices.ContainsFunc(b.former, func(rule IPRule) bool { return rule.Table == r.Table }) {
+		if slices.ContainsFunc(b.former, func(rule uplink.Rule) bool { return rule.Table == r.Table }) {
 			routes = append(routes, r)
 		}
 	}

@@ -50,7 +50,7 @@ type Family struct {
 	// Chains are our own chains, sorted by name.
 	Chains []Chain
 	Sets   []Set
-	Rules  []IPRule
+	Rules  []uplink.Rule // they always carry our protocol number
 	Routes []Route
 }
 
@@ -96,20 +96,6 @@ type Set struct {
 	// Domains are names whose addresses, and those of the names below them,
 	// the monitor enters too.
 	Domains []string
-}
-
-// IPRule is a rule of the routing policy database. It always carries our
-// protocol number.
-type IPRule struct {
-	Priority int
-	Mark     uint32
-	Mask     uint32       // 0: the mark is not looked at
-	From     netip.Prefix // not valid: any source
-	OIF      string       // "": any device
-	Table    int
-	// Suppress is the longest prefix length of a found route that is not
-	// good enough; -1: every route is.
-	Suppress int
 }
 
 // Route is a route in one of our tables. It always carries our protocol

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/shell"
 )
 
 // Action is what an ip rule does with a packet that it matches.
@@ -20,7 +23,7 @@ const (
 // AnyLength as a rule's Suppress lets it use every route that it finds.
 const AnyLength = -1
 
-// Rule is an ip rule of another program. A selector that is its zero value
+// Rule is an ip rule, ours or another program's. A selector that is its zero value
 // holds for every packet.
 type Rule struct {
 	Priority int    `json:"priority"`
@@ -88,13 +91,13 @@ func (r Rule) Text(table string) string {
 		}
 	}
 	add(r.Not, "not")
-	add(r.From.IsValid(), "from %s", r.From)
-	add(r.To.IsValid(), "to %s", r.To)
+	add(r.From.IsValid(), "from %s", family.PrefixText(r.From))
+	add(r.To.IsValid(), "to %s", family.PrefixText(r.To))
 	add(r.TOS != 0, "tos %#x", r.TOS)
 	add(r.Mask == 1<<32-1, "fwmark %#x", r.Mark)
 	add(r.Mask != 0 && r.Mask != 1<<32-1, "fwmark %#x/%#x", r.Mark, r.Mask)
-	add(r.In != "", "iif %s", r.In)
-	add(r.Out != "", "oif %s", r.Out)
+	add(r.In != "", "iif %s", shell.Quote(r.In))
+	add(r.Out != "", "oif %s", shell.Quote(r.Out))
 	add(r.Users, "of some users or tunnels")
 	add(r.Protocol != 0, "ipproto %d", r.Protocol)
 	add(r.SourcePort != PortRange{}, "sport %d-%d", r.SourcePort.First, r.SourcePort.Last)

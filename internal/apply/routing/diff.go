@@ -6,6 +6,7 @@ import (
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/uplink"
 )
 
 // Op is one change of one rule or route.
@@ -26,12 +27,12 @@ func (o Op) Run(k Kernel) error {
 	return nil
 }
 
-func addRule(f family.Family, r plan.IPRule) Op {
+func addRule(f family.Family, r uplink.Rule) Op {
 	return Op{ruleText(f, "add", r), func(k Kernel) error { return k.AddRule(f, r) }}
 }
 
 func deleteRule(f family.Family, r Rule) Op {
-	return Op{ruleText(f, "del", r.IPRule), func(k Kernel) error { return k.DeleteRule(f, r) }}
+	return Op{ruleText(f, "del", r.Rule), func(k Kernel) error { return k.DeleteRule(f, r) }}
 }
 
 func addRoute(f family.Family, r plan.Route) Op {
@@ -63,15 +64,15 @@ func (c Changes) Empty() bool {
 }
 
 // Diff returns what turns have into the wanted rules and routes of a family.
-func Diff(f family.Family, rules []plan.IPRule, routes []plan.Route, have State) Changes {
+func Diff(f family.Family, rules []uplink.Rule, routes []plan.Route, have State) Changes {
 	var c Changes
 	c.AddRules, c.DeleteRules = diffRules(f, rules, have.Rules)
 	c.AddRoutes, c.DeleteRoutes = diffRoutes(f, routes, have.Routes)
 	return c
 }
 
-func diffRules(f family.Family, want []plan.IPRule, have []Rule) (add, del []Op) {
-	missing := make(map[plan.IPRule]bool, len(want))
+func diffRules(f family.Family, want []uplink.Rule, have []Rule) (add, del []Op) {
+	missing := make(map[uplink.Rule]bool, len(want))
 	for _, r := range want {
 		missing[normalRule(r)] = true
 	}
@@ -81,8 +82,8 @@ func diffRules(f family.Family, want []plan.IPRule, have []Rule) (add, del []Op)
 			// The kernel takes a rule for the same as one that differs in
 			// "not" only, and would refuse the wanted one.
 			add = append(add, deleteRule(f, r))
-		case missing[r.IPRule]:
-			missing[r.IPRule] = false
+		case missing[r.Rule]:
+			missing[r.Rule] = false
 		default:
 			del = append(del, deleteRule(f, r))
 		}

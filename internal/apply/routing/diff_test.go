@@ -13,8 +13,8 @@ import (
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 func addr(s string) netip.Addr     { return netip.MustParseAddr(s) }
 
-func memberRule(priority, table, suppress int) plan.IPRule {
-	return plan.IPRule{Priority: priority, Mark: 0x1000000, Mask: 0x3f000000, Table: table, Suppress: suppress}
+func memberRule(priority, table, suppress int) uplink.Rule {
+	return uplink.Rule{Action: uplink.LookUp, Priority: priority, Mark: 0x1000000, Mask: 0x3f000000, Table: table, Suppress: suppress}
 }
 
 func defaultVia(table int, gateway, device string) plan.Route {
@@ -41,52 +41,52 @@ func texts(ops []Op) []string {
 func TestDiffRules(t *testing.T) {
 	own := memberRule(6001, 301, 0)
 	balanced := memberRule(9001, 301, -1)
-	unmasked := plan.IPRule{Priority: 9501, From: prefix("10.0.0.9/8"), Mark: 7, Table: 301, Suppress: -5}
+	unmasked := uplink.Rule{Action: uplink.LookUp, Priority: 9501, From: prefix("10.0.0.9/8"), Mark: 7, Table: 301, Suppress: -5}
 	tests := map[string]struct {
-		want     []plan.IPRule
+		want     []uplink.Rule
 		have     []Rule
 		add, del []string
 	}{
 		"nothing": {},
 		"all new, written once": {
-			want: []plan.IPRule{own, balanced, own},
+			want: []uplink.Rule{own, balanced, own},
 			add: []string{
 				"ip -4 rule add fwmark 0x1000000/0x3f000000 lookup 301 suppress_prefixlength 0 priority 6001 protocol 108",
 				"ip -4 rule add fwmark 0x1000000/0x3f000000 lookup 301 priority 9001 protocol 108",
 			},
 		},
 		"as wanted": {
-			want: []plan.IPRule{own},
-			have: []Rule{{IPRule: own}},
+			want: []uplink.Rule{own},
+			have: []Rule{{Rule: own}},
 		},
 		"a planned rule is compared as the kernel prints it": {
-			want: []plan.IPRule{unmasked},
-			have: []Rule{{IPRule: plan.IPRule{Priority: 9501, From: prefix("10.0.0.0/8"), Table: 301, Suppress: -1}}},
+			want: []uplink.Rule{unmasked},
+			have: []Rule{{Rule: uplink.Rule{Action: uplink.LookUp, Priority: 9501, From: prefix("10.0.0.0/8"), Table: 301, Suppress: -1}}},
 		},
 		"another suppression": {
-			want: []plan.IPRule{{Priority: 7000, Table: 254, Suppress: 1}},
-			have: []Rule{{IPRule: plan.IPRule{Priority: 7000, Table: 254, Suppress: 0}}},
+			want: []uplink.Rule{{Priority: 7000, Action: uplink.LookUp, Table: 254, Suppress: 1}},
+			have: []Rule{{Rule: uplink.Rule{Action: uplink.LookUp, Priority: 7000, Table: 254, Suppress: 0}}},
 			add:  []string{"ip -4 rule add lookup main suppress_prefixlength 1 priority 7000 protocol 108"},
 			del:  []string{"ip -4 rule del lookup main suppress_prefixlength 0 priority 7000 protocol 108"},
 		},
 		"a rule with a selector that we never write is not the wanted one": {
-			want: []plan.IPRule{balanced},
-			have: []Rule{{IPRule: balanced, Altered: true}},
+			want: []uplink.Rule{balanced},
+			have: []Rule{{Rule: balanced, Altered: true}},
 			add: []string{
 				"ip -4 rule del fwmark 0x1000000/0x3f000000 lookup 301 priority 9001 protocol 108",
 				"ip -4 rule add fwmark 0x1000000/0x3f000000 lookup 301 priority 9001 protocol 108",
 			},
 		},
 		"two of the same": {
-			want: []plan.IPRule{own},
-			have: []Rule{{IPRule: own}, {IPRule: own}},
+			want: []uplink.Rule{own},
+			have: []Rule{{Rule: own}, {Rule: own}},
 			del:  []string{"ip -4 rule del fwmark 0x1000000/0x3f000000 lookup 301 suppress_prefixlength 0 priority 6001 protocol 108"},
 		},
 		"oif and from": {
-			want: []plan.IPRule{
-				{Priority: 8001, OIF: "wan1", Table: 301, Suppress: -1},
-				{Priority: 9501, From: prefix("192.0.2.7/32"), Table: 252, Suppress: -1},
-				{Priority: 9980, Mask: 0x3f000000, Table: 301, Suppress: -1},
+			want: []uplink.Rule{
+				{Priority: 8001, Action: uplink.LookUp, Out: "wan1", Table: 301, Suppress: -1},
+				{Priority: 9501, Action: uplink.LookUp, From: prefix("192.0.2.7/32"), Table: 252, Suppress: -1},
+				{Priority: 9980, Action: uplink.LookUp, Mask: 0x3f000000, Table: 301, Suppress: -1},
 			},
 			add: []string{
 				"ip -4 rule add oif wan1 lookup 301 priority 8001 protocol 108",

@@ -80,7 +80,7 @@ func read(t *testing.T, k Netlink, f family.Family) State {
 	return s
 }
 
-func apply(t *testing.T, k Netlink, f family.Family, rules []plan.IPRule, routes []plan.Route) Changes {
+func apply(t *testing.T, k Netlink, f family.Family, rules []uplink.Rule, routes []plan.Route) Changes {
 	t.Helper()
 	c := Diff(f, rules, routes, read(t, k, f))
 	for _, op := range slices.Concat(c.AddRoutes, c.AddRules, c.DeleteRules, c.DeleteRoutes) {
@@ -96,24 +96,24 @@ func apply(t *testing.T, k Netlink, f family.Family, rules []plan.IPRule, routes
 }
 
 // planned returns every kind of rule and route that plans contain.
-func planned(f family.Family) ([]plan.IPRule, []plan.Route) {
+func planned(f family.Family) ([]uplink.Rule, []plan.Route) {
 	own, lan, gateway, source := "10.0.0.0/8", "10.20.0.0/16", "10.255.255.254", "10.0.0.1"
 	if f == family.IPv6 {
 		own, lan, gateway, source = "2001:db8::/64", "2001:db8:0:0:1::/80", "2001:db8::ff", "2001:db8::1"
 	}
 	everywhere := f.Default()
-	rules := []plan.IPRule{
-		{Priority: 6001, Mark: 0x100, Mask: 0x3f00, Table: 301, Suppress: 0},
-		{Priority: 7000, Table: 254, Suppress: 0},
-		{Priority: 7001, Table: 254, Suppress: 1},
-		{Priority: 8001, OIF: "wan1", Table: 301, Suppress: -1},
-		{Priority: 9001, Mark: 0x100, Mask: 0x3f00, Table: 301, Suppress: -1},
-		{Priority: 9002, Mark: 0x200, Mask: 0x3f00, Table: 252, Suppress: -1},
-		{Priority: 9201, Mark: 0x100, Mask: 0x3f00, Table: 361, Suppress: -1},
-		{Priority: 9400, Mark: 0x3e00, Mask: 0x3f00, Table: 362, Suppress: -1},
-		{Priority: 9501, From: prefix(source + "/" + map[bool]string{true: "128", false: "32"}[f == family.IPv6]), Table: 301, Suppress: -1},
-		{Priority: 9501, From: prefix(own), Table: 301, Suppress: -1},
-		{Priority: 9980, Mark: 0, Mask: 0x3f00, Table: 301, Suppress: -1},
+	rules := []uplink.Rule{
+		{Priority: 6001, Action: uplink.LookUp, Mark: 0x100, Mask: 0x3f00, Table: 301, Suppress: 0},
+		{Priority: 7000, Action: uplink.LookUp, Table: 254, Suppress: 0},
+		{Priority: 7001, Action: uplink.LookUp, Table: 254, Suppress: 1},
+		{Priority: 8001, Action: uplink.LookUp, Out: "wan1", Table: 301, Suppress: -1},
+		{Priority: 9001, Action: uplink.LookUp, Mark: 0x100, Mask: 0x3f00, Table: 301, Suppress: -1},
+		{Priority: 9002, Action: uplink.LookUp, Mark: 0x200, Mask: 0x3f00, Table: 252, Suppress: -1},
+		{Priority: 9201, Action: uplink.LookUp, Mark: 0x100, Mask: 0x3f00, Table: 361, Suppress: -1},
+		{Priority: 9400, Action: uplink.LookUp, Mark: 0x3e00, Mask: 0x3f00, Table: 362, Suppress: -1},
+		{Priority: 9501, Action: uplink.LookUp, From: prefix(source + "/" + map[bool]string{true: "128", false: "32"}[f == family.IPv6]), Table: 301, Suppress: -1},
+		{Priority: 9501, Action: uplink.LookUp, From: prefix(own), Table: 301, Suppress: -1},
+		{Priority: 9980, Action: uplink.LookUp, Mark: 0, Mask: 0x3f00, Table: 301, Suppress: -1},
 	}
 	routes := []plan.Route{
 		{Table: 301, Type: uplink.Unicast, Destination: prefix(own), Device: "wan1", Source: addr(source)},
@@ -182,17 +182,17 @@ func TestSixtyMembers(t *testing.T) {
 		before := dump(t, f)
 		_, some := planned(f)
 		network, byGateway := some[0], some[2]
-		var rules []plan.IPRule
+		var rules []uplink.Rule
 		var routes []plan.Route
 		for i := 1; i <= 60; i++ {
-			marked := plan.IPRule{Mark: uint32(i) << 24, Mask: 0x3f000000, Table: 300 + i, Suppress: -1}
+			marked := uplink.Rule{Action: uplink.LookUp, Mark: uint32(i) << 24, Mask: 0x3f000000, Table: 300 + i, Suppress: -1}
 			own, balanced, gone := marked, marked, marked
 			own.Priority, own.Suppress = 6000+i, 0
 			balanced.Priority = 9000 + i
 			gone.Priority, gone.Table = 9200+i, 361
 			rules = append(rules, own, balanced, gone,
-				plan.IPRule{Priority: 8000 + i, OIF: fmt.Sprintf("wan%d", i), Table: 300 + i, Suppress: -1},
-				plan.IPRule{Priority: 9500 + i, From: netip.PrefixFrom(network.Source, f.Bits()), Table: 300 + i, Suppress: -1})
+				uplink.Rule{Action: uplink.LookUp, Priority: 8000 + i, Out: fmt.Sprintf("wan%d", i), Table: 300 + i, Suppress: -1},
+				uplink.Rule{Action: uplink.LookUp, Priority: 9500 + i, From: netip.PrefixFrom(network.Source, f.Bits()), Table: 300 + i, Suppress: -1})
 			network.Table, byGateway.Table = 300+i, 300+i
 			routes = append(routes, network, byGateway)
 		}
@@ -418,7 +418,7 @@ func TestLookupsDuringReplacement(t *testing.T) {
 			{Table: 301, Type: uplink.Unicast, Destination: f.Default(), Gateway: gateway.Prev(), Device: "wan2", OnLink: true},
 			{Table: 301, Type: uplink.Unicast, Destination: f.Default(), Device: "wan3"},
 		}
-		apply(t, k, f, []plan.IPRule{{Priority: 9001, Table: 301, Suppress: -1}}, variants[:1])
+		apply(t, k, f, []uplink.Rule{{Priority: 9001, Action: uplink.LookUp, Table: 301, Suppress: -1}}, variants[:1])
 		stop := make(chan struct{})
 		replaced := make(chan error)
 		go func() {

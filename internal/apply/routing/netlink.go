@@ -52,7 +52,7 @@ func (n Netlink) routes(f family.Family) ([]Route, error) {
 }
 
 // AddRule adds a rule.
-func (n Netlink) AddRule(f family.Family, r plan.IPRule) error {
+func (n Netlink) AddRule(f family.Family, r uplink.Rule) error {
 	// The kernel compares a new rule with all others, protocol included: one
 	// that exists is ours.
 	if err := n.Handle.AddRule(encodeRule(f, r)); !errors.Is(err, unix.EEXIST) {
@@ -110,14 +110,14 @@ func (n Netlink) existing(f family.Family, r plan.Route) error {
 	return errors.New("another route to this destination, which is not ours, is in the table")
 }
 
-func encodeRule(f family.Family, r plan.IPRule) netlink.Rule {
+func encodeRule(f family.Family, r uplink.Rule) netlink.Rule {
 	rule := netlink.NewRule()
 	rule.Family = int(kernel.Number(f))
 	rule.Priority = r.Priority
 	rule.Protocol = Protocol
 	rule.Table = r.Table
 	rule.Src = kernel.IPNet(r.From)
-	rule.OifName = r.OIF
+	rule.OifName = r.Out
 	if r.Mask != 0 {
 		rule.Mark, rule.Mask = r.Mark, &r.Mask
 	}
@@ -130,14 +130,8 @@ func encodeRule(f family.Family, r plan.IPRule) netlink.Rule {
 // decodeRule is the reverse of encodeRule. What it does not understand makes
 // the rule odd.
 func decodeRule(f family.Family, r netlink.Rule) Rule {
-	rule := plan.IPRule{
-		Priority: r.Priority, From: kernel.Prefix(r.Src), Mark: r.Mark, OIF: r.OifName,
-		Table: r.Table, Suppress: r.SuppressPrefixlen,
-	}
-	if r.Mask != nil {
-		rule.Mask = *r.Mask
-	}
-	return Rule{IPRule: rule, Altered: !reflect.DeepEqual(encodeRule(f, rule), r), kernel: r}
+	rule := parseRule(r)
+	return Rule{Rule: rule, Altered: !reflect.DeepEqual(encodeRule(f, rule), r), kernel: r}
 }
 
 func encodeRoute(f family.Family, r plan.Route) kernel.Route {

@@ -40,7 +40,7 @@ type State struct {
 
 // Rule is a rule of ours as the kernel holds it.
 type Rule struct {
-	plan.IPRule
+	uplink.Rule
 	// Altered says that the rule has a selector or an action which we never
 	// write, so it equals no planned rule.
 	Altered bool
@@ -65,7 +65,7 @@ type Kernel interface {
 	// Read returns our rules and routes. A family that the kernel does not
 	// have is empty.
 	Read(family.Family) (State, error)
-	AddRule(family.Family, plan.IPRule) error
+	AddRule(family.Family, uplink.Rule) error
 	DeleteRule(family.Family, Rule) error
 	AddRoute(family.Family, plan.Route) error
 	// ReplaceRoute changes the route to the same destination in the same
@@ -75,7 +75,7 @@ type Kernel interface {
 }
 
 // normalRule returns a planned rule as the kernel would print it.
-func normalRule(r plan.IPRule) plan.IPRule {
+func normalRule(r uplink.Rule) uplink.Rule {
 	r.Mark &= r.Mask
 	if r.From = r.From.Masked(); r.From.Bits() == 0 {
 		r.From = netip.Prefix{}
@@ -93,24 +93,8 @@ func normalRoute(r plan.Route) plan.Route {
 	return r
 }
 
-func ruleText(f family.Family, verb string, r plan.IPRule) string {
-	var b strings.Builder
-	b.WriteString("ip " + family.Pick(f, "-4", "-6") + " rule " + verb)
-	if r.From.IsValid() {
-		b.WriteString(" from " + family.PrefixText(r.From))
-	}
-	if r.Mask != 0 {
-		fmt.Fprintf(&b, " fwmark 0x%x/0x%x", r.Mark, r.Mask)
-	}
-	if r.OIF != "" {
-		b.WriteString(" oif " + shell.Quote(r.OIF))
-	}
-	b.WriteString(" lookup " + tableText(r.Table))
-	if r.Suppress >= 0 {
-		fmt.Fprintf(&b, " suppress_prefixlength %d", r.Suppress)
-	}
-	fmt.Fprintf(&b, " priority %d protocol %d", r.Priority, Protocol)
-	return b.String()
+func ruleText(f family.Family, verb string, r uplink.Rule) string {
+	return fmt.Sprintf("ip %s rule %s %s priority %d protocol %d", family.Pick(f, "-4", "-6"), verb, r.Text(tableText(r.Table)), r.Priority, Protocol)
 }
 
 func routeText(f family.Family, verb string, r plan.Route) string {
