@@ -66,6 +66,7 @@ type Set struct {
 	// Altered says that the set or an entry has an option that we never write,
 	// such as a timeout or nomatch.
 	Altered bool
+	Count   int // of entries, where these are not listed
 }
 
 // Kernel is the access that operations need. Errors name the set.
@@ -204,7 +205,11 @@ func Diff(ipv4, ipv6 []plan.Set, have []Set) Changes {
 func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
 	entries := normalEntries(want.Entries)
 	learnt, forgotten := stillLearnt(have.Learnt, want.Domains, entries)
-	options := optionsOf(want, len(entries))
+	options, room := Options{Timeout: want.Timeout, MaxElements: max(defaultMaxElements, len(entries))}, 0
+	if options.Learns = len(want.Domains) > 0; options.Learns {
+		room = MaxLearnt // beside its entries, so that it is bounded
+		options.MaxElements = len(entries) + room
+	}
 	anew := append([]Op{create(want.Name, f, options)}, add(want.Name, entries)...)
 	if !exists {
 		return anew
@@ -220,30 +225,12 @@ func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
 	gone := append(missingFrom(entries, have.Entries), forgotten...)
 	// Additions come first, so for a moment there are more entries than
 	// before and after.
-	fits := len(have.Entries)+len(added) <= have.MaxElements-options.room()
+	fits := len(have.Entries)+len(added) <= have.MaxElements-room
 	inPlace := !have.Altered && have.Timeout == 0 && have.Learns == options.Learns && fits
 	if inPlace && len(added)+len(gone) <= fewChanges {
 		return append(add(want.Name, added), del(want.Name, gone)...)
 	}
 	return slices.Concat([]Op{create(temporary, f, options)}, add(temporary, entries), learn(temporary, learnt), swapIn(want.Name))
-}
-
-// optionsOf are the options of a wanted set. One that learns has room for a
-// certain number of addresses beside its entries, so that it is bounded.
-func optionsOf(want plan.Set, entries int) Options {
-	o := Options{Timeout: want.Timeout, Learns: len(want.Domains) > 0, MaxElements: max(defaultMaxElements, entries)}
-	if o.Learns {
-		o.MaxElements = entries + MaxLearnt
-	}
-	return o
-}
-
-// room is how many addresses a set learns.
-func (o Options) room() int {
-	if o.Learns {
-		return MaxLearnt
-	}
-	return 0
 }
 
 // missingFrom returns the prefixes of list that are not in set.

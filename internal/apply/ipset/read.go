@@ -22,24 +22,24 @@ const (
 )
 
 // Read returns our sets, sorted by name, or ErrUnavailable.
-func (n *Netlink) Read() ([]Set, error) { return readEach(n, n.readSet) }
+func (n *Netlink) Read() ([]Set, error) { return n.readEach(n.readSet) }
 
-// readEach reads something of each of our sets.
-func readEach[T any](n *Netlink, read func(name string) (T, error)) ([]T, error) {
+// readEach reads each of our sets.
+func (n *Netlink) readEach(read func(name string) (Set, error)) ([]Set, error) {
 	names, err := n.names()
 	if err != nil {
 		return nil, fmt.Errorf("ipset list: %w", err)
 	}
-	var all []T
+	var all []Set
 	for _, name := range names {
-		t, err := read(name)
+		s, err := read(name)
 		if errors.Is(err, unix.ENOENT) {
 			continue // destroyed in between
 		}
 		if err != nil {
 			return nil, fmt.Errorf("ipset list %s: %w", name, err)
 		}
-		all = append(all, t)
+		all = append(all, s)
 	}
 	return all, nil
 }
@@ -51,47 +51,20 @@ func (n *Netlink) readSet(name string) (Set, error) {
 	return s, err
 }
 
-// Header is what the kernel tells of a set without listing its entries.
-type Header struct {
-	Name, Type  string
-	Family      family.Family
-	MaxElements int
-	Timeout     int // default time limit of entries in seconds; 0: there is none
-	Count       int // of entries
-}
-
-// Headers returns the headers of our sets, sorted by name; none where the
-// kernel has no sets. Those of the sets in uncounted have only a name, a type
-// and a family: the kernel takes the longer to count the larger a set is.
-func (n *Netlink) Headers(uncounted []string) ([]Header, error) {
-	headers, err := readEach(n, func(name string) (Header, error) { return n.header(name, !slices.Contains(uncounted, name)) })
+// Headers returns our sets without their entries, sorted by name; none where the
+// kernel has no sets. Those in uncounted have only a name, a type and a family: the
+// kernel takes the longer to count the larger a set is.
+func (n *Netlink) Headers(uncounted []string) ([]Set, error) {
+	headers, err := n.readEach(func(name string) (Set, error) {
+		if slices.Contains(uncounted, name) {
+			return n.set(nl.IPSET_CMD_HEADER, name)
+		}
+		return n.set(nl.IPSET_CMD_LIST, name, flagsOf(listHeader))
+	})
 	if errors.Is(err, ErrUnavailable) {
 		return nil, nil
 	}
 	return headers, err
-}
-
-func (n *Netlink) header(name string, counted bool) (Header, error) {
-	s, count := Set{}, 0
-	visit := func(kind uint16, value []byte) {
-		s.parse(kind, value)
-		if kind != nl.IPSET_ATTR_DATA {
-			return
-		}
-		kernel.EachAttribute(value, func(kind uint16, value []byte) {
-			if kind == nl.IPSET_ATTR_ELEMENTS {
-				count = int(kernel.BigEndian(value))
-			}
-		})
-	}
-	command, arguments := nl.IPSET_CMD_HEADER, []nl.NetlinkRequestData{nameOf(name)}
-	if counted {
-		command, arguments = nl.IPSET_CMD_LIST, append(arguments, flagsOf(listHeader))
-	}
-	err := n.ask(command, visit, arguments...)
-	return Header{
-		Name: name, Type: s.Type, Family: s.Family, MaxElements: s.MaxElements, Timeout: s.Timeout, Count: count,
-	}, err
 }
 
 // Family returns the family of any program's set; known is false when there is
@@ -121,14 +94,10 @@ func (n *Netlink) names() ([]string, error) {
 
 // set reads one set. The kernel splits a large one into many messages, of
 // which only the first has the header.
-func (n *Netlink) set(command int, name string) (Set, error) {
+func (n *Netlink) set(command int, name string, arguments ...nl.NetlinkRequestData) (Set, error) {
 	s := Set{Name: name}
-	err := n.ask(command, s.parse, nameOf(name))
+	err := n.ask(command, s.parse, append(arguments, nl.NewRtAttr(nl.IPSET_ATTR_SETNAME, nl.ZeroTerminated(name)))...)
 	return s, err
-}
-
-func nameOf(set string) *nl.RtAttr {
-	return nl.NewRtAttr(nl.IPSET_ATTR_SETNAME, nl.ZeroTerminated(set))
 }
 
 func flagsOf(list uint32) *nl.Uint32Attribute {
@@ -159,7 +128,7 @@ func (s *Set) parse(kind uint16, value []byte) {
 	case nl.IPSET_ATTR_TYPENAME:
 		s.Type = unix.ByteSliceToString(value)
 	case nl.IPSET_ATTR_FAMILY:
-		if len(value) == 1 && value[0] == unix.AF_INET6 {
+		if kernel.BigEndian(value) == unix.AF_INET6 {
 			s.Family = family.IPv6
 		}
 	case nl.IPSET_ATTR_DATA:
@@ -176,6 +145,8 @@ func (s *Set) parseOption(kind uint16, value []byte) {
 		s.MaxElements = int(number)
 	case nl.IPSET_ATTR_TIMEOUT:
 		s.Timeout = int(number)
+	case nl.IPSET_ATTR_ELEMENTS:
+		s.Count = int(number)
 	case nl.IPSET_ATTR_CADT_FLAGS:
 		s.Learns = number&nl.IPSET_FLAG_WITH_COMMENT != 0
 	}
