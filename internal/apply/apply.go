@@ -136,7 +136,7 @@ func (e *Engine) Apply(c *Changes) (*Report, error) {
 	if report.Complete && !minor(c.sysctls.Run(c.Sysctls.Restore...)) {
 		done.Sysctls.Restore = nil
 	}
-	minor(e.writeNames(c.Plan.TableNames))
+	minor(e.writeNames(c.Plan.Members))
 	return report, errors.Join(failed...)
 }
 

@@ -86,8 +86,8 @@ func TestTableNames(t *testing.T) {
 	dir := t.TempDir() + "/rt_tables.d"
 	e := &Engine{NamesDir: dir}
 	file := dir + "/" + namesFile
-	names := []plan.TableName{{Table: 301, Name: "wan1"}, {Table: 252, Name: "lte"}}
-	write := func(names []plan.TableName) {
+	names := []plan.Member{{Table: 301, Name: "wan1"}, {Table: 252, Name: "lte"}}
+	write := func(names []plan.Member) {
 		t.Helper()
 		if err := e.writeNames(names); err != nil {
 			t.Fatal(err)

@@ -15,15 +15,15 @@ import (
 // namesFile holds the names of our tables for `ip route show table NAME`.
 const namesFile = "loadbalance.conf"
 
-// writeNames keeps the file of table names. It lies on flash, so it is written
+// writeNames keeps the file of the names of members' tables. It lies on flash, so it is written
 // only when it changes.
-func (e *Engine) writeNames(names []plan.TableName) error {
+func (e *Engine) writeNames(members []plan.Member) error {
 	path := filepath.Join(e.NamesDir, namesFile)
 	old, err := rundir.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if len(names) == 0 {
+	if len(members) == 0 {
 		if err == nil {
 			return os.Remove(path)
 		}
@@ -31,8 +31,8 @@ func (e *Engine) writeNames(names []plan.TableName) error {
 	}
 	var text strings.Builder
 	text.WriteString("# written by loadbalance\n")
-	for _, n := range names {
-		fmt.Fprintf(&text, "%d\t%s\n", n.Table, n.Name)
+	for _, m := range members {
+		fmt.Fprintf(&text, "%d\t%s\n", m.Table, m.Name)
 	}
 	if text.String() == string(old) {
 		return nil

@@ -118,7 +118,7 @@ func TestPassedRules(t *testing.T) {
 				{Table: 302, Type: uplink.Unicast, Destination: network("198.51.100.0/24"), Device: "wan2"},
 			}},
 	}
-	w.Input.Plan = &plan.Plan{TableNames: []plan.TableName{{Table: 301, Name: "wan1"}}}
+	w.Input.Plan = &plan.Plan{Members: []plan.Member{{Table: 301, Name: "wan1"}}}
 	got := w.route(packet("10.20.1.5", "203.0.113.10"), 0x1000000, address("203.0.113.10"))
 	want := []string{
 		"6001: fwmark 0x1000000/0x3f000000 lookup 301 (wan1) suppress_prefixlength 0: throw 203.0.113.0/24",

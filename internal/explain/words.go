@@ -332,9 +332,9 @@ func (w *walker) tableName(table int) string {
 	case defaultTable:
 		return "default"
 	}
-	for _, n := range w.Plan.TableNames {
-		if n.Table == table {
-			return n.Name
+	for _, m := range w.Plan.Members {
+		if m.Table == table {
+			return m.Name
 		}
 	}
 	switch table {

@@ -34,9 +34,6 @@ func Build(in Input) (*Plan, error) {
 	b.plan.Sysctls = b.sysctls()
 	b.plan.Members = b.states()
 	b.noteLeftOut()
-	for _, m := range b.members {
-		b.plan.TableNames = append(b.plan.TableNames, TableName{m.table, m.Name})
-	}
 	b.plan.Policies = b.policies()
 	b.connections()
 	b.plan.Notices, b.plan.State.Notices = b.notices, b.notices

@@ -133,9 +133,6 @@ func TestMembers(t *testing.T) {
 	if !reflect.DeepEqual(p.Members, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", p.Members, want)
 	}
-	if names := []TableName{{301, "b"}, {302, "a"}, {77, "c"}}; !slices.Equal(p.TableNames, names) {
-		t.Errorf("tables %v, want %v", p.TableNames, names)
-	}
 	cfg.Policies = nil
 	if m := build(t, cfg, uplinks).Members[0]; m.Weight != 4 || m.Metric != 2 {
 		t.Errorf("without a policy 'balanced': weight %d, tier %d", m.Weight, m.Metric)

@@ -28,8 +28,6 @@ type Plan struct {
 	Connections map[family.Family]Connections
 	// State is what the next run's plan has to know of this one.
 	State State
-	// TableNames are the names for /etc/iproute2/rt_tables.d, by table.
-	TableNames []TableName
 	// Policies tells how each policy deals out new connections, in file order.
 	Policies []Policy
 	// Notices are for the user: members left out and why, shares that were
@@ -114,12 +112,6 @@ type Route struct {
 type Sysctl struct {
 	Path  string
 	Value string
-}
-
-// TableName is a table with the name that `ip route show table` may use.
-type TableName struct {
-	Table int
-	Name  string
 }
 
 // Policy is what a plan made of a policy.

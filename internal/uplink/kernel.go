@@ -10,15 +10,12 @@ import (
 	"loadbalance/internal/kernel"
 )
 
-// KernelSource reads where the members stand from the kernel alone: devices,
+// FromKernel reads where the members stand from the kernel alone: devices,
 // addresses and the main table. A member without option device is looked up by
-// its interface's name, as if that were a device.
-type KernelSource struct{ Kernel *kernel.Handle }
-
-// Read reads the kernel's state and judges every member by it. An error means
-// that the kernel could not be read.
-func (source KernelSource) Read(members []config.Member) (State, error) {
-	s, err := takeSnapshot(source.Kernel)
+// its interface's name, as if that were a device. An error means that the kernel
+// could not be read.
+func FromKernel(k *kernel.Handle, members []config.Member) (State, error) {
+	s, err := takeSnapshot(k)
 	if err != nil {
 		return State{}, err
 	}

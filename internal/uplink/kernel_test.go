@@ -77,7 +77,7 @@ func open(t *testing.T) *kernel.Handle {
 
 func read(t *testing.T, members ...config.Member) State {
 	t.Helper()
-	s, err := KernelSource{open(t)}.Read(members)
+	s, err := FromKernel(open(t), members)
 	if err != nil {
 		t.Fatal(err)
 	}

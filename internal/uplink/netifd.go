@@ -14,7 +14,7 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// NetifdSource reads the kernel's state as KernelSource does, and asks netifd
+// NetifdSource reads the kernel's state as FromKernel does, and asks netifd
 // where the interfaces of members stand: on which device, with which gateway,
 // delegated prefixes and resolvers. netifd is asked once, and only when a
 // member or a rule names an interface. Where there is no netifd, the kernel
@@ -36,7 +36,7 @@ type NetifdSource struct {
 func (source NetifdSource) Read(members []config.Member) (State, error) {
 	names := interfaceNames(members, source.RuleInterfaces)
 	if len(names) == 0 {
-		return KernelSource{source.Kernel}.Read(members)
+		return FromKernel(source.Kernel, members)
 	}
 	asked := source.Netifd
 	if asked == nil {
@@ -48,7 +48,7 @@ func (source NetifdSource) Read(members []config.Member) (State, error) {
 	switch {
 	case asked.failure == nil || asked.interfaces != nil || isNetifds && !source.InUse:
 	case errors.Is(asked.failure, errNoNetifd) && !isNetifds:
-		return KernelSource{source.Kernel}.Read(members)
+		return FromKernel(source.Kernel, members)
 	default:
 		return State{}, asked.failure
 	}
