@@ -20,7 +20,6 @@ type Watcher struct {
 	mutex    sync.Mutex // guards what follows: one Look at a time
 	closed   bool
 	kernel   *kernel.Handle
-	legacy   legacySockets
 	nftables nftRules
 }
 
@@ -41,8 +40,8 @@ type Scope struct {
 // those of one process can be compared.
 type Fingerprint struct {
 	// Network is what an apply reads but does not change: devices, addresses,
-	// the main table, and other programs' ip rules and tables, of both
-	// families, without counters and life times.
+	// and the routes and ip rules of others, of both families, without counters
+	// and life times.
 	Network uint64
 	// Ours is what an apply writes: ip rules and routes of our protocol
 	// number, sets and chains. Of sets names, types and numbers of entries
@@ -68,9 +67,6 @@ func (w *Watcher) open() (err error) {
 	if w.kernel, err = kernel.Open(); err != nil {
 		return err
 	}
-	if err = w.legacy.open(); err != nil {
-		return err
-	}
 	if w.listener, err = subscribe(); err != nil {
 		return err
 	}
@@ -85,9 +81,8 @@ func (w *Watcher) open() (err error) {
 func (w *Watcher) Events() <-chan struct{} { return w.listener.events }
 
 // Look takes a fingerprint. It starts no process. The error names what could
-// not be read; a subsystem that the kernel does not have is none. It may be
-// called from any thread; after Close the error is os.ErrClosed. When events
-// can no longer be received, it says why.
+// not be read; a subsystem that the kernel does not have is none. After Close the
+// error is os.ErrClosed. When events can no longer be received, it says why.
 func (w *Watcher) Look(scope Scope) (Fingerprint, error) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
@@ -106,11 +101,7 @@ func (w *Watcher) look(scope Scope) (Fingerprint, error) {
 		return Fingerprint{}, fmt.Errorf("events: %w", err)
 	}
 	w.kernel.Forget()
-	network, err := w.network()
-	if err != nil {
-		return Fingerprint{}, err
-	}
-	ours, err := w.ourRouting()
+	f, err := w.network()
 	if err != nil {
 		return Fingerprint{}, err
 	}
@@ -118,18 +109,14 @@ func (w *Watcher) look(scope Scope) (Fingerprint, error) {
 	if err != nil {
 		return Fingerprint{}, err
 	}
-	chains, err := w.chains(scope.Legacy)
-	if err != nil {
-		return Fingerprint{}, err
+	chains := uint64(0)
+	if scope.Legacy {
+		chains, err = legacySum()
+	} else {
+		chains, err = w.nftables.read(w.kernel)
 	}
-	return Fingerprint{Network: network, Ours: ours + sets + chains}, nil
-}
-
-func (w *Watcher) chains(legacy bool) (uint64, error) {
-	if legacy {
-		return w.legacy.sum()
-	}
-	return w.nftables.read(w.kernel)
+	f.Ours += sets + chains
+	return f, err
 }
 
 // Close closes the sockets and waits until nothing listens any more. A second
@@ -147,5 +134,4 @@ func (w *Watcher) Close() {
 	if w.kernel != nil {
 		w.kernel.Close()
 	}
-	w.legacy.close()
 }

@@ -245,9 +245,8 @@ func TestLookMakesNoLegacyTable(t *testing.T) {
 
 func TestMissingLegacyTable(t *testing.T) {
 	freshNamespace(t)
-	w := open(t)
 	for _, f := range family.All {
-		info, err := layout(f, w.legacy[f], "nosuch")
+		info, err := layout(f, "nosuch")
 		if err != nil || info != (tableInfo{}) {
 			t.Errorf("a table that is not there: %+v, %v", info, err)
 		}

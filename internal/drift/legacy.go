@@ -26,38 +26,11 @@ type tableInfo struct {
 	size       uint32 // bytes
 }
 
-// legacySockets are sockets of each family, through which the legacy tables are
-// asked for; nil where the kernel does not have the family.
-type legacySockets [len(family.All)]*os.File
-
-func (s *legacySockets) open() error {
-	for _, f := range family.All {
-		fd, err := unix.Socket(family.Pick(f, unix.AF_INET, unix.AF_INET6), unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-		if errors.Is(err, unix.EAFNOSUPPORT) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", f, os.NewSyscallError("socket", err))
-		}
-		s[f] = os.NewFile(uintptr(fd), "legacy tables")
-	}
-	return nil
-}
-
-func (s legacySockets) close() {
-	for _, socket := range s {
-		socket.Close() // of nil it does nothing
-	}
-}
-
-// sum sums up the layout of the mangle tables of both families.
-func (s legacySockets) sum() (uint64, error) {
+// legacySum sums up the layout of the mangle tables of iptables-legacy.
+func legacySum() (uint64, error) {
 	total := uint64(0)
 	for _, f := range family.All {
-		if s[f] == nil {
-			continue
-		}
-		info, err := layout(f, s[f], "mangle")
+		info, err := layout(f, "mangle")
 		if err != nil {
 			return 0, fmt.Errorf("legacy mangle table (%s): %w", f, err)
 		}
@@ -67,12 +40,18 @@ func (s legacySockets) sum() (uint64, error) {
 }
 
 // layout asks for the layout of a table, which is empty where there is none.
-func layout(f family.Family, socket *os.File, table string) (tableInfo, error) {
-	level := family.Pick(f, unix.IPPROTO_IP, unix.IPPROTO_IPV6)
-	info := tableInfo{}
+func layout(f family.Family, table string) (info tableInfo, err error) {
+	socket, err := unix.Socket(family.Pick(f, unix.AF_INET, unix.AF_INET6), unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		return info, nil
+	}
+	if err != nil {
+		return info, os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(socket)
 	copy(info.name[:], table)
 	size := uint32(unsafe.Sizeof(info))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, socket.Fd(), uintptr(level), getInfo,
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(socket), uintptr(family.Pick(f, unix.IPPROTO_IP, unix.IPPROTO_IPV6)), getInfo,
 		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	switch errno {
 	case 0:

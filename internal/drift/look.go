@@ -10,7 +10,6 @@ import (
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/family"
 	"loadbalance/internal/kernel"
-	"loadbalance/internal/uplink"
 )
 
 var seed = maphash.MakeSeed()
@@ -22,63 +21,54 @@ func hash(object ...any) uint64 { return maphash.String(seed, fmt.Sprintln(objec
 // linkFlags are the flags that decide whether and how a device is used.
 const linkFlags = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP | unix.IFF_POINTOPOINT
 
-// network sums up devices, addresses, main tables, and the ip rules and tables of
-// other programs.
-func (w *Watcher) network() (uint64, error) {
+// network sums up devices, addresses, routes and ip rules. Those of others that are
+// of no interest change too rarely to be sorted out.
+func (w *Watcher) network() (sum Fingerprint, err error) {
 	links, err := w.kernel.Links()
 	if err != nil {
-		return 0, err
+		return sum, err
 	}
-	total := uint64(0)
 	for _, l := range links {
 		a := l.Attrs()
-		total += hash("device", a.Index, a.Name, a.RawFlags&linkFlags, a.OperState)
+		sum.Network += hash("device", a.Index, a.Name, a.RawFlags&linkFlags, a.OperState)
 	}
 	for _, f := range family.All {
 		addresses, err := w.kernel.Addresses(f)
 		if err != nil {
-			return 0, err
+			return sum, err
 		}
 		for _, a := range addresses {
 			// Whether it has a life time is no more of interest than how long.
 			flags := a.Flags &^ unix.IFA_F_PERMANENT
-			total += hash("address", a.LinkIndex, kernel.Prefix(a.IPNet), kernel.Prefix(a.Peer), a.Scope, flags)
+			sum.Network += hash("address", a.LinkIndex, kernel.Prefix(a.IPNet), kernel.Prefix(a.Peer), a.Scope, flags)
 		}
 		routes, err := w.kernel.Routes(f)
 		if err != nil {
-			return 0, err
+			return sum, err
 		}
 		w.listener.large[f].Store(w.kernel.HasMany(f))
 		for _, r := range routes {
-			if r.Table == unix.RT_TABLE_MAIN && r.Protocol != routing.Protocol {
-				total += hash("route", r)
+			if r.Table != unix.RT_TABLE_LOCAL {
+				*sum.of(r.Protocol) += hash("route", r)
 			}
 		}
-		var others uplink.Main
-		if err := (routing.Netlink{Handle: w.kernel}).ReadForeign(f, &others); err != nil {
-			return 0, err
+		rules, err := w.kernel.Rules(f)
+		if err != nil {
+			return sum, err
 		}
-		total += hash("other programs", f, others.Rules, others.Tables)
+		for _, r := range rules {
+			*sum.of(r.Protocol) += hash("rule", f, routing.ParseRule(r))
+		}
 	}
-	return total, nil
+	return sum, nil
 }
 
-// ourRouting sums up our rules and routes.
-func (w *Watcher) ourRouting() (uint64, error) {
-	total := uint64(0)
-	for _, f := range family.All {
-		state, err := routing.Netlink{Handle: w.kernel}.Read(f)
-		if err != nil {
-			return 0, err
-		}
-		for _, r := range state.Rules {
-			total += hash("our rule", f, r.Rule, r.Altered)
-		}
-		for _, r := range state.Routes {
-			total += hash("our route", f, r.Route, r.Altered)
-		}
+// of returns the sum that a rule or route of a protocol belongs to.
+func (f *Fingerprint) of(protocol uint8) *uint64 {
+	if protocol == routing.Protocol {
+		return &f.Ours
 	}
-	return total, nil
+	return &f.Network
 }
 
 // sets sums up our sets.

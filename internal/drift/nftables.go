@@ -5,18 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"loadbalance/internal/family"
 	"loadbalance/internal/kernel"
-)
-
-// The netlink library knows no nftables, so both requests are made with nl.
-const (
-	getGeneration = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN
-	getRules      = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE
 )
 
 // nftRules is the sum of the rules behind iptables-nft as of one generation.
@@ -43,7 +37,7 @@ func (n *nftRules) read(h *kernel.Handle) (uint64, error) {
 	}
 	// What changes between the two questions has yet another generation.
 	sum := uint64(0)
-	for _, f := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
+	for _, f := range family.All {
 		rules, err := mangleRules(h, f)
 		if err != nil && !isAbsent(err) {
 			return 0, fmt.Errorf("nftables rules: %w", err)
@@ -55,36 +49,32 @@ func (n *nftRules) read(h *kernel.Handle) (uint64, error) {
 }
 
 // isAbsent reports whether an error means that the kernel lacks the table, the
-// family or nftables altogether, which it calls an invalid request.
+// family or nftables altogether.
 func isAbsent(err error) bool {
-	absent := []error{unix.ENOENT, unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EINVAL, unix.EPROTONOSUPPORT}
-	return slices.ContainsFunc(absent, func(a error) bool { return errors.Is(err, a) })
+	return kernel.IsMissing(err) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT)
 }
 
-// generation returns the number of the last transaction.
-func generation(h *kernel.Handle) (uint32, error) {
-	req := h.Request(getGeneration, 0)
-	req.AddData(&nl.Nfgenmsg{Version: nl.NFNETLINK_V0})
+// generation returns the number of the last transaction. The netlink library knows
+// no nftables, so both requests are made with nl.
+func generation(h *kernel.Handle) (generation uint32, err error) {
+	req := h.Netfilter(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETGEN, 0, family.IPv4)
 	answer, err := req.Execute(unix.NETLINK_NETFILTER, 0)
 	if err != nil || len(answer) == 0 || len(answer[0]) < nl.SizeofNfgenmsg {
 		return 0, err
 	}
-	generation := uint32(0)
 	kernel.EachAttribute(answer[0][nl.SizeofNfgenmsg:], func(kind uint16, value []byte) {
-		if kind == unix.NFTA_GEN_ID && len(value) == 4 {
-			generation = binary.BigEndian.Uint32(value)
+		if kind == unix.NFTA_GEN_ID {
+			generation = kernel.BigEndian(value)
 		}
 	})
 	return generation, nil
 }
 
 // mangleRules sums up the rules of a family's table "mangle".
-func mangleRules(h *kernel.Handle, f uint8) (uint64, error) {
-	total := uint64(0)
-	err := kernel.Dump(func() error {
+func mangleRules(h *kernel.Handle, f family.Family) (total uint64, err error) {
+	err = kernel.Dump(func() error {
 		total = 0
-		req := h.Request(getRules, unix.NLM_F_DUMP)
-		req.AddData(&nl.Nfgenmsg{NfgenFamily: f, Version: nl.NFNETLINK_V0})
+		req := h.Netfilter(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, f)
 		req.AddData(nl.NewRtAttr(unix.NFTA_RULE_TABLE, nl.ZeroTerminated("mangle")))
 		return req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(m []byte) bool {
 			total += hashRule(m)

@@ -20,7 +20,7 @@ func (n Netlink) ReadForeign(f family.Family, main *uplink.Main) error {
 	}
 	for _, r := range rules {
 		if r.Protocol != Protocol && !isKernels(r) {
-			main.Rules = append(main.Rules, parseRule(r))
+			main.Rules = append(main.Rules, ParseRule(r))
 		}
 	}
 	routes, err := n.Handle.Routes(f)
@@ -50,7 +50,8 @@ func isKernels(r netlink.Rule) bool {
 		r.Type == unix.FR_ACT_TO_TBL && r.Table == unix.RT_TABLE_UNSPEC
 }
 
-func parseRule(r netlink.Rule) uplink.Rule {
+// ParseRule is a rule of the kernel as far as it can be explained.
+func ParseRule(r netlink.Rule) uplink.Rule {
 	rule := uplink.Rule{
 		Priority: r.Priority, Action: cmp.Or(actions[r.Type], uplink.LookUp), Table: r.Table, Suppress: r.SuppressPrefixlen,
 		Mark: r.Mark, From: kernel.Prefix(r.Src), To: kernel.Prefix(r.Dst), In: r.IifName, Out: r.OifName,

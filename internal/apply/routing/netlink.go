@@ -130,7 +130,7 @@ func encodeRule(f family.Family, r uplink.Rule) netlink.Rule {
 // decodeRule is the reverse of encodeRule. What it does not understand makes
 // the rule odd.
 func decodeRule(f family.Family, r netlink.Rule) Rule {
-	rule := parseRule(r)
+	rule := ParseRule(r)
 	return Rule{Rule: rule, Altered: !reflect.DeepEqual(encodeRule(f, rule), r), kernel: r}
 }
 
