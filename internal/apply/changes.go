@@ -131,8 +131,8 @@ func (c *Changes) noteUnfinished(f family.Family, freed []netip.Prefix) bool {
 // fate is what becomes of a connection.
 func (c *Changes) fate(f family.Family, entry conntrack.Entry) plan.Fate {
 	of, to := c.Plan.Connections[f], entry.Original.Destination
-	local, _ := localEntries(c.Plan, f)
-	if of.LeftToMain(entry.Mark) && contains(c.state.Unfinished[f].Freed, to) && !contains(local, to) {
+	local := c.Plan.Family(f).Set(plan.LocalSet(f))
+	if of.LeftToMain(entry.Mark) && family.Contain(c.state.Unfinished[f].Freed, to) && (local == nil || !family.Contain(local.Entries, to)) {
 		return plan.Forget
 	}
 	return of.Fate(entry.Mark, to)
@@ -149,34 +149,19 @@ func (c *Changes) devices(f family.Family) []string {
 	return devices
 }
 
-func contains(prefixes []netip.Prefix, a netip.Addr) bool {
-	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
-}
-
-// localEntries are those of a family's set of local destinations, if the plan has
-// it.
-func localEntries(p *plan.Plan, f family.Family) (entries []netip.Prefix, planned bool) {
-	for _, s := range p.Family(f).Sets {
-		if s.Name == plan.LocalSet(f) {
-			return s.Entries, true
-		}
-	}
-	return nil, false
-}
-
 // freedDestinations returns the local destinations that the kernel's sets
 // still have and the plan does not: connections there were marked for the main
 // table and must be dealt out from now on.
 func freedDestinations(wanted *plan.Plan, have []ipset.Set) map[family.Family][]netip.Prefix {
 	freed := map[family.Family][]netip.Prefix{}
 	for _, f := range family.All {
-		local, planned := localEntries(wanted, f)
+		local := wanted.Family(f).Set(plan.LocalSet(f))
 		i := slices.IndexFunc(have, func(s ipset.Set) bool { return s.Name == plan.LocalSet(f) })
-		if !planned || i < 0 {
+		if local == nil || i < 0 {
 			continue
 		}
 		still := map[netip.Prefix]bool{}
-		for _, p := range local {
+		for _, p := range local.Entries {
 			still[p] = true
 		}
 		freed[f] = slices.DeleteFunc(slices.Clone(have[i].Entries), func(p netip.Prefix) bool { return still[p] })

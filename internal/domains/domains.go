@@ -41,7 +41,7 @@ func SetsOf(p *plan.Plan) []Set {
 // have is a resolver's way to say that it blocks the name.
 func (s *Set) learns(a netip.Addr) bool {
 	return family.Of(a) == s.Family && config.IsUnicast(a) &&
-		!slices.ContainsFunc(s.Listed, func(p netip.Prefix) bool { return p.Contains(a) })
+		!family.Contain(s.Listed, a)
 }
 
 // lesson is what is to be learnt from an answer: one address for one set.

@@ -1,7 +1,6 @@
 package explain
 
 import (
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -131,8 +130,8 @@ func (w *walker) inSet(p *Packet, m plan.InSet) truth {
 	if m.Source {
 		address = p.Source
 	}
-	if set := w.set(m.Name); set != nil {
-		planned := slices.ContainsFunc(set.Entries, func(p netip.Prefix) bool { return p.Contains(address) })
+	if set := w.plan.Set(m.Name); set != nil {
+		planned := family.Contain(set.Entries, address)
 		if planned || set.Timeout == 0 && len(set.Domains) == 0 {
 			return is(planned)
 		}
@@ -142,12 +141,4 @@ func (w *walker) inSet(p *Packet, m plan.InSet) truth {
 	}
 	in, isKnown := w.InSet(m.Name, address)
 	return known(isKnown, in)
-}
-
-func (w *walker) set(name string) *plan.Set {
-	i := slices.IndexFunc(w.plan.Sets, func(s plan.Set) bool { return s.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return &w.plan.Sets[i]
 }

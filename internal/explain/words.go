@@ -246,7 +246,7 @@ func (w *walker) memberOfChain(name string) string {
 
 func (w *walker) isSticky(m plan.Match) bool {
 	in, _ := m.(plan.InSet)
-	set := w.set(in.Name)
+	set := w.plan.Set(in.Name)
 	return set != nil && set.Timeout > 0
 }
 

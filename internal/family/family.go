@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"net/netip"
+	"slices"
 	"sort"
 )
 
@@ -89,4 +90,9 @@ func PrefixText(p netip.Prefix) string {
 		return p.Addr().String()
 	}
 	return p.String()
+}
+
+// Contain reports whether one of some prefixes contains an address.
+func Contain(prefixes []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }

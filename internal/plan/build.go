@@ -180,7 +180,7 @@ func (b *familyBuilder) build() Family {
 		}
 	}
 	return Family{
-		Jumps:  b.jumps(),
+		Jumps:  []Jump{{"PREROUTING", on(JumpTo(hookChain))}, {"OUTPUT", on(JumpTo(outChain), NotOutDevice("lo"))}},
 		Chains: b.chains(user, output, own),
 		Sets:   b.sets(user),
 		Rules:  b.rules(),

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
-	"net/netip"
 	"slices"
 	"sort"
 	"strings"
@@ -77,14 +76,6 @@ func fitName(prefix, name string, longest int) string {
 	return prefix + name[:longest-len(prefix)-len(suffix)] + suffix
 }
 
-// jumps lead from the built-in chains into ours, one each.
-func (b *familyBuilder) jumps() []Jump {
-	return []Jump{
-		{"PREROUTING", on(JumpTo(hookChain))},
-		{"OUTPUT", on(JumpTo(outChain), NotOutDevice("lo"))},
-	}
-}
-
 // chains are our chains, sorted by name. output is the builder of what the router's
 // own packets pass, own are the rules that they obey.
 func (b *familyBuilder) chains(user userRules, output *familyBuilder, own userRules) []Chain {
@@ -102,7 +93,11 @@ func (b *familyBuilder) chains(user userRules, output *familyBuilder, own userRu
 			Chain{Name: rulesOutChain, Rules: output.withRest(fit)})
 	}
 	chains = append(chains, user.chains...)
-	chains = append(chains, b.fixedMembers()...)
+	chains = append(chains, b.memberChain(MemberChain(defaultMember), b.mask.Mark(b.mask.Default())))
+	// A refusal is never saved: the connection would be refused for ever.
+	for name, value := range map[string]int{unreachableMember: b.mask.Unreachable(), blackholeMember: b.mask.Blackhole()} {
+		chains = append(chains, Chain{Name: MemberChain(name), Rules: []Rule{on(SetMark{b.mask.Mark(value), uint32(b.mask)})}})
+	}
 	for _, m := range b.members {
 		chains = append(chains, b.memberChain(m.chain, m.mark))
 	}
@@ -124,17 +119,6 @@ func (b *familyBuilder) memberChain(name string, mark uint32) Chain {
 		on(SetMark{mark, uint32(b.mask)}),
 		on(SaveMark(b.mask)),
 	}}
-}
-
-// fixedMembers are the chains of those that are no uplinks. A refusal is
-// never saved: the connection would be refused for ever.
-func (b *familyBuilder) fixedMembers() []Chain {
-	mask := uint32(b.mask)
-	return []Chain{
-		b.memberChain(MemberChain(defaultMember), b.mask.Mark(b.mask.Default())),
-		{Name: MemberChain(unreachableMember), Rules: []Rule{on(SetMark{b.mask.Mark(b.mask.Unreachable()), mask})}},
-		{Name: MemberChain(blackholeMember), Rules: []Rule{on(SetMark{b.mask.Mark(b.mask.Blackhole()), mask})}},
-	}
 }
 
 // out is what the router's own packets go through. A mark with our bits that a
@@ -193,7 +177,11 @@ func (b *familyBuilder) hook(next string) []Rule {
 	rules = append(rules, b.arrivals()...)
 	rules = append(rules, on(Goto(MemberChain(defaultMember)), InSet{Name: LocalSet(b.family)}))
 	rules = append(rules, b.ownNetworks()...)
-	rules = append(rules, b.ownSources()...)
+	if b.family == family.IPv6 {
+		rules = append(rules, b.prefixSources()...)
+	} else {
+		rules = append(rules, b.socketSources()...)
+	}
 	rules = append(rules, b.resolvers()...)
 	return append(rules,
 		// No entry would keep the mark, so every packet would use up a turn. And
@@ -212,7 +200,11 @@ func (b *familyBuilder) arrivals() []Rule {
 		if path.Device == "" {
 			continue
 		}
-		if path.Up && b.sharesDevice(m) {
+		shared := slices.ContainsFunc(b.members, func(other *member) bool {
+			then := other.paths[b.family]
+			return other != m && then.Up && then.Device == path.Device
+		})
+		if path.Up && shared {
 			for _, p := range b.sources(m) {
 				rules = append(rules, on(Goto(m.chain), InDevice(path.Device), Destination{Prefix: p}))
 			}
@@ -224,44 +216,20 @@ func (b *familyBuilder) arrivals() []Rule {
 	return append(rules, rest...)
 }
 
-// sharesDevice reports whether another member can use the member's device, too.
-func (b *familyBuilder) sharesDevice(m *member) bool {
-	return slices.ContainsFunc(b.members, func(other *member) bool {
-		path := other.paths[b.family]
-		return other != m && path.Up && path.Device == m.paths[b.family].Device
-	})
-}
-
 // ownNetworks send what is in exactly one member's network to that member:
 // its modem, its provider's servers. The longest prefix comes first.
-func (b *familyBuilder) ownNetworks() []Rule {
+func (b *familyBuilder) ownNetworks() (rules []Rule) {
 	shared := b.sharedNetworks(b.family)
-	type target struct {
-		prefix netip.Prefix
-		chain  string
-	}
-	var targets []target
 	for _, m := range b.members {
 		for _, n := range m.paths[b.family].Networks {
 			if !shared[n.Prefix] {
-				targets = append(targets, target{n.Prefix, m.chain})
+				rules = append(rules, on(Goto(m.chain), Destination{Prefix: n.Prefix}))
 			}
 		}
 	}
-	sort.SliceStable(targets, func(i, j int) bool { return targets[i].prefix.Bits() > targets[j].prefix.Bits() })
-	var rules []Rule
-	for _, t := range targets {
-		rules = append(rules, on(Goto(t.chain), Destination{Prefix: t.prefix}))
-	}
+	length := func(i int) int { return rules[i].Matches[0].(Destination).Prefix.Bits() }
+	sort.SliceStable(rules, func(i, j int) bool { return length(i) > length(j) })
 	return rules
-}
-
-// ownSources bind sources to the member that they belong to.
-func (b *familyBuilder) ownSources() []Rule {
-	if b.family == family.IPv6 {
-		return b.prefixSources()
-	}
-	return b.socketSources()
 }
 
 // prefixSources: an IPv6 source from a delegated prefix can only leave by the
@@ -299,10 +267,8 @@ func (b *familyBuilder) socketSources() []Rule {
 	var rules []Rule
 	for _, m := range b.members {
 		for _, a := range m.paths[b.family].Addresses {
-			if slices.Contains(unbound, a) {
-				continue
-			}
-			if b.owners(func(path *uplink.Path) bool { return slices.Contains(path.Addresses, a) }) == 1 {
+			owners := b.owners(func(_ *member, path *uplink.Path) bool { return slices.Contains(path.Addresses, a) })
+			if owners == 1 && !slices.Contains(unbound, a) {
 				rules = append(rules, on(Goto(m.chain), Source{Prefix: family.Host(a)}))
 			}
 		}
@@ -327,10 +293,12 @@ func (b *familyBuilder) resolvers() []Rule {
 			continue
 		}
 		for _, server := range m.paths[b.family].DNS {
-			if !b.isRemote(server) {
-				continue
-			}
-			if b.liveOwners(func(path *uplink.Path) bool { return slices.Contains(path.DNS, server) }) == 1 {
+			// It can be any text: only a host beyond an uplink is asked there.
+			remote := family.Of(server) == b.family && server.IsGlobalUnicast() && !family.Contain(b.local, server)
+			askers := b.owners(func(m *member, path *uplink.Path) bool {
+				return b.live(m, b.family) && slices.Contains(path.DNS, server)
+			})
+			if remote && askers == 1 {
 				for _, query := range [][]Match{dnsOverUDP, dnsOverTCP} {
 					rules = append(rules, on(Goto(m.chain), append([]Match{Destination{Prefix: family.Host(server)}}, query...)...))
 				}
@@ -340,28 +308,10 @@ func (b *familyBuilder) resolvers() []Rule {
 	return rules
 }
 
-// isRemote reports whether an address that a provider names can be a host of the
-// family's beyond an uplink.
-func (b *familyBuilder) isRemote(a netip.Addr) bool {
-	return family.Of(a) == b.family && a.IsGlobalUnicast() &&
-		!slices.ContainsFunc(b.local, func(p netip.Prefix) bool { return p.Contains(a) })
-}
-
-// owners counts the members whose path has something.
-func (b *familyBuilder) owners(has func(*uplink.Path) bool) int {
-	n := 0
+// owners counts the members that have something.
+func (b *familyBuilder) owners(has func(*member, *uplink.Path) bool) (n int) {
 	for _, m := range b.members {
-		if has(m.paths[b.family]) {
-			n++
-		}
-	}
-	return n
-}
-
-func (b *familyBuilder) liveOwners(has func(*uplink.Path) bool) int {
-	n := 0
-	for _, m := range b.members {
-		if b.live(m, b.family) && has(m.paths[b.family]) {
+		if has(m, m.paths[b.family]) {
 			n++
 		}
 	}
@@ -411,11 +361,8 @@ func (b *familyBuilder) draw(p config.Policy, members []config.PolicyMember, cha
 // member is back; unless an answer came in by an uplink before, which gives it
 // that uplink's mark.
 func (b *familyBuilder) lastResort(p config.Policy) Rule {
-	switch p.LastResort {
-	case config.LastUnreachable:
-		return on(Goto(MemberChain(unreachableMember)))
-	case config.LastBlackhole:
-		return on(Goto(MemberChain(blackholeMember)))
+	if p.LastResort == config.LastDefault {
+		return on(SetMark{b.mask.Mark(b.mask.Default()), uint32(b.mask)})
 	}
-	return on(SetMark{b.mask.Mark(b.mask.Default()), uint32(b.mask)})
+	return on(Goto(MemberChain(string(p.LastResort))))
 }

@@ -120,8 +120,7 @@ func (c Connections) lineOf(first, answer Ends) int {
 			return 0 // twins
 		}
 	}
-	remote := !slices.ContainsFunc(c.local, func(p netip.Prefix) bool { return p.Contains(answer.Source) })
-	if remote && answer.Destination == first.Source {
+	if !family.Contain(c.local, answer.Source) && answer.Destination == first.Source {
 		return c.main
 	}
 	return 0
@@ -153,8 +152,7 @@ func (c Connections) LeftToMain(mark uint32) bool {
 // CameIn reports whether a connection to a destination was opened from outside:
 // towards one of the uplink's own addresses. path may be nil.
 func CameIn(path *uplink.Path, destination netip.Addr) bool {
-	within := func(p netip.Prefix) bool { return p.Contains(destination) }
-	return path != nil && (slices.Contains(path.Addresses, destination) || slices.ContainsFunc(LinePrefixes(path), within))
+	return path != nil && (slices.Contains(path.Addresses, destination) || family.Contain(LinePrefixes(path), destination))
 }
 
 // Unfinished is what the next run must know if this one does not get as far as
@@ -180,12 +178,19 @@ func (b *builder) connections() {
 			live:    live,
 			reused:  union(reused, unfinished.Reused),
 			vacated: union(b.vacatedIndices(f, live, active), without(unfinished.Vacated, active)),
-			members: b.memberConnections(f),
+			members: map[int]memberConnections{},
 			Former:  b.formerMask(),
 			main:    b.family(f).mainMember(),
 		}
-		if i := slices.IndexFunc(b.plan.Family(f).Sets, func(s Set) bool { return s.Name == LocalSet(f) }); i >= 0 {
-			c.local = b.plan.Family(f).Sets[i].Entries
+		for _, m := range b.members {
+			fate, gentle := gentleFates[m.Track.OnDead]
+			if !gentle {
+				fate = ForgetAndReset
+			}
+			c.members[m.index] = memberConnections{m.paths[f], fate}
+		}
+		if local := b.plan.Family(f).Set(LocalSet(f)); local != nil {
+			c.local = local.Entries
 		}
 		c.Search = lost || resumed || len(c.reused)+len(c.vacated) > 0
 		b.plan.Connections[f] = c
@@ -219,25 +224,9 @@ func (b *familyBuilder) mainMember() int {
 	return 0
 }
 
-func (b *builder) memberConnections(f family.Family) map[int]memberConnections {
-	members := map[int]memberConnections{}
-	for _, m := range b.members {
-		members[m.index] = memberConnections{m.paths[f], fateOnDead(m.Track.OnDead)}
-	}
-	return members
-}
-
-// fateOnDead is what becomes of a member's connections when it dies, by its
-// option on_dead.
-func fateOnDead(option string) Fate {
-	switch option {
-	case "none":
-		return Keep
-	case "clear":
-		return Forget
-	}
-	return ForgetAndReset
-}
+// gentleFates are what becomes of a member's connections when it dies, by its
+// option on_dead; reset is the rest.
+var gentleFates = map[string]Fate{"none": Keep, "clear": Forget}
 
 // liveIndices are the members that can carry connections, in file order.
 func (b *builder) liveIndices(f family.Family) []int {
@@ -252,22 +241,14 @@ func (b *builder) liveIndices(f family.Family) []int {
 
 // activeIndices are the members to which some policy deals connections. A
 // policy of one member does not count: what it deals has nowhere to return to.
-func (b *builder) activeIndices(f family.Family) []int {
-	var active []int
+func (b *builder) activeIndices(f family.Family) (active []int) {
 	for _, m := range b.plan.Members {
-		if slices.ContainsFunc(b.plan.Policies, func(p Policy) bool { return p.choosesFrom(m.Name, f) }) {
+		isDealt := func(part PolicyMember) bool { return part.Name == m.Name && part.Share(f) > 0 }
+		if slices.ContainsFunc(b.plan.Policies, func(p Policy) bool { return len(p.Members) > 1 && slices.ContainsFunc(p.Members, isDealt) }) {
 			active = append(active, m.Index)
 		}
 	}
 	return active
-}
-
-// choosesFrom reports whether a policy of several members deals connections to
-// this one.
-func (p Policy) choosesFrom(member string, f family.Family) bool {
-	return len(p.Members) > 1 && slices.ContainsFunc(p.Members, func(m PolicyMember) bool {
-		return m.Name == member && m.Share(f) > 0
-	})
 }
 
 // vacatedIndices returns the members that have handed everything over to a

@@ -41,8 +41,11 @@ func Deal(weights []int) (order []int, rounded bool) {
 	if len(weights) < 2 {
 		return make([]int, len(weights)), false
 	}
-	weights, rounded = slotCounts(weights)
-	block := evenBlock(weights)
+	slots := reduced(weights)
+	if rounded = sum(slots) > maxSlots; rounded {
+		slots = reduced(scaledDown(weights))
+	}
+	block := evenBlock(slots)
 	for _, start := range blockStarts(len(block)) {
 		order = append(append(order, block[start:]...), block[:start]...)
 	}
@@ -93,16 +96,6 @@ func dealsEvenly(blocks, size, kinds int) bool {
 		}
 	}
 	return true
-}
-
-// slotCounts reduces weights by their greatest common divisor and, where they
-// still need more than maxSlots slots, scales them down.
-func slotCounts(weights []int) (slots []int, rounded bool) {
-	slots = reduced(weights)
-	if sum(slots) > maxSlots {
-		return reduced(scaledDown(weights)), true
-	}
-	return slots, false
 }
 
 // reduced divides numbers by their greatest common divisor.

@@ -88,7 +88,7 @@ func withoutCovered(prefixes []netip.Prefix) []netip.Prefix {
 // network. Those have rules of their own, and are dealt out where several
 // members share them.
 func (b *familyBuilder) isMemberNetwork(r uplink.Route) bool {
-	return !r.Gateway.IsValid() && b.owners(func(path *uplink.Path) bool {
+	return !r.Gateway.IsValid() && b.owners(func(_ *member, path *uplink.Path) bool {
 		return r.Device == path.Device && path.HasNetwork(r.Destination)
 	}) > 0
 }

@@ -108,13 +108,11 @@ func (b *familyBuilder) formerSources(planned []uplink.Rule) []uplink.Rule {
 		return !r.From.IsSingleIP() ||
 			slices.ContainsFunc(planned, func(p uplink.Rule) bool { return p.From == r.From || p.Table == r.Table }) ||
 			!slices.ContainsFunc(b.kernel.Routes[b.family], func(route Route) bool {
-				return route.Table == r.Table && route.Destination.Bits() == 0 && b.hasAddress(r.From.Addr(), route.Device)
+				return route.Table == r.Table && route.Destination.Bits() == 0 && slices.ContainsFunc(b.main.Addresses, func(own uplink.Address) bool {
+					return own.Device == route.Device && own.Prefix.Addr() == r.From.Addr()
+				})
 			})
 	})
-}
-
-func (b *familyBuilder) hasAddress(a netip.Addr, device string) bool {
-	return slices.ContainsFunc(b.main.Addresses, func(own uplink.Address) bool { return own.Device == device && own.Prefix.Addr() == a })
 }
 
 // ownPrefixes are the prefixes that belong to this member alone. One that

@@ -66,7 +66,7 @@ func slotOwners(tier, active []config.PolicyMember) slotTable {
 // on who else is there (rendezvous hashing), so that also when a member leaves
 // the configuration, little but its own slots moves.
 func (t *slotTable) deal(members []config.PolicyMember) {
-	quota := slotQuotas(members)
+	quota := apportion(weightsOf(members), sourceSlots)
 	type bid struct {
 		slot, member int
 		score        uint64
@@ -97,11 +97,6 @@ func slotScore(slot int, name string) uint64 {
 	fmt.Fprintf(hash, "%d %s", slot, name)
 	mixed := splitMix(hash.Sum64()) // FNV's upper bits alone are too regular
 	return mixed.next()
-}
-
-// slotQuotas divides the slots in proportion to the weights.
-func slotQuotas(members []config.PolicyMember) []int {
-	return apportion(weightsOf(members), sourceSlots)
 }
 
 func weightsOf(members []config.PolicyMember) []int {

@@ -40,7 +40,7 @@ func expectQuotas(t *testing.T, owners slotTable, members []config.PolicyMember,
 	for _, owner := range owners {
 		counts[owner]++
 	}
-	for i, quota := range slotQuotas(members) {
+	for i, quota := range apportion(weightsOf(members), sourceSlots) {
 		if off := counts[members[i].Name] - quota; off < -tolerance || off > tolerance {
 			t.Errorf("%v: %s has %d slots, want %d", members, members[i].Name, counts[members[i].Name], quota)
 		}
@@ -88,7 +88,7 @@ func TestSlotQuotas(t *testing.T) {
 		for _, w := range tt.weights {
 			members = append(members, config.PolicyMember{Weight: w})
 		}
-		if got := slotQuotas(members); !slices.Equal(got, tt.want) {
+		if got := apportion(weightsOf(members), sourceSlots); !slices.Equal(got, tt.want) {
 			t.Errorf("weights %v: %v, want %v", tt.weights, got, tt.want)
 		}
 	}

@@ -52,6 +52,16 @@ type Family struct {
 	Routes []Route
 }
 
+// Set returns the set with a name, or nil.
+func (f *Family) Set(name string) *Set {
+	for i := range f.Sets {
+		if f.Sets[i].Name == name {
+			return &f.Sets[i]
+		}
+	}
+	return nil
+}
+
 // Jump is a rule in a built-in chain of the mangle table that leads to one of
 // ours.
 type Jump struct {
