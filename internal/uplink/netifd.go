@@ -34,7 +34,12 @@ type NetifdSource struct {
 // An error means that the kernel could not be read, or that netifd has never
 // answered and it is better to leave all as it is.
 func (source NetifdSource) Read(members []config.Member) (State, error) {
-	names := interfaceNames(members, source.RuleInterfaces)
+	names := slices.Clone(source.RuleInterfaces) // of all interfaces that count
+	for _, m := range members {
+		if m.Interface != "" {
+			names = append(names, m.Interface)
+		}
+	}
 	if len(names) == 0 {
 		return FromKernel(source.Kernel, members)
 	}
@@ -60,17 +65,6 @@ func (source NetifdSource) Read(members []config.Member) (State, error) {
 	state := n.state()
 	state.Interfaces = n.devices(source.RuleInterfaces)
 	return state, nil
-}
-
-// interfaceNames are the netifd interfaces that members and rules name.
-func interfaceNames(members []config.Member, ofRules []string) []string {
-	names := slices.Clone(ofRules)
-	for _, m := range members {
-		if m.Interface != "" {
-			names = append(names, m.Interface)
-		}
-	}
-	return names
 }
 
 // netifd is the kernel's state with what netifd says of its interfaces.
@@ -126,9 +120,10 @@ func (n *netifd) ipv6Path(m config.Member) *Path {
 	}
 	parts := n.withChildren(m.Interface)
 	device := deviceOfParts(parts)
-	parts = append(parts, n.companions(m, device)...)
+	others, rest := n.onDevice(m, device)
+	parts = append(parts, slices.DeleteFunc(rest, func(i *netifdInterface) bool { return slices.Contains(parts, i) })...)
 	configured := m.Gateway6.IsValid() || len(m.Prefix6) > 0
-	if !configured && !slices.ContainsFunc(parts, (*netifdInterface).speaksIPv6) && n.othersSpeakIPv6(m, device) {
+	if !configured && !slices.ContainsFunc(parts, (*netifdInterface).speaksIPv6) && slices.ContainsFunc(others, (*netifdInterface).speaksIPv6) {
 		return nil
 	}
 	p := n.path(family.IPv6, m, m.Interface, parts, k)
@@ -138,62 +133,45 @@ func (n *netifd) ipv6Path(m config.Member) *Path {
 	return p
 }
 
-// find returns an interface by its name, or nil.
-func (n *netifd) find(name string) *netifdInterface {
-	if i := slices.IndexFunc(n.interfaces, func(i netifdInterface) bool { return i.Name == name }); i >= 0 {
-		return &n.interfaces[i]
-	}
-	return nil
-}
-
 // withChildren returns an interface and those that its protocol has made for
 // it: a modem's wwan has its addresses on wwan_4 and wwan_6, PPPoE its IPv6 on
 // wan_6. It returns nothing where there is no such interface.
 func (n *netifd) withChildren(name string) []*netifdInterface {
-	parent := n.find(name)
-	if parent == nil {
+	i := slices.IndexFunc(n.interfaces, func(i netifdInterface) bool { return i.Name == name })
+	if i < 0 {
 		return nil
 	}
+	parent := &n.interfaces[i]
 	parts := []*netifdInterface{parent}
 	for i := range n.interfaces {
 		child := &n.interfaces[i]
-		if child.Dynamic && strings.HasPrefix(child.Name, name+"_") && child.near(parent) {
+		// On the same device, as far as that is known.
+		near := child.L3Device == "" || parent.L3Device == "" || child.L3Device == parent.L3Device
+		if child.Dynamic && strings.HasPrefix(child.Name, name+"_") && near {
 			parts = append(parts, child)
 		}
 	}
 	return parts
 }
 
-// near reports whether an interface is on the same device as another, as far as
-// it is known.
-func (i *netifdInterface) near(other *netifdInterface) bool {
-	return i.L3Device == "" || other.L3Device == "" || i.L3Device == other.L3Device
-}
-
-// companions returns the interfaces on a device that are not the member's own
-// and that no other member names: an alias that is an uplink of its own has
-// its own path.
-func (n *netifd) companions(m config.Member, device string) []*netifdInterface {
-	if device == "" {
-		return nil
-	}
-	own := n.withChildren(m.Interface)
-	var found []*netifdInterface
+// onDevice returns the interfaces that are up on a device: those that another
+// member has for its own, an alias that is an uplink of its own, and the rest.
+func (n *netifd) onDevice(m config.Member, device string) (others, rest []*netifdInterface) {
 	for i := range n.interfaces {
 		candidate := &n.interfaces[i]
-		if candidate.Up && candidate.L3Device == device && !slices.Contains(own, candidate) &&
-			!n.namedByOther(m, candidate.Name) {
-			found = append(found, candidate)
+		named := slices.ContainsFunc(n.members, func(other config.Member) bool {
+			return other.Name != m.Name && (other.Interface == candidate.Name || other.Interface6 == candidate.Name)
+		})
+		switch {
+		case device == "" || !candidate.Up || candidate.L3Device != device:
+		case named && (candidate.Name == m.Interface || candidate.Name == m.Interface6):
+		case named:
+			others = append(others, candidate)
+		default:
+			rest = append(rest, candidate)
 		}
 	}
-	return found
-}
-
-// namedByOther reports whether another member has an interface for its own.
-func (n *netifd) namedByOther(m config.Member, name string) bool {
-	return slices.ContainsFunc(n.members, func(other config.Member) bool {
-		return other.Name != m.Name && (other.Interface == name || other.Interface6 == name)
-	})
+	return others, rest
 }
 
 func deviceOfParts(parts []*netifdInterface) string {
@@ -231,7 +209,10 @@ func (n *netifd) path(f family.Family, m config.Member, name string, parts []*ne
 		return &Path{Reason: fmt.Sprintf("interface '%s' is up, but has no device that can be an uplink", name)}
 	}
 	k.learnt = learnFrom(f, parts)
-	k.learnt.others = n.addressesOfOthers(f, m, device)
+	others, _ := n.onDevice(m, device)
+	for _, i := range others {
+		k.learnt.others = append(k.learnt.others, i.Addresses[f]...)
+	}
 	p := n.snapshot.path(f, device, k)
 	if !p.Up && len(p.Addresses) == 0 {
 		p.Reason = n.reasonOfChild(f, parts, p.Reason)
@@ -248,7 +229,11 @@ func learnFrom(f family.Family, parts []*netifdInterface) learnt {
 	var routes []netifdRoute
 	for _, part := range parts {
 		routes = append(routes, part.Defaults[f]...)
-		l.dns = append(l.dns, part.DNS[f]...)
+		for _, server := range part.DNS[f] {
+			if !slices.Contains(l.dns, server) {
+				l.dns = append(l.dns, server)
+			}
+		}
 		if f == family.IPv6 {
 			l.prefixes = append(l.prefixes, part.Prefixes...)
 		}
@@ -257,43 +242,12 @@ func learnFrom(f family.Family, parts []*netifdInterface) learnt {
 	for _, r := range routes {
 		l.hops = append(l.hops, r.Gateway)
 	}
-	l.dns = withoutRepeats(l.dns)
 	return l
-}
-
-func withoutRepeats(addresses []netip.Addr) []netip.Addr {
-	var once []netip.Addr
-	for _, a := range addresses {
-		if !slices.Contains(once, a) {
-			once = append(once, a)
-		}
-	}
-	return once
-}
-
-// othersSpeakIPv6 reports whether an interface of another member has IPv6 on a
-// device.
-func (n *netifd) othersSpeakIPv6(m config.Member, device string) bool {
-	return slices.ContainsFunc(n.interfaces, func(i netifdInterface) bool {
-		return i.Up && i.L3Device == device && i.speaksIPv6() && n.namedByOther(m, i.Name)
-	})
 }
 
 // speaksIPv6 reports whether an interface has anything of IPv6.
 func (i *netifdInterface) speaksIPv6() bool {
 	return len(i.Addresses[family.IPv6])+len(i.Prefixes)+len(i.Defaults[family.IPv6]) > 0
-}
-
-// addressesOfOthers returns the addresses on a device that netifd gave to the
-// interfaces of other members.
-func (n *netifd) addressesOfOthers(f family.Family, m config.Member, device string) []netip.Addr {
-	var addresses []netip.Addr
-	for _, i := range n.interfaces {
-		if i.Up && i.L3Device == device && i.Name != m.Interface && i.Name != m.Interface6 && n.namedByOther(m, i.Name) {
-			addresses = append(addresses, i.Addresses[f]...)
-		}
-	}
-	return addresses
 }
 
 // reasonOfChild explains a missing address by the child that should bring it.

@@ -69,7 +69,9 @@ func TestPartsOfAnInterface(t *testing.T) {
 		if got := deviceOfParts(parts); got != tt.device {
 			t.Errorf("%+v: device %q, want %q", tt.interfaces, got, tt.device)
 		}
-		if got := partNames(n.companions(members[0], tt.device)); got != tt.companions {
+		_, companions := n.onDevice(members[0], tt.device)
+		companions = slices.DeleteFunc(companions, func(i *netifdInterface) bool { return slices.Contains(parts, i) })
+		if got := partNames(companions); got != tt.companions {
 			t.Errorf("%+v: companions %q, want %q", tt.interfaces, got, tt.companions)
 		}
 		want := map[string]string{}
@@ -140,23 +142,17 @@ func TestWhoseIPv6(t *testing.T) {
 	}
 }
 
-// TestAddressesOfOthers: those that netifd gave to other members' interfaces
-// on the device, as long as these are up.
-func TestAddressesOfOthers(t *testing.T) {
-	with := func(text, address string) netifdInterface {
-		i := iface(text)
-		i.Addresses[family.IPv4] = addrs(address)
-		return i
-	}
+// TestOthersOnTheDevice: other members' interfaces, as long as these are up.
+func TestOthersOnTheDevice(t *testing.T) {
 	m := config.Member{Name: "m", Interface: "wan", Interface6: "wan6"}
 	n := &netifd{
-		interfaces: []netifdInterface{with("wan eth1", "192.0.2.1"), with("wan6 eth1", "192.0.2.2"), with("b eth1", "192.0.2.3"),
-			with("c down eth1", "192.0.2.4"), with("d eth9", "192.0.2.5"), with("guest eth1", "192.0.2.6")},
+		interfaces: ifaces("wan eth1", "wan6 eth1", "b eth1", "c down eth1", "d eth9", "guest eth1"),
 		members: []config.Member{m, {Name: "b", Interface: "b"}, {Name: "c", Interface: "c"}, {Name: "d", Interface: "d"},
 			{Name: "e", Interface: "wan6", Interface6: "wan"}},
 	}
-	expect(t, "addresses", n.addressesOfOthers(family.IPv4, m, "eth1"), addrs("192.0.2.3"))
-	expect(t, "of the other family", n.addressesOfOthers(family.IPv6, m, "eth1"), addrs())
+	others, rest := n.onDevice(m, "eth1")
+	expect(t, "others", partNames(others), "b")
+	expect(t, "the rest", partNames(rest), "guest")
 }
 
 // TestReasonOfChild: a missing address is explained by the child of its family,

@@ -46,7 +46,9 @@ func (s *snapshot) path(f family.Family, device string, k knowledge) *Path {
 		DNS:       k.learnt.dns,
 	}
 	if f == family.IPv6 && len(k.prefixes) == 0 {
-		p.Prefixes = mergePrefixes(k.learnt.prefixes, s.sourcePrefixes(device))
+		p.Prefixes = append(s.sourcePrefixes(device), k.learnt.prefixes...)
+		family.SortPrefixes(p.Prefixes)
+		p.Prefixes = slices.Compact(p.Prefixes)
 	}
 	p.leaveOut(k.learnt.others)
 	hop, reachable := s.gateway(f, device, k)
@@ -170,7 +172,8 @@ func (s *snapshot) networks(f family.Family, device string) []Network {
 		}
 	}
 	for _, r := range s.routes[f] {
-		if r.Device != device || !r.onLink() {
+		automatic := r.protocol == unix.RTPROT_KERNEL || r.protocol == unix.RTPROT_RA
+		if r.Device != device || !automatic || r.Type != Unicast || r.IsDefault() || r.Gateway.IsValid() {
 			continue
 		}
 		source := r.Source
@@ -188,12 +191,6 @@ func (s *snapshot) networks(f family.Family, device string) []Network {
 		return family.ComparePrefixes(networks[i].Prefix, networks[j].Prefix) < 0
 	})
 	return networks
-}
-
-// onLink reports whether the route is a connected network's.
-func (r *route) onLink() bool {
-	automatic := r.protocol == unix.RTPROT_KERNEL || r.protocol == unix.RTPROT_RA
-	return automatic && r.Type == Unicast && !r.IsDefault() && !r.Gateway.IsValid()
 }
 
 // sourceIn returns the device's address of a network, none if it has none:
@@ -224,13 +221,6 @@ func (s *snapshot) sourcePrefixes(device string) []netip.Prefix {
 		}
 	}
 	return prefixes
-}
-
-// mergePrefixes joins two lists, sorted.
-func mergePrefixes(a, b []netip.Prefix) []netip.Prefix {
-	all := slices.Concat(a, b)
-	family.SortPrefixes(all)
-	return slices.Compact(all)
 }
 
 // leaveOut takes away the addresses that another member has on the same
