@@ -3,12 +3,9 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // Where messages go.
@@ -17,7 +14,8 @@ const (
 	logSyslog = "syslog"
 )
 
-// levels are the values of option loglevel, the most important first.
+// levels are the values of option loglevel, the most important first. In syslog
+// their numbers follow each other as well.
 var levels = []string{"error", "warning", "notice", "info", "debug"}
 
 // logger writes messages to standard error or to syslog, where procd's
@@ -43,17 +41,9 @@ func openLog(where string, errOut io.Writer) *logger {
 		return l
 	}
 	l.syslog = openSyslog(syslogPath)
-	l.quiet = !isTerminal(errOut)
+	_, _, terminal := terminalSize(errOut)
+	l.quiet = !terminal
 	return l
-}
-
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
-	return err == nil
 }
 
 // SetLevel leaves out what is less important than the named level.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,16 +26,17 @@ const syslogTimeout = 100 * time.Millisecond
 // syslogPath is where logd (OpenWrt) and other daemons listen for datagrams.
 const syslogPath = "/dev/log"
 
-// facilityDaemon and the severities are those of RFC 3164, section 4.1.1.
-const facilityDaemon = 3 << 3
-
-var severities = map[string]int{"error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
+// Of RFC 3164, section 4.1.1.
+const (
+	facilityDaemon = 3 << 3
+	severityError  = 3
+)
 
 func openSyslog(path string) *syslogSocket { return &syslogSocket{path: path, fd: -1} }
 
 // Send sends one line. The daemon adds time and host.
 func (s *syslogSocket) Send(level, line string) error {
-	message := fmt.Appendf(nil, "<%d>loadbalance[%d]: %s", facilityDaemon|severities[level], os.Getpid(), line)
+	message := fmt.Appendf(nil, "<%d>loadbalance[%d]: %s", facilityDaemon|(severityError+slices.Index(levels, level)), os.Getpid(), line)
 	if s.fd >= 0 {
 		_, err := unix.Write(s.fd, message)
 		if err == nil || errors.Is(err, unix.EAGAIN) {

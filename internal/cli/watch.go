@@ -82,8 +82,7 @@ func (f *frames) show(current status.Status) error {
 }
 
 func (f *frames) write(text string, first bool) error {
-	if isTerminal(f.out) {
-		columns, rows := terminalSize(f.out)
+	if columns, rows, isTerminal := terminalSize(f.out); isTerminal {
 		text = overdraw(text, columns, rows)
 	} else if !first {
 		text = "\n" + text
@@ -92,18 +91,17 @@ func (f *frames) write(text string, first bool) error {
 	return err
 }
 
-// terminalSize is 0 by 0 where the terminal does not know it, as on a serial
-// line.
-func terminalSize(w io.Writer) (columns, rows int) {
+// terminalSize is 0 by 0 where the terminal does not know it, as on a serial line.
+func terminalSize(w io.Writer) (columns, rows int, isTerminal bool) {
 	file, ok := w.(*os.File)
 	if !ok {
-		return 0, 0
+		return 0, 0, false
 	}
 	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
 	if err != nil {
-		return 0, 0
+		return 0, 0, false
 	}
-	return int(size.Col), int(size.Row)
+	return int(size.Col), int(size.Row), true
 }
 
 // The control sequences of ECMA-48: to the upper left corner, clear to the end

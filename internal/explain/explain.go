@@ -192,7 +192,8 @@ func (w *walker) outcome(p path) Outcome {
 		Member: w.memberOfMark(p.mark), Mark: p.mark, ConnectionMark: p.connectionMark,
 		Route: w.route(p.packet, p.mark, p.destination()),
 	}
-	if !p.packet.Own && w.memberOfDevice(p.packet.InDevice) != "" {
+	byUplink := slices.ContainsFunc(w.Plan.Members, func(m plan.Member) bool { return m.State(w.family).Device == p.packet.InDevice })
+	if !p.packet.Own && p.packet.InDevice != "" && byUplink {
 		reply := w.replyRoute(p)
 		o.Reply = &reply
 	}
@@ -245,14 +246,4 @@ func (w *walker) memberOfMark(mark uint32) string {
 		}
 	}
 	return fmt.Sprintf("index %d, which no member has", value)
-}
-
-// memberOfDevice returns the member that a device belongs to, or "".
-func (w *walker) memberOfDevice(device string) string {
-	for _, m := range w.Plan.Members {
-		if device != "" && m.State(w.family).Device == device {
-			return m.Name
-		}
-	}
-	return ""
 }

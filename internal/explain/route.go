@@ -145,7 +145,8 @@ func bestRoute(routes []uplink.Route, source, destination netip.Addr) *Route {
 	var best *uplink.Route
 	for i, r := range routes {
 		applies := r.Destination.Contains(destination) && (!r.From.IsValid() || r.From.Contains(source))
-		if applies && (best == nil || better(r, *best)) {
+		if applies && (best == nil ||
+			cmp.Or(best.Destination.Bits()-r.Destination.Bits(), best.From.Bits()-r.From.Bits(), r.Metric-best.Metric) < 0) {
 			best = &routes[i]
 		}
 	}
@@ -153,10 +154,6 @@ func bestRoute(routes []uplink.Route, source, destination netip.Addr) *Route {
 		return nil
 	}
 	return &Route{Type: best.Type, Destination: best.Destination, Source: best.Source, Hops: best.Legs()}
-}
-
-func better(r, best uplink.Route) bool {
-	return cmp.Or(best.Destination.Bits()-r.Destination.Bits(), best.From.Bits()-r.From.Bits(), r.Metric-best.Metric) < 0
 }
 
 func (w *walker) isLocal(a netip.Addr) bool { return a.IsLoopback() || w.main.Has(a) }
