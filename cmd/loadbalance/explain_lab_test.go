@@ -254,8 +254,8 @@ func (p *proof) explain(packet explain.Packet, connection *explain.Connection) *
 	p.t.Helper()
 	e, err := explain.Explain(explain.Input{Config: p.world.config, Plan: p.world.plan, Uplinks: p.world.uplinks,
 		Connection: connection,
-		InSet: func(set string, a netip.Addr) (in, known bool) {
-			in, err := p.sets.Contains(set, a)
+		InSet: func(set string, a ...netip.Addr) (in, known bool) {
+			in, err := p.sets.Contains(set, a...)
 			return in, err == nil
 		}}, packet)
 	if err != nil {

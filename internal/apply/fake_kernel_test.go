@@ -299,12 +299,15 @@ func (k fakeSets) Create(name string, f family.Family, o ipset.Options) error {
 	if _, exists := k.sets[name]; exists {
 		k.t.Errorf("set %s is there already", name)
 	}
-	k.sets[name] = ipset.Set{Name: name, Type: setType(o.Timeout), Family: f, MaxElements: o.MaxElements, Timeout: o.Timeout, Learns: o.Learns}
+	k.sets[name] = ipset.Set{Name: name, Type: setType(o), Family: f, MaxElements: o.MaxElements, Timeout: o.Timeout, Learns: o.Learns}
 	return nil
 }
 
-func setType(timeout int) string {
-	if timeout > 0 {
+func setType(o ipset.Options) string {
+	switch {
+	case o.Pairs:
+		return "hash:net,net"
+	case o.Timeout > 0:
 		return "hash:ip"
 	}
 	return "hash:net"

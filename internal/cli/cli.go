@@ -71,8 +71,10 @@ explain describes a packet by:
                      B may be a name, which the router's resolver is asked for
   --proto P          protocol, by name or number
   --sport N --dport N --icmp-type T
-  --in NAME          the device, interface or member that it comes in by
+  --in NAME          the device, interface or member that it comes in by, or
+                     'router': one of the router's own
   --mac M --dscp D   source MAC address, DSCP
+  --mark N           its mark, as another program or its socket has set it
   --without MEMBER   also tell what would change if this member were down
 `
 

@@ -20,7 +20,7 @@ import (
 
 // packetFlags describe the packet of explain, as the user gave them.
 type packetFlags struct {
-	src, dst, proto, sport, dport, icmpType, in, mac, dscp, without string
+	src, dst, proto, sport, dport, icmpType, in, mac, dscp, mark, without string
 }
 
 // explainCommand tells which way a packet takes and why.
@@ -158,8 +158,8 @@ func (in *invocation) noteDifference(observed *pipeline.Observed) error {
 func walked(p *pipeline.Pipeline, wanted *plan.Plan, cfg *config.Config, packet explain.Packet, connection *explain.Connection) (*explain.Explanation, error) {
 	input := explain.Input{Config: cfg, Plan: wanted, Uplinks: wanted.Uplinks, Connection: connection}
 	if p != nil {
-		input.InSet = func(set string, a netip.Addr) (in, known bool) {
-			in, err := p.Sets.Contains(set, a)
+		input.InSet = func(set string, a ...netip.Addr) (in, known bool) {
+			in, err := p.Sets.Contains(set, a...)
 			return in, err == nil
 		}
 	}
@@ -262,7 +262,14 @@ func (f packetFlags) read(cfg *config.Config, uplinks uplink.State) (explain.Pac
 		note("dscp", err)
 		p.DSCP = dscp
 	}
-	p.InDevice = deviceNamed(f.in, p.Family(), uplinks)
+	if f.mark != "" {
+		mark, err := config.ParseMark(f.mark)
+		note("mark", err)
+		p.Mark, p.MarkKnown = mark, true
+	}
+	if p.Own = f.in == config.Router; !p.Own {
+		p.InDevice = deviceNamed(f.in, p.Family(), uplinks)
+	}
 	if f.without != "" && cfg.Member(f.without) == nil {
 		note("without", cfg.NoMember(f.without))
 	}

@@ -16,7 +16,7 @@ func (o *options) flags() *flag.FlagSet {
 		"config-dir": &o.configDir, "run-dir": &o.runDir, "rt-tables": &o.rtTables,
 		"iptables": &o.iptables, "log": &o.log, "uplinks": &o.uplinks, "events-dir": &o.eventsDir,
 		"src": &p.src, "dst": &p.dst, "proto": &p.proto, "sport": &p.sport, "dport": &p.dport,
-		"icmp-type": &p.icmpType, "in": &p.in, "mac": &p.mac, "dscp": &p.dscp, "without": &p.without,
+		"icmp-type": &p.icmpType, "in": &p.in, "mac": &p.mac, "dscp": &p.dscp, "mark": &p.mark, "without": &p.without,
 	} {
 		flags.StringVar(value, name, *value, "")
 	}

@@ -120,6 +120,7 @@ type Policy struct {
 	Name       string
 	Balance    Balance
 	LastResort LastResort
+	Failback   string // "": as each member has it
 	Members    []PolicyMember
 }
 
@@ -141,7 +142,7 @@ type Rule struct {
 	SrcIP     AddressMatch
 	DestIP    AddressMatch
 	SrcMAC    []string // lower case, colons
-	SrcIface  string
+	SrcIface  string   // of netifd, or Router
 	SrcDevice string
 	Protos    []Proto
 	ICMPType  string
@@ -150,10 +151,14 @@ type Rule struct {
 	IPSet     string // destination set
 	IPSetSrc  string
 	DSCP      int // -1: any
-	Sticky    bool
-	Timeout   time.Duration // of a sticky entry, whole seconds
-	Use       string        // policy, member, default, unreachable or blackhole
-	Log       bool
+	// FWMark are bits that another program set, FWMask those that are looked at;
+	// 0: none.
+	FWMark, FWMask uint32
+	Sticky         bool
+	StickyPair     bool          // each destination of a source has an entry of its own
+	Timeout        time.Duration // of a sticky entry, whole seconds
+	Use            string        // policy, member, default, unreachable or blackhole
+	Log            bool
 }
 
 // AddressMatch matches an address that lies in one of the prefixes of Any or

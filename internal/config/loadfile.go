@@ -113,7 +113,7 @@ func (set *IPSet) load(problems *collector) error {
 func (c *Config) RuleInterfaces() []string {
 	var names []string
 	for _, r := range c.Rules {
-		if r.Enabled && r.SrcIface != "" {
+		if r.Enabled && r.SrcIface != "" && r.SrcIface != Router {
 			names = append(names, r.SrcIface)
 		}
 	}

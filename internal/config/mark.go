@@ -14,15 +14,15 @@ const minMaskBits = 3
 
 // parseMarkMask reads the mask of the mark bits that we own.
 func parseMarkMask(text string) (uint32, error) {
-	mask, err := parseMark(text)
+	mask, err := ParseMark(text)
 	if err == nil && bits.OnesCount32(mask) < minMaskBits {
 		err = fmt.Errorf("%s has fewer than %d bits", quote(text), minMaskBits)
 	}
 	return mask, err
 }
 
-// parseMark reads a packet mark, decimal or with 0x.
-func parseMark(text string) (uint32, error) {
+// ParseMark reads a packet mark, decimal or with 0x.
+func ParseMark(text string) (uint32, error) {
 	digits, base := text, 10
 	if strings.HasPrefix(text, "0x") || strings.HasPrefix(text, "0X") {
 		digits, base = text[2:], 16
@@ -37,10 +37,30 @@ func parseMark(text string) (uint32, error) {
 	return uint32(mark), nil
 }
 
+// parseForeignMark reads bits of a mark and the mask of those that are looked at.
+// None of them may be ours.
+func parseForeignMark(text string, ours uint32) (mark, mask uint32, err error) {
+	value, rest, masked := strings.Cut(text, "/")
+	if !masked {
+		return 0, 0, invalid(text, "needs a mask of the bits that the other program sets, such as 0x1/0xff")
+	}
+	if mark, err = ParseMark(value); err == nil {
+		mask, err = ParseMark(rest)
+	}
+	switch {
+	case err != nil:
+	case mask&ours != 0:
+		err = invalid(text, fmt.Sprintf("overlaps mark_mask %#x, the bits of this program: leave these out of its mask, or choose another mark_mask", ours))
+	case mark&^mask != 0 || mask == 0:
+		err = invalid(text, "matches nothing or everything: the mask must have all bits of the mark, and not be 0")
+	}
+	return mark, mask, err
+}
+
 // parsePinnedMark reads option mark of a member. 0 is refused: it is the mark
 // of packets without one.
 func parsePinnedMark(text string) (uint32, error) {
-	mark, err := parseMark(text)
+	mark, err := ParseMark(text)
 	if err == nil && mark == 0 {
 		return 0, invalid(text, "is the mark of unmarked packets")
 	}

@@ -17,6 +17,7 @@ func (r *reader) readPolicy(s *section) (p Policy, usable bool) {
 		Pos:        s.pos,
 		Name:       s.Name,
 		Balance:    single(s, "balance", r.config.Globals.Balance, parseBalance),
+		Failback:   single(s, "failback", "", parseFailback),
 		LastResort: single(s, "last_resort", LastUnreachable, oneOf(LastUnreachable, LastBlackhole, LastDefault)),
 	}
 	complete := true

@@ -54,6 +54,46 @@ var ruleProblemCases = []problemCase{
 	{"src_iface and src_device", rule("option src_iface lan", "option src_device br-lan"), []string{
 		`error loadbalance:3: rule 'r': options 'src_iface' and 'src_device' exclude each other`,
 	}},
+	{"router in IPv6", rule("option src_iface router", "option family ipv6"), []string{
+		`error loadbalance:2: rule 'r': option 'src_iface' is ipv4, but option 'family' is ipv6`,
+	}},
+	{"router with a MAC", rule("option src_iface router", "option src_mac 02:00:5e:00:53:01"), []string{
+		`error loadbalance:3: rule 'r': option 'src_mac': with src_iface 'router' no packet has one; leave one of the two out`,
+	}},
+	{"router without router_traffic", "config globals globals\n\toption router_traffic 0\n" + rule("option src_iface router"), []string{
+		`warning loadbalance:4: rule 'r': option 'src_iface': the rule has no effect, since router_traffic is '0' in the globals`,
+	}},
+	{"router alone", rule("option src_iface router", "option fwmark 0/0xff", "option sticky 1", "option sticky_key source"), nil},
+	{"fwmark without a mask", rule("option fwmark 0x1"), []string{
+		`error loadbalance:2: rule 'r': option 'fwmark': '0x1' needs a mask of the bits that the other program sets, such as 0x1/0xff`,
+	}},
+	{"fwmark of ours", rule("option fwmark 0x1000000/0x01ff0000"), []string{
+		`error loadbalance:2: rule 'r': option 'fwmark': '0x1000000/0x01ff0000' overlaps mark_mask 0x3f000000, the bits of this program: leave these out of its mask, or choose another mark_mask`,
+	}},
+	{"fwmark of another mask's", rule("option fwmark 0x100/0xff00") + "config globals globals\n\toption mark_mask 0x3f00\n", []string{
+		`error loadbalance:2: rule 'r': option 'fwmark': '0x100/0xff00' overlaps mark_mask 0x3f00, the bits of this program: leave these out of its mask, or choose another mark_mask`,
+	}},
+	{"fwmark beside its mask", rule("option fwmark 256/255"), []string{
+		`error loadbalance:2: rule 'r': option 'fwmark': '256/255' matches nothing or everything: the mask must have all bits of the mark, and not be 0`,
+	}},
+	{"fwmark with no bit", rule("option fwmark 0/0"), []string{
+		`error loadbalance:2: rule 'r': option 'fwmark': '0/0' matches nothing or everything: the mask must have all bits of the mark, and not be 0`,
+	}},
+	{"fwmark of a word", rule("option fwmark vpn/0xff"), []string{
+		`error loadbalance:2: rule 'r': option 'fwmark': 'vpn' is not a number, such as 0x3f000000`,
+	}},
+	{"fwmark's mask", rule("option fwmark 1/0x1ffffffff"), []string{
+		`error loadbalance:2: rule 'r': option 'fwmark': '0x1ffffffff' has more than 32 bits`,
+	}},
+	{"sticky_key", rule("option sticky 1", "option sticky_key source_desk"), []string{
+		`error loadbalance:3: rule 'r': option 'sticky_key': 'source_desk' is not one of source, source_dest (did you mean 'source_dest'?)`,
+	}},
+	{"sticky_key without sticky", rule("option sticky_key source_dest"), []string{
+		`warning loadbalance:2: rule 'r': option 'sticky_key' has no effect without sticky '1'`,
+	}},
+	{"failback of a policy", policy("option failback nevver"), []string{
+		`error loadbalance:4: policy 'p': option 'failback': 'nevver' is not one of new, all, never (did you mean 'never'?)`,
+	}},
 	{"proto", rule("option proto tpc"), []string{
 		`error loadbalance:2: rule 'r': option 'proto': 'tpc' is not a protocol (did you mean 'tcp'?)`,
 	}},

@@ -141,7 +141,7 @@ func ParseDSCP(text string) (int, error) {
 	if value, ok := dscpClasses[strings.ToUpper(text)]; ok {
 		return value, nil
 	}
-	number, err := parseMark(text)
+	number, err := ParseMark(text)
 	if err != nil || number > maxDSCP {
 		return 0, fmt.Errorf("%s is not a DSCP class (CS0 to CS7, AF11 to AF43, EF, BE, VA, LE) or number (0 to %d)", quote(text), maxDSCP)
 	}

@@ -128,6 +128,7 @@ config policy 'balanced'
 	list use_member 'wan2 weight=3 metric=2'
 	option balance 'source'
 	option last_resort 'unreachable'
+	option failback 'never'
 
 config rule 'bank'
 	option enabled '1'
@@ -143,7 +144,9 @@ config rule 'bank'
 	option ipset 'streaming'
 	option ipset_src 'foreign'
 	option dscp 'EF'
+	option fwmark '0x1/0xff'
 	option sticky '1'
+	option sticky_key 'source_dest'
 	option timeout '10m'
 	option use_policy 'wan2'
 	option log '1'
@@ -178,12 +181,12 @@ func TestEveryOption(t *testing.T) {
 		t.Errorf("wan2: %+v", wan2)
 	}
 	members := []PolicyMember{{"wan1", 1, 1}, {"wan2", 3, 2}}
-	policy := Policy{Pos: Pos{"loadbalance", 51}, Name: "balanced", Balance: Source, LastResort: LastUnreachable, Members: members}
+	policy := Policy{Pos: Pos{"loadbalance", 51}, Name: "balanced", Balance: Source, LastResort: LastUnreachable, Failback: "never", Members: members}
 	if !reflect.DeepEqual(c.Policies, []Policy{policy}) {
 		t.Errorf("policies: %+v", c.Policies)
 	}
 	bank := Rule{
-		Pos: Pos{"loadbalance", 57}, Name: "bank", Label: "bank", Enabled: true,
+		Pos: Pos{"loadbalance", 58}, Name: "bank", Label: "bank", Enabled: true,
 		Families: []family.Family{family.IPv4},
 		SrcIP: AddressMatch{
 			Any: []netip.Prefix{netip.MustParsePrefix("10.20.3.0/24")},
@@ -193,8 +196,8 @@ func TestEveryOption(t *testing.T) {
 		SrcMAC: []string{"02:00:5e:00:53:01"}, SrcIface: "guest",
 		Protos:   []Proto{{6, "tcp"}, {17, "udp"}},
 		SrcPorts: []PortRange{{1024, 65535}}, DestPorts: []PortRange{{80, 80}, {443, 443}, {8000, 8100}},
-		IPSet: "streaming", IPSetSrc: "foreign", DSCP: 46,
-		Sticky: true, Timeout: 10 * time.Minute, Use: "wan2", Log: true,
+		IPSet: "streaming", IPSetSrc: "foreign", DSCP: 46, FWMark: 1, FWMask: 0xff,
+		Sticky: true, StickyPair: true, Timeout: 10 * time.Minute, Use: "wan2", Log: true,
 	}
 	if !reflect.DeepEqual(c.Rules[0], bank) {
 		t.Errorf("got rule\n%+v\nwant\n%+v", c.Rules[0], bank)
@@ -204,7 +207,7 @@ func TestEveryOption(t *testing.T) {
 		t.Errorf("second rule: %+v", ping)
 	}
 	streaming := IPSet{
-		Pos: Pos{"loadbalance", 82}, Name: "streaming", Entries: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
+		Pos: Pos{"loadbalance", 85}, Name: "streaming", Entries: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
 		LoadFile: "/etc/loadbalance.d/streaming.txt", Domains: []string{"example.org"},
 	}
 	if !reflect.DeepEqual(c.IPSets, []IPSet{streaming}) {

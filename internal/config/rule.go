@@ -16,6 +16,10 @@ const (
 	maxSetTimeout = 2147483 * time.Second
 )
 
+// Router in a rule's option src_iface stands for the router itself, also where
+// an interface has that name.
+const Router = "router"
+
 // readRule reads `config rule`.
 func (r *reader) readRule(s *section) Rule {
 	protos, protosRead := s.protos("proto")
@@ -41,8 +45,19 @@ func (r *reader) readRule(s *section) Rule {
 		Use:       single(s, "use_policy", builtinPolicy, r.parseUse),
 		Log:       s.boolean("log", false),
 	}
+	rule.FWMark = single(s, "fwmark", 0, func(text string) (mark uint32, err error) {
+		mark, rule.FWMask, err = parseForeignMark(text, r.config.Globals.MarkMask)
+		return mark, err
+	})
+	rule.StickyPair = single(s, "sticky_key", "source", oneOf("source", "source_dest")) == "source_dest"
+	if !rule.Sticky {
+		s.withoutEffect("sticky_key", "without sticky '1'")
+	}
 	if s.given("src_iface") && s.given("src_device") {
 		s.errorf(s.line("src_device"), "options 'src_iface' and 'src_device' exclude each other")
+	}
+	if rule.SrcIface == Router {
+		r.checkRouter(s)
 	}
 	if protosRead {
 		checkPorts(s, protos)
@@ -51,6 +66,16 @@ func (r *reader) readRule(s *section) Rule {
 	rule.Families = r.ruleFamilies(s, &rule).list()
 	s.reportUnknown()
 	return rule
+}
+
+// checkRouter is about a rule for the router's own packets.
+func (r *reader) checkRouter(s *section) {
+	if s.given("src_mac") {
+		s.errorf(s.line("src_mac"), "option 'src_mac': with src_iface 'router' no packet has one; leave one of the two out")
+	}
+	if !r.config.Globals.RouterTraffic {
+		s.warnf(s.line("src_iface"), "option 'src_iface': the rule has no effect, since router_traffic is '0' in the globals")
+	}
 }
 
 // checkPorts refuses ports where a protocol of the rule has none: iptables
@@ -85,10 +110,15 @@ func checkICMPType(s *section, protos []Proto) {
 
 // ruleFamilies returns the families in which a rule can match.
 func (r *reader) ruleFamilies(s *section, rule *Rule) families {
+	iface := bothFamilies
+	if rule.SrcIface == Router {
+		iface = onlyIPv4 // the router's own IPv6 packets are not dealt out
+	}
 	constraints := []constraint{
 		{"family", s.line("family"), single(s, "family", bothFamilies, parseFamilies)},
 		{"src_ip", s.line("src_ip"), rule.SrcIP.families()},
 		{"dest_ip", s.line("dest_ip"), rule.DestIP.families()},
+		{"src_iface", s.line("src_iface"), iface},
 		{"ipset", s.line("ipset"), r.setFamilies(rule.IPSet)},
 		{"ipset_src", s.line("ipset_src"), r.setFamilies(rule.IPSetSrc)},
 		{"proto", s.line("proto"), cmp.Or(familiesIn(rule.Protos, Proto.families), bothFamilies)},

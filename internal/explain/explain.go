@@ -45,8 +45,10 @@ type Packet struct {
 	// DSCP is 0 to 63, or Unknown.
 	DSCP int
 	// Mark is the packet's mark before our rules see it: from its socket, or
-	// from rules of another program.
-	Mark uint32
+	// from rules of another program. Where MarkKnown is false, only the bits of
+	// our mask are known.
+	Mark      uint32
+	MarkKnown bool
 }
 
 // Family returns the packet's address family.
@@ -75,10 +77,10 @@ type Input struct {
 	// Connection is the packet's entry in the connection table; nil for the
 	// first packet of a connection.
 	Connection *Connection
-	// InSet reports whether an address is in a set of the kernel, for sets
-	// whose entries the plan does not know. known is false if it cannot be
-	// told. A nil InSet knows nothing.
-	InSet func(set string, a netip.Addr) (in, known bool)
+	// InSet reports whether an address, or a source with its destination, is in a
+	// set of the kernel, for sets whose entries the plan does not know. known is
+	// false if it cannot be told. A nil InSet knows nothing.
+	InSet func(set string, a ...netip.Addr) (in, known bool)
 }
 
 // Explanation is what happens to a packet.

@@ -180,6 +180,17 @@ func TestOutcomes(t *testing.T) {
 		{"DSCP not given", rule("dscp EF", "use_policy wan3") + "config rule\n\toption dscp 'EF'\n\toption use_policy 'wan1'\n",
 			lan(func(p *Packet) { p.DSCP = Unknown }),
 			[]string{"[the DSCP is 0x2e] 1.000 " + wan3, "[not: the DSCP is 0x2e] 0.333 " + wan1, "[not: the DSCP is 0x2e] 0.667 " + wan2}},
+		{"mark not given", rule("fwmark 0x1/0xff", "use_policy wan3") + "config rule\n\toption fwmark 0x1/0xff\n\toption use_policy 'wan1'\n", lan(),
+			[]string{"[its mark is 0x1/0xff] 1.000 " + wan3, "[not: its mark is 0x1/0xff] 0.333 " + wan1, "[not: its mark is 0x1/0xff] 0.667 " + wan2}},
+		{"two marks of which one is given", rule("fwmark 0x1/0xff", "use_policy wan3") + "config rule\n\toption fwmark 0x200/0xf00\n\toption use_policy 'wan1'\n",
+			lan(func(p *Packet) { p.Mark, p.MarkKnown = 0x202, true }), []string{"1.000 " + wan1}},
+		{"for the router itself, a host", rule("src_iface router", "use_policy wan3"), lan(), []string{"0.333 " + wan1, "0.667 " + wan2}},
+		{"for the router itself, its own", rule("src_iface router", "use_policy wan3"), packet("", "203.0.113.10"), []string{"1.000 " + wan3}},
+		{"for the router itself, its own, known by --in", rule("src_iface router", "use_policy wan3"),
+			packet("10.20.0.1", "203.0.113.10", func(p *Packet) { p.Own = true }), []string{"1.000 " + wan3}},
+		{"pairs, entries not known", rule("sticky 1", "sticky_key source_dest", "use_policy third"), lan(),
+			[]string{"[the source with its destination is in set lb_rule.it.p34] 1.000 " + wan3,
+				"[not: the source with its destination is in set lb_rule.it.p34] 1.000 " + wan3}},
 		{"sticky, entries not known", rule("sticky 1", "use_policy balanced"), lan(),
 			[]string{"[the source is in set lb_rule.it.m14] 1.000 " + wan1,
 				"[not: the source is in set lb_rule.it.m14; the source is in set lb_rule.it.m24] 1.000 " + wan2,
@@ -273,8 +284,8 @@ func TestKnownConnections(t *testing.T) {
 
 func TestStickyEntryDecides(t *testing.T) {
 	in := world(t, "config rule 'it'\n\toption sticky '1'\n", uplinks())
-	in.InSet = func(set string, a netip.Addr) (in, known bool) {
-		return set == "lb_rule.it.m24" && a == address("10.20.1.5"), true
+	in.InSet = func(set string, a ...netip.Addr) (in, known bool) {
+		return set == "lb_rule.it.m24" && a[0] == address("10.20.1.5"), true
 	}
 	kept := explained(t, in, packet("10.20.1.5", "203.0.113.10"))
 	if len(kept) != 1 || kept[0].Member != "wan2" || kept[0].Draw != BySticky {

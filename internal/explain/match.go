@@ -44,7 +44,8 @@ func (w *walker) holds(p *path, m plan.Match) truth {
 	case plan.NotOutDevice:
 		return is((string(m) == "lo") != w.isLocal(packet.Destination))
 	case plan.MarkIs:
-		return turned(is(p.mark&m.Mask == m.Value), m.Not)
+		// Bits outside our mask are asked for by rules of the configuration.
+		return turned(known(packet.MarkKnown || m.Mask&uint32(w.mask) != 0, p.mark&m.Mask == m.Value), m.Not)
 	case plan.Source:
 		return turned(is(m.Prefix.Contains(packet.Source)), m.Not)
 	case plan.Destination:
@@ -139,6 +140,10 @@ func (w *walker) inSet(p *Packet, m plan.InSet) truth {
 	if w.InSet == nil {
 		return unknown
 	}
-	in, isKnown := w.InSet(m.Name, address)
+	ends := []netip.Addr{address}
+	if m.Pair {
+		ends = []netip.Addr{p.Source, p.Destination}
+	}
+	in, isKnown := w.InSet(m.Name, ends...)
 	return known(isKnown, in)
 }

@@ -3,6 +3,7 @@ package explain
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +33,7 @@ func TestHolds(t *testing.T) {
 	device := func(name string) func(*Packet) { return func(p *Packet) { p.InDevice = name } }
 	mac := func(text string) func(*Packet) { return func(p *Packet) { p.SourceMAC = text } }
 	mark := func(mark uint32) func(*Packet) { return func(p *Packet) { p.Mark = mark } }
+	marked := func(p *Packet) { p.MarkKnown = true }
 	own := func(p *Packet) { p.Own = true }
 	noProtocol := func(p *Packet) { p.Protocol = Unknown }
 	noPorts := func(p *Packet) { p.SourcePort, p.DestinationPort = Unknown, Unknown }
@@ -61,6 +63,10 @@ func TestHolds(t *testing.T) {
 		{plan.MarkIs{Value: 0x1000000, Mask: 0x3f000000}, p(mark(0x3000000)), no},
 		{plan.MarkIs{Mask: 0x3f000000, Not: true}, p(mark(0x3000000)), yes},
 		{plan.MarkIs{Mask: 0x3f000000, Not: true}, p(mark(0x10000)), no},
+		{plan.MarkIs{Value: 0x10000, Mask: 0xff0000}, p(mark(0x1010000), marked), yes},
+		{plan.MarkIs{Value: 0x10000, Mask: 0xff0000}, p(mark(0x1020000), marked), no},
+		{plan.MarkIs{Mask: 0xff0000}, p(marked), yes},
+		{plan.MarkIs{Value: 0x10000, Mask: 0xff0000}, p(mark(0x1010000)), unknown},
 		{plan.Source{Prefix: lan}, p(), yes},
 		{plan.Source{Prefix: host}, p(), no},
 		{plan.Source{Prefix: lan, Not: true}, p(), no},
@@ -167,19 +173,20 @@ func TestInSet(t *testing.T) {
 	set := func(name string) plan.InSet { return plan.InSet{Name: name} }
 	for _, test := range []struct {
 		match  plan.InSet
-		answer func(string, netip.Addr) (bool, bool)
+		answer func(string, ...netip.Addr) (bool, bool)
 		want   truth
 	}{
 		{set("lb_streaming"), nil, yes},
 		{plan.InSet{Name: "lb_streaming", Source: true}, nil, no},
-		{plan.InSet{Name: "lb_streaming", Source: true}, func(string, netip.Addr) (bool, bool) { return true, true }, no},
+		{plan.InSet{Name: "lb_streaming", Source: true}, func(string, ...netip.Addr) (bool, bool) { return true, true }, no},
 		{set("lb_open"), nil, unknown},
-		{set("lb_open"), func(string, netip.Addr) (bool, bool) { return true, true }, yes},
-		{set("lb_open"), func(string, netip.Addr) (bool, bool) { return false, true }, no},
-		{set("lb_rule.s.m14"), func(string, netip.Addr) (bool, bool) { return true, true }, yes},
-		{set("theirs"), func(name string, a netip.Addr) (bool, bool) { return name == "theirs" && a == p.Destination, true }, yes},
-		{plan.InSet{Name: "theirs", Source: true}, func(_ string, a netip.Addr) (bool, bool) { return a == p.Source, true }, yes},
-		{set("theirs"), func(string, netip.Addr) (bool, bool) { return true, false }, unknown},
+		{set("lb_open"), func(string, ...netip.Addr) (bool, bool) { return true, true }, yes},
+		{set("lb_open"), func(string, ...netip.Addr) (bool, bool) { return false, true }, no},
+		{set("lb_rule.s.m14"), func(string, ...netip.Addr) (bool, bool) { return true, true }, yes},
+		{set("theirs"), func(name string, a ...netip.Addr) (bool, bool) { return name == "theirs" && a[0] == p.Destination, true }, yes},
+		{plan.InSet{Name: "theirs", Source: true}, func(_ string, a ...netip.Addr) (bool, bool) { return a[0] == p.Source && len(a) == 1, true }, yes},
+		{plan.InSet{Name: "pairs", Source: true, Pair: true}, func(_ string, a ...netip.Addr) (bool, bool) { return slices.Equal(a, []netip.Addr{p.Source, p.Destination}), true }, yes},
+		{set("theirs"), func(string, ...netip.Addr) (bool, bool) { return true, false }, unknown},
 	} {
 		w.InSet = test.answer
 		if got := w.inSet(&p, test.match); got != test.want {

@@ -102,6 +102,12 @@ func TestSteps(t *testing.T) {
 		{"sticky, a known source", rule("use_policy chance", "sticky 1"), "", nil, packet("10.20.1.9", "203.0.113.10"), BySticky, "chance",
 			[]string{first, matches + "policy 'chance'", "10.20.1.9 has a sticky entry: it keeps 'wan1'",
 				"10.20.1.9 is added to set lb_rule.it.m14 for 600 s: its next connections use the same member", wan1}},
+		{"sticky, a new pair", rule("use_policy third", "sticky 1", "sticky_key source_dest"), "", nil, lan, ByOnlyOneAlive, "third",
+			[]string{first, matches + "policy 'third'", "policy 'third' (rule 'it' (loadbalance:17), sticky) has only one live member: 'wan3'",
+				"10.20.1.5 to 203.0.113.10 is added to set lb_rule.it.p34 for 600 s: its next connections use the same member", kept}},
+		{"sticky, a known pair", rule("use_policy chance", "sticky 1", "sticky_key source_dest"), "", nil, packet("10.20.1.9", "203.0.113.10"), BySticky, "chance",
+			[]string{first, matches + "policy 'chance'", "10.20.1.9 to 203.0.113.10 has a sticky entry: it keeps 'wan1'",
+				"10.20.1.9 to 203.0.113.10 is added to set lb_rule.it.p14 for 600 s: its next connections use the same member", wan1}},
 		{"sticky, by hash", rule("use_policy hashed", "sticky 1"), "", nil, lan, ByHash, "hashed",
 			[]string{first, matches + "policy 'hashed'", "policy 'hashed' (rule 'it' (loadbalance:17), sticky): " + slot + "'wan1'",
 				"10.20.1.5 is added to set lb_rule.it.m14 for 600 s: its next connections use the same member", wan1}},
@@ -120,8 +126,9 @@ func TestSteps(t *testing.T) {
 				Type: uplink.Unicast, Device: "wan9", Gateway: address("fe80::9")})
 			in := world(t, test.rules, state, strings.Fields(test.offline)...)
 			in.Connection = test.connection
-			in.InSet = func(set string, a netip.Addr) (bool, bool) {
-				return set == "lb_rule.it.m14" && a == address("10.20.1.9"), true
+			in.InSet = func(set string, a ...netip.Addr) (bool, bool) {
+				pair := set == "lb_rule.it.p14" && len(a) == 2 && a[1] == address("203.0.113.10")
+				return (pair || set == "lb_rule.it.m14" && len(a) == 1) && a[0] == address("10.20.1.9"), true
 			}
 			o := explained(t, in, test.packet)[0]
 			var got []string

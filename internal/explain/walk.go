@@ -161,6 +161,8 @@ func (p path) assume(open []plan.Match) path {
 			p.packet.Protocol = int(m)
 		case plan.DSCP:
 			p.packet.DSCP = int(m)
+		case plan.MarkIs:
+			p.mark = p.mark&^m.Mask | m.Value
 		}
 	}
 	p.conditions = append(slices.Clip(p.conditions), conditionText(open))
@@ -213,7 +215,7 @@ func (w *walker) act(p path, chain plan.Chain, i int) []path {
 		}
 	case plan.AddSource:
 		p.step(chain.Name, fmt.Sprintf("%s is added to set %s for %d s: its next connections use the same member",
-			p.packet.Source, t.Set, t.Seconds))
+			stuck(&p, t.Pair), t.Set, t.Seconds))
 	case plan.Log:
 		p.step(chain.Name, "is logged by the kernel, as \""+string(t)+"…\"")
 	}

@@ -58,7 +58,7 @@ func (w *walker) addJump(p *path, chain plan.Chain, rule plan.Rule, target strin
 		text = w.ruleStep(p, rule, target)
 	case slices.ContainsFunc(rule.Matches, w.isSticky):
 		p.draw = BySticky
-		text = fmt.Sprintf("%s has a sticky entry: it keeps '%s'", p.packet.Source, w.memberOfChain(target))
+		text = fmt.Sprintf("%s has a sticky entry: it keeps '%s'", stuck(p, rule.Matches[0].(plan.InSet).Pair), w.memberOfChain(target))
 	case slots(chain) > 0:
 		p.draw = ByHash
 		source, total := w.originalSource(p), slots(chain)
@@ -244,6 +244,14 @@ func (w *walker) memberOfChain(name string) string {
 	return name
 }
 
+// stuck is what a sticky rule remembers of a packet.
+func stuck(p *path, pair bool) string {
+	if pair {
+		return fmt.Sprintf("%s to %s", p.packet.Source, p.packet.Destination)
+	}
+	return p.packet.Source.String()
+}
+
 func (w *walker) isSticky(m plan.Match) bool {
 	in, _ := m.(plan.InSet)
 	set := w.plan.Set(in.Name)
@@ -279,6 +287,8 @@ func matchText(m plan.Match) string {
 	switch m := m.(type) {
 	case plan.InDevice:
 		return "it comes in on '" + string(m) + "'"
+	case plan.MarkIs:
+		return fmt.Sprintf("its mark is %#x/%#x", m.Value, m.Mask)
 	case plan.SourceMAC:
 		return "the source MAC address is " + string(m)
 	case plan.Protocol:
@@ -294,6 +304,9 @@ func matchText(m plan.Match) string {
 		verb := "is in"
 		if m.Not {
 			verb = "is not in"
+		}
+		if m.Pair {
+			verb = "with its destination " + verb
 		}
 		return fmt.Sprintf("the %s %s set %s", side(m.Source), verb, m.Name)
 	}

@@ -84,13 +84,13 @@ func (b *familyBuilder) chains(user userRules, output *familyBuilder, own userRu
 		{Name: rulesChain, Rules: b.withRest(user.rules)},
 		{Name: socketsChain, Rules: b.sockets()},
 	}
-	if fit, all := own.fitForOutput(); all && output == b || !b.dealsOutput() {
+	if !own.differ && output == b || !b.dealsOutput() {
 		chains = append(chains, Chain{Name: outChain, Rules: b.out(hookChain)})
 	} else {
 		chains = append(chains,
 			Chain{Name: outChain, Rules: b.out(hookOutChain)},
 			Chain{Name: hookOutChain, Rules: output.hook(rulesOutChain)},
-			Chain{Name: rulesOutChain, Rules: output.withRest(fit)})
+			Chain{Name: rulesOutChain, Rules: output.withRest(own.own)})
 	}
 	chains = append(chains, user.chains...)
 	chains = append(chains, b.memberChain(MemberChain(defaultMember), b.mask.Mark(b.mask.Default())))

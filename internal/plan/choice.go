@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 
 	"loadbalance/internal/config"
@@ -19,7 +20,9 @@ func (b *builder) activeMembers(p config.Policy, f family.Family) []config.Polic
 
 func (b *builder) lowestTier(p config.Policy, f family.Family, held func(name string) bool) []config.PolicyMember {
 	live := b.liveMembers(p, f)
-	free := membersThat(live, func(m config.PolicyMember) bool { return !held(m.Name) })
+	free := membersThat(live, func(m config.PolicyMember) bool {
+		return !held(m.Name) || failback(p, b.memberNamed(m.Name)) != failbackNever
+	})
 	if len(free) == 0 {
 		free = live
 	}
@@ -29,6 +32,9 @@ func (b *builder) lowestTier(p config.Policy, f family.Family, held func(name st
 	byMetric := func(x, y config.PolicyMember) int { return x.Metric - y.Metric }
 	return tierOf(free, slices.MinFunc(free, byMetric).Metric)
 }
+
+// failback is what happens when a member of a policy is back.
+func failback(p config.Policy, m *member) string { return cmp.Or(p.Failback, m.Track.Failback) }
 
 // liveMembers returns a policy's live members, by index.
 func (b *builder) liveMembers(p config.Policy, f family.Family) []config.PolicyMember {

@@ -243,22 +243,30 @@ func (b *builder) liveIndices(f family.Family) []int {
 // policy of one member does not count: what it deals has nowhere to return to.
 func (b *builder) activeIndices(f family.Family) (active []int) {
 	for _, m := range b.plan.Members {
-		isDealt := func(part PolicyMember) bool { return part.Name == m.Name && part.Share(f) > 0 }
-		if slices.ContainsFunc(b.plan.Policies, func(p Policy) bool { return len(p.Members) > 1 && slices.ContainsFunc(p.Members, isDealt) }) {
+		if slices.ContainsFunc(b.plan.Policies, func(p Policy) bool { return p.choosesFrom(m.Name, f) }) {
 			active = append(active, m.Index)
 		}
 	}
 	return active
 }
 
+// choosesFrom reports whether a policy of several members deals connections to
+// one of them.
+func (p Policy) choosesFrom(member string, f family.Family) bool {
+	return len(p.Members) > 1 && slices.ContainsFunc(p.Members, func(part PolicyMember) bool {
+		return part.Name == member && part.Share(f) > 0
+	})
+}
+
 // vacatedIndices returns the members that have handed everything over to a
-// member that is back and has failback 'all'. Their connections are to return
+// member that is back, to a policy with failback 'all'. Their connections are to return
 // too. A member that goes on being dealt something keeps its connections, also
 // where it shares a tier with the one that is back.
 func (b *builder) vacatedIndices(f family.Family, live, active []int) []int {
 	isBack := func(m *member) bool {
-		return m.Track.Failback == failbackAll &&
-			slices.Contains(active, m.index) && !slices.Contains(b.before.Live[f], m.index)
+		return !slices.Contains(b.before.Live[f], m.index) && slices.ContainsFunc(b.plan.Policies, func(p Policy) bool {
+			return p.choosesFrom(m.Name, f) && failback(*b.config.Policy(p.Name), m) == failbackAll
+		})
 	}
 	if !slices.ContainsFunc(b.members, isBack) {
 		return nil

@@ -104,16 +104,13 @@ func (in Input) before() State {
 	return recovered
 }
 
-// candidatesToHold returns the members that have to wait when they are back:
-// those that waited already, and those that the last run found live and that are
+// candidatesToHold returns the members that may have to wait when they are back,
+// where a policy has failback 'never': those that waited already, and those that the last run found live and that are
 // not live any more. A member that was never live has nobody who took over from
 // it; so the order in which uplinks come up after a start does not matter.
 func (b *builder) candidatesToHold(f family.Family) map[string]bool {
 	candidates := map[string]bool{}
 	for _, m := range b.members {
-		if m.Track.Failback != failbackNever {
-			continue
-		}
 		index, known := b.before.Indices.Members[m.Name]
 		lost := known && slices.Contains(b.before.Live[f], index) && !b.live(m, f)
 		if lost || b.before.Held[f][m.Name] {

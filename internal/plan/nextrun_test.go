@@ -229,6 +229,41 @@ func TestWhoHasToWait(t *testing.T) {
 	}
 }
 
+// TestFailbackOfAPolicy: a policy's own comes before that of its members, and other
+// policies keep theirs. What a member has handed over to one that is back returns
+// if one of the policies wants it.
+func TestFailbackOfAPolicy(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		members, policy string
+		held, dealt     string
+		fate            Fate // of what the backup has
+	}{
+		{"as its members", failbackNever, "", "a", "b;b", Keep},
+		{"never, alone", "new", failbackNever, "a", "a;b", Keep},
+		{"new, alone", failbackNever, "new", "a", "b;a", Keep},
+		{"all, alone", "new", failbackAll, "", "a;a", ForgetAndReset},
+		{"all beside never", failbackNever, failbackAll, "a", "b;a", Keep}, // the backup is in use
+		{"new beside all", failbackAll, "new", "", "a;a", ForgetAndReset},
+	} {
+		cfg := balanced("a", "b")
+		cfg.Policies = policies("balanced: a1 b2", "work: a1 b2")
+		cfg.Policies[1].Failback = tt.policy
+		for i := range cfg.Members {
+			cfg.Members[i].Track.Failback = tt.members
+		}
+		p := runs(t, cfg, "", "a", "")
+		for _, f := range family.All {
+			if !maps.Equal(p.State.Held[f], words(tt.held)) || activeText(p, f) != tt.dealt {
+				t.Errorf("%s, %s: held %v, dealt to %s; want %q, %s", tt.name, f, p.State.Held[f], activeText(p, f), tt.held, tt.dealt)
+			}
+			if got := p.Connections[f].Fate(2<<24, address("203.0.113.9")); got != tt.fate {
+				t.Errorf("%s, %s: fate %d of the backup's connections, want %d", tt.name, f, got, tt.fate)
+			}
+		}
+	}
+}
+
 // TestPrefixesAreRemembered: a member whose IPv6 is down keeps the prefix that it
 // had last, so that no other provider is given packets from there.
 func TestPrefixesAreRemembered(t *testing.T) {

@@ -22,6 +22,12 @@ func (b *builder) keepsOff() bool {
 	return b.config.Globals.RouterTraffic && slices.ContainsFunc(b.members, func(m *member) bool { return !m.RouterTraffic })
 }
 
+// buildsOutput reports whether the rules that are built are, perhaps among others,
+// those of the router's own packets.
+func (b *familyBuilder) buildsOutput() bool {
+	return b.dealsOutput() && (b.suffix != "" || !b.keepsOff())
+}
+
 // outputPolicy is a policy without the members that are not for the router's own
 // connections.
 func (b *builder) outputPolicy(p config.Policy) config.Policy {

@@ -105,8 +105,8 @@ var (
 	chainLine  = regexp.MustCompile(`^:(` + chainName + `) - \[0:0\]$`)
 	jumpLine   = regexp.MustCompile(`^-A (PREROUTING -j lb_hook|OUTPUT ! -o lo -j lb_out)$`)
 	connmark   = `CONNMARK --(save|restore)-mark --nfmask (0x[0-9a-f]{1,8}) --ctmask (0x[0-9a-f]{1,8})`
-	oneMatch   = `(-i [^-!\s"'` + "`" + `\\/:][^\s"'` + "`" + `\\/:]{0,14}|-m mark (! )?--mark ` + mark + `|(! )?-[sd] ` + prefix + `|-m set (! )?--match-set lb_[A-Za-z0-9_.-]{1,28} (src|dst)|-m mac --mac-source ([0-9A-F]{2}:){5}[0-9A-F]{2}|-p [0-9]{1,3}|-m multiport --[sd]ports [0-9:,]{1,100}|-m icmp --icmp-type [a-z0-9/-]{1,30}|-m icmp6 --icmpv6-type [a-z0-9/-]{1,30}|-m dscp --dscp 0x[0-9a-f]{2}|-m cluster --cluster-total-nodes 32 --cluster-local-node [0-9]{1,2} --cluster-hash-seed 1|-m conntrack --ctstate INVALID,UNTRACKED,ESTABLISHED|-m conntrack --ctdir ORIGINAL|-p ipv6-icmp -m icmp6 --icmpv6-type 13[3-7]|-m statistic --mode nth --every [0-9]+ --packet 0|-m statistic --mode random --probability [01]\.[0-9]{11}) `
-	appendLine = regexp.MustCompile(`^-A (` + chainName + `) (` + oneMatch + `)*-m comment --comment lb:[0-9a-f]{12,16} (-g (` + chainName + `)|-j RETURN|-j MARK --set-xmark ` + mark + `|-j ` + connmark + `|-j LOG --log-prefix "lb [A-Za-z0-9_@\[\]]{1,24}: "|-j SET --add-set lb_[A-Za-z0-9_.-]{1,28} src --exist --timeout [0-9]{1,7})$`)
+	oneMatch   = `(-i [^-!\s"'` + "`" + `\\/:][^\s"'` + "`" + `\\/:]{0,14}|-m mark (! )?--mark ` + mark + `|(! )?-[sd] ` + prefix + `|-m set (! )?--match-set lb_[A-Za-z0-9_.-]{1,28} (src|dst|src,dst,dst)|-m mac --mac-source ([0-9A-F]{2}:){5}[0-9A-F]{2}|-p [0-9]{1,3}|-m multiport --[sd]ports [0-9:,]{1,100}|-m icmp --icmp-type [a-z0-9/-]{1,30}|-m icmp6 --icmpv6-type [a-z0-9/-]{1,30}|-m dscp --dscp 0x[0-9a-f]{2}|-m cluster --cluster-total-nodes 32 --cluster-local-node [0-9]{1,2} --cluster-hash-seed 1|-m conntrack --ctstate INVALID,UNTRACKED,ESTABLISHED|-m conntrack --ctdir ORIGINAL|-p ipv6-icmp -m icmp6 --icmpv6-type 13[3-7]|-m statistic --mode nth --every [0-9]+ --packet 0|-m statistic --mode random --probability [01]\.[0-9]{11}) `
+	appendLine = regexp.MustCompile(`^-A (` + chainName + `) (` + oneMatch + `)*-m comment --comment lb:[0-9a-f]{12,16} (-g (` + chainName + `)|-j RETURN|-j MARK --set-xmark ` + mark + `|-j ` + connmark + `|-j LOG --log-prefix "lb [A-Za-z0-9_@\[\]]{1,24}: "|-j SET --add-set lb_[A-Za-z0-9_.-]{1,28} src(,dst,dst)? --exist --timeout [0-9]{1,7})$`)
 	gotoOfLine = regexp.MustCompile(`-[gj] (` + chainName + `)$`)
 )
 
@@ -293,7 +293,10 @@ func writeRules(text *strings.Builder, random *rand.Rand, pick func(...string) s
 		} else {
 			maybe(4, "option "+pick("ipset", "ipset_src")+" 'four'")
 		}
-		maybe(3, "option sticky '1'\n\toption timeout '"+pick("1", "600", "2147483")+"'")
+		if !strings.Contains(text.String(), "'0xffffffff'") { // of the other masks, none has this bit
+			maybe(4, "option fwmark '"+pick("0x40000000/0x40000000", "0/0x40000000")+"'")
+		}
+		maybe(3, "option sticky '1'\n\toption sticky_key '"+pick("source", "source_dest")+"'\n\toption timeout '"+pick("1", "600", "2147483")+"'")
 		maybe(3, "option log '1'")
 		fmt.Fprintf(text, "\toption use_policy '%s'\n", pick("balanced", "default", "unreachable", "blackhole", names[0]))
 	}

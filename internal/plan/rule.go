@@ -63,11 +63,13 @@ type (
 		config.Masked
 		Source bool
 	}
-	// InSet holds for packets whose destination, or with Source whose source,
-	// is in an ipset, or with Not is in none.
+	// InSet holds for packets whose destination, or with Source whose source, or
+	// with Pair whose source with its destination, is in an ipset, or with Not is
+	// in none.
 	InSet struct {
 		Name   string
 		Source bool
+		Pair   bool
 		Not    bool
 	}
 	// SourceMAC holds for packets from a MAC address.
@@ -133,11 +135,19 @@ func (m Masked) Args() string {
 }
 
 func (m InSet) Args() string {
-	direction := " dst"
-	if m.Source {
-		direction = " src"
+	return "-m set " + negated(m.Not, "--match-set "+m.Name+" "+directions(m.Source, m.Pair))
+}
+
+// directions are what a set is asked for. A pair has a third one for kernels
+// without sets of type hash:net,net (see package ipset); these do not look at it.
+func directions(source, pair bool) string {
+	switch {
+	case pair:
+		return "src,dst,dst"
+	case source:
+		return "src"
 	}
-	return "-m set " + negated(m.Not, "--match-set "+m.Name+direction)
+	return "dst"
 }
 
 func (m SourceMAC) Args() string { return "-m mac --mac-source " + strings.ToUpper(string(m)) }
@@ -203,11 +213,12 @@ type (
 	SaveMark uint32
 	// RestoreMark copies the bits of the mask from connection to packet.
 	RestoreMark uint32
-	// AddSource enters the packet's source into a set, or renews its time
-	// limit there.
+	// AddSource enters the packet's source, or with Pair its source with its
+	// destination, into a set, or renews the time limit there.
 	AddSource struct {
 		Set     string
 		Seconds int
+		Pair    bool
 	}
 	// Log writes the packet to the kernel's log, behind a prefix.
 	Log string
@@ -227,7 +238,7 @@ func (t RestoreMark) Args() string {
 }
 
 func (t AddSource) Args() string {
-	return fmt.Sprintf("-j SET --add-set %s src --exist --timeout %d", t.Set, t.Seconds)
+	return fmt.Sprintf("-j SET --add-set %s %s --exist --timeout %d", t.Set, directions(true, t.Pair), t.Seconds)
 }
 
 // Args quotes the prefix: it has blanks. The configuration's names have

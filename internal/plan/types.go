@@ -92,13 +92,15 @@ type Lot struct {
 	Weight int // at least 1
 }
 
-// Set is an ipset: of type hash:net, or with a time limit of type hash:ip.
+// Set is an ipset: of type hash:net, or with a time limit of type hash:ip or, of
+// pairs, hash:net,net.
 type Set struct {
 	Name    string
 	Entries []netip.Prefix // sorted
 	// Timeout, if not 0, is the default time limit of entries in seconds. The
 	// entries are then the kernel's: rules make them.
 	Timeout int
+	Pairs   bool // of a source and a destination
 	// Section names the section of the configuration; empty for other sets.
 	Section string
 	// Domains are names whose addresses, and those of the names below them,

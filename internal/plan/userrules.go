@@ -27,25 +27,11 @@ var (
 // userRules are the configured rules as rules of the mangle table, in file
 // order, and the chains and sets that they need.
 type userRules struct {
-	rules  []Rule
+	rules  []Rule // for what comes in
+	own    []Rule // for the router's own packets
+	differ bool   // some rule is not for both
 	chains []Chain
 	sets   []Set
-}
-
-// fitForOutput returns the rules that may stand in a chain that the router's
-// own packets pass, and whether that is all of them. These have no source MAC
-// address yet, and the kernel refuses to look for one there.
-func (u userRules) fitForOutput() (fit []Rule, all bool) {
-	for _, r := range u.rules {
-		hasMAC := slices.ContainsFunc(r.Matches, func(m Match) bool {
-			_, isMAC := m.(SourceMAC)
-			return isMAC
-		})
-		if !hasMAC {
-			fit = append(fit, r)
-		}
-	}
-	return fit, len(fit) == len(u.rules)
 }
 
 // userRules plans the rules of one family. A rule that cannot work now (its
@@ -53,7 +39,8 @@ func (u userRules) fitForOutput() (fit []Rule, all bool) {
 func (b *familyBuilder) userRules() userRules {
 	var planned userRules
 	for i, r := range b.config.Rules {
-		if !r.Enabled || !slices.Contains(r.Families, b.family) {
+		ownOnly := r.SrcIface == config.Router
+		if !r.Enabled || !slices.Contains(r.Families, b.family) || ownOnly && !b.buildsOutput() {
 			continue
 		}
 		rb := &ruleBuilder{familyBuilder: b, rule: r}
@@ -62,7 +49,15 @@ func (b *familyBuilder) userRules() userRules {
 			b.notice("%s:%d: rule '%s' is left out: %v", r.Pos.File, r.Pos.Line, r.Label, err)
 			continue
 		}
-		planned.rules = append(planned.rules, rb.rules...)
+		// The router's own packets have no source MAC address yet, and the kernel
+		// refuses to look for one there.
+		noOwn := len(r.SrcMAC) > 0
+		if planned.differ = planned.differ || ownOnly || noOwn; !ownOnly {
+			planned.rules = append(planned.rules, rb.rules...)
+		}
+		if !noOwn {
+			planned.own = append(planned.own, rb.rules...)
+		}
 		planned.chains = append(planned.chains, rb.chains...)
 		planned.sets = append(planned.sets, rb.sets...)
 	}
@@ -149,6 +144,9 @@ func (b *ruleBuilder) commonMatches() ([]Match, error) {
 		}
 		matches = append(matches, set.side.inSet(name, false))
 	}
+	if b.rule.FWMask != 0 {
+		matches = append(matches, MarkIs{Value: b.rule.FWMark, Mask: b.rule.FWMask})
+	}
 	if b.rule.DSCP >= 0 {
 		matches = append(matches, DSCP(b.rule.DSCP))
 	}
@@ -157,7 +155,7 @@ func (b *ruleBuilder) commonMatches() ([]Match, error) {
 
 // inDevice is the device that the rule's packets come in by; "" for any.
 func (b *ruleBuilder) inDevice() (string, error) {
-	if b.rule.SrcDevice != "" || b.rule.SrcIface == "" {
+	if b.rule.SrcDevice != "" || b.rule.SrcIface == "" || b.rule.SrcIface == config.Router {
 		return b.rule.SrcDevice, nil
 	}
 	if b.uplinks.Interfaces == nil {
@@ -363,8 +361,8 @@ func (b *builder) memberNamed(name string) *member {
 	return nil
 }
 
-// stick lets a source keep its uplink: for each live member of the policy there
-// is a set of the sources that it serves. A source that is in none is dealt an
+// stick lets a source, or a source with a destination, keep its uplink: for each
+// live member of the policy there is a set of those that it serves. A source that is in none is dealt an
 // uplink by a cascade of the rule's own and entered. Each new connection
 // renews the time limit. Dead members' sets are not asked, so their sources
 // are dealt anew with their next connection.
@@ -373,13 +371,13 @@ func (b *ruleBuilder) stick(chain *Chain) {
 	var draw []config.PolicyMember
 	for _, pm := range b.activeMembers(policy, b.family) {
 		draw = append(draw, pm)
-		set := b.ruleSet("m" + strconv.Itoa(b.memberNamed(pm.Name).index))
+		set := b.stickySet(b.memberNamed(pm.Name))
 		enter := Chain{Name: chainName(b.prefix.sticky, b.id+"_"+strconv.Itoa(b.memberNamed(pm.Name).index)), Rules: []Rule{
-			on(AddSource{Set: set, Seconds: int(b.rule.Timeout.Seconds())}),
+			on(AddSource{Set: set.Name, Seconds: set.Timeout, Pair: set.Pairs}),
 			on(Goto(MemberChain(pm.Name))),
 		}, Policy: policy.Name}
 		b.chains = append(b.chains, enter)
-		chain.Rules = append(chain.Rules, on(Goto(enter.Name), InSet{Name: set, Source: true}))
+		chain.Rules = append(chain.Rules, on(Goto(enter.Name), InSet{Name: set.Name, Source: true, Pair: set.Pairs}))
 	}
 	b.draw(policy, draw, chain, func(name string) string {
 		return chainName(b.prefix.sticky, b.id+"_"+strconv.Itoa(b.memberNamed(name).index))
@@ -388,9 +386,19 @@ func (b *ruleBuilder) stick(chain *Chain) {
 	// them only if the time limit has not passed.
 	for _, pm := range policy.Members {
 		if m := b.memberNamed(pm.Name); m != nil {
-			b.sets = append(b.sets, Set{Name: b.ruleSet("m" + strconv.Itoa(m.index)), Timeout: int(b.rule.Timeout.Seconds())})
+			b.sets = append(b.sets, b.stickySet(m))
 		}
 	}
+}
+
+// stickySet is the set of what a member serves. Sets of the two kinds have
+// different names, since one that rules name cannot become another's type.
+func (b *ruleBuilder) stickySet(m *member) Set {
+	kind := "m"
+	if b.rule.StickyPair {
+		kind = "p"
+	}
+	return Set{Name: b.ruleSet(kind + strconv.Itoa(m.index)), Timeout: int(b.rule.Timeout.Seconds()), Pairs: b.rule.StickyPair}
 }
 
 // maxSetName is what the kernel takes: IPSET_MAXNAMELEN is 32 with the

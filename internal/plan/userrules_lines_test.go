@@ -231,6 +231,86 @@ func TestLogPrefix(t *testing.T) {
 	}
 }
 
+// TestStickyPairs: the sets of a rule that keeps pairs are of another type, and
+// have other names, so that the kind can be changed while rules name the others.
+func TestStickyPairs(t *testing.T) {
+	p := rulesOf(t, "config rule 'r'\n\toption sticky 1\n\toption sticky_key source_dest\n\toption timeout 2m\n", nil)
+	for f, version := range map[family.Family]string{family.IPv4: "4", family.IPv6: "6"} {
+		var got []string
+		for _, name := range []string{"lb_rule_r", "lb_sticky_r_1"} {
+			for _, r := range chain(t, p.Family(f), name).Rules {
+				got = append(got, r.Args(""))
+			}
+		}
+		set := "lb_rule.r.p1" + version
+		want := []string{"-m set --match-set " + set + " src,dst,dst -g lb_sticky_r_1",
+			"-j SET --add-set " + set + " src,dst,dst --exist --timeout 120", "-g lb_member_a"}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", f, got, want)
+		}
+		if !slices.ContainsFunc(p.Family(f).Sets, func(s Set) bool { return s.Name == set && s.Pairs && s.Timeout == 120 }) {
+			t.Errorf("%s: sets %v, want pairs in %s", f, p.Family(f).Sets, set)
+		}
+	}
+}
+
+// TestForeignMark: bits of another program are one more condition of each line.
+func TestForeignMark(t *testing.T) {
+	p := rulesOf(t, "config rule 'r'\n\toption fwmark 0x10/0xf0\n\toption proto 'tcp udp'\n\toption use_policy a\n", nil)
+	want := []string{"-m mark --mark 0x10/0xf0 -p 6 -g lb_member_a", "-m mark --mark 0x10/0xf0 -p 17 -g lb_member_a"}
+	for _, f := range family.All {
+		if got := lines(t, p, f); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", f, got, want)
+		}
+	}
+}
+
+// TestRouterRules: a rule for the router's own packets stands where only these
+// pass, with its chains and sets, and nowhere if they are not dealt out; a rule by
+// MAC address everywhere else.
+func TestRouterRules(t *testing.T) {
+	const rules = "config rule 'own'\n\toption src_iface router\n\toption sticky 1\n" +
+		"config rule 'mac'\n\toption src_mac 02:00:5e:00:53:01\n\toption use_policy a\n" +
+		"config rule 'all'\n\toption dest_ip 192.0.2.1\n\toption use_policy a\n"
+	const mac, all = "-m mac --mac-source 02:00:5E:00:53:01 -g lb_member_a", "-d 192.0.2.1/32 -g lb_member_a"
+	for _, tt := range []struct {
+		name, globals string
+		own           []string // nil: no chain
+		chain         string
+	}{
+		{"all", "", []string{"-g lb_rule_own", all, "-g lb_policy_balanced"}, "lb_rule_own"},
+		{"router_traffic 0", "config globals globals\n\toption router_traffic 0\n", nil, ""},
+		{"a member is not for them", "config member 'c'\n\toption router_traffic 0\n",
+			[]string{"-g lb_rule_own-out", all, "-g lb_policy_balanced-out"}, "lb_rule_own-out"},
+	} {
+		p := rulesOf(t, tt.globals+rules, nil)
+		got := map[string][]string{}
+		var chains []string
+		for _, c := range p.IPv4.Chains {
+			for _, r := range c.Rules {
+				got[c.Name] = append(got[c.Name], r.Args(""))
+			}
+			if strings.HasPrefix(c.Name, "lb_rule_") {
+				chains = append(chains, c.Name)
+			}
+		}
+		if want := []string{mac, all, "-g lb_policy_balanced"}; !slices.Equal(got[rulesChain], want) {
+			t.Errorf("%s: what comes in passes %q, want %q", tt.name, got[rulesChain], want)
+		}
+		if !slices.Equal(got[rulesOutChain], tt.own) {
+			t.Errorf("%s: the router's own pass %q, want %q", tt.name, got[rulesOutChain], tt.own)
+		}
+		if strings.Join(chains, " ") != tt.chain {
+			t.Errorf("%s: rules have the chains %v, want %s", tt.name, chains, tt.chain)
+		}
+		for _, c := range p.IPv6.Chains {
+			if strings.Contains(c.Name, "own") {
+				t.Errorf("%s: IPv6 has %s", tt.name, c.Name)
+			}
+		}
+	}
+}
+
 // TestStickyRule: a live member's set is asked, and what enters a source into
 // it leads to the member. Sets of dead members stay, but nobody asks them.
 func TestStickyRule(t *testing.T) {

@@ -104,6 +104,11 @@ func TestDiff(t *testing.T) {
 			have:   []Set{set("lb_a", family.IPv4, "10.0.0.0/8")},
 			update: []string{"ipset destroy lb_a", "ipset create lb_a hash:net family inet6"},
 		},
+		"pairs": {
+			ipv4:   []plan.Set{{Name: "lb_a", Timeout: 600, Pairs: true}, {Name: "lb_b", Timeout: 600, Pairs: true}, {Name: "lb_c", Timeout: 600, Pairs: true}},
+			have:   []Set{{Name: "lb_a", Type: pairs, Timeout: 600}, {Name: "lb_b", Type: portedPair, Timeout: 600}, {Name: "lb_c", Type: "hash:ip", Timeout: 600}},
+			update: []string{"ipset destroy lb_c", "ipset create lb_c hash:net,net family inet timeout 600"},
+		},
 		"unwanted sets and the leftover of a killed run": {
 			ipv4:    []plan.Set{{Name: "lb_a", Entries: prefixes("10.0.0.0/8")}},
 			have:    []Set{set("lb_a", family.IPv4, "10.0.0.0/8"), set("lb_old", family.IPv4), set(temporary, family.IPv4)},

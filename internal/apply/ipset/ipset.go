@@ -35,9 +35,20 @@ const Prefix = "lb_"
 // is there at the beginning was left by a run that was killed.
 const temporary = Prefix + "tmp.new"
 
-// typeOf is the type of our sets: networks, or single addresses with a time limit.
-func typeOf(timeout int) string {
-	if timeout > 0 {
+// The types of sets of pairs. OpenWrt has the first. The second, for kernels that
+// have been built without it, tells the ports of a destination apart, too.
+const (
+	pairs      = "hash:net,net"
+	portedPair = "hash:ip,port,ip"
+)
+
+// typeOf is the type of our sets: networks, or with a time limit single addresses
+// or pairs of them.
+func typeOf(o Options) string {
+	switch {
+	case o.Pairs:
+		return pairs
+	case o.Timeout > 0:
 		return "hash:ip"
 	}
 	return "hash:net"
@@ -95,8 +106,9 @@ type Op struct {
 type Options struct {
 	MaxElements int
 	// Timeout, if not 0, is the default time limit of entries in seconds, and
-	// the set is of type hash:ip instead of hash:net.
+	// the set is of type hash:ip or, of pairs, hash:net,net.
 	Timeout int
+	Pairs   bool
 	Learns  bool // see Set
 }
 
@@ -110,7 +122,7 @@ func (o Op) Run(k Kernel) error { return o.run(k) }
 
 func create(set string, f family.Family, o Options) Op {
 	return Op{func() string {
-		text := "ipset create " + shell.Quote(set) + " " + typeOf(o.Timeout) + " family " + family.Pick(f, "inet", "inet6")
+		text := "ipset create " + shell.Quote(set) + " " + typeOf(o) + " family " + family.Pick(f, "inet", "inet6")
 		if o.Timeout > 0 || o.Learns {
 			text += fmt.Sprintf(" timeout %d", o.Timeout)
 		}
@@ -205,7 +217,7 @@ func Diff(ipv4, ipv6 []plan.Set, have []Set) Changes {
 func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
 	entries := normalEntries(want.Entries)
 	learnt, forgotten := stillLearnt(have.Learnt, want.Domains, entries)
-	options, room := Options{Timeout: want.Timeout, MaxElements: max(defaultMaxElements, len(entries))}, 0
+	options, room := Options{Timeout: want.Timeout, Pairs: want.Pairs, MaxElements: max(defaultMaxElements, len(entries))}, 0
 	if options.Learns = len(want.Domains) > 0; options.Learns {
 		room = MaxLearnt // beside its entries, so that it is bounded
 		options.MaxElements = len(entries) + room
@@ -214,7 +226,8 @@ func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
 	if !exists {
 		return anew
 	}
-	if have.Type != typeOf(want.Timeout) || have.Family != f || want.Timeout > 0 && have.Timeout == 0 {
+	sameType := have.Type == typeOf(options) || want.Pairs && have.Type == portedPair
+	if !sameType || have.Family != f || want.Timeout > 0 && have.Timeout == 0 {
 		// Sets of different types cannot be swapped.
 		return append([]Op{destroy(want.Name)}, anew...)
 	}

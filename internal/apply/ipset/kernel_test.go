@@ -2,7 +2,9 @@ package ipset
 
 import (
 	"errors"
+	"net"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -164,6 +166,44 @@ func TestOtherTypesAndLeftovers(t *testing.T) {
 	if c := apply(t, k, []plan.Set{local4}, nil); c.Empty() {
 		t.Error("an entry with nomatch passes for the wanted one")
 	}
+}
+
+// TestPairs: packets enter their source and destination, whatever type the kernel
+// has for pairs, and the next run keeps the set.
+func TestPairs(t *testing.T) {
+	k := freshNamespace(t)
+	four, six := []plan.Set{{Name: "lb_p4", Timeout: 600, Pairs: true}}, []plan.Set{{Name: "lb_p6", Timeout: 600, Pairs: true}}
+	apply(t, k, four, six)
+	run(t, "ip link set lo up")
+	for _, command := range []string{"iptables", "ip6tables"} {
+		set := map[string]string{"iptables": "lb_p4", "ip6tables": "lb_p6"}[command]
+		run(t, command+" -t mangle -A OUTPUT -j SET --add-set "+set+" src,dst,dst --exist --timeout 300")
+		run(t, command+" -t mangle -A INPUT -m set --match-set "+set+" src,dst,dst")
+	}
+	for _, to := range []string{"127.0.0.1", "127.0.0.1", "127.0.0.2", "::1"} {
+		socket, err := net.Dial("udp", net.JoinHostPort(to, "9"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = socket.Write([]byte("x")) // refused, if an answer has come
+		socket.Close()
+	}
+	saved := run(t, "ipset save")
+	for _, pair := range []string{"127.0.0.1,(udp:9,)?127.0.0.1 ", "127.0.0.1,(udp:9,)?127.0.0.2 ", "::1,(udp:9,)?::1 "} {
+		if !regexp.MustCompile("(?m)^add lb_p[46] " + pair + "timeout (300|29[0-9])").MatchString(saved) {
+			t.Errorf("no entry %s in\n%s", pair, saved)
+		}
+	}
+	if counted := run(t, "iptables -t mangle -L INPUT -v -n -x"); !strings.Contains(counted, "       6 ") {
+		t.Errorf("of 3 packets and 3 answers not all are in the set:\n%s", counted)
+	}
+	apply(t, k, four, six)
+	if again := run(t, "ipset save"); strings.Count(again, "add ") != strings.Count(saved, "add ") {
+		t.Errorf("the next run has changed the sets:\n%s", again)
+	}
+	run(t, "iptables -t mangle -F")
+	run(t, "ip6tables -t mangle -F")
+	apply(t, k, nil, nil)
 }
 
 func TestRepeatedAndRefused(t *testing.T) {

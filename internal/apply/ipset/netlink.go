@@ -41,7 +41,11 @@ func (n *Netlink) Create(name string, f family.Family, o Options) error {
 		seconds := uint32(o.Timeout)
 		options.Timeout = &seconds
 	}
-	return setError("create", name, "", n.kernel.Netlink.IpsetCreate(name, typeOf(o.Timeout), options))
+	err := n.kernel.Netlink.IpsetCreate(name, typeOf(o), options)
+	if o.Pairs && errors.Is(err, nl.IPSetError(nl.IPSET_ERR_FIND_TYPE)) {
+		err = n.kernel.Netlink.IpsetCreate(name, portedPair, options)
+	}
+	return setError("create", name, "", err)
 }
 
 // Destroy destroys a set of ours that no rule names.
@@ -80,10 +84,15 @@ func change(request func(string, *netlink.IPSetEntry) error, verb, name string, 
 	return nil
 }
 
-// Contains reports whether an address is in a set, of ours or of anybody else.
-func (n *Netlink) Contains(name string, a netip.Addr) (bool, error) {
-	in, err := n.kernel.Netlink.IpsetTest(name, entryOf(netip.PrefixFrom(a, a.BitLen())))
-	return in, setError("test", name, " "+a.String(), err)
+// Contains reports whether an address is in a set, of ours or of anybody else. A
+// second one is the destination in a set of pairs.
+func (n *Netlink) Contains(name string, a ...netip.Addr) (bool, error) {
+	entry := entryOf(family.Host(a[0]))
+	if len(a) > 1 {
+		entry.IP2 = a[1].AsSlice()
+	}
+	in, err := n.kernel.Netlink.IpsetTest(name, entry)
+	return in, setError("test", name, " "+a[0].String(), err)
 }
 
 func entryOf(p netip.Prefix) *netlink.IPSetEntry {
