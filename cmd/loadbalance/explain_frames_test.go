@@ -19,7 +19,7 @@ import (
 // frame is a packet that a test makes itself, octet by octet, so that it may
 // have any address, protocol, type and code point.
 type frame struct {
-	from               *netlab.Namespace // Client or Guest
+	from               *netlab.Namespace // Client, Guest or Router
 	mac                net.HardwareAddr
 	source             netip.Addr
 	destination        netip.Addr
@@ -27,6 +27,7 @@ type frame struct {
 	sport, dport       int
 	icmpType, icmpCode int
 	dscp               int
+	mark               int // of the router's socket
 }
 
 // sameFlow says whether two frames may belong to one connection.
@@ -39,7 +40,7 @@ func (f frame) sameFlow(other frame) bool {
 // it.
 func (f frame) by(other frame) frame {
 	if f.source.Is4() == other.source.Is4() && f.destination != netlab.GuestHost {
-		f.from, f.source, f.mac = other.from, other.source, other.mac
+		f.from, f.source, f.mac, f.mark = other.from, other.source, other.mac, other.mark
 	}
 	return f
 }

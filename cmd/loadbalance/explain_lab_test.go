@@ -70,6 +70,7 @@ type proof struct {
 	lookout     *lookout
 	injectors   map[*netlab.Namespace]*injector
 	routers     map[*netlab.Namespace]net.HardwareAddr // the router's address on that side
+	own         int                                    // raw socket of the router
 	kernel      *kernel.Handle
 	sets        *ipset.Netlink
 	connections *conntrack.Netlink
@@ -101,6 +102,18 @@ func newProof(t *testing.T, topology netlab.Topology, backend string, seed int64
 		p.injectors[ns] = newInjector(t, ns)
 		p.routers[ns] = hardwareAddress(t, p.lab.Router, device)
 	}
+	err := p.lab.Router.Do(func() (err error) {
+		p.own, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(p.own) })
+	// Another program marks what has a certain DSCP.
+	for _, command := range []string{"iptables-", "ip6tables-"} {
+		p.sh(fmt.Sprintf("%s%s -t raw -A PREROUTING -m dscp --dscp %d -j MARK --set-xmark 0x41/0xff", command, backend, markedDSCP))
+	}
 	// Refusals are not limited to a few per second, apart from what muted says.
 	for name, value := range map[string]string{"net/ipv4/icmp_ratemask": "0", "net/ipv6/icmp/ratelimit": "0"} {
 		if err := p.lab.Router.Sysctl(name, value); err != nil {
@@ -119,7 +132,7 @@ func newProof(t *testing.T, topology netlab.Topology, backend string, seed int64
 		}
 	}
 	p.sh("ipset create other hash:ip && ipset add other 203.0.113.7 && ipset add other 203.0.113.9")
-	err := p.lab.Router.Do(func() (err error) {
+	err = p.lab.Router.Do(func() (err error) {
 		if p.kernel, err = kernel.Open(); err != nil {
 			return err
 		}
@@ -149,7 +162,7 @@ func (p *proof) round(number int) {
 		}()
 	}
 	p.text, p.foreign = p.g.config(), nil
-	if number%5 == 2 {
+	if p.g.strangers = number%5 == 2; p.g.strangers {
 		p.foreign = p.g.foreignRules()
 		p.foreignRules("add")
 		defer p.foreignRules("del")
@@ -230,9 +243,17 @@ func (p *proof) read() {
 func (p *proof) described(f frame) explain.Packet {
 	packet := explain.Packet{Source: f.source, Destination: f.destination, Protocol: f.protocol,
 		SourcePort: explain.Unknown, DestinationPort: explain.Unknown, ICMPType: explain.Unknown, ICMPCode: explain.Unknown,
-		InDevice: netlab.LANDevice, SourceMAC: p.mac(f).String(), DSCP: f.dscp}
-	if f.from == p.lab.Guest {
-		packet.InDevice = netlab.GuestDevice
+		DSCP: f.dscp, Mark: uint32(f.mark), MarkKnown: true}
+	switch f.from {
+	case p.lab.Router:
+		packet.Own = true
+	case p.lab.Guest:
+		packet.InDevice, packet.SourceMAC = netlab.GuestDevice, p.mac(f).String()
+	default:
+		packet.InDevice, packet.SourceMAC = netlab.LANDevice, p.mac(f).String()
+	}
+	if f.dscp == markedDSCP && !packet.Own {
+		packet.Mark = 0x41
 	}
 	if explain.HasPorts(f.protocol) {
 		packet.SourcePort, packet.DestinationPort = f.sport, f.dport
@@ -342,7 +363,7 @@ func (p *proof) try(round int, f frame, again bool) trial {
 	}
 	limit := time.Duration(0)
 	if slices.ContainsFunc(tried.explained.Outcomes, func(o explain.Outcome) bool {
-		return len(o.Route.Hops) > 0 || refuses(o) && !tried.muted && p.foreign == nil
+		return len(o.Route.Hops) > 0 || refuses(o) && !tried.muted && p.foreign == nil && !packet.Own
 	}) {
 		limit = patience
 	}
@@ -382,6 +403,15 @@ func (p *proof) judge(round int, trials []trial) {
 
 func (p *proof) send(f frame, number uint64) {
 	p.t.Helper()
+	if f.from == p.lab.Router {
+		if err := unix.SetsockoptInt(p.own, unix.SOL_SOCKET, unix.SO_MARK, f.mark); err != nil {
+			p.t.Fatal(err)
+		}
+		const ethernet = 14
+		// What is refused is refused here.
+		_ = unix.Sendto(p.own, f.octets(make(net.HardwareAddr, 6), number)[ethernet-6:], 0, &unix.SockaddrInet4{Addr: f.destination.As4()})
+		return
+	}
 	f.mac = p.mac(f)
 	if err := p.injectors[f.from].send(f.octets(p.routers[f.from], number)); err != nil {
 		p.t.Fatal(err)
@@ -404,7 +434,7 @@ func (p *proof) agrees(tried trial, o explain.Outcome, found *explain.Connection
 		return slices.ContainsFunc(o.Route.Hops, func(h explain.Hop) bool { return h.Device == tried.seen.device }) &&
 			p.tableAgrees(tried.packet, o)
 	case refuses(o):
-		return tried.seen.refused || (tried.muted || p.foreign != nil) && tried.seen == sighting{}
+		return tried.seen.refused || (tried.muted || p.foreign != nil || tried.packet.Own) && tried.seen == sighting{}
 	}
 	return tried.seen == sighting{}
 }
@@ -435,8 +465,12 @@ func (p *proof) compareProgram(f frame) {
 	p.t.Helper()
 	packet := p.described(f)
 	args := []string{"explain", "--json", "--src", packet.Source.String(), "--dst", packet.Destination.String(),
-		"--proto", strconv.Itoa(packet.Protocol), "--in", packet.InDevice, "--mac", packet.SourceMAC,
-		"--dscp", strconv.Itoa(packet.DSCP)}
+		"--proto", strconv.Itoa(packet.Protocol), "--dscp", strconv.Itoa(packet.DSCP), "--mark", strconv.Itoa(int(packet.Mark))}
+	if packet.Own {
+		args = append(args, "--in", config.Router)
+	} else {
+		args = append(args, "--in", packet.InDevice, "--mac", packet.SourceMAC)
+	}
 	if packet.SourcePort != explain.Unknown {
 		args = append(args, "--sport", strconv.Itoa(packet.SourcePort), "--dport", strconv.Itoa(packet.DestinationPort))
 	}

@@ -22,6 +22,9 @@ type generator struct {
 	// cannot share one behind an address translation: it has nothing to tell
 	// their connections apart by.
 	noPorts map[netip.Addr]bool
+	// strangers says that other programs have ip rules. The router's own packets
+	// meet these before they are marked, too, and may be refused there.
+	strangers bool
 }
 
 func (g *generator) chance(percent int) bool { return g.Intn(100) < percent }
@@ -84,7 +87,7 @@ func (g *generator) balance() string { return pick(g, "nth", "nth", "random", "s
 func (g *generator) rule(number int, uses []string) string {
 	var text strings.Builder
 	option := func(name, value string) { fmt.Fprintf(&text, "\toption %s '%s'\n", name, value) }
-	ipv6 := g.chance(40)
+	ipv6, own := g.chance(40), false
 	name := fmt.Sprintf(" 'r%d'", number)
 	if g.chance(20) {
 		name = ""
@@ -110,13 +113,20 @@ func (g *generator) rule(number int, uses []string) string {
 	}
 	if g.chance(12) {
 		option("src_device", pick(g, "lan", "guest"))
+	} else if !ipv6 && g.chance(12) {
+		option("src_iface", "router")
+		own = true
 	}
-	if g.chance(10) {
+	if g.chance(12) {
+		option("fwmark", pick(g, "0x41/0xff", "0x40/0xf0", "0/0xff", "0x1/0x1"))
+	}
+	if !own && g.chance(10) {
 		fmt.Fprintf(&text, "\tlist src_mac '%s'\n", pick(g, macs...))
 	}
 	text.WriteString(g.protocol(ipv6))
 	if g.chance(25) {
 		option("sticky", "1")
+		option("sticky_key", pick(g, "source", "source_dest"))
 	}
 	if g.chance(15) {
 		option("log", "1")
@@ -124,6 +134,9 @@ func (g *generator) rule(number int, uses []string) string {
 	option("use_policy", pick(g, uses...))
 	return text.String()
 }
+
+// markedDSCP is the code point of packets that another program marks.
+const markedDSCP = 48
 
 // macs are senders' addresses; the empty one stands for the host's own.
 var macs = []string{"02:00:5e:00:53:01", "02:00:5e:00:53:02"}
@@ -190,7 +203,7 @@ func (g *generator) address6(source bool) netip.Addr {
 
 // frame is a random packet of a host.
 func (g *generator) frame() frame {
-	f := frame{from: g.lab.Client, dscp: pick(g, 0, 0, 0, 8, 10, 46), sport: 4000 + g.Intn(6),
+	f := frame{from: g.lab.Client, dscp: pick(g, 0, 0, 0, 8, 10, 46, markedDSCP), sport: 4000 + g.Intn(6),
 		dport: pick(g, 443, 80, 53, 8000, 8001, 8003, 9000)}
 	f.mac = nil
 	if i := g.Intn(4); i < len(macs) {
@@ -215,6 +228,10 @@ func (g *generator) frame() frame {
 	case 3:
 		if !ipv6 {
 			f.destination = netlab.GuestHost
+		}
+	case 4, 5:
+		if !ipv6 && !g.strangers {
+			f.from, f.source, f.mac, f.mark = g.lab.Router, netlab.RouterLAN, nil, pick(g, 0, 0x41, 0x140)
 		}
 	}
 	g.transport(&f, ipv6)

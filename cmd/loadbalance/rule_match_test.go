@@ -48,6 +48,9 @@ func TestRulesMatchWhatTheySay(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		r := newRuleRouter(t, backend, ruleBase)
 		r.sh(foreignSets)
+		for _, command := range []string{"iptables-", "ip6tables-"} {
+			r.sh(command + backend + " -t raw -A PREROUTING -m dscp --dscp 48 -j MARK --set-xmark 0x41/0xff")
+		}
 		// Connection tracking looks for UDP's checksum in UDP-Lite.
 		check(t, r.lab.Router.Sysctl("net/netfilter/nf_conntrack_checksum", "0"))
 		shots := newPacketRange(t, r.lab)

@@ -20,13 +20,17 @@ import (
 
 // packet is the first packet of a connection, described by what rules look at.
 type packet struct {
-	host, server int // numbers, from 1; host 0 is the one in the guest network
+	host, server int // numbers, from 1; host 0 is the one in the guest network, host own the router
 	proto        uint8
 	srcPort      uint16
 	dstPort      uint16
 	icmp         [2]uint8 // type and code; the zero value is the family's echo request
 	class        uint8    // DSCP
+	mark         int      // of the router's socket
 }
+
+// own is the router as a host.
+const own = -1
 
 func tcp(host, server int, port uint16) packet {
 	return packet{host: host, server: server, proto: unix.IPPROTO_TCP, srcPort: 40000, dstPort: port}
@@ -45,10 +49,15 @@ func ip(proto uint8, host, server int) packet {
 
 func (p packet) from(port uint16) packet        { p.srcPort = port; return p }
 func (p packet) ofType(kind, code uint8) packet { p.icmp = [2]uint8{kind, code}; return p }
+func (p packet) marked(mark int) packet         { p.mark = mark; return p }
 func (p packet) withDSCP(class uint8) packet    { p.class = class; return p }
 
 // exists says whether a family has the packet: types of ICMP belong to one.
+// The router's own are dealt out in IPv4 only.
 func (p packet) exists(f family.Family) bool {
+	if p.host == own {
+		return f == family.IPv4
+	}
 	if p.proto != unix.IPPROTO_ICMP || p.icmp[0] == 0 {
 		return true
 	}
@@ -56,8 +65,8 @@ func (p packet) exists(f family.Family) bool {
 }
 
 func (p packet) String() string {
-	return fmt.Sprintf("protocol %d, host %d port %d to server %d port %d, ICMP type %v, DSCP %d",
-		p.proto, p.host, p.srcPort, p.server, p.dstPort, p.icmp, p.class)
+	return fmt.Sprintf("protocol %d, host %d port %d to server %d port %d, ICMP type %v, DSCP %d, mark %#x",
+		p.proto, p.host, p.srcPort, p.server, p.dstPort, p.icmp, p.class, p.mark)
 }
 
 // guestHost6 is the IPv6 address that the guest network gets for these tests.
@@ -68,8 +77,11 @@ func (p packet) addresses(l *netlab.Lab, f family.Family) (source, destination n
 	if f == family.IPv6 {
 		hosts, guest, server = l.LANHosts6(0), guestHost6, netlab.Server6(p.server)
 	}
-	if p.host == 0 {
+	switch p.host {
+	case 0:
 		return guest, server
+	case own:
+		return netlab.RouterLAN, server
 	}
 	return hosts[p.host-1], server
 }
@@ -188,7 +200,7 @@ type packetRange struct {
 func newPacketRange(t *testing.T, l *netlab.Lab) *packetRange {
 	t.Helper()
 	r := &packetRange{t: t, lab: l, out: map[*netlab.Namespace]map[family.Family]int{}, lines: map[int]int{}}
-	for _, ns := range []*netlab.Namespace{l.Client, l.Guest} {
+	for _, ns := range []*netlab.Namespace{l.Client, l.Guest, l.Router} {
 		r.out[ns] = map[family.Family]int{}
 		for f, domain := range map[family.Family]int{family.IPv4: unix.AF_INET, family.IPv6: unix.AF_INET6} {
 			r.out[ns][f] = r.socket(ns, domain, unix.SOCK_RAW, unix.IPPROTO_RAW)
@@ -197,6 +209,8 @@ func newPacketRange(t *testing.T, l *netlab.Lab) *packetRange {
 	var all [2]byte
 	encoding.BigEndian.PutUint16(all[:], unix.ETH_P_ALL)
 	r.in = r.socket(l.World, unix.AF_PACKET, unix.SOCK_DGRAM, int(encoding.NativeEndian.Uint16(all[:])))
+	// Answers of all hosts are seen as well.
+	check(t, unix.SetsockoptInt(r.in, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20))
 	r.errors = map[family.Family]int{
 		family.IPv4: r.socket(l.Client, unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP),
 		family.IPv6: r.socket(l.Client, unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6),
@@ -246,12 +260,28 @@ func (r *packetRange) sendBetween(source, destination netip.Addr, p packet) (tag
 	r.t.Helper()
 	// No packet may belong to the connection of one before it, and no address
 	// translation may find its way taken.
+	r.forget()
+	return r.put(source, destination, p)
+}
+
+// forget ends all connections.
+func (r *packetRange) forget() {
+	r.t.Helper()
 	check(r.t, r.lab.Router.Do(func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) }))
+}
+
+// put is sendBetween beside other connections.
+func (r *packetRange) put(source, destination netip.Addr, p packet) (tag string) {
+	r.t.Helper()
 	r.number++
 	text := encoding.BigEndian.AppendUint32([]byte("rule"), r.number)
 	ns := r.lab.Client
-	if p.host == 0 {
+	switch p.host {
+	case 0:
 		ns = r.lab.Guest
+	case own:
+		ns = r.lab.Router
+		check(r.t, unix.SetsockoptInt(r.out[ns][family.IPv4], unix.SOL_SOCKET, unix.SO_MARK, p.mark))
 	}
 	var to unix.Sockaddr = &unix.SockaddrInet6{Addr: destination.As16()}
 	if destination.Is4() {
@@ -262,6 +292,9 @@ func (r *packetRange) sendBetween(source, destination netip.Addr, p packet) (tag
 	}
 	return string(text)
 }
+
+// tagLength is that of what send returns.
+const tagLength = len("rule") + 4
 
 const (
 	// arrivalLimit is far beyond what a packet needs, for a machine under load.

@@ -176,7 +176,7 @@ func portRanges(n int) string {
 	return strings.Join(ranges, " ")
 }
 
-var shapes = concat(addressShapes, linkShapes, protocolShapes, portShapes, icmpShapes, setShapes, dscpShapes, otherShapes)
+var shapes = concat(addressShapes, linkShapes, protocolShapes, portShapes, icmpShapes, setShapes, dscpShapes, markShapes, ownShapes, otherShapes)
 
 func concat(groups ...[]shape) (all []shape) {
 	for _, g := range groups {
@@ -362,6 +362,31 @@ var dscpShapes = []shape{
 	{name: "best effort", rule: "option dscp BE", match: tcpTo(80), other: []packet{tcp(1, 5, 80).withDSCP(46)}},
 }
 
+// What has DSCP 48 gets the mark 0x41 from another program.
+var (
+	markShapes = []shape{
+		{name: "mark of another program", rule: "option fwmark 0x41/0xff", match: []packet{tcp(1, 5, 80).withDSCP(48), udp(0, 6, 53).withDSCP(48), ping(3, 7).withDSCP(48),
+			tcp(own, 5, 80).marked(0x41), udp(own, 6, 53).marked(0x12341)}, other: both(several, []packet{tcp(1, 5, 80).withDSCP(46), tcp(own, 5, 80), udp(own, 5, 80).marked(0x42)})},
+		{name: "some bits of a mark, in decimals", rule: "option fwmark 64/240", match: []packet{tcp(2, 5, 80).withDSCP(48), tcp(own, 5, 80).marked(0x4f)},
+			other: []packet{tcp(2, 5, 80), tcp(own, 5, 80).marked(0x51)}},
+		{name: "no mark of another program", rule: "option fwmark 0/0xff", match: both(several, []packet{tcp(own, 5, 80), tcp(own, 5, 80).marked(0x4100)}),
+			other: []packet{tcp(1, 5, 80).withDSCP(48), tcp(own, 5, 80).marked(1)}},
+		{name: "mark, protocols and ports", rule: "option fwmark 0x41/0xff; option proto 'tcp udp'; option dest_port 443,8000-8010",
+			match: []packet{tcp(1, 5, 443).withDSCP(48), udp(1, 5, 8005).withDSCP(48)}, other: []packet{tcp(1, 5, 80).withDSCP(48), tcp(1, 5, 443)}},
+	}
+	ownShapes = []shape{
+		{name: "the router's own", rule: "option src_iface router", match: []packet{tcp(own, 5, 80), udp(own, 6, 53), ping(own, 7), tcp(own, 8, 80).marked(0x41)}, other: several},
+		{name: "the router's own to a destination", rule: "option src_iface router; list dest_ip 203.0.113.10", match: []packet{tcp(own, 10, 80)},
+			other: []packet{tcp(own, 11, 80), tcp(1, 10, 80), tcp(0, 10, 80)}},
+		{name: "the router's own by mark and protocol, logged and sticky", rule: "option src_iface router; option fwmark 0x41/0xff; option proto udp; option log 1; option sticky 1; option use_policy two",
+			match: []packet{udp(own, 5, 80).marked(0x41)}, other: []packet{udp(own, 5, 80), tcp(own, 5, 80).marked(0x41), udp(1, 5, 80).withDSCP(48)}},
+		{name: "the router's own beside a MAC", rule: "option src_iface router", more: "config rule 'mac'\n\toption src_mac 02:00:5e:00:53:99\n\toption use_policy wan1\n",
+			match: []packet{tcp(own, 5, 80)}, other: several},
+		{name: "what is for all, and what is not for the router", rule: "option src_device lan; list dest_ip {s10}", more: "config rule 'second'\n\toption use_policy wan2\n\tlist dest_ip {s11}\n\tlist dest_ip {s12}\n",
+			match: []packet{tcp(1, 10, 80), tcp(1, 11, 80), tcp(own, 11, 80)}, other: []packet{tcp(own, 10, 80), tcp(own, 13, 80)}},
+	}
+)
+
 var otherShapes = []shape{
 	{name: "disabled", rule: "option enabled 0", other: several},
 	{name: "logged", rule: "option log 1; list dest_ip {s10}", match: to(10), other: to(11)},
@@ -372,6 +397,8 @@ var otherShapes = []shape{
 	{name: "policy by source", rule: "option use_policy hash; list dest_ip {s10}", match: to(10), other: to(11)},
 	{name: "policy by chance", rule: "option use_policy dice; list dest_ip {s10}", match: to(10), other: to(11)},
 	{name: "policy, logged and sticky", rule: "option use_policy two; option sticky 1; option log 1; list dest_ip {s10}", match: both(to(10), to(10)), other: to(11)},
+	{name: "policy, sticky by pairs", rule: "option use_policy two; option sticky 1; option sticky_key source_dest; list dest_ip {s10}; list dest_ip {s12}",
+		match: both(to(10, 12), to(10)), other: to(11)},
 	{name: "default", rule: "option use_policy default; list dest_ip {s10}", via: 1, match: to(10), other: to(11)},
 	{name: "first match", rule: "list dest_ip {s10}", more: "config rule 'second'\n\toption use_policy wan1\n\tlist dest_ip {s10}\n", match: to(10), other: to(11)},
 	{name: "first match is the wider one", rule: "list dest_ip {s16/28}", more: "config rule 'second'\n\toption use_policy wan1\n\tlist dest_ip {s20}\n", match: to(16, 20), other: to(32)},

@@ -183,9 +183,13 @@ func TestInSet(t *testing.T) {
 		{set("lb_open"), func(string, ...netip.Addr) (bool, bool) { return true, true }, yes},
 		{set("lb_open"), func(string, ...netip.Addr) (bool, bool) { return false, true }, no},
 		{set("lb_rule.s.m14"), func(string, ...netip.Addr) (bool, bool) { return true, true }, yes},
-		{set("theirs"), func(name string, a ...netip.Addr) (bool, bool) { return name == "theirs" && a[0] == p.Destination, true }, yes},
+		{set("theirs"), func(name string, a ...netip.Addr) (bool, bool) {
+			return name == "theirs" && a[0] == p.Destination, true
+		}, yes},
 		{plan.InSet{Name: "theirs", Source: true}, func(_ string, a ...netip.Addr) (bool, bool) { return a[0] == p.Source && len(a) == 1, true }, yes},
-		{plan.InSet{Name: "pairs", Source: true, Pair: true}, func(_ string, a ...netip.Addr) (bool, bool) { return slices.Equal(a, []netip.Addr{p.Source, p.Destination}), true }, yes},
+		{plan.InSet{Name: "pairs", Source: true, Pair: true}, func(_ string, a ...netip.Addr) (bool, bool) {
+			return slices.Equal(a, []netip.Addr{p.Source, p.Destination}), true
+		}, yes},
 		{set("theirs"), func(string, ...netip.Addr) (bool, bool) { return true, false }, unknown},
 	} {
 		w.InSet = test.answer
