@@ -37,7 +37,7 @@ func (c *converter) readHealth(s *source, out *section, family string) {
 func readTargets(s *source, out *section, family string) (probed, answering int) {
 	var kept []netip.Addr
 	// Of the nftables port, which ignores it in IPv6.
-	if s.is1("track_gateway") && family == "ipv4" {
+	if s.isOn("track_gateway") && family == "ipv4" {
 		out.list("track_ip", "gateway")
 		probed++
 	}

@@ -127,6 +127,7 @@ func TestTheRestIsLeft(t *testing.T) {
 		{"one source", "option src_ip 10.0.0.0/8", "[ipv4 ipv6]"},
 		{"one interface", "option src_iface lan", "[ipv4 ipv6]"},
 		{"a set", "option ipset x", "[ipv4 ipv6]"},
+		{"a mark", "option fwmark 1\n\toption fwmask 255", "[ipv4 ipv6]"},
 		{"left out", "option dest_port 80", "[ipv4 ipv6]"},
 	}
 	for _, tt := range tests {
@@ -152,9 +153,9 @@ func TestShares(t *testing.T) {
 		{"twice in one tier", "wan:1:3 wanb:1:1 wan:1:2", "wan 1/5, wanb 1/1"},
 		{"twice, lower metric later", "wan:5:3 wan:2:9", "wan 2/9"},
 		{"twice, lower metric first", "wan:2:9 wan:5:3", "wan 2/9"},
-		{"metric 0", "wan:0:1 wanb:7:1", "wan 1/1, wanb 2/1"},
+		{"metric 0", "wan:0:1 wanb:7:1", "wan 1/1, wanb 8/1"},
 		{"metric too high", "wan:257:1 wanb:256:1", "wanb 256/1"},
-		{"weights too high", "wan:1:2000 wanb:1:1000", "wan 1/2, wanb 1/1"},
+		{"weights too high", "wan:1:2000 wanb:1:1000", "wan 1/1000, wanb 1/500"},
 		{"weights too high for their ratio", "wan:1:999999 wanb:1:1", "wan 1/1000, wanb 1/1"},
 		{"weight 0 beside others", "wan:1:0 wanb:1:1", "wanb 1/1"},
 		{"weight 0 alone in its tier", "wan:1:1 wanb:2:0", "wan 1/1, wanb 2/1"},
@@ -209,6 +210,7 @@ func TestHealth(t *testing.T) {
 		{"list track_ip 2001:db8::1\nlist track_ip 192.0.2.1\noption reliability 2",
 			[]string{"NOTE: member 'wan': reliability 2 is more than there are targets, so mwan3 never found the interface online"}, "option reliability"},
 		{"option track_gateway 1\nlist track_ip 192.0.2.1\noption reliability 2", []string{"list track_ip 'gateway'", "option reliability '2'"}, "NOTE"},
+		{"option track_gateway yes", []string{"list track_ip 'gateway'"}, "NOTE"},
 		{"option family ipv6\noption track_gateway 1", nil, "track_ip"},
 		{"option flush_conntrack never\noption track_ip 192.0.2.1", nil, "NOTE"},
 		{"list flush_conntrack ifup\nlist flush_conntrack disconnected", []string{"NOTE: member 'wan': flush_conntrack 'disconnected', 'ifup' is left out: "}, ""},
@@ -245,7 +247,11 @@ func TestHealth(t *testing.T) {
 func TestLeftOutRules(t *testing.T) {
 	tests := []struct{ options, why string }{
 		{"option src_zone lan", "option 'src_zone' has no counterpart here"},
-		{"option fwmark 0x162\noption fwmask 0xffff", "option 'fwmark', 'fwmask' has no counterpart here"},
+		{"option fwmark 0x162", "mwan3 ignored it, since it has only one of fwmark and fwmask"},
+		{"option fwmask 0xffff", "mwan3 ignored it, since it has only one of fwmark and fwmask"},
+		{"option fwmark 0x100000\noption fwmask 0xff100000", "'0x100000/0xff100000' overlaps mark_mask 0x3f000000"},
+		{"option fwmark 0x162\noption fwmask 0xff", "matches nothing or everything"},
+		{"option src_iface router", "src_iface 'router' means the router itself here"},
 		{"option unheard_of 1", "option 'unheard_of' has no counterpart here"},
 		{"option dest_ip 10.0.0.0/8,example.org", "'example.org' is a host name"},
 		{"option src_ip '! 10.0.0.1'", "'!' must directly precede an address"},
@@ -351,6 +357,7 @@ func TestMembersBeyondTheMask(t *testing.T) {
 func FuzzConvert(f *testing.F) {
 	f.Add([]byte(twoLines))
 	f.Add([]byte("config rule 'balanced'\n\toption use_policy 'x\ny'\n\toption src_port '\x01'\nconfig policy 'x'\n\tlist use_member 'm'\n"))
+	f.Add([]byte(twoLines + "config rule 'router'\n\toption src_iface router\n\toption fwmark '1/2'\n\toption fwmask '3\n4'\n\toption use_policy both\n"))
 	f.Add([]byte("config interface 'balanced'\noption enabled 1\nlist track_ip 'a\nb'\noption interval -1\nconfig interface main\noption enabled 1\n"))
 	f.Add([]byte("config globals globals\noption mmx_mask 1\noption x 'y\nz'\nconfig interface aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {

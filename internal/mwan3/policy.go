@@ -78,8 +78,7 @@ func (c *converter) shares(s *source, out *section) []share {
 		shares = join(shares, next, out)
 	}
 	shares = withoutZeroWeights(shares, out)
-	fitMetrics(shares)
-	fitWeights(shares, out)
+	fit(shares, out)
 	return shares
 }
 
@@ -153,42 +152,20 @@ func withoutZeroWeights(shares []share, out *section) []share {
 	return kept
 }
 
-// fitMetrics renumbers metrics from 1 if one is 0. Only their order counts.
-func fitMetrics(shares []share) {
-	var metrics []int
+// fit lets metrics begin at 1, and scales weights down to maxWeight.
+func fit(shares []share, out *section) {
+	first, largest := 1, 0
 	for _, s := range shares {
-		metrics = append(metrics, s.metric)
+		first, largest = min(first, s.metric), max(largest, s.weight)
 	}
-	if !slices.Contains(metrics, 0) {
-		return
-	}
-	sort.Slice(metrics, func(i, j int) bool { return metrics[i] < metrics[j] })
-	metrics = slices.Compact(metrics)
 	for i := range shares {
-		shares[i].metric = slices.Index(metrics, shares[i].metric) + 1
+		s := &shares[i]
+		s.metric += 1 - first
+		if largest > maxWeight {
+			s.weight = max(1, int(float64(s.weight)*maxWeight/float64(largest)+0.5))
+		}
 	}
-}
-
-// fitWeights scales weights down to maxWeight, with the same ratio if they have
-// a common divisor that is large enough.
-func fitWeights(shares []share, out *section) {
-	largest, divisor := 0, 0
-	for _, s := range shares {
-		largest, divisor = max(largest, s.weight), greatestCommonDivisor(s.weight, divisor)
+	if largest > maxWeight {
+		out.note(minor, "weights up to %d are scaled down to at most %d", largest, maxWeight)
 	}
-	if largest <= maxWeight {
-		return
-	}
-	scale := max(float64(divisor), float64(largest)/maxWeight)
-	for i := range shares {
-		shares[i].weight = max(1, int(float64(shares[i].weight)/scale+0.5))
-	}
-	out.note(minor, "weights up to %d are scaled down to at most %d", largest, maxWeight)
-}
-
-func greatestCommonDivisor(a, b int) int {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
 }

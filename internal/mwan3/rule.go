@@ -21,12 +21,34 @@ func (c *converter) readRule(s *source) {
 	}
 	readFamily(s, out)
 	readAddresses(s, out)
-	copyOption(s, out, "src_iface")
+	readInterface(s, out)
+	readMark(s, out)
 	readTransport(s, out)
 	c.readSets(s, out)
 	c.readTarget(s, out)
 	c.readLogging(s, out)
 	s.mentionRest(out)
+}
+
+// readInterface converts the interface that packets come in by. One of the name
+// that stands for the router itself here has no counterpart.
+func readInterface(s *source, out *section) {
+	copyOption(s, out, "src_iface")
+	if s.value("src_iface") == config.Router {
+		out.leaveOut(traffic, "src_iface 'router' means the router itself here; name the device of the interface in option src_device")
+	}
+}
+
+// readMark converts the mark of another program, which the port to nftables has.
+func readMark(s *source, out *section) {
+	mark, mask := s.value("fwmark"), s.value("fwmask")
+	if mark == "" && mask == "" {
+		return
+	}
+	out.option("fwmark", mark+"/"+mask)
+	if mark == "" || mask == "" {
+		out.leaveOut(minor, "mwan3 ignored it, since it has only one of fwmark and fwmask")
+	}
 }
 
 // copyOption copies an option as it is.
@@ -158,5 +180,5 @@ func takesAll(r config.Rule) bool {
 		return len(m.Masked)+len(m.Not) == 0 && !slices.ContainsFunc(m.Any, func(p netip.Prefix) bool { return p.Bits() > 0 })
 	}
 	return r.Enabled && everywhere(r.SrcIP) && everywhere(r.DestIP) && r.SrcIface == "" &&
-		len(r.Protos) == 0 && r.IPSet == "" && r.IPSetSrc == ""
+		len(r.Protos) == 0 && r.IPSet == "" && r.IPSetSrc == "" && r.FWMask == 0
 }

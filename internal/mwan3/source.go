@@ -42,6 +42,11 @@ func (s *source) isOff(name string) bool {
 	return slices.Contains([]string{"0", "off", "false", "no", "disabled"}, s.value(name))
 }
 
+// isOn is likewise for a switch that is off by default.
+func (s *source) isOn(name string) bool {
+	return slices.Contains([]string{"1", "on", "true", "yes", "enabled"}, s.value(name))
+}
+
 // number returns the value of an option that takes a whole number, by default 1.
 // ok is false if the value is not a number from 0 on.
 func (s *source) number(name string) (n int, ok bool) {
