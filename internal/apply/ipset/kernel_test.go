@@ -3,6 +3,7 @@ package ipset
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -196,6 +197,16 @@ func TestPairs(t *testing.T) {
 	}
 	if counted := run(t, "iptables -t mangle -L INPUT -v -n -x"); !strings.Contains(counted, "       6 ") {
 		t.Errorf("of 3 packets and 3 answers not all are in the set:\n%s", counted)
+	}
+	// Without a port, only sets of the first type can be asked.
+	sets := read(t, k)
+	for i, ends := range [][]netip.Addr{{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")}, {netip.IPv6Loopback(), netip.IPv6Loopback()}} {
+		if in, err := k.Contains(sets[i].Name, ends...); in != (sets[i].Type == pairs) || in != (err == nil) {
+			t.Errorf("%v in a %s: %v, %v", ends, sets[i].Type, in, err)
+		}
+	}
+	if in, err := k.Contains("lb_p4", netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.1")); in {
+		t.Errorf("a pair that never was is in the set (%v)", err)
 	}
 	apply(t, k, four, six)
 	if again := run(t, "ipset save"); strings.Count(again, "add ") != strings.Count(saved, "add ") {

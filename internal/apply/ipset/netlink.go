@@ -89,6 +89,9 @@ func change(request func(string, *netlink.IPSetEntry) error, verb, name string, 
 func (n *Netlink) Contains(name string, a ...netip.Addr) (bool, error) {
 	entry := entryOf(family.Host(a[0]))
 	if len(a) > 1 {
+		if s, err := n.set(nl.IPSET_CMD_HEADER, name); err != nil || s.Type != pairs {
+			return false, errors.Join(fmt.Errorf("ipset test %s: it is of type '%s', not %s", name, s.Type, pairs), err)
+		}
 		entry.IP2 = a[1].AsSlice()
 	}
 	in, err := n.kernel.Netlink.IpsetTest(name, entry)
