@@ -193,6 +193,7 @@ func TestExplainUsage(t *testing.T) {
 		{"--dst 203.0.113.1 --proto udp --icmp-type 8", "has no ICMP types"},
 		{"--dst 203.0.113.1 --mac 02:00", "--mac"},
 		{"--dst 203.0.113.1 --dscp 64", "--dscp"},
+		{"--dst 203.0.113.1 --mark 0x1/0xff", "--mark"},
 		{"--dst 203.0.113.1 --without wan9", "wan9"},
 	} {
 		out, messages, code := r.call(append([]string{"explain"}, strings.Fields(test.args)...)...)
