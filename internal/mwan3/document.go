@@ -18,6 +18,15 @@ type document struct {
 	header   []string
 	general  section // has the notes that belong to no section
 	sections []*section
+	lines    []line // as last written
+}
+
+// line is a line of the text, with the section or the entry of one that begins
+// there.
+type line struct {
+	text    string
+	section *section
+	entry   *entry
 }
 
 // note is a difference between mwan3's file, or what mwan3 made of it, and the
@@ -44,7 +53,6 @@ type section struct {
 	entries    []*entry
 	// leftOut is why the section is commented out; nil if it is not.
 	leftOut *note
-	line    int // where it stood when last written
 }
 
 // entry is an option, or an item of a list.
@@ -52,7 +60,6 @@ type entry struct {
 	list        bool
 	name, value string
 	leftOut     string // likewise, or ""
-	line        int
 }
 
 func (d *document) add(kind, name string) *section {
@@ -116,12 +123,18 @@ func (d *document) settle() (*config.Config, error) {
 		}
 		changed := false
 		for _, p := range problems {
-			switch taken := d.takeOut(p); {
-			case taken:
-				changed = true
-			case p.Severity == config.Error:
+			isError, at := p.Severity == config.Error, d.lines[max(p.Pos.Line, 1)-1]
+			switch {
+			case at.entry != nil && (isError || at.section.kind == "member"):
+				d.takeOutEntry(at.section, at.entry, p.Text)
+			case at.section != nil && isError:
+				d.takeOutSection(at.section, p.Text)
+			case isError:
 				return nil, fmt.Errorf("the converted configuration has an error that stands on no line of its own: %s", p)
+			default:
+				continue
 			}
+			changed = true
 		}
 		if !changed {
 			return cfg, nil
@@ -137,26 +150,6 @@ func read(text string) (*config.Config, config.Problems, error) {
 	}
 	cfg, problems := config.Read(file)
 	return cfg, problems, nil
-}
-
-// takeOut comments out what a problem is about. It returns false if nothing
-// that can go is on the problem's line; what an earlier problem has commented
-// out is still there.
-func (d *document) takeOut(p config.Problem) bool {
-	for _, s := range d.sections {
-		isError := p.Severity == config.Error
-		if isError && s.line == p.Pos.Line {
-			d.takeOutSection(s, p.Text)
-			return true
-		}
-		for _, e := range s.entries {
-			if e.line == p.Pos.Line && (isError || s.kind == "member") {
-				d.takeOutEntry(s, e, p.Text)
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // takeOutEntry comments out one line, or its whole section: a rule, since
@@ -228,76 +221,65 @@ func (d *document) notes(w weight) []string {
 	return texts
 }
 
-// String returns the text of the configuration, and records the line of each
-// section and entry.
+// String returns the text of the configuration, and records its lines.
 func (d *document) String() string {
-	w := &writer{}
-	w.comments(d.header...)
+	d.lines = nil
+	d.comments(d.header...)
 	first, others := d.notes(traffic), d.notes(minor)
-	w.comments(first...)
+	d.comments(first...)
 	if len(first) > 0 && len(others) > 0 {
-		w.comments("Smaller differences:")
+		d.comments("Smaller differences:")
 	}
-	w.comments(others...)
+	d.comments(others...)
 	for _, s := range d.sections {
-		w.write("")
-		s.write(w)
+		d.write(line{})
+		d.writeSection(s)
 	}
-	return w.text.String()
+	var text strings.Builder
+	for _, l := range d.lines {
+		text.WriteString(l.text + "\n")
+	}
+	return text.String()
 }
 
-func (s *section) write(w *writer) {
-	w.comments(s.remarks...)
+func (d *document) writeSection(s *section) {
+	d.comments(s.remarks...)
 	prefix := ""
 	if s.leftOut != nil {
-		w.comments("left out: " + s.leftOut.text)
+		d.comments("left out: " + s.leftOut.text)
 		prefix = "#"
 	}
 	title := "config " + s.kind
 	if s.name != "" {
 		title += " " + quoteUCI(s.name)
 	}
-	s.line = w.write(prefix + title)
+	d.write(line{prefix + title, s, nil})
 	for _, e := range s.entries {
-		e.write(w, prefix)
+		keyword, prefix, quoted := "option", prefix, quoteUCI
+		if e.list {
+			keyword = "list"
+		}
+		if e.leftOut != "" {
+			d.write(line{text: prefix + "\t# left out: " + e.leftOut})
+			prefix = "#"
+		}
+		if prefix != "" {
+			quoted = quote // a comment ends with its line; a value may have several
+		}
+		d.write(line{prefix + "\t" + keyword + " " + e.name + " " + quoted(e.value), s, e})
 	}
 }
 
-func (e *entry) write(w *writer, prefix string) {
-	keyword := "option"
-	if e.list {
-		keyword = "list"
+// write writes a line, or several where it has line breaks.
+func (d *document) write(l line) {
+	for _, text := range strings.Split(l.text, "\n") {
+		d.lines = append(d.lines, line{text, l.section, l.entry})
 	}
-	if e.leftOut != "" {
-		w.write(prefix + "\t# left out: " + e.leftOut)
-		prefix = "#"
-	}
-	text := keyword + " " + e.name + " " + quoteUCI(e.value)
-	if prefix != "" {
-		// A comment ends with its line; a value may have several.
-		text = keyword + " " + e.name + " " + quote(e.value)
-	}
-	e.line = w.write(prefix + "\t" + text)
 }
 
-// writer counts the lines that it writes.
-type writer struct {
-	text  strings.Builder
-	lines int
-}
-
-// write writes a text as a line, or as several where it has line breaks, and
-// returns the number of the first.
-func (w *writer) write(text string) int {
-	first := w.lines + 1
-	w.lines += strings.Count(text, "\n") + 1
-	w.text.WriteString(text + "\n")
-	return first
-}
-
-func (w *writer) comments(texts ...string) {
+func (d *document) comments(texts ...string) {
 	for _, text := range texts {
-		w.write("# " + text)
+		d.write(line{text: "# " + text})
 	}
 }
 
