@@ -104,10 +104,11 @@ func (in Input) before() State {
 	return recovered
 }
 
-// candidatesToHold returns the members that may have to wait when they are back,
-// where a policy has failback 'never': those that waited already, and those that the last run found live and that are
-// not live any more. A member that was never live has nobody who took over from
-// it; so the order in which uplinks come up after a start does not matter.
+// candidatesToHold returns the members that have to wait when they are back, if a
+// policy has failback 'never': those that waited already, and those that the last
+// run found live and that are not live any more. A member that was never live has
+// nobody who took over from it; so the order in which uplinks come up after a start
+// does not matter.
 func (b *builder) candidatesToHold(f family.Family) map[string]bool {
 	candidates := map[string]bool{}
 	for _, m := range b.members {

@@ -138,8 +138,8 @@ func (m InSet) Args() string {
 	return "-m set " + negated(m.Not, "--match-set "+m.Name+" "+directions(m.Source, m.Pair))
 }
 
-// directions are what a set is asked for. A pair has a third one for kernels
-// without sets of type hash:net,net (see package ipset); these do not look at it.
+// directions are what a set is asked for. A pair's third one is for the type that
+// stands in for hash:net,net (see package ipset), which itself takes only two.
 func directions(source, pair bool) string {
 	switch {
 	case pair:

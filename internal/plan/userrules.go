@@ -362,10 +362,10 @@ func (b *builder) memberNamed(name string) *member {
 }
 
 // stick lets a source, or a source with a destination, keep its uplink: for each
-// live member of the policy there is a set of those that it serves. A source that is in none is dealt an
-// uplink by a cascade of the rule's own and entered. Each new connection
-// renews the time limit. Dead members' sets are not asked, so their sources
-// are dealt anew with their next connection.
+// live member of the policy there is a set of those that it serves. One that is in
+// none is dealt an uplink by a cascade of the rule's own and entered. Each new
+// connection renews the time limit. Dead members' sets are not asked, so what is
+// in them is dealt anew with its next connection.
 func (b *ruleBuilder) stick(chain *Chain) {
 	policy, _ := b.usedPolicy()
 	var draw []config.PolicyMember
