@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"sort"
 )
 
 // maxChainName is the longest name of a rule or policy that mwan3 applies.
