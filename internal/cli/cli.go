@@ -46,6 +46,9 @@ commands:
             concerns all members, such as a new start of the firewall
   monitor   probe the members' targets and keep the kernel true; runs until
             it is told to end
+  rpc list, rpc call METHOD
+            what rpcd calls for the object on ubus; arguments are a JSON object
+            on standard input
   use MEMBER PROGRAM [ARGUMENT...]
             run a program whose connections all take this member's line, also
             while the member is offline or waits
@@ -111,6 +114,10 @@ type invocation struct {
 	// run before. Whoever prints them is quiet.
 	notes, noted []string
 	quiet        bool
+	// failure is why the command failed, as it was logged.
+	failure error
+	// given is a configuration in place of the file.
+	given []byte
 	// told are the notices of the last plan: the run directory may be lost.
 	told []string
 	// accepted is the configuration that this process has accepted last.
@@ -129,12 +136,13 @@ var commands = map[string]func(*invocation) int{
 	"hotplug":      hotplugCommand,
 	"import-mwan3": importMWAN3Command,
 	"monitor":      monitorCommand,
+	"rpc":          rpcCommand,
 	"use":          useCommand,
 	"version":      versionCommand,
 }
 
 // maxWords is how many words may stand behind a command, if any.
-var maxWords = map[string]int{"hotplug": 3, "import-mwan3": 1, "use": math.MaxInt}
+var maxWords = map[string]int{"hotplug": 3, "import-mwan3": 1, "rpc": 2, "use": math.MaxInt}
 
 // errUsage says that the command line was wrong; its text tells how.
 var errUsage = errors.New("usage")
@@ -206,6 +214,7 @@ type configError struct{ error }
 
 // fail reports an error and returns the exit code for it.
 func (in *invocation) fail(err error) int {
+	in.failure = err
 	in.log.Error(err.Error())
 	var unusable configError
 	if errors.Is(err, errUsage) || errors.As(err, &unusable) {

@@ -101,6 +101,18 @@ func (in *invocation) destinations() (addresses []string, name string, err error
 type explained struct {
 	*explain.Explanation
 	Without *explain.Without `json:"without,omitempty"`
+	// Text is all of it in words.
+	Text string `json:"text"`
+}
+
+func (e *explained) setText() error {
+	var text strings.Builder
+	err := e.WriteText(&text)
+	if err == nil && e.Without != nil {
+		err = e.Without.WriteText(&text)
+	}
+	e.Text = text.String()
+	return err
 }
 
 func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed, packet explain.Packet) (e explained, err error) {
@@ -186,6 +198,11 @@ func findConnection(p *pipeline.Pipeline, packet explain.Packet) (*explain.Conne
 
 // printExplanations prints that of an address, or those of a name's addresses.
 func (in *invocation) printExplanations(all []explained, name string) error {
+	for i := range all {
+		if err := all[i].setText(); err != nil {
+			return err
+		}
+	}
 	if in.json {
 		encoder := json.NewEncoder(in.out)
 		encoder.SetIndent("", "  ")
@@ -204,15 +221,7 @@ func (in *invocation) printExplanations(all []explained, name string) error {
 		if name != "" {
 			fmt.Fprintf(in.out, "%s, address %d of %d\n", name, i+1, len(all))
 		}
-		if err := e.WriteText(in.out); err != nil {
-			return err
-		}
-		if e.Without == nil {
-			continue
-		}
-		if err := e.Without.WriteText(in.out); err != nil {
-			return err
-		}
+		fmt.Fprint(in.out, e.Text)
 	}
 	return nil
 }

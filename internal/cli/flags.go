@@ -23,7 +23,7 @@ func (o *options) flags() *flag.FlagSet {
 	for name, value := range map[string]*bool{
 		"wanted": &o.wantedOnly, "config-only": &o.configOnly, "json": &o.json, "watch": &o.watch, "version": &o.version,
 	} {
-		flags.BoolVar(value, name, false, "")
+		flags.BoolVar(value, name, *value, "")
 	}
 	return flags
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"loadbalance/internal/apply/iptables"
-	"loadbalance/internal/config"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/uplink"
@@ -47,8 +46,15 @@ func (in *invocation) observe(cfg *pipeline.Configuration, verdicts plan.Verdict
 // uncommitted is what to say while `uci set` has changes that are not in the file.
 const uncommitted = "changes of 'uci set' are not in effect before 'uci commit loadbalance'"
 
-// readConfig reads the configuration file.
+// readConfig reads the configuration file, or the text that was given.
 func (in *invocation) readConfig() (*pipeline.Configuration, error) {
+	if in.given != nil {
+		cfg, err := pipeline.CheckText(in.given)
+		if err != nil {
+			return nil, configError{err}
+		}
+		return cfg, nil
+	}
 	if pipeline.Staged(in.configDir) {
 		in.log.Warning(uncommitted)
 	}
@@ -151,10 +157,6 @@ func (in *invocation) verdicts() plan.Verdicts {
 // report writes the problems of a configuration to the log.
 func (in *invocation) report(cfg *pipeline.Configuration) {
 	for _, p := range cfg.Problems {
-		if p.Severity == config.Error {
-			in.log.Error(p.String())
-		} else {
-			in.log.Warning(p.String())
-		}
+		in.log.Tell(about(p))
 	}
 }

@@ -145,12 +145,22 @@ func Unread(run rundir.Dir, dir string) bool {
 	return err == nil && !bytes.Equal(text, accepted)
 }
 
-func parseConfiguration(text []byte) (*Configuration, error) {
+// CheckText checks a text as the file would be, except for the files that sets
+// are loaded from: messages show lines of them, and who may have a text checked
+// need not be allowed to read every file.
+func CheckText(text []byte) (*Configuration, error) {
 	file, err := uci.Parse(configName, text)
 	if err != nil {
 		return nil, err
 	}
 	cfg, problems := config.Read(file)
-	problems = append(problems, cfg.LoadSets()...)
 	return &Configuration{Config: cfg, Text: text, Problems: problems}, nil
+}
+
+func parseConfiguration(text []byte) (*Configuration, error) {
+	cfg, err := CheckText(text)
+	if err == nil {
+		cfg.Problems = append(cfg.Problems, cfg.LoadSets()...)
+	}
+	return cfg, err
 }
