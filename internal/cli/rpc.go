@@ -4,34 +4,31 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"loadbalance/internal/config"
 )
 
-// rpcMethods are the methods of the object on ubus with the names of their
-// arguments, which are flags of the command that answers. Only "config" is none:
-// a text that is checked in place of the file.
+// rpcMethods are the methods of the object on ubus. Their arguments are flags of
+// the command that answers, but for "config", a text that is checked in place of
+// the file. Each has a value of its type, as rpcd wants it; a number may also be
+// given as a text.
 var rpcMethods = map[string]struct {
 	command   func(*invocation) int
-	arguments []string
+	arguments map[string]any
 }{
-	"status":  {statusCommand, nil},
-	"check":   {checkCommand, []string{"config"}},
-	"explain": {explainCommand, []string{"src", "dst", "proto", "sport", "dport", "in", "mac", "dscp", "without"}},
-	"plan":    {planCommand, nil},
-	"import":  {importMWAN3Command, nil},
+	"status": {statusCommand, map[string]any{}},
+	"check":  {checkCommand, map[string]any{"config": ""}},
+	"explain": {explainCommand, map[string]any{"src": "", "dst": "", "proto": "", "sport": 32, "dport": 32,
+		"in": "", "mac": "", "dscp": "", "without": ""}},
+	"plan":   {planCommand, map[string]any{}},
+	"import": {importMWAN3Command, map[string]any{}},
 }
-
-// rpcNumbers are arguments that may also be numbers.
-var rpcNumbers = []string{"sport", "dport"}
 
 // maxArguments is how many bytes of arguments are read: more than a message on
 // ubus holds (UBUS_MAX_MSGLEN, 1 MB).
@@ -46,7 +43,11 @@ func rpcCommand(in *invocation) int {
 	var reply any
 	switch {
 	case len(in.words) == 1 && in.words[0] == "list":
-		reply = in.signatures()
+		signatures := map[string]any{}
+		for name, method := range rpcMethods {
+			signatures[name] = method.arguments
+		}
+		reply = signatures
 	case len(in.words) == 2 && in.words[0] == "call":
 		var err error
 		if reply, err = in.call(in.words[1], os.Stdin); err != nil {
@@ -59,34 +60,6 @@ func rpcCommand(in *invocation) int {
 		return in.fail(err)
 	}
 	return exitDone
-}
-
-// signatures are the methods as rpcd wants them: each argument with a value of
-// its type.
-func (in *invocation) signatures() map[string]map[string]any {
-	flags := in.flags()
-	signatures := map[string]map[string]any{}
-	for name, method := range rpcMethods {
-		signatures[name] = map[string]any{}
-		for _, argument := range method.arguments {
-			signatures[name][argument] = ""
-			switch {
-			case slices.Contains(rpcNumbers, argument):
-				signatures[name][argument] = 32 // bits
-			case isBoolean(flags.Lookup(argument)):
-				signatures[name][argument] = true
-			}
-		}
-	}
-	return signatures
-}
-
-func isBoolean(f *flag.Flag) bool {
-	if f == nil {
-		return false
-	}
-	boolean, ok := f.Value.(interface{ IsBoolFlag() bool })
-	return ok && boolean.IsBoolFlag()
 }
 
 // call has a method's command run with the arguments that input has, and returns
@@ -148,20 +121,20 @@ func readArguments(input io.Reader) (arguments map[string]json.RawMessage, err e
 
 // setArguments sets the options that arguments stand for. Only those that are
 // known are taken.
-func (in *invocation) setArguments(known []string, arguments map[string]json.RawMessage) error {
+func (in *invocation) setArguments(known map[string]any, arguments map[string]json.RawMessage) error {
 	flags := in.flags()
 	for _, name := range slices.Sorted(maps.Keys(arguments)) {
-		if !slices.Contains(known, name) {
-			return fmt.Errorf("argument %q is unknown (there are: %s)", name, strings.Join(known, ", "))
+		kind, isKnown := known[name]
+		if !isKnown {
+			return fmt.Errorf("there is no argument %q (but %q)", name, slices.Sorted(maps.Keys(known)))
 		}
-		f := flags.Lookup(name)
-		text, err := readArgument(arguments[name], isBoolean(f), slices.Contains(rpcNumbers, name))
+		text, err := readArgument(arguments[name], kind)
 		switch {
 		case err != nil:
-		case f == nil:
+		case name == "config":
 			in.given, in.configOnly = []byte(text), true
 		default:
-			err = f.Value.Set(text)
+			err = flags.Set(name, text)
 		}
 		if err != nil {
 			return fmt.Errorf("argument %q %w", name, err)
@@ -170,30 +143,26 @@ func (in *invocation) setArguments(known []string, arguments map[string]json.Raw
 	return nil
 }
 
-// readArgument reads a value: true or false, a text, or a number if it may be
-// one.
-func readArgument(raw json.RawMessage, boolean, number bool) (text string, err error) {
-	var truth *bool
-	var value *string
+// readArgument reads a value of the same type as kind.
+func readArgument(raw json.RawMessage, kind any) (text string, err error) {
+	isText := raw[0] == '"'
+	if text = string(raw); isText {
+		err = json.Unmarshal(raw, &text)
+	}
+	fits, wanted := isText, "a text"
+	switch kind.(type) {
+	case bool:
+		fits, wanted = raw[0] == 't' || raw[0] == 'f', "true or false"
+	case int:
+		fits, wanted = isText || strings.IndexByte("-0123456789", raw[0]) >= 0, "a number"
+	}
 	switch {
-	case boolean:
-		if json.Unmarshal(raw, &truth) != nil || truth == nil {
-			return "", errors.New("must be true or false")
-		}
-		return strconv.FormatBool(*truth), nil
-	case json.Unmarshal(raw, &value) == nil && value != nil:
-		if strings.ContainsRune(*value, 0) {
-			return "", errors.New("has a character NUL")
-		}
-		return *value, nil
-	case !number:
-		return "", errors.New("must be a text")
+	case !fits:
+		err = errors.New("must be " + wanted)
+	case strings.ContainsRune(text, 0):
+		err = errors.New("has a character NUL")
 	}
-	n, err := strconv.ParseUint(string(raw), 10, 32)
-	if err != nil {
-		return "", errors.New("must be a whole number, also as a text")
-	}
-	return strconv.FormatUint(n, 10), nil
+	return text, err
 }
 
 // message is what a command says beside its result.
