@@ -11,6 +11,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"time"
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/hooks"
@@ -116,6 +117,8 @@ type invocation struct {
 	quiet        bool
 	// failure is why the command failed, as it was logged.
 	failure error
+	// maxAge is how old what iptables says may be.
+	maxAge time.Duration
 	// given is a configuration in place of the file.
 	given []byte
 	// told are the notices of the last plan: the run directory may be lost.

@@ -20,7 +20,7 @@ func (in *invocation) open() (*pipeline.Pipeline, error) {
 	}
 	return pipeline.Open(pipeline.Options{
 		RunDir: in.rundir(), NamesDir: in.rtTables, Netifd: in.netifd,
-		Backend: iptables.Backend(in.iptables), Notice: func(text string) { in.note(text) },
+		Backend: iptables.Backend(in.iptables), MaxAge: in.maxAge, Notice: func(text string) { in.note(text) },
 	})
 }
 

@@ -10,8 +10,10 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"loadbalance/internal/config"
+	"loadbalance/internal/status"
 )
 
 // rpcMethods are the methods of the object on ubus. Their arguments are flags of
@@ -22,7 +24,7 @@ var rpcMethods = map[string]struct {
 	command   func(*invocation) int
 	arguments map[string]any
 }{
-	"status": {statusCommand, map[string]any{}},
+	"status": {pollCommand, map[string]any{}},
 	"check":  {checkCommand, map[string]any{"config": ""}},
 	"explain": {explainCommand, map[string]any{"src": "", "dst": "", "proto": "", "sport": 32, "dport": 32,
 		"in": "", "mac": "", "dscp": "", "without": ""}},
@@ -33,6 +35,10 @@ var rpcMethods = map[string]struct {
 // maxArguments is how many bytes of arguments are read: more than a message on
 // ubus holds (UBUS_MAX_MSGLEN, 1 MB).
 const maxArguments = 1 << 20
+
+// maxAge is how old the chains and counters may be that a poll shows: pages ask
+// every few seconds.
+const maxAge = 30 * time.Second
 
 // rpcSession is what uhttpd adds to the arguments of every call.
 const rpcSession = "ubus_rpc_session"
@@ -60,6 +66,12 @@ func rpcCommand(in *invocation) int {
 		return in.fail(err)
 	}
 	return exitDone
+}
+
+// pollCommand shows the status to whoever asks for it again and again.
+func pollCommand(in *invocation) int {
+	in.maxAge = maxAge
+	return in.printStatus(status.Status.WriteJSONLine)
 }
 
 // call has a method's command run with the arguments that input has, and returns

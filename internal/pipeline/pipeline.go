@@ -13,6 +13,7 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/challenge"
@@ -32,6 +33,8 @@ type Options struct {
 	// NamesDir is where table names are written.
 	NamesDir string
 	Backend  iptables.Backend
+	// MaxAge is how old what iptables says may be; 0: it is asked anew.
+	MaxAge time.Duration
 	// Netifd is what this process knows of netifd.
 	Netifd *uplink.Netifd
 	// Notice tells the user something that keeps nothing from being done.
@@ -57,7 +60,7 @@ func Open(o Options) (*Pipeline, error) {
 	}
 	p := &Pipeline{run: o.RunDir, kernel: k, Sets: ipset.New(k), Connections: conntrack.New(k), netifd: o.Netifd}
 	p.engine = &apply.Engine{
-		Mangle:      iptables.Tool{Backend: o.Backend},
+		Mangle:      &remembered{Tool: iptables.Tool{Backend: o.Backend}, run: o.RunDir, maxAge: o.MaxAge},
 		Other:       otherBackend,
 		NFTables:    iptables.NFTables{Kernel: p.kernel},
 		Routing:     routing.Netlink{Handle: p.kernel},

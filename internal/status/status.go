@@ -25,6 +25,8 @@ type Status struct {
 	Version string `json:"version"`
 	// Time is when the status was taken.
 	Time time.Time `json:"time"`
+	// Counted is when the chains and their counters were read.
+	Counted time.Time `json:"counted"`
 	// Running is true if the kernel holds our rules.
 	Running bool `json:"running"`
 	// Stopped is true if a user has stopped the service: events do nothing
@@ -123,6 +125,7 @@ func New(in Input) Status {
 	s := Status{
 		Version:  in.Version,
 		Time:     in.Now,
+		Counted:  in.Now,
 		Running:  in.Kernel.Ours(),
 		Stopped:  in.Stopped,
 		Backend:  backend(in.Kernel),
@@ -136,6 +139,11 @@ func New(in Input) Status {
 		Policies: in.policies(),
 		Sets:     in.sets(),
 		Uplinks:  in.Uplinks,
+	}
+	for _, table := range in.Kernel.Tables {
+		if !table.Taken.IsZero() && table.Taken.Before(s.Counted) {
+			s.Counted = table.Taken
+		}
 	}
 	for _, m := range in.Plan.Members {
 		s.Members = append(s.Members, Member{

@@ -11,15 +11,19 @@ package iptables
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"loadbalance/internal/plan"
 )
 
 // Table is our part of one family's mangle table as the kernel has it.
 type Table struct {
+	// Taken is when the counters were read; zero: just now.
+	Taken time.Time
 	// Legacy says that the legacy back end printed it, not nf_tables.
 	Legacy bool
 	// Chains are ours, each with its parts.
@@ -41,6 +45,34 @@ type Table struct {
 
 // Empty reports whether the table holds nothing of anybody.
 func (t *Table) Empty() bool { return !t.Foreign && len(t.Chains)+len(t.Jumps) == 0 }
+
+// After is what the table holds once a change is made.
+func (t *Table) After(c Change) *Table {
+	after := *t
+	after.Chains = maps.Clone(t.Chains)
+	for _, chain := range c.Write {
+		delete(after.Chains, chain.Name)
+	}
+	for _, name := range c.Delete {
+		delete(after.Chains, name)
+		if chain := after.Chains[plan.ChainOf(name)]; chain != nil {
+			without := *chain
+			without.Parts = slices.DeleteFunc(slices.Clone(chain.Parts), func(part string) bool { return part == name })
+			after.Chains[plan.ChainOf(name)] = &without
+		}
+	}
+	if len(c.AddJumps)+len(c.DeleteJumps) > 0 {
+		after.Jumps = nil
+	}
+	made := Change{Write: c.Write, AddJumps: c.AddJumps, Starts: c.Starts}
+	for _, line := range strings.Split(made.Input(), "\n") {
+		if strings.HasPrefix(line, "-A ") {
+			line = "[0:0] " + line
+		}
+		after.addLine(line)
+	}
+	return &after
+}
 
 // Chain is one of our chains in the kernel, together with its parts (see
 // plan.Chain.Written).

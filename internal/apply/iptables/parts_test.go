@@ -46,9 +46,7 @@ func TestParts(t *testing.T) {
 		}
 		must := func(change Change) {
 			t.Helper()
-			if err := tool.Write(family.IPv4, change); err != nil {
-				t.Fatal(err)
-			}
+			write(t, tool, change)
 		}
 		must(Diff(kernelPlan(), read(t, tool, family.IPv4), nil))
 		short := dump(t, tool)

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"loadbalance/internal/netlab"
+	"loadbalance/internal/status"
+)
+
+// ask calls a method as rpcd's plugin does and reads the reply into value.
+func (r *router) ask(method, arguments string, value any) {
+	r.t.Helper()
+	cmd := exec.Command(binary, r.args("rpc", "call", method)...)
+	cmd.Env = r.env
+	var out, messages strings.Builder
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(arguments), &out, &messages
+	if err := r.lab.Router.Start(cmd); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil || messages.Len() > 0 {
+		r.t.Errorf("rpc call %s: %v %s", method, err, messages.String())
+	}
+	if err := json.Unmarshal([]byte(out.String()), value); err != nil {
+		r.t.Fatalf("rpc call %s: %v: %s", method, err, out.String())
+	}
+}
+
+func (r *router) statuses() (live, polled status.Status) {
+	r.t.Helper()
+	if err := json.Unmarshal([]byte(r.must("status", "--json")), &live); err != nil {
+		r.t.Fatal(err)
+	}
+	r.ask("status", "", &polled)
+	return live, polled
+}
+
+// TestPollsStartFewPrograms: whoever polls the status starts iptables no more
+// than once in 30 s for each family, and is told at once what applies do.
+func TestPollsStartFewPrograms(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		r := newRouter(t, backend, netlab.Options{Uplinks: 3, IPv6: true}, members(netlab.Separate, 3))
+		p := newPrograms(t)
+		p.count()
+		r.env = p.env()
+		poll := func() (s status.Status) {
+			r.ask("status", "", &s)
+			return s
+		}
+		if s := poll(); s.Running || s.InSync {
+			t.Errorf("before the first apply: running %v, in sync %v", s.Running, s.InSync)
+		}
+		if got := p.started(); len(got) > 0 {
+			t.Errorf("before the first apply a poll started %q", got)
+		}
+		expect := func(when string, shares ...float64) {
+			t.Helper()
+			p.started()
+			for range 10 {
+				s := poll()
+				if running := len(shares) > 0; s.Running != running || !s.InSync || s.Backend != backend {
+					t.Errorf("%s: running %v, in sync %v %q, back end %s", when, s.Running, s.InSync, s.Drift, s.Backend)
+				}
+				for i, share := range shares {
+					if got := s.Members[i].IPv4.Share; got != share {
+						t.Errorf("%s: member %d has the share %v, not %v", when, i+1, got, share)
+					}
+				}
+			}
+			if got := p.started(); len(got) > 0 {
+				t.Errorf("%s: ten polls started %q", when, got)
+			}
+		}
+		r.must("apply")
+		third := 1.0 / 3
+		expect("applied", third, third, third)
+		expectAll(t, r.lab.Connect(netlab.Traffic{Count: 12}))
+		r.configure(members(netlab.Separate, 3, "option weight '1'") + "config rule\n\toption dest_ip '203.0.113.9'\n\toption use_policy 'unreachable'\n")
+		r.must("apply")
+		expect("a rule added", third, third, third)
+		live, polled := r.statuses()
+		for i := range live.Members {
+			if live, polled := live.Members[i].IPv4.Dealt, polled.Members[i].IPv4.Dealt; live != 4 || polled > live {
+				t.Errorf("member %d was dealt %d connections, to a poll %d", i+1, live, polled)
+			}
+		}
+		r.configure(members(netlab.Separate, 2))
+		r.must("apply")
+		expect("a member gone", 0.5, 0.5)
+		r.must("stop")
+		if s := poll(); s.Running || !s.Stopped {
+			t.Errorf("stopped: running %v, stopped %v", s.Running, s.Stopped)
+		}
+		if got := p.started(); len(got) > 10 {
+			t.Errorf("stop and a poll started %q", got)
+		}
+	})
+}
+
+// TestCounted: a poll says how old its counters are, and those are not older than
+// 30 s.
+func TestCounted(t *testing.T) {
+	r := newRouter(t, "nft", netlab.Options{Uplinks: 2}, members(netlab.Separate, 2))
+	r.must("apply")
+	expectAll(t, r.lab.Connect(netlab.Traffic{Count: 4}))
+	live, polled := r.statuses()
+	if live.Time.Sub(live.Counted) > time.Second || live.Members[0].IPv4.Dealt != 2 {
+		t.Errorf("counted %v at %v: %d", live.Counted, live.Time, live.Members[0].IPv4.Dealt)
+	}
+	if !polled.Counted.Before(live.Counted) || polled.Members[0].IPv4.Dealt != 0 {
+		t.Errorf("counted %v before %v: %d", polled.Counted, live.Counted, polled.Members[0].IPv4.Dealt)
+	}
+	// What is older than 30 s is read anew.
+	r.sh("cd " + r.runDir() + ` && for f in mangle-*; do
+		taken=$(grep -o '"Taken":"[^"]*"' $f) && text=$(sed -e 1d -e "s/$taken/\"Taken\":\"2020-01-01T00:00:00Z\"/" $f) &&
+		crc=$(printf '%s' "$text" | gzip -c | tail -c8 | od -An -tx4 -N4 | tr -d ' ') && printf '%s %d\n%s' $crc ${#text} "$text" > $f || exit 1; done`)
+	_, polled = r.statuses()
+	if polled.Members[0].IPv4.Dealt != 2 || polled.Counted.Before(live.Counted) {
+		t.Errorf("old counters: %d, of %v", polled.Members[0].IPv4.Dealt, polled.Counted)
+	}
+}
+
+// TestAsked: the other methods tell what their commands do.
+func TestAsked(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		r := newRouter(t, backend, netlab.Options{Uplinks: 2}, members(netlab.Separate, 2))
+		type answer struct {
+			Text     string
+			Error    string
+			OK       bool
+			Messages []struct{ Level, Text string }
+		}
+		ask := func(method, arguments string) (reply answer) {
+			t.Helper()
+			r.ask(method, arguments, &reply)
+			return reply
+		}
+		if reply, want := ask("plan", ""), r.must("plan"); reply.Text != want || !strings.Contains(want, "iptables-restore") {
+			t.Errorf("plan: %s", reply.Text)
+		}
+		r.must("apply")
+		if reply := ask("plan", "{}"); reply.Text != "" || reply.Error != "" {
+			t.Errorf("plan with nothing to do: %+v", reply)
+		}
+		if reply := ask("check", ""); !reply.OK {
+			t.Errorf("check: %+v", reply)
+		}
+		question := `{"src":"10.20.1.1","dst":"203.0.113.9","proto":"tcp","dport":443,"without":"wan1"}`
+		if reply := ask("explain", question); reply.Text != r.must("explain", "--src", "10.20.1.1", "--dst", "203.0.113.9", "--proto", "tcp", "--dport", "443", "--without", "wan1") {
+			t.Errorf("explain: %s", reply.Text)
+		}
+		r.configure(members(netlab.Separate, 2, "option weight 'abc'"))
+		if reply := ask("check", ""); reply.OK || len(reply.Messages) != 2 || reply.Messages[0].Level != "error" {
+			t.Errorf("check of a faulty file: %+v", reply)
+		}
+		if reply := ask("explain", question); reply.Error != "" || !strings.HasPrefix(reply.Messages[0].Text, "the configuration file is refused") {
+			t.Errorf("explain next to a faulty file: %+v", reply)
+		}
+	})
+}
