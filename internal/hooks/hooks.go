@@ -16,14 +16,14 @@ import (
 )
 
 // Event is one transition of a member. Each field becomes a variable in the
-// environment of the scripts.
+// environment of the scripts, and all of them together, as JSON, another one.
 type Event struct {
-	Action    string // online, offline, active or inactive
-	Member    string
-	Interface string // empty for a device without netifd
-	Device    string // empty while the member has none
-	Family    string // ipv4, ipv6, or both with a blank between them
-	Reason    string // for people
+	Action    string `json:"action"` // online, offline, active or inactive
+	Member    string `json:"member"`
+	Interface string `json:"interface"` // empty for a device without netifd
+	Device    string `json:"device"`    // empty while the member has none
+	Family    string `json:"family"`    // ipv4, ipv6, or both with a blank between them
+	Reason    string `json:"reason"`    // for people
 }
 
 // maxQueue is how many events wait at most: every one of the 60 possible members

@@ -3,6 +3,7 @@ package hooks
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -93,11 +94,13 @@ func (r *Runner) runScript(name string, e Event) (problem string) {
 	limit, cancel := context.WithTimeout(context.Background(), r.limit)
 	defer cancel()
 	output := program.Head{Most: outputLimit}
+
+	inJSON, _ := json.Marshal(e) // texts alone always succeed
 	cmd := exec.CommandContext(limit, "/bin/sh", "-c", source, filepath.Join(r.dir, name))
 	cmd.Dir = "/"
 	cmd.Env = append(slices.Clip(environment),
 		"ACTION="+e.Action, "MEMBER="+e.Member, "INTERFACE="+e.Interface,
-		"DEVICE="+e.Device, "FAMILY="+e.Family, "REASON="+e.Reason)
+		"DEVICE="+e.Device, "FAMILY="+e.Family, "REASON="+e.Reason, "EVENT="+string(inJSON))
 	cmd.Stdout, cmd.Stderr = &output, &output
 	// A group of its own, so that the limit also ends what the script started.
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}

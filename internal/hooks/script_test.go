@@ -24,6 +24,7 @@ func TestEnvironment(t *testing.T) {
 	g.idle()
 	want := `ACTION=offline
 DEVICE=eth1
+EVENT={"action":"offline","member":"wan1","interface":"wan","device":"eth1","family":"ipv4","reason":"4 probes lost; \"$(reboot)\" 'x'"}
 FAMILY=ipv4
 HOME=/root
 HOTPLUG_TYPE=loadbalance

@@ -50,7 +50,7 @@ const conffile = "etc/config/loadbalance"
 // INSTALL_CONF or INSTALL_DATA.
 func mode(name string) fs.FileMode {
 	switch strings.Split(name, "/")[1] {
-	case "init.d", "uci-defaults":
+	case "init.d", "uci-defaults", "libexec":
 		return 0o755
 	case "config":
 		return 0o600
