@@ -161,3 +161,38 @@ func TestAsked(t *testing.T) {
 		}
 	})
 }
+
+// TestFaultyMemberStays: a mistake in a member's section, at any time, does not
+// make it vanish from the status.
+func TestFaultyMemberStays(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		r := newRouter(t, backend, netlab.Options{Uplinks: 2}, members(netlab.Separate, 2))
+		faulty := strings.Replace(members(netlab.Separate, 2), "member 'wan2'\n", "member 'wan2'\n\toption weight 'abc'\n", 1)
+		const fault = "loadbalance:5: member 'wan2': option 'weight': 'abc' is not a whole number"
+		expect := func(when, state string, shares ...float64) {
+			t.Helper()
+			live, polled := r.statuses()
+			for _, s := range []status.Status{live, polled} {
+				if len(s.Members) != 2 {
+					t.Fatalf("%s: %d members", when, len(s.Members))
+				}
+				wan1, wan2 := s.Members[0], s.Members[1]
+				if wan1.Fault != "" || wan2.Fault != fault || wan1.IPv4.State != "active" || wan2.IPv4.State != state ||
+					wan1.IPv4.Share != shares[0] || wan2.IPv4.Share != shares[1] {
+					t.Errorf("%s: %+v %+v, %+v %+v", when, wan1, wan1.IPv4, wan2, wan2.IPv4)
+				}
+			}
+		}
+		r.must("apply")
+		r.configure(faulty)
+		expect("the file is refused", "active", 0.5, 0.5)
+		if out := r.must("status"); !strings.Contains(out, fault) {
+			t.Errorf("the text does not say so:\n%s", out)
+		}
+		r.must("stop")
+		if _, _, code := r.call("apply"); code != 2 {
+			t.Errorf("exit code %d", code)
+		}
+		expect("at boot", "down", 1, 0)
+	})
+}

@@ -68,6 +68,7 @@ flags, before or after the command (of 'use', before the member):
                      from an empty kernel and without root
   --config-only      check: look only at the configuration
   --json             status, explain: as JSON
+  --history          status: as JSON, with the last day
   --watch            status: again every second, with rates, until Ctrl-C
 
 explain describes a packet by:
@@ -95,6 +96,7 @@ type options struct {
 	configOnly bool
 	json       bool
 	watch      bool
+	history    bool
 	packet     packetFlags
 	version    bool
 	words      []string // what stands behind the command

@@ -21,7 +21,7 @@ func (o *options) flags() *flag.FlagSet {
 		flags.StringVar(value, name, *value, "")
 	}
 	for name, value := range map[string]*bool{
-		"wanted": &o.wantedOnly, "config-only": &o.configOnly, "json": &o.json, "watch": &o.watch, "version": &o.version,
+		"wanted": &o.wantedOnly, "config-only": &o.configOnly, "json": &o.json, "watch": &o.watch, "history": &o.history, "version": &o.version,
 	} {
 		flags.BoolVar(value, name, *value, "")
 	}

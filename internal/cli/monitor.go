@@ -26,6 +26,7 @@ import (
 	"loadbalance/internal/monitor"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/status"
 )
 
 // monitorGarbage is the garbage, in percent of what is in use, at which the
@@ -142,7 +143,7 @@ func (in *invocation) monitor() error {
 	defer learner.Learn(nil)
 	m := &monitor.Monitor{
 		Applier: &monitorApplier{invocation: in, monitorLog: log, quit: quit}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.rundir(),
-		Learner: learner, Log: log.Log, Answers: answers, Reload: reload, Presence: known, Appear: presence.appear,
+		Learner: learner, Traffic: status.ReadTraffic, Log: log.Log, Answers: answers, Reload: reload, Presence: known, Appear: presence.appear,
 	}
 	return m.Run(quit.Done())
 }
@@ -256,7 +257,7 @@ func (r *run) scope() drift.Scope {
 
 // health asks the monitor how it goes; nil where none runs.
 func (in *invocation) health() (*health.Snapshot, error) {
-	snapshot, err := monitor.Query(in.runDir)
+	snapshot, err := monitor.Query(in.runDir, in.history)
 	if errors.Is(err, monitor.ErrNone) {
 		return nil, nil
 	}

@@ -24,7 +24,7 @@ var rpcMethods = map[string]struct {
 	command   func(*invocation) int
 	arguments map[string]any
 }{
-	"status": {pollCommand, map[string]any{}},
+	"status": {pollCommand, map[string]any{"history": true}},
 	"check":  {checkCommand, map[string]any{"config": ""}},
 	"explain": {explainCommand, map[string]any{"src": "", "dst": "", "proto": "", "sport": 32, "dport": 32,
 		"in": "", "mac": "", "dscp": "", "without": ""}},

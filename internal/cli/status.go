@@ -23,7 +23,7 @@ func statusCommand(in *invocation) int {
 	if in.watch {
 		return in.watchStatus()
 	}
-	if in.json {
+	if in.json || in.history {
 		return in.printStatus(status.Status.WriteJSON)
 	}
 	return in.printStatus(status.Status.WriteText)
@@ -61,6 +61,10 @@ func (in *invocation) status() (status.Status, error) {
 	for _, p := range cfg.Problems {
 		problems = append(problems, p.String())
 	}
+	found := cfg.Problems
+	if refusal != nil {
+		found = refusal.Found
+	}
 	in.quiet, in.notes = true, nil
 	snapshot, monitorErr := in.health()
 	var verdicts plan.Verdicts
@@ -84,14 +88,14 @@ func (in *invocation) status() (status.Status, error) {
 	if err != nil {
 		return status.Status{}, err
 	}
-	found := p.Advise(observed, wanted.Members, in.configDir, false)
+	advice := p.Advise(observed, wanted.Members, in.configDir, false)
 	traffic, err := status.ReadTraffic()
 	if err != nil {
 		return status.Status{}, err
 	}
 	return status.New(status.Input{
-		Version: Version, Now: time.Now(), Stopped: in.rundir().Stopped(), Refused: refusal, Problems: problems,
-		Notices: slices.Concat(wanted.Notices, notices, found.Errors, found.Warnings, found.Notes, in.faults(snapshot)),
+		Version: Version, Now: time.Now(), Stopped: in.rundir().Stopped(), Refused: refusal, Problems: problems, Found: found,
+		Notices: slices.Concat(wanted.Notices, notices, advice.Errors, advice.Warnings, advice.Notes, in.faults(snapshot)),
 		Kernel:  observed.Kernel, State: observed.LastState(), Plan: wanted, Changes: changes, Uplinks: observed.Uplinks,
 		Connections: connections, Traffic: traffic,
 		Health: snapshot, MonitorError: monitorErr, MonitorWanted: wantsMonitor(cfg.Config),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"loadbalance/internal/config"
+	"loadbalance/internal/health"
 	"loadbalance/internal/status"
 	"loadbalance/internal/uci"
 )
@@ -41,7 +42,7 @@ func frame(second int) status.Status {
 	received := uint64(1000 * second)
 	return status.Status{
 		Version: "1", Time: time.Unix(int64(second), 0),
-		Devices: []status.Device{{Name: "wan1", Traffic: status.Traffic{Received: received}}},
+		Devices: []status.Device{{Name: "wan1", Traffic: health.Traffic{Received: received}}},
 		Members: []status.Member{{Name: "wan1", IPv4: &status.Family{State: "active", Device: "wan1"}}},
 	}
 }

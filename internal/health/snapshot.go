@@ -27,6 +27,8 @@ type Snapshot struct {
 	Verdicts plan.Verdicts `json:"verdicts"`
 	// Warnings are what failed beside the kernel in the last apply.
 	Warnings []string `json:"warnings,omitempty"`
+	// History is only there if it was asked for.
+	History *DayReport `json:"history,omitempty"`
 }
 
 // Silence is a set of families that are silent; see Paths.Silent. 0 is none.

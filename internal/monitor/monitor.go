@@ -59,6 +59,9 @@ const (
 	// in steps does so within some seconds, and the kernel need not announce
 	// the last one.
 	firstAsk = 250 * time.Millisecond
+	// recordEvery is the time between two looks at the paths for the history:
+	// half the time over which loss and latency are averages by default.
+	recordEvery = 15 * time.Second
 )
 
 // Outcome is what an apply found and did.
@@ -136,6 +139,8 @@ type Monitor struct {
 	Scripts scripts
 	Store   store
 	Learner learner
+	// Traffic reads what all devices have carried.
+	Traffic func() (map[string]health.Traffic, error)
 	// Log writes a message; level is error, warning, notice or debug.
 	Log func(level, text string)
 	// What the monitor hears of: answers to its probes and SIGHUP.
@@ -161,6 +166,9 @@ type Monitor struct {
 	// recalled says that a monitor ran before. What it did not leave as offline
 	// has proved that it works, whatever initial_state says.
 	recalled bool
+
+	day      *health.Day
+	recordAt time.Time
 
 	outcome Outcome
 	// applied says that outcome is that of an apply that was made, or at least
@@ -268,7 +276,7 @@ func (m *Monitor) appear(now time.Time) (err error) {
 
 func (m *Monitor) begin(now time.Time) {
 	m.started = now
-	m.paths = health.NewPaths()
+	m.paths, m.day = health.NewPaths(), health.NewDay(now)
 	m.probes = map[health.Key][]probe.Probe{}
 	m.unsent = map[health.Key]string{}
 	m.results = make(chan result, 1)
@@ -294,6 +302,7 @@ func (m *Monitor) hear() {
 func (m *Monitor) work(now time.Time) {
 	m.judge(now)
 	m.send(now)
+	m.record(now)
 	if !m.applying {
 		m.look(now)
 	}
@@ -305,7 +314,7 @@ func (m *Monitor) work(now time.Time) {
 // next is when work has something to do again.
 func (m *Monitor) next() time.Time {
 	next := m.paths.Wake()
-	for _, t := range []time.Time{m.lookDue(), m.applyDue()} {
+	for _, t := range []time.Time{m.lookDue(), m.applyDue(), m.recordAt} {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}

@@ -50,9 +50,11 @@ type rig struct {
 	mute   string
 	// noGateway6: the links are point-to-point in IPv6.
 	noGateway6 bool
-	refused    bool  // applies get only half-way
-	full       bool  // there is no room for verdicts
-	damaged    error // why the verdicts of the last monitor cannot be read
+	// traffic is what devices have carried.
+	traffic map[string]health.Traffic
+	refused bool  // applies get only half-way
+	full    bool  // there is no room for verdicts
+	damaged error // why the verdicts of the last monitor cannot be read
 	// summaries: applies tell what they change, as real ones do.
 	summaries bool
 
@@ -85,7 +87,8 @@ func newMonitorRig(t *testing.T, config string) *rig {
 	}
 	g.Monitor = &Monitor{
 		Applier: g, Prober: g, Watcher: g, Scripts: g, Store: g, Learner: g, Answers: g.answers,
-		Log: func(level, text string) { g.logged = append(g.logged, level+": "+text) },
+		Traffic: func() (map[string]health.Traffic, error) { return g.traffic, nil },
+		Log:     func(level, text string) { g.logged = append(g.logged, level+": "+text) },
 	}
 	return g
 }

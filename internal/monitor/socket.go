@@ -29,13 +29,16 @@ const socketTimeout = 2 * time.Second
 type message struct {
 	// Event is what happened, in words for the log; empty for a mere question.
 	Event string `json:"event,omitempty"`
+	// History asks for that as well.
+	History bool `json:"history,omitempty"`
 }
 
 // Question is a request as it reaches the monitor. The answer is always how it
 // goes.
 type Question struct {
 	// Event, unless empty, is something that happened: an apply is wanted.
-	Event string
+	Event   string
+	History bool
 	// Answer takes one value without waiting.
 	Answer chan<- health.Snapshot
 }
@@ -174,15 +177,18 @@ func (s *Socket) answer(caller *os.File) {
 	}
 	reply := make(chan health.Snapshot, 1)
 	select {
-	case s.questions <- Question{Event: m.Event, Answer: reply}:
+	case s.questions <- Question{m.Event, m.History, reply}:
 		_ = json.NewEncoder(caller).Encode(<-reply) // whoever has gone meanwhile needs no answer
 	case <-time.After(socketTimeout): // the monitor hangs, and the caller has given up
 	case <-s.done:
 	}
 }
 
-// Query asks the monitor that runs in a run directory how it goes.
-func Query(dir string) (health.Snapshot, error) { return exchange(dir, message{}) }
+// Query asks the monitor that runs in a run directory how it goes, and if wanted
+// for the history.
+func Query(dir string, history bool) (health.Snapshot, error) {
+	return exchange(dir, message{History: history})
+}
 
 // Notify tells the monitor that runs in a run directory of an event. Without an
 // error, the monitor makes the apply that it calls for.

@@ -68,7 +68,7 @@ func TestQuery(t *testing.T) {
 			want := large()
 			answerAll(t, open(t, dir), want)
 			for range 3 {
-				got, err := Query(dir)
+				got, err := Query(dir, false)
 				if err != nil || got.PID != want.PID || !got.Silent || len(got.Paths) != len(want.Paths) {
 					t.Errorf("got %d paths of process %d, %v", len(got.Paths), got.PID, err)
 				}
@@ -85,7 +85,7 @@ func TestManyAsk(t *testing.T) {
 		asking.Add(1)
 		go func() {
 			defer asking.Done()
-			if s, err := Query(dir); err != nil || s.PID != 7 {
+			if s, err := Query(dir, false); err != nil || s.PID != 7 {
 				t.Errorf("process %d, %v", s.PID, err)
 			}
 		}()
@@ -104,18 +104,18 @@ func TestSocketLeftOver(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(dir, socketName)); err != nil {
 		t.Fatalf("the socket is gone: %v", err)
 	}
-	if _, err := Query(dir); err == nil {
+	if _, err := Query(dir, false); err == nil {
 		t.Error("an answer from nobody")
 	}
 	answerAll(t, open(t, dir), health.Snapshot{PID: 8})
-	if s, err := Query(dir); err != nil || s.PID != 8 {
+	if s, err := Query(dir, false); err != nil || s.PID != 8 {
 		t.Errorf("process %d, %v", s.PID, err)
 	}
 }
 
 func TestNobodyToAsk(t *testing.T) {
 	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "missing")} {
-		if _, err := Query(dir); err == nil {
+		if _, err := Query(dir, false); err == nil {
 			t.Errorf("%s: an answer from nobody", dir)
 		}
 	}
@@ -137,11 +137,11 @@ func TestNoPlaceForASocket(t *testing.T) {
 		}
 		answer := health.Snapshot{PID: 10}
 		go func() { (<-d.Questions()).Answer <- answer }()
-		if s, err := Query(dir); err != nil || s.PID != answer.PID {
+		if s, err := Query(dir, false); err != nil || s.PID != answer.PID {
 			t.Errorf("%s: process %d, %v", dir, s.PID, err)
 		}
 		d.Close()
-		if _, err := Query(dir); !errors.Is(err, ErrNone) {
+		if _, err := Query(dir, false); !errors.Is(err, ErrNone) {
 			t.Errorf("%s: %v", dir, err)
 		}
 		if entries, err := os.ReadDir(dir); len(entries) > 0 {
@@ -160,7 +160,7 @@ func TestMonitorHangs(t *testing.T) {
 		asking.Add(1)
 		go func() {
 			defer asking.Done()
-			if _, err := Query(dir); err == nil {
+			if _, err := Query(dir, false); err == nil {
 				t.Error("an answer from nobody")
 			}
 		}()
@@ -176,7 +176,7 @@ func TestMonitorHangs(t *testing.T) {
 		t.Fatal("some wait for ever")
 	}
 	answerAll(t, d, health.Snapshot{PID: 9})
-	if s, err := Query(dir); err != nil || s.PID != 9 {
+	if s, err := Query(dir, false); err != nil || s.PID != 9 {
 		t.Errorf("when it goes on: process %d, %v", s.PID, err)
 	}
 }
@@ -199,7 +199,7 @@ func TestCallerDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(time.Minute); ; {
-		if s, err := Query(dir); err == nil && s.PID == 7 {
+		if s, err := Query(dir, false); err == nil && s.PID == 7 {
 			break
 		}
 		if time.Now().After(end) {

@@ -132,6 +132,26 @@ func (m *Monitor) verdicts() plan.Verdicts {
 	return verdicts
 }
 
+// record keeps how all paths stand for the history.
+func (m *Monitor) record(now time.Time) {
+	if now.Before(m.recordAt) {
+		return
+	}
+	m.recordAt = now.Add(recordEvery)
+	for _, member := range m.outcome.Members {
+		for _, f := range family.All {
+			key, state := health.Key{Member: member.Name, Family: f}, member.State(f)
+			var report *health.Report
+			if _, probed := m.paths.Online(key); probed {
+				r := m.paths.Report(key, now)
+				report = &r
+			}
+			m.day.Add(key, state.Device, state.Online, report)
+		}
+	}
+	m.day.End(now, m.Traffic)
+}
+
 // snapshot tells how it goes.
 func (m *Monitor) snapshot(now time.Time) health.Snapshot {
 	s := health.Snapshot{PID: os.Getpid(), Started: now.Add(-now.Sub(m.started)), Silent: m.paths.Silent() != 0, Silence: m.paths.Silent(),
@@ -150,5 +170,9 @@ func (m *Monitor) answer(q Question, now time.Time) {
 	if q.Event != "" {
 		m.want(request{at: now, reasons: []string{q.Event}})
 	}
-	q.Answer <- m.snapshot(now)
+	s := m.snapshot(now)
+	if q.History {
+		s.History = m.day.Report(now)
+	}
+	q.Answer <- s
 }

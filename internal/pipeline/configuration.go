@@ -85,6 +85,8 @@ type Refusal struct {
 	// Since is when the file was written; zero if there is none.
 	Since    time.Time `json:"since"`
 	Problems []string  `json:"problems"`
+	// Found are all problems of the file, where it can be read.
+	Found config.Problems `json:"-"`
 }
 
 // TimeLayout has the zone: OpenWrt keeps it where Go does not look.
@@ -117,6 +119,7 @@ func RunningConfiguration(run rundir.Dir, dir string) (*Configuration, *Refusal,
 		refusal.Problems = []string{err.Error()}
 		return accepted, refusal, nil
 	}
+	refusal.Found = cfg.Problems
 	for _, p := range cfg.Problems {
 		if p.Severity == config.Error {
 			refusal.Problems = append(refusal.Problems, p.String())

@@ -9,19 +9,14 @@ import (
 	"strings"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/health"
 )
-
-// Traffic are the bytes that a device has carried since it was created.
-type Traffic struct {
-	Received uint64 `json:"rx_bytes"`
-	Sent     uint64 `json:"tx_bytes"`
-}
 
 // Device is a device that members use. Its counters include all its members and
 // both families.
 type Device struct {
 	Name string `json:"name"`
-	Traffic
+	health.Traffic
 	// Rate is nil if there is no earlier status to compare with.
 	Rate *Rate `json:"rate,omitempty"`
 }
@@ -34,7 +29,7 @@ type Rate struct {
 
 // ReadTraffic reads the counters of all devices, by name, in the network
 // namespace of the calling thread.
-func ReadTraffic() (map[string]Traffic, error) {
+func ReadTraffic() (map[string]health.Traffic, error) {
 	text, err := os.ReadFile("/proc/thread-self/net/dev")
 	if err != nil {
 		return nil, fmt.Errorf("device counters: %w", err)
@@ -45,8 +40,8 @@ func ReadTraffic() (map[string]Traffic, error) {
 // parseTraffic reads net/dev of proc(5): after two lines of heading, one line
 // per device, in which the bytes received are the first number and the bytes
 // sent the ninth.
-func parseTraffic(text string) map[string]Traffic {
-	devices := map[string]Traffic{}
+func parseTraffic(text string) map[string]health.Traffic {
+	devices := map[string]health.Traffic{}
 	for _, line := range strings.Split(text, "\n") {
 		name, rest, isDevice := strings.Cut(line, ":")
 		numbers := strings.Fields(rest)
@@ -56,7 +51,7 @@ func parseTraffic(text string) map[string]Traffic {
 		received, err := strconv.ParseUint(numbers[0], 10, 64)
 		sent, errSent := strconv.ParseUint(numbers[8], 10, 64)
 		if err == nil && errSent == nil {
-			devices[strings.TrimSpace(name)] = Traffic{received, sent}
+			devices[strings.TrimSpace(name)] = health.Traffic{Received: received, Sent: sent}
 		}
 	}
 	return devices

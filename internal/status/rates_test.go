@@ -8,6 +8,7 @@ import (
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
+	"loadbalance/internal/health"
 )
 
 // earlier is the status two seconds before that of input: 4 connections fewer
@@ -21,7 +22,7 @@ func earlier(t *testing.T) Status {
 		t.Fatal(err)
 	}
 	in.Kernel.Tables[family.IPv4] = table
-	in.Traffic = map[string]Traffic{"wan1": {8_995_000_000, 999_000}, "wan2": {6000, 600}}
+	in.Traffic = map[string]health.Traffic{"wan1": {Received: 8_995_000_000, Sent: 999_000}, "wan2": {Received: 6000, Sent: 600}}
 	return New(in)
 }
 
@@ -75,7 +76,7 @@ func TestNoRates(t *testing.T) {
 
 // TestRatesOfOddDevices: a quiet device has a rate of 0, a new one none.
 func TestRatesOfOddDevices(t *testing.T) {
-	traffic := Traffic{300, 200}
+	traffic := health.Traffic{Received: 300, Sent: 200}
 	s := Status{Time: now, Devices: []Device{{Name: "quiet", Traffic: traffic}, {Name: "new", Traffic: traffic}}}
 	s.AddRates(Status{Time: now.Add(-time.Second), Devices: []Device{{Name: "quiet", Traffic: traffic}}})
 	if r := s.device("quiet").Rate; r == nil || *r != (Rate{}) {
@@ -100,7 +101,7 @@ func TestDealtTo(t *testing.T) {
 
 // TestSharedDevice: the rates of a device stand in one row only.
 func TestSharedDevice(t *testing.T) {
-	s := Status{Time: now, Devices: []Device{{Name: "eth1", Traffic: Traffic{300_000, 2_000}}}}
+	s := Status{Time: now, Devices: []Device{{Name: "eth1", Traffic: health.Traffic{Received: 300_000, Sent: 2_000}}}}
 	before := Status{Time: now.Add(-time.Second), Devices: []Device{{Name: "eth1"}}}
 	for _, name := range []string{"wan1", "wan2"} {
 		s.Members = append(s.Members, Member{Name: name, IPv4: &Family{Device: "eth1", Connections: 3}})
@@ -139,7 +140,7 @@ pppoe-wan:18446744073709551615 1 2 3 4 5 6 7 80 9 10 11 12 13 14 15
 
 func TestParseTraffic(t *testing.T) {
 	got := parseTraffic(netDev)
-	want := map[string]Traffic{"lo": {1000, 1000}, "pppoe-wan": {1<<64 - 1, 80}}
+	want := map[string]health.Traffic{"lo": {Received: 1000, Sent: 1000}, "pppoe-wan": {Received: 1<<64 - 1, Sent: 80}}
 	if len(got) != len(want) || got["lo"] != want["lo"] || got["pppoe-wan"] != want["pppoe-wan"] {
 		t.Errorf("got %v, want %v", got, want)
 	}

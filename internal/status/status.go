@@ -3,13 +3,17 @@
 package status
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/conntrack"
+	"loadbalance/internal/config"
 	"loadbalance/internal/dealt"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
@@ -49,18 +53,23 @@ type Status struct {
 	// Sets are those that learn the addresses of domains.
 	Sets    []Set        `json:"sets,omitempty"`
 	Uplinks uplink.State `json:"uplinks"`
+	// History is nil where nobody asked for it, or where no monitor keeps it.
+	History *health.DayReport `json:"history,omitempty"`
 }
 
 // Member is the state of one member.
 type Member struct {
-	Name   string  `json:"name"`
-	Index  int     `json:"index"`
-	Mark   string  `json:"mark"`
-	Table  int     `json:"table"`
-	Weight int     `json:"weight"`
-	Metric int     `json:"metric"`
-	IPv4   *Family `json:"ipv4,omitempty"`
-	IPv6   *Family `json:"ipv6,omitempty"`
+	Name   string `json:"name"`
+	Index  int    `json:"index"`
+	Mark   string `json:"mark"`
+	Table  int    `json:"table"`
+	Weight int    `json:"weight"`
+	Metric int    `json:"metric"`
+	// Fault is what is wrong with its section in the file. What ran before goes
+	// on, or if nothing did, the member is left out.
+	Fault string  `json:"fault,omitempty"`
+	IPv4  *Family `json:"ipv4,omitempty"`
+	IPv6  *Family `json:"ipv6,omitempty"`
 }
 
 // Family is a member's state in one family.
@@ -101,8 +110,10 @@ type Input struct {
 	Stopped  bool
 	Refused  *pipeline.Refusal
 	Problems []string
-	Notices  []string
-	Kernel   *apply.Kernel
+	// Found are the problems of the configuration file.
+	Found   config.Problems
+	Notices []string
+	Kernel  *apply.Kernel
 	// State is what the last run left in the run directory.
 	State   rundir.State
 	Plan    *plan.Plan
@@ -111,7 +122,7 @@ type Input struct {
 	// Connections counts live connections by masked mark.
 	Connections map[family.Family]map[uint32]conntrack.Count
 	// Traffic has the counters of devices, by name.
-	Traffic map[string]Traffic
+	Traffic map[string]health.Traffic
 	// Health is the answer of the monitor; nil if none runs, or if it does not
 	// answer: MonitorError is the reason then.
 	Health       *health.Snapshot
@@ -153,8 +164,29 @@ func New(in Input) Status {
 			IPv6: in.family(m, family.IPv6),
 		})
 	}
+	s.addFaults(in.Found)
 	s.Devices = in.devices(s.Members)
+	if in.Health != nil {
+		s.History = in.Health.History
+	}
 	return s
+}
+
+// addFaults names members that are faulty in the file.
+func (s *Status) addFaults(found config.Problems) {
+	for _, p := range found {
+		name, isMember := strings.CutPrefix(p.Section, "member '")
+		if !isMember || p.Severity != config.Error {
+			continue
+		}
+		name = strings.TrimSuffix(name, "'")
+		i := slices.IndexFunc(s.Members, func(m Member) bool { return m.Name == name })
+		if i < 0 {
+			i = len(s.Members)
+			s.Members = append(s.Members, Member{Name: name, IPv4: &Family{State: stateDown, Reason: "left out: its section has errors"}})
+		}
+		s.Members[i].Fault = cmp.Or(s.Members[i].Fault, p.String())
+	}
 }
 
 func backend(k *apply.Kernel) string {

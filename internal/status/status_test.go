@@ -152,7 +152,7 @@ func input(t *testing.T) Input {
 			family.IPv4: {0x1000000: {Total: 17, Unanswered: 2}, 0x2000000: {Total: 5}, 0x3f000000: {Total: 99, Unanswered: 9}},
 			family.IPv6: {0x1000000: {Total: 2, Unanswered: 2}},
 		},
-		Traffic:       map[string]Traffic{"lo": {7, 7}, "wan1": {9_000_000_000, 1_000_000}, "wan2": {5000, 700}},
+		Traffic:       map[string]health.Traffic{"lo": {Received: 7, Sent: 7}, "wan1": {Received: 9_000_000_000, Sent: 1_000_000}, "wan2": {Received: 5000, Sent: 700}},
 		MonitorWanted: true,
 		Health:        snapshot(),
 	}
@@ -302,5 +302,38 @@ func TestCountConnections(t *testing.T) {
 	}, fwmark.Fallback)
 	if !errors.Is(err, failure) || !strings.HasPrefix(err.Error(), "connections (ipv6): ") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestFaults: a member that is faulty in the file says so and goes on, and one
+// that does not run for it is there as well.
+func TestFaults(t *testing.T) {
+	in := input(t)
+	in.Found = config.Problems{
+		{Pos: config.Pos{File: "loadbalance", Line: 3}, Section: "member 'wan1'", Text: "a mere warning"},
+		{Pos: config.Pos{File: "loadbalance", Line: 4}, Severity: config.Error, Section: "member 'wan1'", Text: "option 'weight': 'abc' is not a whole number"},
+		{Pos: config.Pos{File: "loadbalance", Line: 5}, Severity: config.Error, Section: "member 'wan1'", Text: "another one"},
+		{Pos: config.Pos{File: "loadbalance", Line: 7}, Section: "member 'wan2'", Text: "a mere warning"},
+		{Pos: config.Pos{File: "loadbalance", Line: 9}, Severity: config.Error, Section: "member 'new'", Text: "wrong"},
+		{Pos: config.Pos{File: "loadbalance", Line: 11}, Severity: config.Error, Section: "rule 'wan2'", Text: "wrong"},
+		{Pos: config.Pos{File: "loadbalance", Line: 13}, Severity: config.Error, Section: "member (anonymous)", Text: "has no name"},
+	}
+	before, s := New(input(t)), New(in)
+	last := len(before.Members)
+	if len(s.Members) != last+1 || s.Members[last].Name != "new" || s.Members[last].IPv4.State != "down" || s.Members[last].Fault != "loadbalance:9: member 'new': wrong" {
+		t.Fatalf("%+v", s.Members)
+	}
+	for i, m := range s.Members[:last] {
+		want := map[string]string{"wan1": "loadbalance:4: member 'wan1': option 'weight': 'abc' is not a whole number"}[m.Name]
+		if m.Fault != want || m.IPv4.State != before.Members[i].IPv4.State || m.Weight != before.Members[i].Weight {
+			t.Errorf("%s: fault %q, want %q; %+v", m.Name, m.Fault, want, m.IPv4)
+		}
+	}
+	var text, metrics bytes.Buffer
+	if err := errors.Join(s.WriteText(&text), s.WriteMetrics(&metrics)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(metrics.String(), `loadbalance_member_up{member="new",family="ipv4"} 0`) {
+		t.Errorf("metrics:\n%s", metrics.String())
 	}
 }

@@ -55,11 +55,6 @@ func (t *Table) After(c Change) *Table {
 	}
 	for _, name := range c.Delete {
 		delete(after.Chains, name)
-		if chain := after.Chains[plan.ChainOf(name)]; chain != nil {
-			without := *chain
-			without.Parts = slices.DeleteFunc(slices.Clone(chain.Parts), func(part string) bool { return part == name })
-			after.Chains[plan.ChainOf(name)] = &without
-		}
 	}
 	if len(c.AddJumps)+len(c.DeleteJumps) > 0 {
 		after.Jumps = nil
