@@ -31,7 +31,7 @@ type logger struct {
 	// forgetful: nothing is kept, since nobody shares a result.
 	forgetful bool
 	// messages, unless nil, takes all in place of out.
-	messages *[]message
+	messages []message
 	mu       sync.Mutex
 }
 
@@ -76,21 +76,16 @@ func (l *logger) Notice(text string) { l.Log("notice", text) }
 // Log writes a message line by line: syslog would join or cut longer ones. The
 // level is given by its name.
 func (l *logger) Log(level, text string) {
-	l.Tell(message{Level: level, Text: text})
-}
-
-// Tell writes a message that may be about a place in the configuration.
-func (l *logger) Tell(m message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if slices.Index(levels, m.Level) > l.level {
+	if slices.Index(levels, level) > l.level {
 		return
 	}
 	if l.messages != nil {
-		*l.messages = append(*l.messages, m)
+		l.messages = append(l.messages, message{Level: level, Text: text})
 		return
 	}
-	for _, line := range strings.Split(strings.TrimRight(m.Text, "\n"), "\n") {
+	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
 		if !l.forgetful {
 			l.kept.WriteString(line + "\n")
 		}
@@ -100,7 +95,7 @@ func (l *logger) Tell(m message) {
 		if l.syslog == nil {
 			continue
 		}
-		if err := l.syslog.Send(m.Level, line); err != nil && l.quiet {
+		if err := l.syslog.Send(level, line); err != nil && l.quiet {
 			fmt.Fprintln(l.out, line) // as at boot, and where no logd runs
 		}
 	}

@@ -1,8 +1,7 @@
 package health
 
 import (
-	"math"
-	"sort"
+	"math/bits"
 	"strconv"
 	"strings"
 	"time"
@@ -21,53 +20,71 @@ type Traffic struct {
 // The values of a point.
 const (
 	dayOnline   = iota // percent of the time
-	dayLoss            // percent of the probes
-	dayLatency         // milliseconds
+	dayLoss            // per mille of the probes
+	dayLatency         // microseconds
 	dayReceived        // bytes per second
 	daySent
 	dayValues
 )
 
-// dayPoint has one more than the values, as the upper halves of float32, which are
-// good to 0.4 %. What is 0 is unknown.
+// dayPoint has one more than the values, packed; what is 0 is unknown.
 type dayPoint [dayValues]uint16
 
-type dayPath struct {
-	points     []dayPoint         // a ring
-	sum, count [dayValues]float64 // of the next point
-	device     string             // the last one
-	carried    *Traffic           // by it when the last step ended; nil: unknown
+// pack keeps the highest 11 bits of a number, that is 0.1 %, and in the other 5 how
+// many there are below.
+func pack(n uint64) uint16 {
+	shift := max(bits.Len64(n)-11, 0)
+	return uint16(shift<<11) | uint16(n>>shift)
 }
 
-func (p *dayPath) add(value int, v float64) {
-	p.sum[value] += v
+func unpack(packed uint16) uint64 { return uint64(packed&(1<<11-1)) << (packed >> 11) }
+
+type dayPath struct {
+	key        Key
+	points     []dayPoint        // a ring
+	sum, count [dayValues]uint64 // of the next point
+	device     string            // the last one
+	carried    *Traffic          // by it when the last step ended; nil: unknown
+}
+
+func (p *dayPath) add(value int, n uint64) {
+	p.sum[value] += n
 	p.count[value]++
 }
 
 // Day keeps a day of each path, as averages of a minute, or of several where there
 // are many paths.
 type Day struct {
-	paths map[Key]*dayPath
+	paths []*dayPath
 	step  time.Duration
 	began time.Time // of the step that is under way
 	steps int       // that have ended
 }
 
 // NewDay returns a day that begins.
-func NewDay(now time.Time) *Day { return &Day{map[Key]*dayPath{}, time.Minute, now, 0} }
+func NewDay(now time.Time) *Day { return &Day{step: time.Minute, began: now} }
 
 func (d *Day) length() int { return int(24 * time.Hour / d.step) }
+
+func (d *Day) path(key Key) *dayPath {
+	for _, p := range d.paths {
+		if p.key == key {
+			return p
+		}
+	}
+	return nil
+}
 
 // Add takes in how a path stands. The device is empty while there is none, r nil
 // where nothing is probed.
 func (d *Day) Add(key Key, device string, online bool, r *Report) {
-	p := d.paths[key]
-	switch {
-	case p == nil && device == "":
+	p := d.path(key)
+	if p == nil && device == "" {
 		return // most members have no IPv6, and need no room for it
-	case p == nil:
-		p = &dayPath{}
-		d.paths[key] = p
+	}
+	if p == nil {
+		p = &dayPath{key: key}
+		d.paths = append(d.paths, p)
 		for len(d.paths)*d.length()*dayValues*2 > maxDay {
 			d.step, d.steps = 2*d.step, 0 // all begin anew
 		}
@@ -75,13 +92,16 @@ func (d *Day) Add(key Key, device string, online bool, r *Report) {
 	if device != "" && device != p.device {
 		p.device, p.carried = device, nil
 	}
-	p.add(dayOnline, map[bool]float64{true: 100}[online])
+	if online {
+		p.sum[dayOnline] += 100
+	}
+	p.count[dayOnline]++
 	if r == nil {
 		return
 	}
-	p.add(dayLoss, 100*r.Loss)
+	p.add(dayLoss, uint64(1000*r.Loss))
 	if r.Latency > 0 {
-		p.add(dayLatency, float64(r.Latency)/float64(time.Millisecond))
+		p.add(dayLatency, uint64(r.Latency/time.Microsecond))
 	}
 }
 
@@ -97,25 +117,25 @@ func (d *Day) End(now time.Time, traffic func() (map[string]Traffic, error)) {
 		if len(p.points) != d.length() {
 			p.points = make([]dayPoint, d.length())
 		}
-		p.points[d.steps%d.length()] = p.end(passed.Seconds(), devices)
+		p.points[d.steps%d.length()] = p.end(uint64(passed/time.Second), devices)
 	}
 	d.steps, d.began = d.steps+1, now
 }
 
 // end returns the averages of a step and begins the next one.
-func (p *dayPath) end(seconds float64, devices map[string]Traffic) (average dayPoint) {
+func (p *dayPath) end(seconds uint64, devices map[string]Traffic) (average dayPoint) {
 	now, known := devices[p.device]
 	// Fewer than before: the device was made anew.
 	if then := p.carried; known && then != nil && now.Received >= then.Received && now.Sent >= then.Sent {
-		p.add(dayReceived, float64(now.Received-then.Received)/seconds)
-		p.add(daySent, float64(now.Sent-then.Sent)/seconds)
+		p.add(dayReceived, (now.Received-then.Received)/seconds)
+		p.add(daySent, (now.Sent-then.Sent)/seconds)
 	}
 	for i, count := range p.count {
 		if count > 0 {
-			average[i] = uint16((math.Float32bits(float32(1+p.sum[i]/count)) + 1<<15) >> 16)
+			average[i] = pack(1 + p.sum[i]/count)
 		}
 	}
-	*p = dayPath{points: p.points, device: p.device}
+	*p = dayPath{key: p.key, points: p.points, device: p.device}
 	if known {
 		p.carried = &now
 	}
@@ -143,25 +163,21 @@ type DayOfPath struct {
 // such as those that are gone, are left out.
 func (d *Day) Report(now time.Time) *DayReport {
 	r := &DayReport{Step: int(d.step.Seconds()), End: now.Add(-now.Sub(d.began)), Paths: []DayOfPath{}}
-	for key, p := range d.paths {
+	for _, p := range d.paths {
 		var text []byte
 		for i := max(d.steps-len(p.points), 0); i < d.steps; i++ {
-			for _, half := range p.points[i%len(p.points)] {
-				if half != 0 {
-					text = strconv.AppendFloat(text, float64(math.Float32frombits(uint32(half)<<16))-1, 'g', 3, 32)
+			for _, packed := range p.points[i%len(p.points)] {
+				if packed != 0 {
+					text = strconv.AppendUint(text, unpack(packed)-1, 10)
 				}
 				text = append(text, ',')
 			}
 			text[len(text)-1] = ';'
 		}
-		points := strings.TrimSuffix(strings.ReplaceAll(string(text), "e+0", "e"), ";")
+		points := strings.TrimSuffix(string(text), ";")
 		if strings.Trim(points, ",;") != "" {
-			r.Paths = append(r.Paths, DayOfPath{key, p.device, points})
+			r.Paths = append(r.Paths, DayOfPath{p.key, p.device, points})
 		}
 	}
-	sort.Slice(r.Paths, func(i, j int) bool {
-		a, b := r.Paths[i].Key, r.Paths[j].Key
-		return a.Member < b.Member || a.Member == b.Member && a.Family < b.Family
-	})
 	return r
 }

@@ -43,7 +43,7 @@ func TestHistory(t *testing.T) {
 		"wan1 in the first minute": {points["wan1"][0], "100,0,"},
 		"wan1 in the last one":     {points["wan1"][last], "100,0,"},
 		"wan2 in the first minute": {points["wan2"][0], "100,0,"},
-		"wan2 in the last one":     {points["wan2"][last], "0,100,"},
+		"wan2 in the last one":     {points["wan2"][last], "0,1000,"},
 		"wan3 in the first minute": {points["wan3"][0], "100,,,"},
 		"wan3 in the last one":     {points["wan3"][last], "0,,,"},
 	} {

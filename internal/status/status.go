@@ -3,11 +3,9 @@
 package status
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -174,18 +172,21 @@ func New(in Input) Status {
 
 // addFaults names members that are faulty in the file.
 func (s *Status) addFaults(found config.Problems) {
-	for _, p := range found {
-		name, isMember := strings.CutPrefix(p.Section, "member '")
-		if !isMember || p.Severity != config.Error {
+	for i := range found {
+		name, isMember := strings.CutPrefix(strings.TrimSuffix(found[i].Section, "'"), "member '")
+		if !isMember || found[i].Severity != config.Error {
 			continue
 		}
-		name = strings.TrimSuffix(name, "'")
-		i := slices.IndexFunc(s.Members, func(m Member) bool { return m.Name == name })
-		if i < 0 {
-			i = len(s.Members)
+		n := 0
+		for n < len(s.Members) && s.Members[n].Name != name {
+			n++
+		}
+		if n == len(s.Members) {
 			s.Members = append(s.Members, Member{Name: name, IPv4: &Family{State: stateDown, Reason: "left out: its section has errors"}})
 		}
-		s.Members[i].Fault = cmp.Or(s.Members[i].Fault, p.String())
+		if m := &s.Members[n]; m.Fault == "" {
+			m.Fault = found[i].String()
+		}
 	}
 }
 

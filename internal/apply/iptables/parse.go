@@ -11,7 +11,6 @@ package iptables
 
 import (
 	"errors"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,29 +44,6 @@ type Table struct {
 
 // Empty reports whether the table holds nothing of anybody.
 func (t *Table) Empty() bool { return !t.Foreign && len(t.Chains)+len(t.Jumps) == 0 }
-
-// After is what the table holds once a change is made.
-func (t *Table) After(c Change) *Table {
-	after := *t
-	after.Chains = maps.Clone(t.Chains)
-	for _, chain := range c.Write {
-		delete(after.Chains, chain.Name)
-	}
-	for _, name := range c.Delete {
-		delete(after.Chains, name)
-	}
-	if len(c.AddJumps)+len(c.DeleteJumps) > 0 {
-		after.Jumps = nil
-	}
-	made := Change{Write: c.Write, AddJumps: c.AddJumps, Starts: c.Starts}
-	for _, line := range strings.Split(made.Input(), "\n") {
-		if strings.HasPrefix(line, "-A ") {
-			line = "[0:0] " + line
-		}
-		after.addLine(line)
-	}
-	return &after
-}
 
 // Chain is one of our chains in the kernel, together with its parts (see
 // plan.Chain.Written).

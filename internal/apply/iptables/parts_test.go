@@ -46,7 +46,9 @@ func TestParts(t *testing.T) {
 		}
 		must := func(change Change) {
 			t.Helper()
-			write(t, tool, change)
+			if err := tool.Write(family.IPv4, change); err != nil {
+				t.Fatal(err)
+			}
 		}
 		must(Diff(kernelPlan(), read(t, tool, family.IPv4), nil))
 		short := dump(t, tool)
@@ -70,9 +72,7 @@ func TestParts(t *testing.T) {
 		run(t, name+" -t mangle -N lb_policy_a.77")
 		repair = Diff(longPlan(40), read(t, tool, family.IPv4), nil)
 		expect("a part too many", repair, "", "lb_policy_a.77")
-		if err := tool.Write(family.IPv4, repair); err != nil {
-			t.Fatal(err)
-		}
+		must(repair)
 		expect("repaired", Diff(longPlan(40), read(t, tool, family.IPv4), nil), "", "")
 
 		shorten := Diff(kernelPlan(), read(t, tool, family.IPv4), nil)
