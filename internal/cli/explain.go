@@ -105,16 +105,6 @@ type explained struct {
 	Text string `json:"text"`
 }
 
-func (e *explained) setText() error {
-	var text strings.Builder
-	err := e.WriteText(&text)
-	if err == nil && e.Without != nil {
-		err = e.Without.WriteText(&text)
-	}
-	e.Text = text.String()
-	return err
-}
-
 func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed, packet explain.Packet) (e explained, err error) {
 	connection, notes, err := findConnection(p, packet)
 	if err != nil {
@@ -199,9 +189,12 @@ func findConnection(p *pipeline.Pipeline, packet explain.Packet) (*explain.Conne
 // printExplanations prints that of an address, or those of a name's addresses.
 func (in *invocation) printExplanations(all []explained, name string) error {
 	for i := range all {
-		if err := all[i].setText(); err != nil {
-			return err
+		var text strings.Builder // to which writing never fails
+		_ = all[i].WriteText(&text)
+		if without := all[i].Without; without != nil {
+			_ = without.WriteText(&text)
 		}
+		all[i].Text = text.String()
 	}
 	if in.json {
 		encoder := json.NewEncoder(in.out)

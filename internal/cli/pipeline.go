@@ -49,11 +49,7 @@ const uncommitted = "changes of 'uci set' are not in effect before 'uci commit l
 // readConfig reads the configuration file, or the text that was given.
 func (in *invocation) readConfig() (*pipeline.Configuration, error) {
 	if in.given != nil {
-		cfg, err := pipeline.CheckText(in.given)
-		if err != nil {
-			return nil, configError{err}
-		}
-		return cfg, nil
+		return pipeline.CheckText(in.given)
 	}
 	if pipeline.Staged(in.configDir) {
 		in.log.Warning(uncommitted)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"slices"
@@ -10,7 +11,6 @@ import (
 	"loadbalance/internal/apply/conntrack"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
-	"loadbalance/internal/fwmark"
 	"loadbalance/internal/health"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
@@ -120,11 +120,17 @@ func (in *invocation) faults(snapshot *health.Snapshot) []string {
 // countConnections counts live connections by mark. A kernel that does not
 // tell them is worth a notice, and the rest a look all the same.
 func countConnections(p *pipeline.Pipeline, cfg *pipeline.Configuration) (counts map[family.Family]map[uint32]conntrack.Count, notices []string, err error) {
-	counts, err = status.CountConnections(p.Connections.CountByMark, fwmark.Mask(cfg.Globals.MarkMask))
-	if errors.Is(err, conntrack.ErrUnavailable) {
-		return nil, []string{err.Error()}, nil
+	counts = map[family.Family]map[uint32]conntrack.Count{}
+	for _, f := range family.All {
+		counts[f], err = p.Connections.CountByMark(f, uint32(cfg.Globals.MarkMask))
+		if errors.Is(err, conntrack.ErrUnavailable) {
+			return nil, []string{err.Error()}, nil
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("connections (%s): %w", f, err)
+		}
 	}
-	return counts, nil, err
+	return counts, nil, nil
 }
 
 // wantsMonitor reports whether there is something to probe, and somebody to do it.

@@ -2,6 +2,7 @@ package health
 
 import (
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,29 +67,21 @@ func NewDay(now time.Time) *Day { return &Day{step: time.Minute, began: now} }
 
 func (d *Day) length() int { return int(24 * time.Hour / d.step) }
 
-func (d *Day) path(key Key) *dayPath {
-	for _, p := range d.paths {
-		if p.key == key {
-			return p
-		}
-	}
-	return nil
-}
-
 // Add takes in how a path stands. The device is empty while there is none, r nil
 // where nothing is probed.
 func (d *Day) Add(key Key, device string, online bool, r *Report) {
-	p := d.path(key)
-	if p == nil && device == "" {
+	i := slices.IndexFunc(d.paths, func(p *dayPath) bool { return p.key == key })
+	if i < 0 && device == "" {
 		return // most members have no IPv6, and need no room for it
 	}
-	if p == nil {
-		p = &dayPath{key: key}
-		d.paths = append(d.paths, p)
+	if i < 0 {
+		i = len(d.paths)
+		d.paths = append(d.paths, &dayPath{key: key})
 		for len(d.paths)*d.length()*dayValues*2 > maxDay {
 			d.step, d.steps = 2*d.step, 0 // all begin anew
 		}
 	}
+	p := d.paths[i]
 	if device != "" && device != p.device {
 		p.device, p.carried = device, nil
 	}

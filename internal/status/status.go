@@ -3,9 +3,11 @@
 package status
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +16,6 @@ import (
 	"loadbalance/internal/config"
 	"loadbalance/internal/dealt"
 	"loadbalance/internal/family"
-	"loadbalance/internal/fwmark"
 	"loadbalance/internal/health"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
@@ -149,10 +150,8 @@ func New(in Input) Status {
 		Sets:     in.sets(),
 		Uplinks:  in.Uplinks,
 	}
-	for _, table := range in.Kernel.Tables {
-		if !table.Taken.IsZero() && table.Taken.Before(s.Counted) {
-			s.Counted = table.Taken
-		}
+	if table := in.Kernel.Tables[family.IPv4]; table != nil && !table.Taken.IsZero() {
+		s.Counted = table.Taken
 	}
 	for _, m := range in.Plan.Members {
 		s.Members = append(s.Members, Member{
@@ -162,11 +161,11 @@ func New(in Input) Status {
 			IPv6: in.family(m, family.IPv6),
 		})
 	}
-	s.addFaults(in.Found)
 	s.Devices = in.devices(s.Members)
 	if in.Health != nil {
 		s.History = in.Health.History
 	}
+	s.addFaults(in.Found)
 	return s
 }
 
@@ -177,16 +176,12 @@ func (s *Status) addFaults(found config.Problems) {
 		if !isMember || found[i].Severity != config.Error {
 			continue
 		}
-		n := 0
-		for n < len(s.Members) && s.Members[n].Name != name {
-			n++
-		}
-		if n == len(s.Members) {
+		n := slices.IndexFunc(s.Members, func(m Member) bool { return m.Name == name })
+		if n < 0 {
+			n = len(s.Members)
 			s.Members = append(s.Members, Member{Name: name, IPv4: &Family{State: stateDown, Reason: "left out: its section has errors"}})
 		}
-		if m := &s.Members[n]; m.Fault == "" {
-			m.Fault = found[i].String()
-		}
+		s.Members[n].Fault = cmp.Or(s.Members[n].Fault, found[i].String())
 	}
 }
 
@@ -251,20 +246,6 @@ func stateName(s plan.MemberState) string {
 		return stateActive
 	}
 	return stateStandby
-}
-
-// CountConnections calls count for both families, and returns the live
-// connections by masked mark. The error names the family.
-func CountConnections(count func(family.Family, uint32) (map[uint32]conntrack.Count, error), mask fwmark.Mask) (map[family.Family]map[uint32]conntrack.Count, error) {
-	all := map[family.Family]map[uint32]conntrack.Count{}
-	for _, f := range family.All {
-		n, err := count(f, uint32(mask))
-		if err != nil {
-			return nil, fmt.Errorf("connections (%s): %w", f, err)
-		}
-		all[f] = n
-	}
-	return all, nil
 }
 
 // WriteJSON prints the status as indented JSON.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"net/netip"
 	"os"
@@ -19,7 +18,6 @@ import (
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
-	"loadbalance/internal/fwmark"
 	"loadbalance/internal/health"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
@@ -283,25 +281,6 @@ func TestEmptyLists(t *testing.T) {
 		if strings.Contains(text.String(), heading) {
 			t.Errorf("%s in\n%s", heading, text.String())
 		}
-	}
-}
-
-func TestCountConnections(t *testing.T) {
-	counts, err := CountConnections(func(f family.Family, mask uint32) (map[uint32]conntrack.Count, error) {
-		return map[uint32]conntrack.Count{mask: {Total: len(f.String()) + f.Bits(), Unanswered: f.Bits()}}, nil
-	}, fwmark.Fallback)
-	if want := "map[ipv4:map[1056964608:{36 32}] ipv6:map[1056964608:{132 128}]]"; err != nil || fmt.Sprint(counts) != want {
-		t.Errorf("%v (%v), want %s", counts, err, want)
-	}
-	failure := errors.New("not allowed")
-	_, err = CountConnections(func(f family.Family, _ uint32) (map[uint32]conntrack.Count, error) {
-		if f == family.IPv6 {
-			return nil, failure
-		}
-		return nil, nil
-	}, fwmark.Fallback)
-	if !errors.Is(err, failure) || !strings.HasPrefix(err.Error(), "connections (ipv6): ") {
-		t.Errorf("error %v", err)
 	}
 }
 
