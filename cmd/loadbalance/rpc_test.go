@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os/exec"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -161,8 +162,15 @@ func TestAsked(t *testing.T) {
 			t.Errorf("check: %+v", reply)
 		}
 		question := `{"src":"10.20.1.1","dst":"203.0.113.9","proto":"tcp","dport":443,"without":"wan1"}`
-		if reply := ask("explain", question); reply.Text != r.must("explain", "--src", "10.20.1.1", "--dst", "203.0.113.9", "--proto", "tcp", "--dport", "443", "--without", "wan1") {
-			t.Errorf("explain: %s", reply.Text)
+		var got, want map[string]any
+		r.ask("explain", question, &got)
+		if _, has := got["messages"]; !has {
+			t.Error("explain: no messages")
+		}
+		delete(got, "messages")
+		printed := r.must("explain", "--json", "--src", "10.20.1.1", "--dst", "203.0.113.9", "--proto", "tcp", "--dport", "443", "--without", "wan1")
+		if err := json.Unmarshal([]byte(printed), &want); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("explain: %v, but the command prints %s (%v)", got, printed, err)
 		}
 		r.configure(members(netlab.Separate, 2, "option weight 'abc'"))
 		if reply := ask("check", ""); reply.OK || len(reply.Messages) != 2 || reply.Messages[0].Level != "error" {

@@ -101,8 +101,6 @@ func (in *invocation) destinations() (addresses []string, name string, err error
 type explained struct {
 	*explain.Explanation
 	Without *explain.Without `json:"without,omitempty"`
-	// Text is all of it in words.
-	Text string `json:"text"`
 }
 
 func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed, packet explain.Packet) (e explained, err error) {
@@ -188,14 +186,6 @@ func findConnection(p *pipeline.Pipeline, packet explain.Packet) (*explain.Conne
 
 // printExplanations prints that of an address, or those of a name's addresses.
 func (in *invocation) printExplanations(all []explained, name string) error {
-	for i := range all {
-		var text strings.Builder // to which writing never fails
-		_ = all[i].WriteText(&text)
-		if without := all[i].Without; without != nil {
-			_ = without.WriteText(&text)
-		}
-		all[i].Text = text.String()
-	}
 	if in.json {
 		encoder := json.NewEncoder(in.out)
 		encoder.SetIndent("", "  ")
@@ -214,7 +204,15 @@ func (in *invocation) printExplanations(all []explained, name string) error {
 		if name != "" {
 			fmt.Fprintf(in.out, "%s, address %d of %d\n", name, i+1, len(all))
 		}
-		fmt.Fprint(in.out, e.Text)
+		if err := e.WriteText(in.out); err != nil {
+			return err
+		}
+		if e.Without == nil {
+			continue
+		}
+		if err := e.Without.WriteText(in.out); err != nil {
+			return err
+		}
 	}
 	return nil
 }

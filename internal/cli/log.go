@@ -82,7 +82,7 @@ func (l *logger) Log(level, text string) {
 		return
 	}
 	if l.messages != nil {
-		l.messages = append(l.messages, message{Level: level, Text: text})
+		l.messages = append(l.messages, message{level, text})
 		return
 	}
 	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {

@@ -154,9 +154,5 @@ func (in *invocation) verdicts() plan.Verdicts {
 func (in *invocation) report(cfg *pipeline.Configuration) {
 	for _, p := range cfg.Problems {
 		in.log.Log(p.Severity.String(), p.String())
-		if n := len(in.log.messages); n > 0 {
-			last := &in.log.messages[n-1]
-			last.File, last.Line, last.Section = p.Pos.File, p.Pos.Line, p.Section
-		}
 	}
 }

@@ -161,8 +161,4 @@ func (in *invocation) setArgument(name string, kind, value any) error {
 type message struct {
 	Level string `json:"level"`
 	Text  string `json:"text"`
-	// The place in the configuration, if it is about one.
-	File    string `json:"file,omitempty"`
-	Line    int    `json:"line,omitempty"`
-	Section string `json:"section,omitempty"`
 }

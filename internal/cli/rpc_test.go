@@ -50,7 +50,7 @@ func TestCalls(t *testing.T) {
 	dir := rpcDir(t)
 	deep := func(n int) string { return strings.Repeat(`{"dst":`, n) + "1" + strings.Repeat("}", n) }
 	tests := []struct{ method, arguments, want string }{
-		{"explain", `{"dst":"9.9.9.9"}`, `"text":"ipv4: `},
+		{"explain", `{"dst":"9.9.9.9"}`, `{"messages":[],"packet":{"family":"ipv4"`},
 		{"explain", `{"dst":"9.9.9.9","src":"192.168.1.7","proto":"tcp","sport":1000,"dport":"443","in":"br-lan","mac":"02:00:00:00:00:01","dscp":"EF","without":"wan"}`, `"without":{`},
 		{"explain", ` {"dst":"9.9.9.9","ubus_rpc_session":"00000000000000000000000000000000"} `, `"outcomes":[`},
 		{"explain", "", `{"error":"usage: explain needs --dst`},
@@ -96,7 +96,7 @@ func TestCalls(t *testing.T) {
 		{"import", `{"file":"/etc/shadow"}`, `argument \"file\" is unknown`},
 		{"check", `{"config":""}`, `"ok":true`},
 		{"check", `{"config":"config member 'wan'\n"}`, `{"messages":[],"ok":true}`},
-		{"check", `{"config":"config member 'wan'\n\toption weight 'abc'\n"}`, `"level":"error","text":"loadbalance:2: member 'wan': option 'weight': 'abc' is not a whole number","file":"loadbalance","line":2,"section":"member 'wan'"}],"ok":false`},
+		{"check", `{"config":"config member 'wan'\n\toption weight 'abc'\n"}`, `"level":"error","text":"loadbalance:2: member 'wan': option 'weight': 'abc' is not a whole number"}],"ok":false`},
 		{"check", `{"config":"config member 'wan\n"}`, `loadbalance:1: syntax error`},
 		{"check", `{"config":"config\u0000"}`, `argument \"config\" has a character NUL`},
 		{"check", `{"config":7}`, `argument \"config\" must be a text`},
