@@ -127,27 +127,15 @@ func (in *invocation) setArguments(method string, input io.Reader) error {
 	return nil
 }
 
-// setArgument sets an option to a value that must be of the type of kind.
-func (in *invocation) setArgument(name string, kind, value any) error {
-	text, fits := value.(string)
-	wanted := "a text"
-	if !fits {
-		text = fmt.Sprint(value)
-	}
-	switch kind.(type) {
-	case nil:
-		return errors.New("is unknown")
-	case bool:
-		_, fits = value.(bool)
-		wanted = "true or false"
-	case float64:
-		_, isNumber := value.(float64)
-		fits = fits || isNumber
-		wanted = "a number"
-	}
+// setArgument sets an option to a value that must be of the type of example.
+func (in *invocation) setArgument(name string, example, value any) error {
+	wanted, is := fmt.Sprintf("%T", example), fmt.Sprintf("%T", value)
+	text := fmt.Sprint(value)
 	switch {
-	case !fits:
-		return errors.New("must be " + wanted)
+	case example == nil:
+		return errors.New("is unknown")
+	case is != wanted && (is != "string" || wanted != "float64"):
+		return fmt.Errorf("must be of the type of %#v", example)
 	case strings.ContainsRune(text, 0):
 		return errors.New("has a character NUL")
 	case name == "config":
