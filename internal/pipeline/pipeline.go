@@ -60,7 +60,7 @@ func Open(o Options) (*Pipeline, error) {
 	}
 	p := &Pipeline{run: o.RunDir, kernel: k, Sets: ipset.New(k), Connections: conntrack.New(k), netifd: o.Netifd}
 	p.engine = &apply.Engine{
-		Mangle:      remembered{tool: iptables.Tool{Backend: o.Backend}, run: o.RunDir, maxAge: o.MaxAge},
+		Mangle:      &remembered{tool: iptables.Tool{Backend: o.Backend}, run: o.RunDir, maxAge: o.MaxAge},
 		Other:       otherBackend,
 		NFTables:    iptables.NFTables{Kernel: p.kernel},
 		Routing:     routing.Netlink{Handle: p.kernel},

@@ -19,11 +19,11 @@ type remembered struct {
 	maxAge time.Duration
 }
 
-func (r remembered) file(f family.Family) string { return "mangle-" + f.String() + ".json" }
+func (r *remembered) file(f family.Family) string { return "mangle-" + f.String() + ".json" }
 
 // Read returns the table of a family. One that may be old is empty while nothing
 // was applied since boot, when there is nowhere to keep it.
-func (r remembered) Read(f family.Family) (*iptables.Table, error) {
+func (r *remembered) Read(f family.Family) (*iptables.Table, error) {
 	now := time.Now()
 	if r.maxAge > 0 {
 		var table iptables.Table
@@ -44,7 +44,7 @@ func (r remembered) Read(f family.Family) (*iptables.Table, error) {
 }
 
 // Write runs a transaction.
-func (r remembered) Write(f family.Family, change iptables.Change) error {
+func (r *remembered) Write(f family.Family, change iptables.Change) error {
 	_ = r.run.Save(r.file(f), nil)
 	return r.tool.Write(f, change)
 }
