@@ -31,6 +31,7 @@ class Browser {
 	}
 
 	async open(path, hash = '') {
+		await this.page.goto('about:blank'); // or another hash alone would load nothing
 		await this.page.goto('%s/cgi-bin/luci/admin/%s?%s%s'.replace('%s', this.server).replace('%s', path).replace('%s', this.query).replace('%s', hash));
 		await this.page.waitForSelector('#view h2, #view .cbi-section');
 	}

@@ -53,6 +53,8 @@ func newServer(t *testing.T, r *router) *server {
 	mux.HandleFunc(luciPath+"admin/uci/", s.apply)
 	mux.HandleFunc(staticPath, s.static)
 	mux.HandleFunc("/laboratory/", s.laboratory)
+	// LuCI's own runtime asks by which interface the browser comes.
+	mux.HandleFunc("/cgi-bin/cgi-exec", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") })
 	s.Server = httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s
@@ -98,7 +100,7 @@ func (s *server) page(w http.ResponseWriter, r *http.Request) {
 		"pathinfo": "/", "documentroot": "/www", "sessionid": user, "token": user, "ubuspath": "/ubus/", "pollinterval": 5,
 		"requestpath": strings.Split(strings.TrimPrefix(r.URL.Path, luciPath), "/"),
 		"dispatchpath": []string{}, "nodespec": map[string]any{"satisfied": true, "readonly": user != "owner"},
-		"apply_rollback": 90, "apply_holdoff": 1, "apply_timeout": 5, "apply_display": 0.2,
+		"apply_rollback": 90, "apply_holdoff": 1, "apply_timeout": 5, "apply_display": 1,
 	})
 	translation, _ := json.Marshal(translations(r.URL.Query().Get("lang")))
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -63,6 +63,29 @@ return baseclass.extend({
 		]);
 	},
 
+	/* The samples of the monitor's history: of each path, points separated by
+	   semicolons, whose last two values are bytes per second. A device that
+	   several paths share counts once. */
+	history(reply) {
+		const step = format.number(reply.step_s) || 60;
+		const end = Date.parse(reply.end) / 1000;
+		const seen = [];
+		const samples = {};
+		format.objects(reply.paths).forEach((path) => {
+			if (seen.includes(path.device))
+				return;
+			seen.push(path.device);
+			const points = String(path.points).split(';');
+			points.forEach((point, i) => {
+				const time = end - (points.length - 1 - i) * step;
+				const values = point.split(',');
+				samples[time] ??= { time, rates: {} };
+				samples[time].rates[path.member] = [ format.number(values[3]), format.number(values[4]) ];
+			});
+		});
+		return Object.values(samples).sort((a, b) => a.time - b.time);
+	},
+
 	/* Each name with its colour and its newest rates, after the sum. */
 	legend(samples, names) {
 		const last = samples[samples.length - 1];

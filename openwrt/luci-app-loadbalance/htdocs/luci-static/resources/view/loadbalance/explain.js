@@ -84,10 +84,10 @@ return view.extend({
 		if (reply.error)
 			return [ E('div', { 'class': 'alert-message warning' }, [ String(reply.error) ]) ];
 		/* A name has several addresses: then there is an answer for each. */
-		const answers = Array.isArray(reply.answers) ? format.objects(reply.answers) : [ reply ];
+		const answers = Array.isArray(reply.addresses) ? format.objects(reply.addresses) : [ reply ];
 		const notes = (title, texts) => texts.length ? E('div', {}, [ E('strong', {}, [ title ]), E('ul', { 'class': 'lb-list' }, texts.map((t) => E('li', {}, [ t ]))) ]) : '';
 		return answers.map((a) => E('div', { 'class': 'cbi-section' }, [
-			E('h3', {}, [ _('The way of the packet') ]),
+			E('h3', {}, [ _('The way of a packet to %s').format(a.packet?.dst) ]),
 			...format.objects(a.outcomes).map((o) => this.renderOutcome(o)),
 			L.isObject(a.without) ? E('div', {}, [
 				E('h3', {}, [ _('If %s were down').format(a.without.member) ]),

@@ -175,10 +175,10 @@ return view.extend({
 	},
 
 	renderQuota(m) {
-		const quota = L.isObject(m.member.quota) ? m.member.quota : null;
-		if (!quota)
+		const usage = L.isObject(m.member.usage) ? m.member.usage : null;
+		if (!usage)
 			return [ '–' ];
-		const [ used, limit ] = [ format.number(quota.used), format.number(quota.limit) ];
+		const [ used, limit ] = [ format.number(usage.bytes), format.number(usage.quota) ];
 		return [
 			_('%s of %s').format(format.amount(used), format.amount(limit)),
 			E('span', { 'class': 'lb-bar' }, [ E('i', { 'style': 'width:%d%%'.format(limit ? Math.min(used / limit, 1) * 100 : 0) }) ])

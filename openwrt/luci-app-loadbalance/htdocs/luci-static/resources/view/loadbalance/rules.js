@@ -180,7 +180,7 @@ return view.extend({
 
 	render([ status ]) {
 		this.box = E('div');
-		const map = new form.Map(config.file, _('Rules'));
+		const map = new form.Map(config.file, _('Load Balancing'));
 		this.addRules(map, status);
 		this.addPolicies(map);
 		this.addSets(map, status);

@@ -209,7 +209,7 @@ return view.extend({
 		this.box = E('div');
 		this.offers = E('div');
 
-		const map = this.map = new form.Map(config.file, _('Uplinks'));
+		const map = this.map = new form.Map(config.file, _('Load Balancing'));
 		map.chain('network');
 		map.chain('firewall');
 		this.addMembers(map, status);
@@ -219,12 +219,13 @@ return view.extend({
 		const draw = map.renderContents;
 		map.renderContents = (...args) => draw.apply(map, args).then((node) => {
 			dom.content(this.offers, [ this.renderOffers() ]);
+			node.querySelector('.cbi-section').after(this.offers);
 			return node;
 		});
 
 		return map.render().then((node) => {
 			config.openNamed(map);
-			return E('div', {}, [ this.box, node, this.offers ]);
+			return E('div', {}, [ this.box, node ]);
 		});
 	},
 
