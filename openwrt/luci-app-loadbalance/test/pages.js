@@ -318,7 +318,7 @@ async function reader(b) {
 		assert.equal(await button.isDisabled(), true, await button.innerText());
 	for (const page of [ 'uplinks', 'rules' ]) {
 		await b.open('network/loadbalance/' + page);
-		await b.page.waitForSelector('tr[data-section-id]');
+		await b.page.waitForSelector('#view .cbi-section-table');
 		for (const text of [ 'Delete', 'Add', 'Mend it' ])
 			for (const button of await b.page.locator(`#view button:text-is("${text}")`).all())
 				assert.equal(await button.isDisabled(), true, text);

@@ -106,7 +106,8 @@ func (s *server) page(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	fmt.Fprintf(w, `<!DOCTYPE html><html lang="en" data-darkmode="%v"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="/luci-static/bootstrap/cascade.css"><link rel="icon" href="data:,">
+<link rel="stylesheet" href="/luci-static/bootstrap/cascade.css">
+<link rel="stylesheet" media="only screen and (max-device-width: 854px)" href="/luci-static/bootstrap/mobile.css"><link rel="icon" href="data:,">
 <script src="/luci-static/resources/cbi.js"></script><script>window.TRANSLATIONS = %s</script>
 <script src="/luci-static/resources/luci.js"></script><script>L = new LuCI(%s)</script></head>
 <body><header><ul id="topmenu"></ul><div id="indicators"></div></header><div id="maincontent" class="container"><div id="view">

@@ -139,10 +139,12 @@ return view.extend({
 		o = option(form.ListValue, 'sticky_key', _('Kept for'), _('source_dest: each pair of source and destination by itself.'));
 		config.choice(o, 'source', [ 'source', 'source_dest' ]).modalonly = true;
 		o.depends('sticky', '1');
+		o.retain = true;
 		o = option(form.Value, 'timeout', _('Kept for how long'), _('After its last new connection.'));
 		o.modalonly = true;
 		o.placeholder = '600';
 		o.depends('sticky', '1');
+		o.retain = true;
 		config.flag(option(form.ListValue, 'log', _('Log each connection')), '0').modalonly = true;
 		config.flag(option(form.ListValue, 'enabled', _('Used')), '1');
 

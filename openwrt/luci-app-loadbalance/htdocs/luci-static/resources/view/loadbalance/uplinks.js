@@ -69,7 +69,11 @@ return view.extend({
 		o = s.taboption('health', form.ListValue, 'track_method', _('Probed by'));
 		config.choice(o, 'ping', methods).modalonly = true;
 
-		const depends = (option, ...names) => names.forEach((name) => option.depends('track_method', name));
+		/* What has no effect now is not thrown away. */
+		const depends = (option, ...names) => {
+			names.forEach((name) => option.depends('track_method', name));
+			option.retain = true;
+		};
 		depends(value(s, 'health', 'track_port', _('Port'), null, _('443 for tcp, 53 for dns')), 'tcp', 'dns');
 		depends(value(s, 'health', 'track_url', _('URL'), _('What is asked for. A portal answers with another status.'), 'http://cp.cloudflare.com/generate_204'), 'http');
 		depends(value(s, 'health', 'track_status', _('Expected status'), null, '204'), 'http');
