@@ -49,8 +49,10 @@ class Browser {
 	}
 
 	async picture(name) {
-		if (process.env.PICTURES)
-			await this.page.screenshot({ path: `${process.env.PICTURES}/${name}.png`, fullPage: true });
+		if (!process.env.PICTURES)
+			return;
+		await this.page.waitForTimeout(500); // until all is faded in
+		await this.page.screenshot({ path: `${process.env.PICTURES}/${name}.png`, fullPage: true });
 	}
 
 	text(selector) {

@@ -148,10 +148,10 @@ func (s *server) answer(r request) any {
 		reply["error"] = map[string]any{"code": accessDenied, "message": "Access denied"}
 		return reply
 	}
-	if result, code := s.call(user, object, method, arguments); code != ubusOK {
-		reply["result"] = []any{code}
-	} else {
-		reply["result"] = []any{ubusOK, result}
+	result, code := s.call(user, object, method, arguments)
+	reply["result"] = []any{code}
+	if result != nil {
+		reply["result"] = []any{code, result}
 	}
 	return reply
 }
@@ -269,7 +269,7 @@ func (s *server) file(user, method, name, command string, params []string, data 
 		if err := os.WriteFile(inConfig, []byte(data), 0o644); err != nil {
 			return nil, ubusUnknown
 		}
-		return map[string]any{}, ubusOK
+		return nil, ubusOK
 	}
 	script, found := strings.CutPrefix(command, initScriptsFolder)
 	if !found || len(params) != 1 {

@@ -28,8 +28,13 @@ return baseclass.extend({
 		return order.find((s) => found.includes(s)) ?? found[0] ?? 'down';
 	},
 
+	/* Why a family is not as it should be: a line that works has nothing to say. */
+	why(state) {
+		return state.reason || (state.health?.online ? '' : state.health?.reason) || '';
+	},
+
 	reason(m) {
-		return [ m.member.fault, ...m.families.map((f) => f.state.reason || f.state.health?.reason) ]
+		return [ m.member.fault, ...m.families.map((f) => this.why(f.state)) ]
 			.filter((r) => r).map(String).filter((r, i, all) => all.indexOf(r) === i).join('; ');
 	},
 

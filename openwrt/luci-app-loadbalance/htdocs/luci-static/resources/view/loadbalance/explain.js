@@ -66,18 +66,32 @@ return view.extend({
 		]);
 	},
 
-	renderOutcome(outcome) {
-		const where = outcome.member ? _('leaves by %s').format(outcome.member)
-			: outcome.policy ? _('goes to policy %s').format(outcome.policy) : _('follows the main routing table');
+	/* Where it goes, in a sentence. */
+	where(outcome) {
+		const verdicts = {
+			default: _('follows the main routing table'),
+			unreachable: _('is refused'),
+			blackhole: _('is dropped silently')
+		};
+		if (!outcome.member)
+			return verdicts.default;
+		return verdicts.hasOwnProperty(outcome.member) ? verdicts[outcome.member] : _('leaves by %s').format(outcome.member);
+	},
+
+	renderOutcome(outcome, open) {
 		const facts = [
 			...format.texts(outcome.conditions),
-			outcome.rule ? _('rule %s').format(outcome.rule) : null,
-			format.number(outcome.share) > 0 && outcome.share < 1 ? _('with a chance of %s').format(format.percent(outcome.share)) : null
+			outcome.rule ? String(outcome.rule) : null,
+			format.number(outcome.share) > 0 && outcome.share < 1 ? _('share: %s').format(format.percent(outcome.share)) : null
 		].filter((f) => f);
-		return E('details', { 'open': '' }, [
-			E('summary', {}, [ E('strong', {}, [ where ]), facts.length ? ' (%s)'.format(facts.join('; ')) : '' ]),
+		return E('details', { 'open': open ? '' : null }, [
+			E('summary', {}, [ E('strong', {}, [ this.where(outcome) ]), facts.length ? ' (%s)'.format(facts.join('; ')) : '' ]),
 			E('ol', { 'class': 'lb-list' }, format.objects(outcome.steps).map((step) => E('li', {}, [ String(step.text) ])))
 		]);
+	},
+
+	renderOutcomes(outcomes) {
+		return format.objects(outcomes).map((o, i, all) => this.renderOutcome(o, all.length === 1));
 	},
 
 	renderAnswer(reply) {
@@ -88,10 +102,10 @@ return view.extend({
 		const notes = (title, texts) => texts.length ? E('div', {}, [ E('strong', {}, [ title ]), E('ul', { 'class': 'lb-list' }, texts.map((t) => E('li', {}, [ t ]))) ]) : '';
 		return answers.map((a) => E('div', { 'class': 'cbi-section' }, [
 			E('h3', {}, [ _('The way of a packet to %s').format(a.packet?.dst) ]),
-			...format.objects(a.outcomes).map((o) => this.renderOutcome(o)),
+			...this.renderOutcomes(a.outcomes),
 			L.isObject(a.without) ? E('div', {}, [
 				E('h3', {}, [ _('If %s were down').format(a.without.member) ]),
-				...(a.without.changed ? format.objects(a.without.outcomes).map((o) => this.renderOutcome(o)) : [ E('p', {}, [ _('Nothing would change.') ]) ])
+				...(a.without.changed ? this.renderOutcomes(a.without.outcomes) : [ E('p', {}, [ _('Nothing would change.') ]) ])
 			]) : '',
 			notes(_('To be known:'), format.texts(a.notes).concat(format.objects(a.messages).map((m) => String(m.text)))),
 			a.text ? E('details', {}, [ E('summary', {}, [ _('As text') ]), E('pre', { 'class': 'lb-mono' }, [ String(a.text) ]) ]) : ''

@@ -148,12 +148,13 @@ return view.extend({
 			return [ format.badge('fault'), E('div', { 'class': 'lb-small' }, [ String(m.member.fault) ]) ];
 		return this.perFamily(m, (s) => {
 			const age = format.age(s.health?.since, status.time);
+			const why = summary.why(s);
 			const flaps = format.number(s.health?.flaps);
 			return [
 				format.badge(s.state),
 				...[ 'full', 'portal' ].filter((fact) => s[fact] === true && s.state !== fact).map((fact) => format.badge(fact)),
 				age ? E('span', { 'class': 'lb-small' }, [ ' ', _('for %s').format(age) ]) : '',
-				s.reason || s.health?.reason ? E('div', { 'class': 'lb-small' }, [ String(s.reason || s.health.reason) ]) : '',
+				why ? E('div', { 'class': 'lb-small' }, [ String(why) ]) : '',
 				flaps > 0 ? E('div', { 'class': 'lb-small' }, [ _('times offline: %d').format(flaps) ]) : ''
 			];
 		});

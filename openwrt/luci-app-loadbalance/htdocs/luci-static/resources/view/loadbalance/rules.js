@@ -131,7 +131,7 @@ return view.extend({
 
 	addActions(s, status) {
 		const option = (kind, name, title, description) => s.taboption('action', kind, name, title, description);
-		let o = option(form.ListValue, 'use_policy', _('Use'), _('A policy, or an uplink: only that one. default: the main routing table. unreachable: refuse. blackhole: drop.'));
+		let o = option(form.ListValue, 'use_policy', _('Goes to'), _('A policy, or an uplink: only that one. default: the main routing table. unreachable: refuse. blackhole: drop.'));
 		config.choice(o, 'balanced', [ ...new Set([ 'balanced', ...named('policy'), ...named('member'), ...verdicts ]) ]);
 		config.effective(o, 'balanced');
 
@@ -146,7 +146,7 @@ return view.extend({
 		o.depends('sticky', '1');
 		o.retain = true;
 		config.flag(option(form.ListValue, 'log', _('Log each connection')), '0').modalonly = true;
-		config.flag(option(form.ListValue, 'enabled', _('Used')), '1');
+		config.flag(option(form.ListValue, 'enabled', _('Switched on')), '1');
 
 		o = s.option(form.DummyValue, '_connections', _('Connections'));
 		o.modalonly = false;

@@ -30,7 +30,7 @@ return view.extend({
 	},
 
 	addGeneral(s) {
-		let o = s.taboption('general', form.ListValue, 'enabled', _('Used'), _('If not, it is as if the uplink did not exist.'));
+		let o = s.taboption('general', form.ListValue, 'enabled', _('Switched on'), _('If not, it is as if the uplink did not exist.'));
 		config.flag(o, '1').modalonly = true;
 
 		o = s.taboption('general', form.Value, 'interface', _('Interface'), _('The interface in the network configuration, if it has another name than the uplink.'));
