@@ -24,10 +24,14 @@ ARCHITECTURES = arm64 mips mipsle
 SHELL_FILES = $(shell find . -name .git -prune -o -path ./bin -prune -o -path ./dist -prune -o -type f -print | \
 	xargs awk 'FNR == 1 && /^.!\/bin\/(ba)?sh/ { print FILENAME }')
 
+# The pages of LuCI, and what npm has for their tests.
+LUCI_TESTS = openwrt/luci-app-loadbalance/test
+NODE = $(CURDIR)/bin/node/node_modules
+
 # What is run, and the Debian package that has it, as PROGRAM:PACKAGE.
 PROGRAMS = ip:iproute2 tc:iproute2 iptables-nft:iptables iptables-legacy:iptables \
 	ipset:ipset nsenter:util-linux
-LINTERS = shellcheck:shellcheck shfmt:shfmt
+LINTERS = shellcheck:shellcheck shfmt:shfmt node:nodejs npm:npm
 TRACERS = strace:strace
 
 # Debian keeps these out of the PATH of ordinary users.
@@ -36,11 +40,12 @@ export CGO_ENABLED = 0
 
 test lint quicklint: PROGRAMS += $(LINTERS)
 # The scripts are tested in the router's shell, with the firewall's nft.
+# LuCI's pages run in a browser.
 test: PROGRAMS += nft:nftables flock:util-linux dnsmasq:dnsmasq-base \
-	unbound:unbound
+	unbound:unbound chromium:chromium
 bench: PROGRAMS += $(TRACERS)
 
-.PHONY: build test cases beside builds demo bench lint quicklint staticcheck deps go root clean
+.PHONY: build test cases beside builds demo bench lint quicklint staticcheck eslint deps go root clean
 
 build: go
 	$(GO) build -trimpath -ldflags '-X loadbalance/internal/cli.Version=$(VERSION)' -o bin/loadbalance ./cmd/loadbalance
@@ -50,12 +55,12 @@ build: go
 test: root deps quicklint
 	@$(MAKE) --no-print-directory -j2 cases beside
 
-cases:
+cases: $(NODE)
 	@echo "== tests"
 	$(GO) run ./internal/testreport -count=1 -timeout=60m ./...
 
 beside:
-	@nice -n 19 $(MAKE) --no-print-directory staticcheck builds
+	@nice -n 19 $(MAKE) --no-print-directory staticcheck eslint builds
 
 builds: go
 	@echo "== build for $(ARCHITECTURES), and with $(OLDEST_GO)"
@@ -73,7 +78,7 @@ bench: root deps build
 	@$(GO) build -o bin/bench ./internal/bench
 	@bin/bench -program bin/loadbalance -parts '$(PARTS)'
 
-lint: deps quicklint staticcheck
+lint: deps quicklint staticcheck eslint
 
 quicklint: deps go
 	@echo "== lint"
@@ -85,6 +90,17 @@ quicklint: deps go
 
 staticcheck: go
 	GOTOOLCHAIN=auto $(GO) run $(STATICCHECK) ./...
+
+eslint: $(NODE)
+	@echo "== eslint"
+	@NODE_PATH=$(NODE) $(NODE)/.bin/eslint -c $(LUCI_TESTS)/eslint.config.js openwrt/luci-app-loadbalance
+
+# The packages of npm that lint and test LuCI's pages, outside of the sources.
+$(NODE): $(LUCI_TESTS)/package-lock.json
+	@mkdir -p $(@D)
+	@cp $(LUCI_TESTS)/package.json $(LUCI_TESTS)/package-lock.json $(@D)
+	npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 # Installs the Debian packages of the programs that are missing.
 deps:
