@@ -2,6 +2,8 @@ package status
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"loadbalance/internal/dealt"
 	"loadbalance/internal/family"
@@ -50,6 +52,40 @@ func (in Input) policies() []Policy {
 		policies = append(policies, policy)
 	}
 	return policies
+}
+
+// Rule is a rule of the configuration with the connections that it has decided
+// about since the rules were last written.
+type Rule struct {
+	Name        string `json:"name"` // anonymous: @rule[0]
+	Connections uint64 `json:"connections"`
+}
+
+// rules counts the packets of the rules' lines: only the first packet of a
+// connection comes that far.
+func (in Input) rules() []Rule {
+	var rules []Rule
+	for _, f := range family.All {
+		for _, chain := range in.Plan.Family(f).Chains {
+			table := in.Kernel.Tables[f]
+			if table == nil || !table.Chains[chain.Name].Holds(chain) {
+				continue
+			}
+			for i, line := range chain.Rules {
+				_, name, ours := strings.Cut(line.Origin, "'")
+				if !ours {
+					continue
+				}
+				name, _, _ = strings.Cut(name, "'")
+				k := slices.IndexFunc(rules, func(r Rule) bool { return r.Name == name })
+				if k < 0 {
+					k, rules = len(rules), append(rules, Rule{Name: name})
+				}
+				rules[k].Connections += table.Chains[chain.Name].Packets[i]
+			}
+		}
+	}
+	return rules
 }
 
 // shares returns the members' shares in one family; for IPv6, nil for a member

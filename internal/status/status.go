@@ -48,7 +48,9 @@ type Status struct {
 	Monitor  Monitor  `json:"monitor"`
 	Members  []Member `json:"members"`
 	Policies []Policy `json:"policies"`
-	Devices  []Device `json:"devices"`
+	// Rules are those of the configuration that have lines in the kernel.
+	Rules   []Rule   `json:"rules,omitempty"`
+	Devices []Device `json:"devices"`
 	// Sets are those that learn the addresses of domains.
 	Sets    []Set        `json:"sets,omitempty"`
 	Uplinks uplink.State `json:"uplinks"`
@@ -147,6 +149,7 @@ func New(in Input) Status {
 		Monitor:  in.monitor(),
 		Members:  []Member{},
 		Policies: in.policies(),
+		Rules:    in.rules(),
 		Sets:     in.sets(),
 		Uplinks:  in.Uplinks,
 	}

@@ -40,7 +40,7 @@ func Diff(want plan.Family, have *Table, starts map[string]uint64) Change {
 		for _, written := range chain.Written(0) {
 			planned[written.Name] = true
 		}
-		if old := have.Chains[chain.Name]; old == nil || !old.holds(chain) {
+		if old := have.Chains[chain.Name]; !old.Holds(chain) {
 			change.Write = append(change.Write, chain)
 		}
 	}
@@ -93,8 +93,9 @@ func (c *Change) addCascades(chains []plan.Chain) {
 	}
 }
 
-func (c *Chain) holds(want plan.Chain) bool {
-	return c.Rules == want.Len() && (c.Rules == 0 || c.Comment == want.Fingerprint())
+// Holds reports whether a chain in the kernel, or nil, is as wanted.
+func (c *Chain) Holds(want plan.Chain) bool {
+	return c != nil && c.Rules == want.Len() && (c.Rules == 0 || c.Comment == want.Fingerprint())
 }
 
 // sameJumps reports whether the built-in chains hold each wanted jump exactly

@@ -50,8 +50,9 @@ func (t *Table) Empty() bool { return !t.Foreign && len(t.Chains)+len(t.Jumps) =
 type Chain struct {
 	// Parts are the names of the parts.
 	Parts []string
-	// Rules is the number of rules.
-	Rules int
+	// Rules is the number of rules, Packets what each has matched.
+	Rules   int
+	Packets []uint64
 	// Comment is the comment that all rules carry; empty if they differ or
 	// one has none.
 	Comment string
@@ -200,7 +201,7 @@ func (c *Chain) addRule(words []string, target string, count uint64) {
 	if c.Comment != comment {
 		c.Comment = ""
 	}
-	c.Rules++
+	c.Rules, c.Packets = c.Rules+1, append(c.Packets, count)
 	if strings.HasPrefix(target, plan.ChainPrefix) && target == plan.ChainOf(target) {
 		c.Dealt[target] += count
 	}
