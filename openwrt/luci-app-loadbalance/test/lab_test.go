@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -182,9 +183,14 @@ func (r *router) superviseMonitor() error {
 	return nil
 }
 
-// shares counts connections of a LAN client by the line that they take.
-func (r *router) shares(count int) map[string]int {
-	tally := r.lab.Connect(netlab.Traffic{Count: count})
+// shares counts connections of LAN clients by the line that they take. Without a
+// server any one will do.
+func (r *router) shares(count int, server string) map[string]int {
+	traffic := netlab.Traffic{Count: count}
+	if server != "" {
+		traffic.Server = netip.MustParseAddrPort(server)
+	}
+	tally := r.lab.Connect(traffic)
 	shares := map[string]int{}
 	for line, n := range tally.ByUplink {
 		shares[fmt.Sprintf("wan%d", line)] = n

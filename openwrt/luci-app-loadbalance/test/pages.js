@@ -86,7 +86,7 @@ async function polling(b) {
 	await b.page.evaluate(() => Object.defineProperty(document, 'hidden', { value: true, configurable: true }));
 	await b.page.waitForTimeout(500);
 	const before = await asked();
-	await b.page.waitForTimeout(7000);
+	await b.page.waitForTimeout(4000);
 	assert.equal(await asked(), before);
 	await b.page.evaluate(() => Object.defineProperty(document, 'hidden', { value: false }));
 	await b.page.waitForTimeout(7000);
@@ -150,7 +150,12 @@ async function rules(b) {
 	await saveAndApply(b);
 	assert.match(await b.laboratory('file', { name: 'loadbalance' }), /config rule\n\tlist dest_ip '203.0.113.7'\n\tlist dest_port '80'\n\toption use_policy 'wan4'\n\tlist proto 'tcp'\n/);
 	assert.match(await b.laboratory('run', { command: 'iptables-nft-save -t mangle' }), /-A lb_rules.*--dports? 80.*-g lb_member_wan4/);
-	assert.match(await b.laboratory('run', { command: 'ipset list -n; ip rule' }), /wan4/);
+	assert.deepEqual(await b.laboratory('connect', { number: 7, server: '203.0.113.7:80' }), { wan0: 0, wan1: 0, wan2: 0, wan3: 0, wan4: 7, wan5: 0 });
+	await b.laboratory('forget'); // the chains as a poll has read them before
+	await b.open('network/loadbalance/rules');
+	await b.shows('#cbi-loadbalance-rule [data-counter]', '7');
+	await b.open('network/loadbalance/rules', '#%40rule%5B0%5D'); // as a problem links it
+	await b.shows('.modal h4', 'Rule @rule[0]');
 	b.quiet();
 }
 
@@ -268,7 +273,8 @@ async function hostile(b) {
 	const bad = '<img src=x onerror="window.hacked=1">';
 	const family = { state: bad, reason: bad, device: bad, gateway: bad, share: bad, dealt: bad, connections: bad, health: { online: true, since: bad, reason: bad, latency_ns: bad, flaps: bad } };
 	const replies = [
-		{ time: new Date().toISOString(), running: true, members: [ { name: bad, ipv4: family, ipv6: family, fault: bad, usage: { bytes: bad, quota: bad } }, { name: bad, ipv4: family } ],
+		{ time: new Date().toISOString(), running: true, members: [ { name: bad, ipv4: family, ipv6: family, fault: bad }, { name: bad, ipv4: family } ],
+			usage: [ { member: bad, bytes: bad, quota: bad } ], rules: [ { name: bad, connections: bad } ],
 			policies: [ { name: bad, members: [ { name: bad, ipv4: family } ] } ], problems: [ bad, `loadbalance:1: member '${bad}': x` ], notices: [ bad ], drift: [ bad ],
 			refused: { problems: [ bad ] }, devices: [ { name: bad, rx_bytes: bad } ], monitor: { error: bad }, sets: [ { name: bad, domains: [ { name: bad } ] } ], history: { paths: [ { member: bad, points: bad } ] } },
 		{ time: bad, running: bad, members: bad, policies: { length: 3 }, problems: bad, monitor: bad, devices: 7, refused: bad, history: bad },
@@ -279,11 +285,45 @@ async function hostile(b) {
 		await b.laboratory('set', { hostile: JSON.stringify(reply) });
 		for (const page of [ 'status/loadbalance', 'network/loadbalance/uplinks', 'network/loadbalance/rules', 'status/overview' ]) {
 			await b.open(page);
-			await b.page.waitForTimeout(page === 'status/loadbalance' ? 3500 : 300);
+			await b.page.waitForTimeout(page === 'status/loadbalance' && reply === replies[0] ? 3500 : 200); // a further poll gives rates
 			assert.equal(await b.page.evaluate(() => window.hacked), undefined, page);
 			b.quiet();
 		}
 	}
+	await b.laboratory('set');
+}
+
+/* What a status can say besides, also in words that the page does not know, and
+   in Chinese. */
+async function facts(b) {
+	const line = (name, state, more) => ({ name, ipv4: { state, device: name, share: 0, dealt: 0, connections: 0, ...more } });
+	const reply = {
+		time: new Date().toISOString(), running: true, in_sync: false, drift: [ 'ipv4: 1 chain' ],
+		members: [ line('wan1', 'active', { full: true, share: 1 }), line('wan2', 'portal', { reason: 'a login is wanted' }), line('wan3', 'asleep'),
+			{ ...line('wan4', 'down'), fault: "loadbalance:7: member 'wan4': option 'weight': 'abc' is no number" } ],
+		problems: [ "loadbalance:7: member 'wan4': option 'weight': 'abc' is no number", "loadbalance:9: rule '@rule[1]': x" ],
+		policies: [], devices: [], usage: [ { member: 'wan1', bytes: 12.5e9, quota: 50e9 } ],
+		history: { step_s: 60, end: new Date().toISOString(), paths: [ { member: 'wan1', family: 'ipv4', device: 'wan1', points: '100,0,10,1e6,1e5;100,0,10,2e6,1e5;50,50,,3e6,1e5' } ] }
+	};
+	await b.laboratory('set', { hostile: JSON.stringify(reply) });
+	await b.open('status/loadbalance');
+	await b.shows('[data-verdict=warning]', '1 of 4 uplinks get new connections. Out: wan2 (portal), wan3 (asleep), wan4 (faulty section).');
+	await b.shows('[data-member=wan1]', 'full');
+	await b.shows('[data-member=wan1]', '12.5 GB of 50.0 GB');
+	await b.shows('[data-member=wan2]', 'a login is wanted');
+	await b.shows('[data-member=wan4]', "'abc' is no number");
+	assert.match(await b.page.locator('li:has-text("loadbalance:7") a').getAttribute('href'), /network\/loadbalance\/uplinks#wan4$/);
+	assert.match(await b.page.locator('li:has-text("loadbalance:9") a').getAttribute('href'), /network\/loadbalance\/rules#%40rule%5B1%5D$/);
+	await b.page.click('[data-span=hour]');
+	await b.shows('.lb-chart', 'received, up to 50.0 Mbit/s');
+	b.quiet();
+
+	await b.as({ query: 'lang=zh-cn' });
+	await b.open('status/loadbalance');
+	await b.shows('[data-verdict=warning]', '1/4 条上行线路在接收新连接');
+	await b.shows('th', '延迟与丢包');
+	b.quiet();
+	await b.as({});
 	await b.laboratory('set');
 }
 
@@ -357,7 +397,7 @@ async function screens(b) {
 async function main() {
 	const b = await Browser.start(process.argv[2]);
 	const only = process.env.STEPS?.split(',');
-	for (const step of [ uplinks, weights, overview, polling, rules, names, order, rollback, explain, startpage, reader, hostile, silent, screens, importing ]) {
+	for (const step of [ uplinks, weights, overview, polling, rules, names, order, rollback, explain, startpage, reader, facts, hostile, silent, screens, importing ]) {
 		if (only && !only.includes(step.name))
 			continue;
 		const begin = Date.now();

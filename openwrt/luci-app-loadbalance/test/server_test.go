@@ -2,6 +2,7 @@ package luciapp
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"loadbalance/internal/family"
 )
 
 // The paths of LuCI's pages and of their files.
@@ -108,7 +111,9 @@ func (s *server) page(w http.ResponseWriter, r *http.Request) {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="stylesheet" href="/luci-static/bootstrap/cascade.css">
 <link rel="stylesheet" media="only screen and (max-device-width: 854px)" href="/luci-static/bootstrap/mobile.css"><link rel="icon" href="data:,">
-<script src="/luci-static/resources/cbi.js"></script><script>window.TRANSLATIONS = %s</script>
+<script src="/luci-static/resources/cbi.js"></script><script>window.TRANSLATIONS = %s;
+// LuCI's own runtime looks texts up by their hash.
+if (window.sfh) window.TR = Object.fromEntries(Object.entries(TRANSLATIONS || {}).map(([ k, v ]) => [ sfh(k), v ]))</script>
 <script src="/luci-static/resources/luci.js"></script><script>L = new LuCI(%s)</script></head>
 <body><header><ul id="topmenu"></ul><div id="indicators"></div></header><div id="maincontent" class="container"><div id="view">
 <script>L.require('ui').then(function(ui) { ui.instantiateView('%s'); });</script></div></div></body></html>`,
@@ -150,7 +155,7 @@ func (s *server) laboratory(w http.ResponseWriter, r *http.Request) {
 	case "restore":
 		err = s.router.lab.Restore(number)
 	case "connect":
-		reply = s.router.shares(number)
+		reply = s.router.shares(number, query.Get("server"))
 	case "run":
 		reply, err = s.router.run(query.Get("command"))
 	case "file":
@@ -159,6 +164,10 @@ func (s *server) laboratory(w http.ResponseWriter, r *http.Request) {
 		reply = string(text)
 	case "write":
 		err = os.WriteFile(filepath.Join(s.router.configDir(), path.Base(query.Get("name"))), []byte(query.Get("text")), 0o644)
+	case "forget": // what an earlier poll has read of iptables
+		for _, f := range family.All {
+			err = errors.Join(err, os.Remove(filepath.Join(s.router.dir, "run", "mangle-"+f.String()+".json")))
+		}
 	case "calls":
 		reply = s.router.calls
 	case "asked":

@@ -104,11 +104,9 @@ return baseclass.extend({
 
 	/* Opens the dialog of the section that the address names after a number sign. */
 	openNamed(map) {
-		const name = decodeURIComponent(location.hash.slice(1));
-		const type = name && uci.get(file, name)?.['.type'];
-		const section = map.children.find((s) => s.sectiontype === type);
-		if (section?.renderMoreOptionsModal)
-			return section.renderMoreOptionsModal(name);
+		const named = location.hash.length > 1 ? uci.get(file, decodeURIComponent(location.hash.slice(1))) : null;
+		const section = map.children.find((s) => s.sectiontype === named?.['.type']);
+		return section?.renderMoreOptionsModal?.(named['.name']);
 	},
 
 	/* A list whose first choice stands for no value at all: nothing is written

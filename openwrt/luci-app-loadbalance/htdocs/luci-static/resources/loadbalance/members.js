@@ -1,5 +1,6 @@
 'use strict';
 'require baseclass';
+'require dom';
 'require form';
 'require uci';
 'require ui';
@@ -32,7 +33,7 @@ const Members = ui.AbstractElement.extend({
 		this.node = E('div', { 'id': this.options.id });
 		this.setUpdateEvents(this.node, 'members-changed');
 		this.setChangeEvents(this.node, 'members-changed');
-		L.dom.bindClassInstance(this.node, this);
+		dom.bindClassInstance(this.node, this);
 		this.draw();
 		return this.node;
 	},
@@ -65,7 +66,7 @@ const Members = ui.AbstractElement.extend({
 		const own = (row, key) => uci.get(config.file, row.name, key) || '1';
 		const title = (text) => E('th', {}, [ text ]);
 
-		L.dom.content(this.node, [ E('table', { 'class': 'lb-members' }, [
+		dom.content(this.node, [ E('table', { 'class': 'lb-members' }, [
 			this.rows.length ? E('tr', {}, [ title(_('Uplink')), title(_('Weight')), title(_('Tier')), title('') ])
 				: E('tr', {}, [ E('td', {}, [ E('em', {}, [ _('all uplinks') ]) ]) ]),
 			...this.rows.map((row) => E('tr', { 'data-row': row.name }, [

@@ -204,7 +204,6 @@ async function load(name) {
 class LuCI {
 	constructor(env) {
 		this.env = env;
-		this.dom = strict(dom, 'L.dom');
 		return strict(this, 'L');
 	}
 

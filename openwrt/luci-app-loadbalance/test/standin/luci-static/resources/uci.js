@@ -34,7 +34,9 @@ return baseclass.extend({
 			.sort((a, b) => a['.index'] - b['.index']);
 	},
 
-	get(file, section, option) {
+	get(file, name, option) {
+		const [ , type, position ] = /^@(\w+)\[(\d+)\]$/.exec(name) ?? [];
+		const section = type ? this.sections(file, type)[position]?.['.name'] : name;
 		const found = this.files[file]?.now[section];
 		return option == null ? found ?? null : found?.[option] ?? null;
 	},

@@ -175,8 +175,8 @@ return view.extend({
 		return rate ? [ ...of(0, 'download', '↓'), ...of(1, 'upload', '↑') ] : [ '–' ];
 	},
 
-	renderQuota(m) {
-		const usage = L.isObject(m.member.usage) ? m.member.usage : null;
+	renderQuota(m, status) {
+		const usage = format.objects(status.usage).find((u) => u.member === m.name);
 		if (!usage)
 			return [ '–' ];
 		const [ used, limit ] = [ format.number(usage.bytes), format.number(usage.quota) ];
@@ -209,7 +209,7 @@ return view.extend({
 				format.number(s.unanswered_connections) > 0
 					? E('div', { 'class': 'lb-small' }, [ _('%d unanswered').format(format.number(s.unanswered_connections)) ]) : ''
 			]) ],
-			[ _('Quota'), this.renderQuota(m) ]
+			[ _('Quota'), this.renderQuota(m, status) ]
 		];
 	},
 

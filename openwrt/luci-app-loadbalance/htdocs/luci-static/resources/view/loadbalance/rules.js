@@ -60,9 +60,9 @@ return view.extend({
 		o.modalonly = true;
 	},
 
-	/* How many connections a rule has taken, where the program tells it. */
+	/* How many connections a rule has taken since the rules were last written. */
 	counter(status, section_id) {
-		const rule = format.objects(status.rules).find((r) => r.section === section_id || r.name === section_id);
+		const rule = format.objects(status.rules).find((r) => r.name === this.ruleName(section_id));
 		return rule ? String(format.number(rule.connections)) : '–';
 	},
 
