@@ -95,13 +95,6 @@ func (r *router) write(name, text string) {
 	check(r.t, netlab.WriteFile(filepath.Join(r.configDir(), name), []byte(text), 0o644))
 }
 
-func (r *router) read(name string) string {
-	r.t.Helper()
-	text, err := os.ReadFile(filepath.Join(r.configDir(), name))
-	check(r.t, err)
-	return string(text)
-}
-
 // interfaces is what netifd says of its interfaces.
 func (r *router) interfaces() map[string]any {
 	list := []any{

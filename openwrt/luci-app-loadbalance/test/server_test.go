@@ -101,7 +101,7 @@ func (s *server) page(w http.ResponseWriter, r *http.Request) {
 	env, _ := json.Marshal(map[string]any{
 		"resource": staticPath + "resources", "media": staticPath + "bootstrap", "scriptname": luciPath[:len(luciPath)-1],
 		"pathinfo": "/", "documentroot": "/www", "sessionid": user, "token": user, "ubuspath": "/ubus/", "pollinterval": 5,
-		"requestpath": strings.Split(strings.TrimPrefix(r.URL.Path, luciPath), "/"),
+		"requestpath":  strings.Split(strings.TrimPrefix(r.URL.Path, luciPath), "/"),
 		"dispatchpath": []string{}, "nodespec": map[string]any{"satisfied": true, "readonly": user != "owner"},
 		"apply_rollback": 90, "apply_holdoff": 1, "apply_timeout": 5, "apply_display": 1,
 	})

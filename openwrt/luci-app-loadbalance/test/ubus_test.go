@@ -160,7 +160,7 @@ func (s *server) answer(r request) any {
 func (s *server) call(user, object, method string, raw json.RawMessage) (any, int) {
 	var a struct {
 		Interface, Config, Path, Command, Data, Scope, Object, Function string
-		Params                                                         []string
+		Params                                                          []string
 	}
 	if object != "loadbalance" && object != "uci" {
 		if err := json.Unmarshal(raw, &a); err != nil {

@@ -202,7 +202,7 @@ return view.extend({
 			[ _('Rate'), this.renderRate(m) ],
 			[ _('Latency and loss'), this.perFamily(m, (s, f) => health(s) ? [
 				s.health.online ? '%s, %s'.format(format.milliseconds(s.health.latency_ns), format.percent(s.health.loss)) : format.percent(s.health.loss),
-				chart.curve(this.latencies[m.name + f.key] ?? [])
+				E('div', {}, [ chart.curve(this.latencies[m.name + f.key] ?? []) ])
 			] : [ '–' ]) ],
 			[ _('Connections'), this.perFamily(m, (s) => [
 				String(format.number(s.connections)),
