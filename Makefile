@@ -52,10 +52,10 @@ build: go
 
 # What needs no laboratory is done beside those that wait, with the lowest
 # priority. Before, go vet compiles everything once.
-test: root deps quicklint
+test: root deps quicklint $(NODE)
 	@$(MAKE) --no-print-directory -j2 cases beside
 
-cases: $(NODE)
+cases:
 	@echo "== tests"
 	$(GO) run ./internal/testreport -count=1 -timeout=60m ./...
 

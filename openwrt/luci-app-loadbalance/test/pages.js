@@ -293,6 +293,26 @@ async function hostile(b) {
 	await b.laboratory('set');
 }
 
+/* The group that the menu names for a page is enough for it. */
+async function groups(b) {
+	await b.laboratory('write', { name: 'mwan3', text: mwan3 });
+	await b.laboratory('denied');
+	for (const [ group, ...pages ] of [
+		[ 'luci-app-loadbalance-status', 'status/loadbalance', 'network/loadbalance/overview', 'status/overview' ],
+		[ 'luci-app-loadbalance', 'network/loadbalance/uplinks', 'network/loadbalance/rules', 'network/loadbalance/explain' ],
+		[ 'luci-app-loadbalance-import', 'network/loadbalance/import' ]
+	]) {
+		await b.as({ query: 'user=' + group });
+		for (const page of pages) {
+			await b.open(page);
+			await b.page.waitForTimeout(300);
+		}
+		assert.deepEqual(await b.laboratory('denied'), []);
+	}
+	b.quiet();
+	await b.as({});
+}
+
 /* What a status can say besides, also in words that the page does not know, and
    in Chinese. */
 async function facts(b) {
@@ -397,7 +417,7 @@ async function screens(b) {
 async function main() {
 	const b = await Browser.start(process.argv[2]);
 	const only = process.env.STEPS?.split(',');
-	for (const step of [ uplinks, weights, overview, polling, rules, names, order, rollback, explain, startpage, reader, facts, hostile, silent, screens, importing ]) {
+	for (const step of [ uplinks, weights, overview, polling, rules, names, order, rollback, explain, startpage, reader, groups, facts, hostile, silent, screens, importing ]) {
 		if (only && !only.includes(step.name))
 			continue;
 		const begin = Date.now();

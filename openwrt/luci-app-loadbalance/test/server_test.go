@@ -38,6 +38,8 @@ type server struct {
 	silent bool
 	// deaf has no confirmation of an apply arrive.
 	deaf bool
+	// denied are calls that the access list does not allow.
+	denied []string
 	// asked counts calls of the program, by method.
 	asked map[string]int
 }
@@ -84,7 +86,7 @@ func (s *server) static(w http.ResponseWriter, r *http.Request) {
 }
 
 // page serves the frame of a page: /cgi-bin/luci/ and the path of its menu entry.
-// In the query are the user, owner or reader, the language and dark=1.
+// In the query are the user (owner, reader or a group), the language and dark=1.
 func (s *server) page(w http.ResponseWriter, r *http.Request) {
 	view := s.menu[strings.TrimPrefix(r.URL.Path, luciPath)].Action.Path
 	if r.URL.Path == luciPath+"admin/status/overview" {
@@ -102,7 +104,7 @@ func (s *server) page(w http.ResponseWriter, r *http.Request) {
 		"resource": staticPath + "resources", "media": staticPath + "bootstrap", "scriptname": luciPath[:len(luciPath)-1],
 		"pathinfo": "/", "documentroot": "/www", "sessionid": user, "token": user, "ubuspath": "/ubus/", "pollinterval": 5,
 		"requestpath":  strings.Split(strings.TrimPrefix(r.URL.Path, luciPath), "/"),
-		"dispatchpath": []string{}, "nodespec": map[string]any{"satisfied": true, "readonly": user != "owner"},
+		"dispatchpath": []string{}, "nodespec": map[string]any{"satisfied": true, "readonly": user == "reader"},
 		"apply_rollback": 90, "apply_holdoff": 1, "apply_timeout": 5, "apply_display": 1,
 	})
 	translation, _ := json.Marshal(translations(r.URL.Query().Get("lang")))
@@ -172,8 +174,12 @@ func (s *server) laboratory(w http.ResponseWriter, r *http.Request) {
 		reply = s.router.calls
 	case "asked":
 		s.mu.Lock()
-		reply = s.asked
 		defer s.mu.Unlock()
+		reply = s.asked
+	case "denied":
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		reply, s.denied = append([]string{}, s.denied...), nil
 	case "set":
 		s.mu.Lock()
 		defer s.mu.Unlock()

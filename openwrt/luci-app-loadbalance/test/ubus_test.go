@@ -59,28 +59,33 @@ func readMenu(t *testing.T) map[string]menuEntry {
 }
 
 // allowed reports whether any grant that a user has fulfils a condition: the
-// owner has all, the reader those for reading.
+// owner has all, the reader those for reading, and a user with the name of a group
+// has that group.
 func (s *server) allowed(user string, condition func(grant) bool) bool {
-	groups := []grants{base}
-	for _, g := range s.access {
-		groups = append(groups, g)
+	may := func(g grants) bool { return condition(g.Read) || user != "reader" && condition(g.Write) }
+	if group, known := s.access[user]; known {
+		return may(base) || may(group)
 	}
-	return slices.ContainsFunc(groups, func(g grants) bool {
-		return condition(g.Read) || user == "owner" && condition(g.Write)
-	})
+	for _, g := range s.access {
+		if may(g) {
+			return true
+		}
+	}
+	return may(base)
 }
 
 // mayWrite reports whether a user may change a configuration file.
 func (s *server) mayWrite(user, config string) bool {
-	return user == "owner" && slices.ContainsFunc(valuesOf(s.access), func(g grants) bool { return slices.Contains(g.Write.UCI, config) })
-}
-
-func valuesOf(access map[string]grants) []grants {
-	var all []grants
-	for _, g := range access {
-		all = append(all, g)
+	may := func(g grants) bool { return slices.Contains(g.Write.UCI, config) }
+	if group, known := s.access[user]; known {
+		return may(group)
 	}
-	return all
+	for _, g := range s.access {
+		if user != "reader" && may(g) {
+			return true
+		}
+	}
+	return false
 }
 
 // request is a call of JSON-RPC: session, object, method and arguments.
@@ -145,6 +150,9 @@ func (s *server) answer(r request) any {
 		arguments = r.Params[3]
 	}
 	if !s.allowed(user, func(g grant) bool { return slices.Contains(g.Ubus[object], method) }) {
+		s.mu.Lock()
+		s.denied = append(s.denied, user+": "+object+" "+method)
+		s.mu.Unlock()
 		reply["error"] = map[string]any{"code": accessDenied, "message": "Access denied"}
 		return reply
 	}
@@ -213,11 +221,12 @@ func (s *server) callUCI(user, method string, raw json.RawMessage) (any, int) {
 		return nil, ubusUnknown
 	}
 	reads := method == "get" && s.allowed(user, func(g grant) bool { return slices.Contains(g.UCI, a.Config) })
-	if !reads && method != "changes" && !s.mayWrite(user, a.Config) {
-		return nil, ubusDenied
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !reads && method != "changes" && !s.mayWrite(user, a.Config) {
+		s.denied = append(s.denied, user+": uci "+method+" "+a.Config)
+		return nil, ubusDenied
+	}
 	reply, err := s.uci.call(method, raw)
 	if err != nil {
 		return nil, ubusNotFound
