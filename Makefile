@@ -24,9 +24,10 @@ ARCHITECTURES = arm64 mips mipsle
 SHELL_FILES = $(shell find . -name .git -prune -o -path ./bin -prune -o -path ./dist -prune -o -type f -print | \
 	xargs awk 'FNR == 1 && /^.!\/bin\/(ba)?sh/ { print FILENAME }')
 
-# The pages of LuCI, and what npm has for their tests.
+# The pages of LuCI, and what npm has for their tests: in a folder whose name keeps
+# Go from looking for packages of its own in there.
 LUCI_TESTS = openwrt/luci-app-loadbalance/test
-NODE = $(CURDIR)/bin/node/node_modules
+NODE = $(CURDIR)/bin/_npm/node_modules
 
 # What is run, and the Debian package that has it, as PROGRAM:PACKAGE.
 PROGRAMS = ip:iproute2 tc:iproute2 iptables-nft:iptables iptables-legacy:iptables \

@@ -201,7 +201,7 @@ func (s *server) laboratory(w http.ResponseWriter, r *http.Request) {
 // that `make node` installs outside of this folder.
 func node(t *testing.T, script string, args ...string) {
 	t.Helper()
-	modules, err := filepath.Abs("../../../bin/node/node_modules")
+	modules, err := filepath.Abs("../../../bin/_npm/node_modules")
 	check(t, err)
 	cmd := exec.Command("node", append([]string{script}, args...)...)
 	cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
