@@ -65,6 +65,7 @@ type router struct {
 	env     []string
 	monitor *netlab.Process
 	calls   []string // of init scripts, as SCRIPT ACTION
+	broken  bool     // the service cannot be restarted
 }
 
 // newRouter starts a laboratory with an interface per uplink and a LAN, and no
@@ -145,6 +146,9 @@ func (r *router) call(input io.Reader, args ...string) (out, messages string, er
 // of mwan3's.
 func (r *router) initScript(name, action string) error {
 	r.calls = append(r.calls, name+" "+action)
+	if r.broken && name == "loadbalance" && action == "restart" {
+		return errors.New("the script is broken")
+	}
 	if name != "loadbalance" || (action != "restart" && action != "reload") {
 		return nil
 	}

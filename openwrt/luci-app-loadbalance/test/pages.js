@@ -261,6 +261,13 @@ async function importing(b) {
 	await b.open('network/loadbalance/import');
 	await b.shows('#imported', "config member 'wan1'");
 	await b.picture('import');
+	const before = await b.laboratory('file', { name: 'loadbalance' });
+	await b.laboratory('set', { broken: 1 });
+	await b.page.click('text=Write it and switch over');
+	await b.shows('.alert-message', 'It did not work: the script is broken');
+	assert.deepEqual((await b.laboratory('calls')).slice(-2), [ 'mwan3 enable', 'mwan3 start' ]);
+	assert.equal(await b.laboratory('file', { name: 'loadbalance' }), before);
+	await b.laboratory('set');
 	await b.page.click('text=Write it and switch over');
 	await b.shows('.alert-message', 'loadbalance has taken over');
 	assert.deepEqual((await b.laboratory('calls')).slice(-4), [ 'mwan3 stop', 'mwan3 disable', 'loadbalance enable', 'loadbalance restart' ]);
@@ -281,6 +288,32 @@ async function hostile(b) {
 		{ members: [ null, 7, bad, [] ], policies: [ [], { members: [ null ] } ], devices: [ null ], problems: [ null, {} ] },
 		{ error: bad }
 	];
+	const before = await b.laboratory('file', { name: 'loadbalance' });
+	await b.laboratory('write', { name: 'loadbalance', text: `config member 'wan1'
+	option interface '${bad}'
+	option weight '${bad}'
+	list track_ip '${bad}'
+
+config policy 'p'
+	list use_member '${bad} weight=${bad} metric=2'
+
+config rule
+	list src_ip '${bad}'
+	option use_policy '${bad}'
+
+config ipset 's'
+	list domain '${bad}'
+	list entry '${bad}'
+` });
+	for (const hash of [ 'network/loadbalance/uplinks#wan1', 'network/loadbalance/rules#p', 'network/loadbalance/rules#@rule[0]', 'network/loadbalance/rules#s' ]) {
+		const [ page, section ] = hash.split('#');
+		await b.open(page, '#' + encodeURIComponent(section));
+		await b.page.waitForSelector('.modal');
+		await b.shows('.lb-check', 'would refuse');
+		assert.equal(await b.page.evaluate(() => window.hacked), undefined, hash);
+		b.quiet();
+	}
+	await b.laboratory('write', { name: 'loadbalance', text: before });
 	for (const reply of replies) {
 		await b.laboratory('set', { hostile: JSON.stringify(reply) });
 		for (const page of [ 'status/loadbalance', 'network/loadbalance/uplinks', 'network/loadbalance/rules', 'status/overview' ]) {

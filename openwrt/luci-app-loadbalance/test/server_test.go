@@ -183,6 +183,7 @@ func (s *server) laboratory(w http.ResponseWriter, r *http.Request) {
 	case "set":
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.router.broken = query.Get("broken") != ""
 		s.silent, s.deaf, s.hostile = query.Get("silent") != "", query.Get("deaf") != "", nil
 		if text := query.Get("hostile"); text != "" {
 			s.hostile = json.RawMessage(text)
