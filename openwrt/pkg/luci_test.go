@@ -173,3 +173,59 @@ func TestLuCIWithoutVersion(t *testing.T) {
 		t.Errorf("no version: got %v", err)
 	}
 }
+
+// TestOurLuCI: the pages' package has what is in htdocs and root, and none of
+// their tests; the other one has each translation.
+func TestOurLuCI(t *testing.T) {
+	const dir = root + "/openwrt/luci-app-loadbalance"
+	var want []string
+	for top, below := range map[string]string{"htdocs": "./www/", "root": "./"} {
+		err := filepath.WalkDir(filepath.Join(dir, top), func(name string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				want = append(want, below+strings.TrimPrefix(filepath.ToSlash(name), dir+"/"+top+"/"))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	po, err := parsePO(read(t, dir, "po/zh_Hans/loadbalance.po"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(want)
+	b := testBuilder(t, root)
+	found := 0
+	for _, p := range b.recipes {
+		if p.dir != "openwrt/luci-app-loadbalance" {
+			continue
+		}
+		found++
+		tree, err := b.install(p, target{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range tree {
+			if e.isDir() {
+				continue
+			}
+			got = append(got, e.name)
+			// An index entry has 16 bytes; a text is 4 at least.
+			if strings.HasSuffix(e.name, ".lmo") && len(e.body) < 20*(len(po)-20) {
+				t.Errorf("%s has only %d bytes for %d texts", e.name, len(e.body), len(po))
+			}
+		}
+		slices.Sort(got)
+		if p.name == "luci-app-loadbalance" && !slices.Equal(got, want) {
+			t.Errorf("the package has\n%q, want\n%q", got, want)
+		}
+		if p.name == "luci-i18n-loadbalance-zh-cn" && !slices.Contains(got, "./usr/lib/lua/luci/i18n/loadbalance.zh-cn.lmo") {
+			t.Errorf("no translation: %q", got)
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d packages, want 2", found)
+	}
+}
