@@ -2,7 +2,6 @@ package status
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"loadbalance/internal/dealt"
@@ -54,34 +53,24 @@ func (in Input) policies() []Policy {
 	return policies
 }
 
-// Rule is a rule of the configuration with the connections that it has decided
-// about since the rules were last written.
-type Rule struct {
-	Name        string `json:"name"` // anonymous: @rule[0]
-	Connections uint64 `json:"connections"`
-}
-
-// rules counts the packets of the rules' lines: only the first packet of a
+// rules counts the connections that each rule has decided about since the rules
+// were last written, by the packets of its lines: only the first packet of a
 // connection comes that far.
-func (in Input) rules() []Rule {
-	var rules []Rule
-	for _, f := range family.All {
+func (in Input) rules() map[string]uint64 {
+	rules := map[string]uint64{}
+	for f, table := range in.Kernel.Tables {
+		if table == nil {
+			continue
+		}
 		for _, chain := range in.Plan.Family(f).Chains {
-			table := in.Kernel.Tables[f]
-			if table == nil || !table.Chains[chain.Name].Holds(chain) {
+			have := table.Chains[chain.Name]
+			if !have.Holds(chain) {
 				continue
 			}
 			for i, line := range chain.Rules {
-				_, name, ours := strings.Cut(line.Origin, "'")
-				if !ours {
-					continue
+				if words := strings.Split(line.Origin, "'"); len(words) > 1 {
+					rules[words[1]] += have.Packets[i]
 				}
-				name, _, _ = strings.Cut(name, "'")
-				k := slices.IndexFunc(rules, func(r Rule) bool { return r.Name == name })
-				if k < 0 {
-					k, rules = len(rules), append(rules, Rule{Name: name})
-				}
-				rules[k].Connections += table.Chains[chain.Name].Packets[i]
 			}
 		}
 	}

@@ -2,7 +2,7 @@ package status
 
 import (
 	"fmt"
-	"slices"
+	"maps"
 	"strings"
 	"testing"
 
@@ -47,11 +47,11 @@ func TestRules(t *testing.T) {
 	}
 	in := Input{Plan: wanted, Kernel: &apply.Kernel{Tables: tables}}
 	// Both families have tcp and udp; only IPv4 has the third line.
-	if got, want := in.rules(), []Rule{{"web", 2 * (10 + 20)}, {"@rule[1]", 30}}; !slices.Equal(got, want) {
+	if got, want := in.rules(), map[string]uint64{"web": 2 * (10 + 20), "@rule[1]": 30}; !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	tables[family.IPv4].Chains["lb_rules"].Comment = "lb:other"
-	if got, want := in.rules(), []Rule{{"web", 30}}; !slices.Equal(got, want) {
+	if got, want := in.rules(), map[string]uint64{"web": 30}; !maps.Equal(got, want) {
 		t.Errorf("of another configuration: got %v, want %v", got, want)
 	}
 }

@@ -71,7 +71,7 @@ func element(t reflect.Type) reflect.Type {
 }
 
 func typeName(t reflect.Type) string {
-	if t.Kind() == reflect.Slice {
+	if t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
 		return typeName(t.Elem()) + "s"
 	}
 	t = element(t)

@@ -48,9 +48,10 @@ type Status struct {
 	Monitor  Monitor  `json:"monitor"`
 	Members  []Member `json:"members"`
 	Policies []Policy `json:"policies"`
-	// Rules are those of the configuration that have lines in the kernel.
-	Rules   []Rule   `json:"rules,omitempty"`
-	Devices []Device `json:"devices"`
+	Devices  []Device `json:"devices"`
+	// Rules are what those rules have decided about that have lines in the
+	// kernel, by name; anonymous ones are called @rule[0].
+	Rules map[string]uint64 `json:"rules,omitempty"`
 	// Sets are those that learn the addresses of domains.
 	Sets    []Set        `json:"sets,omitempty"`
 	Uplinks uplink.State `json:"uplinks"`

@@ -281,7 +281,7 @@ async function hostile(b) {
 	const family = { state: bad, reason: bad, device: bad, gateway: bad, share: bad, dealt: bad, connections: bad, health: { online: true, since: bad, reason: bad, latency_ns: bad, flaps: bad } };
 	const replies = [
 		{ time: new Date().toISOString(), running: true, members: [ { name: bad, ipv4: family, ipv6: family, fault: bad }, { name: bad, ipv4: family } ],
-			usage: [ { member: bad, bytes: bad, quota: bad } ], rules: [ { name: bad, connections: bad } ],
+			usage: [ { member: bad, bytes: bad, quota: bad } ], rules: { '@rule[0]': bad },
 			policies: [ { name: bad, members: [ { name: bad, ipv4: family } ] } ], problems: [ bad, `loadbalance:1: member '${bad}': x` ], notices: [ bad ], drift: [ bad ],
 			refused: { problems: [ bad ] }, devices: [ { name: bad, rx_bytes: bad } ], monitor: { error: bad }, sets: [ { name: bad, domains: [ { name: bad } ] } ], history: { paths: [ { member: bad, points: bad } ] } },
 		{ time: bad, running: bad, members: bad, policies: { length: 3 }, problems: bad, monitor: bad, devices: 7, refused: bad, history: bad },

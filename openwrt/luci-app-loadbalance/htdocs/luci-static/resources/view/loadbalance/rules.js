@@ -62,8 +62,8 @@ return view.extend({
 
 	/* How many connections a rule has taken since the rules were last written. */
 	counter(status, section_id) {
-		const rule = format.objects(status.rules).find((r) => r.name === this.ruleName(section_id));
-		return rule ? String(format.number(rule.connections)) : '–';
+		const count = status.rules?.[this.ruleName(section_id)];
+		return count == null ? '–' : String(format.number(count));
 	},
 
 	addRules(map, status) {
