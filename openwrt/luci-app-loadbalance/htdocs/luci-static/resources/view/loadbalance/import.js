@@ -46,13 +46,11 @@ return view.extend({
 				.then(() => calls.initScript('loadbalance', 'enable'))
 				.then(() => calls.initScript('loadbalance', 'restart'))
 				.then(() => this.say('success', _('Done: mwan3 is stopped and disabled, and loadbalance has taken over.')))
-				.catch((e) => {
-					this.say('danger', _('It did not work: %s. The configuration before is put back, and mwan3 is started again.').format(e.message));
-					return fs.write(path, before)
-						.then(() => calls.initScript('mwan3', 'enable'))
-						.then(() => calls.initScript('mwan3', 'start'))
-						.catch((again) => this.say('danger', again.message));
-				}));
+				.catch((e) => fs.write(path, before)
+					.then(() => calls.initScript('mwan3', 'enable'))
+					.then(() => calls.initScript('mwan3', 'start'))
+					.then(() => this.say('danger', _('It did not work: %s. The configuration from before is back, and mwan3 runs again.').format(e.message)))
+					.catch((again) => this.say('danger', _('It did not work: %s. What was before could not be put back: %s.').format(e.message, again.message)))));
 	},
 
 	render([ reply, checked ]) {

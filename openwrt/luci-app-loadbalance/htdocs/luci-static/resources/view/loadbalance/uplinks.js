@@ -35,6 +35,7 @@ return view.extend({
 
 		o = s.taboption('general', form.Value, 'interface', _('Interface'), _('The interface in the network configuration, if it has another name than the uplink.'));
 		o.modalonly = true;
+		o.placeholder = _('named as the uplink');
 		this.names.forEach((name) => o.value(name));
 
 		value(s, 'general', 'interface6', _('IPv6 interface'), _('Only where it is not on the same device.'), _('found by itself'));

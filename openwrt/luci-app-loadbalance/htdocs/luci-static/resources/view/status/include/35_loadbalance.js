@@ -25,7 +25,7 @@ return baseclass.extend({
 					E('td', { 'class': 'td left' }, [ format.badge(summary.state(m)), ' ', E('span', { 'class': 'lb-small' }, [ summary.reason(m) ]) ]),
 					E('td', { 'class': 'td left' }, m.families.length
 						? [ _('%s of new connections').format(format.percent(m.families[0].state.share)) ] : []),
-					E('td', { 'class': 'td left' }, [ _('%d connections').format(sum('connections')) ])
+					E('td', { 'class': 'td left' }, [ _('connections: %d').format(sum('connections')) ])
 				]);
 			}))
 		]);
