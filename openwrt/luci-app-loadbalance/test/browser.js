@@ -55,8 +55,12 @@ class Browser {
 		await this.page.screenshot({ path: `${process.env.PICTURES}/${name}.png`, fullPage: true });
 	}
 
-	text(selector) {
-		return this.page.locator(selector).innerText();
+	/* Waits until something holds. */
+	async eventually(holds, what) {
+		for (const end = Date.now() + patience; !await holds();) {
+			assert.ok(Date.now() < end, `it never holds that ${what}`);
+			await this.page.waitForTimeout(100);
+		}
 	}
 
 	/* Waits until a part of the page shows a text. */

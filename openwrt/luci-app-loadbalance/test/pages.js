@@ -90,7 +90,7 @@ async function polling(b) {
 	assert.equal(await asked(), before);
 	await b.page.evaluate(() => Object.defineProperty(document, 'hidden', { value: false }));
 	await b.page.waitForTimeout(7000);
-	assert.ok([ 2, 3 ].includes(await asked() - before), `${await asked() - before} polls in 7 s`);
+	assert.ok([ 1, 2, 3 ].includes(await asked() - before), `${await asked() - before} polls in 7 s`);
 	b.quiet();
 }
 
@@ -202,9 +202,9 @@ async function rollback(b) {
 	await b.shows('tr[data-section-id=wan1]', '9');
 	await b.page.click('.cbi-page-actions >> text=Save & Apply');
 	await b.shows('body', 'Applying configuration changes');
-	assert.match(await b.laboratory('file', { name: 'loadbalance' }), /weight '9'/);
-	await b.page.waitForTimeout(6000);
-	assert.doesNotMatch(await b.laboratory('file', { name: 'loadbalance' }), /weight '9'/);
+	const written = async () => /weight '9'/.test(await b.laboratory('file', { name: 'loadbalance' }));
+	await b.eventually(written, 'the weight is written');
+	await b.eventually(async () => !await written(), 'the weight is taken back');
 	await b.page.goto('about:blank');
 	await b.laboratory('set');
 	b.faults = b.faults.filter((f) => !/504/.test(f)); // confirmations that did not arrive
