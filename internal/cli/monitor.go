@@ -26,7 +26,6 @@ import (
 	"loadbalance/internal/monitor"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
-	"loadbalance/internal/status"
 )
 
 // monitorGarbage is the garbage, in percent of what is in use, at which the
@@ -143,7 +142,7 @@ func (in *invocation) monitor() error {
 	defer learner.Learn(nil)
 	m := &monitor.Monitor{
 		Applier: &monitorApplier{invocation: in, monitorLog: log, quit: quit}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.rundir(),
-		Learner: learner, Traffic: status.ReadTraffic, Log: log.Log, Answers: answers, Reload: reload, Presence: known, Appear: presence.appear,
+		Learner: learner, Traffic: func() ([]kernel.Traffic, error) { k.Forget(); return k.Traffic() }, Log: log.Log, Answers: answers, Reload: reload, Presence: known, Appear: presence.appear,
 	}
 	return m.Run(quit.Done())
 }

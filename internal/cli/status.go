@@ -89,7 +89,7 @@ func (in *invocation) status() (status.Status, error) {
 		return status.Status{}, err
 	}
 	advice := p.Advise(observed, wanted.Members, in.configDir, false)
-	traffic, err := status.ReadTraffic()
+	traffic, err := p.Traffic()
 	if err != nil {
 		return status.Status{}, err
 	}

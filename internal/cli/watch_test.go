@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"loadbalance/internal/config"
-	"loadbalance/internal/health"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/status"
 	"loadbalance/internal/uci"
 )
@@ -42,7 +42,7 @@ func frame(second int) status.Status {
 	received := uint64(1000 * second)
 	return status.Status{
 		Version: "1", Time: time.Unix(int64(second), 0),
-		Devices: []status.Device{{Name: "wan1", Traffic: health.Traffic{Received: received}}},
+		Devices: []status.Device{{Traffic: kernel.Traffic{Name: "wan1", Received: received}}},
 		Members: []status.Member{{Name: "wan1", IPv4: &status.Family{State: "active", Device: "wan1"}}},
 	}
 }

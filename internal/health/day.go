@@ -6,17 +6,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"loadbalance/internal/kernel"
 )
 
 // maxDay is what a day may take, in bytes: 11 paths by the minute, and all 120 that
 // there can be by sixteen. As text that is 400 kB, and a message on ubus holds 1 MB.
 const maxDay = 160 << 10
-
-// Traffic are the bytes that a device has carried since it was created.
-type Traffic struct {
-	Received uint64 `json:"rx_bytes"`
-	Sent     uint64 `json:"tx_bytes"`
-}
 
 // The values of a point.
 const (
@@ -45,7 +41,7 @@ type dayPath struct {
 	points     []dayPoint        // a ring
 	sum, count [dayValues]uint64 // of the next point
 	device     string            // the last one
-	carried    *Traffic          // by it when the last step ended; nil: unknown
+	carried    *kernel.Traffic   // by it when the last step ended; nil: unknown
 }
 
 func (p *dayPath) add(value int, n uint64) {
@@ -100,7 +96,7 @@ func (d *Day) Add(key Key, device string, online bool, r *Report) {
 
 // End ends the step that is under way if it is time. traffic is what all devices
 // have carried; what cannot be read is unknown.
-func (d *Day) End(now time.Time, traffic func() (map[string]Traffic, error)) {
+func (d *Day) End(now time.Time, traffic func() ([]kernel.Traffic, error)) {
 	passed := now.Sub(d.began)
 	if passed < d.step {
 		return
@@ -116,10 +112,14 @@ func (d *Day) End(now time.Time, traffic func() (map[string]Traffic, error)) {
 }
 
 // end returns the averages of a step and begins the next one.
-func (p *dayPath) end(seconds uint64, devices map[string]Traffic) (average dayPoint) {
-	now, known := devices[p.device]
+func (p *dayPath) end(seconds uint64, devices []kernel.Traffic) (average dayPoint) {
+	i := slices.IndexFunc(devices, func(t kernel.Traffic) bool { return t.Name == p.device })
+	var now kernel.Traffic
+	if i >= 0 {
+		now = devices[i]
+	}
 	// Fewer than before: the device was made anew.
-	if then := p.carried; known && then != nil && now.Received >= then.Received && now.Sent >= then.Sent {
+	if then := p.carried; i >= 0 && then != nil && now.Received >= then.Received && now.Sent >= then.Sent {
 		p.add(dayReceived, (now.Received-then.Received)/seconds)
 		p.add(daySent, (now.Sent-then.Sent)/seconds)
 	}
@@ -129,7 +129,7 @@ func (p *dayPath) end(seconds uint64, devices map[string]Traffic) (average dayPo
 		}
 	}
 	*p = dayPath{key: p.key, points: p.points, device: p.device}
-	if known {
+	if i >= 0 {
 		p.carried = &now
 	}
 	return average

@@ -11,24 +11,32 @@ import (
 	"time"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 )
 
 // dayRig is a day with a clock and devices that the test moves.
 type dayRig struct {
 	*Day
 	now     time.Time
-	traffic map[string]Traffic
+	traffic map[string]kernel.Traffic
 }
 
 func newDayRig() *dayRig {
 	now := time.Unix(1e9, 0)
-	return &dayRig{NewDay(now), now, map[string]Traffic{}}
+	return &dayRig{NewDay(now), now, map[string]kernel.Traffic{}}
 }
 
 // pass lets time pass up to the next sample, and ends the step if it is time.
 func (r *dayRig) pass(d time.Duration) {
 	r.now = r.now.Add(d)
-	r.End(r.now, func() (map[string]Traffic, error) { return r.traffic, nil })
+	r.End(r.now, func() ([]kernel.Traffic, error) {
+		var all []kernel.Traffic
+		for name, t := range r.traffic {
+			t.Name = name
+			all = append(all, t)
+		}
+		return all, nil
+	})
 }
 
 var wan1 = Key{Member: "wan1"}
@@ -52,15 +60,15 @@ func TestDay(t *testing.T) {
 			r.pass(15 * time.Second)
 		}
 	}
-	r.traffic["eth1"] = Traffic{1000, 1000}
+	r.traffic["eth1"] = kernel.Traffic{Received: 1000, Sent: 1000}
 	minute("eth1", 4, 0.25, 12*time.Millisecond)
-	r.traffic["eth1"] = Traffic{7000, 1000}
+	r.traffic["eth1"] = kernel.Traffic{Received: 7000, Sent: 1000}
 	minute("eth1", 3, 0, 500*time.Microsecond)
-	r.traffic["eth1"] = Traffic{600, 60} // made anew
+	r.traffic["eth1"] = kernel.Traffic{Received: 600, Sent: 60} // made anew
 	minute("eth1", 0, 1, 0)
-	r.traffic["eth1"] = Traffic{600 + 60e6, 60 + 600}
+	r.traffic["eth1"] = kernel.Traffic{Received: 600 + 60e6, Sent: 60 + 600}
 	minute("", 0, 1, 0) // netifd tells no device of an interface that is down
-	r.traffic["ppp1"] = Traffic{1e9, 1e9}
+	r.traffic["ppp1"] = kernel.Traffic{Received: 1e9, Sent: 1e9}
 	minute("ppp1", 4, 0, time.Second)
 	delete(r.traffic, "ppp1")
 	minute("ppp1", 4, 0, time.Minute)
@@ -151,7 +159,7 @@ func TestDayIsBounded(t *testing.T) {
 				device := fmt.Sprint("eth", i)
 				r.Add(Key{fmt.Sprint("wan", i), family.IPv4}, device, true, &Report{Loss: random.Float64(), Latency: time.Duration(random.Int64N(1e9))})
 				was := r.traffic[device]
-				r.traffic[device] = Traffic{was.Received + random.Uint64N(1e10), was.Sent + random.Uint64N(1e10)}
+				r.traffic[device] = kernel.Traffic{Received: was.Received + random.Uint64N(1e10), Sent: was.Sent + random.Uint64N(1e10)}
 			}
 			r.pass(time.Minute)
 		}

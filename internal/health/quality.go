@@ -1,7 +1,7 @@
 package health
 
 import (
-	"sort"
+	"slices"
 	"time"
 )
 
@@ -57,7 +57,7 @@ func (s sample) lost() int {
 	for _, t := range s.targets {
 		sorted = append(sorted, s.rounds-t.answered)
 	}
-	sort.Slice(sorted, func(i, j int) bool { return sorted[i] < sorted[j] })
+	slices.Sort(sorted)
 	return sorted[s.needed-1]
 }
 
@@ -71,7 +71,7 @@ func (s sample) latency(least int) (mean time.Duration, known bool) {
 			sorted = append(sorted, t.mean().Truncate(time.Microsecond))
 		}
 	}
-	sort.Slice(sorted, func(i, j int) bool { return sorted[i] < sorted[j] })
+	slices.Sort(sorted)
 	if s.needed == 0 || len(sorted) < s.needed {
 		return 0, false
 	}

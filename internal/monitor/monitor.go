@@ -21,6 +21,7 @@ import (
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
 	"loadbalance/internal/hooks"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/uplink"
 )
@@ -140,7 +141,7 @@ type Monitor struct {
 	Store   store
 	Learner learner
 	// Traffic reads what all devices have carried.
-	Traffic func() (map[string]health.Traffic, error)
+	Traffic func() ([]kernel.Traffic, error)
 	// Log writes a message; level is error, warning, notice or debug.
 	Log func(level, text string)
 	// What the monitor hears of: answers to its probes and SIGHUP.

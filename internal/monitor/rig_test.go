@@ -19,6 +19,7 @@ import (
 	"loadbalance/internal/health"
 	"loadbalance/internal/health/probe"
 	"loadbalance/internal/hooks"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/uci"
 	"loadbalance/internal/uplink"
@@ -51,7 +52,7 @@ type rig struct {
 	// noGateway6: the links are point-to-point in IPv6.
 	noGateway6 bool
 	// traffic is what devices have carried.
-	traffic map[string]health.Traffic
+	traffic []kernel.Traffic
 	refused bool  // applies get only half-way
 	full    bool  // there is no room for verdicts
 	damaged error // why the verdicts of the last monitor cannot be read
@@ -87,7 +88,7 @@ func newMonitorRig(t *testing.T, config string) *rig {
 	}
 	g.Monitor = &Monitor{
 		Applier: g, Prober: g, Watcher: g, Scripts: g, Store: g, Learner: g, Answers: g.answers,
-		Traffic: func() (map[string]health.Traffic, error) { return g.traffic, nil },
+		Traffic: func() ([]kernel.Traffic, error) { return g.traffic, nil },
 		Log:     func(level, text string) { g.logged = append(g.logged, level+": "+text) },
 	}
 	return g

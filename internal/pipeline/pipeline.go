@@ -75,6 +75,9 @@ func Open(o Options) (*Pipeline, error) {
 	return p, nil
 }
 
+// Traffic returns what devices had carried when they were observed.
+func (p *Pipeline) Traffic() ([]kernel.Traffic, error) { return p.kernel.Traffic() }
+
 // Close closes the handles. A nil Pipeline has none.
 func (p *Pipeline) Close() {
 	if p != nil {

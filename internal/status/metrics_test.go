@@ -9,6 +9,7 @@ import (
 
 	"loadbalance/internal/apply"
 	"loadbalance/internal/health"
+	"loadbalance/internal/kernel"
 )
 
 var (
@@ -220,7 +221,7 @@ func TestMetricsOfStates(t *testing.T) {
 // TestMetricsEscape: names of devices may hold anything but slashes and blanks.
 func TestMetricsEscape(t *testing.T) {
 	const name = `a\n"b`
-	s := Status{Version: "1\n2", Devices: []Device{{Name: name, Traffic: health.Traffic{Received: 1, Sent: 2}}}}
+	s := Status{Version: "1\n2", Devices: []Device{{Traffic: kernel.Traffic{Name: name, Received: 1, Sent: 2}}}}
 	values := metrics(t, s)
 	for _, key := range []string{"loadbalance_device_receive_bytes_totalmap[device:" + name + "]", "loadbalance_infomap[backend: version:1\n2]"} {
 		if values[key] != 1 {

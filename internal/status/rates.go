@@ -3,20 +3,17 @@ package status
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
-	"strings"
 
 	"loadbalance/internal/family"
-	"loadbalance/internal/health"
+	"loadbalance/internal/kernel"
 )
 
 // Device is a device that members use. Its counters include all its members and
 // both families.
 type Device struct {
-	Name string `json:"name"`
-	health.Traffic
+	kernel.Traffic
 	// Rate is nil if there is no earlier status to compare with.
 	Rate *Rate `json:"rate,omitempty"`
 }
@@ -25,36 +22,6 @@ type Device struct {
 type Rate struct {
 	Received float64 `json:"rx_bytes_per_second"`
 	Sent     float64 `json:"tx_bytes_per_second"`
-}
-
-// ReadTraffic reads the counters of all devices, by name, in the network
-// namespace of the calling thread.
-func ReadTraffic() (map[string]health.Traffic, error) {
-	text, err := os.ReadFile("/proc/thread-self/net/dev")
-	if err != nil {
-		return nil, fmt.Errorf("device counters: %w", err)
-	}
-	return parseTraffic(string(text)), nil
-}
-
-// parseTraffic reads net/dev of proc(5): after two lines of heading, one line
-// per device, in which the bytes received are the first number and the bytes
-// sent the ninth.
-func parseTraffic(text string) map[string]health.Traffic {
-	devices := map[string]health.Traffic{}
-	for _, line := range strings.Split(text, "\n") {
-		name, rest, isDevice := strings.Cut(line, ":")
-		numbers := strings.Fields(rest)
-		if !isDevice || len(numbers) < 9 {
-			continue
-		}
-		received, err := strconv.ParseUint(numbers[0], 10, 64)
-		sent, errSent := strconv.ParseUint(numbers[8], 10, 64)
-		if err == nil && errSent == nil {
-			devices[strings.TrimSpace(name)] = health.Traffic{Received: received, Sent: sent}
-		}
-	}
-	return devices
 }
 
 // devices returns the existing devices of the members, in the order of these.
@@ -66,8 +33,10 @@ func (in Input) devices(members []Member) []Device {
 			if state == nil || slices.ContainsFunc(devices, func(d Device) bool { return d.Name == state.Device }) {
 				continue
 			}
-			if traffic, ok := in.Traffic[state.Device]; ok {
-				devices = append(devices, Device{Name: state.Device, Traffic: traffic})
+			for _, traffic := range in.Traffic {
+				if traffic.Name == state.Device {
+					devices = append(devices, Device{Traffic: traffic})
+				}
 			}
 		}
 	}

@@ -1,14 +1,13 @@
 package status
 
 import (
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/family"
-	"loadbalance/internal/health"
+	"loadbalance/internal/kernel"
 )
 
 // earlier is the status two seconds before that of input: 4 connections fewer
@@ -22,7 +21,7 @@ func earlier(t *testing.T) Status {
 		t.Fatal(err)
 	}
 	in.Kernel.Tables[family.IPv4] = table
-	in.Traffic = map[string]health.Traffic{"wan1": {Received: 8_995_000_000, Sent: 999_000}, "wan2": {Received: 6000, Sent: 600}}
+	in.Traffic = []kernel.Traffic{{Name: "wan1", Received: 8_995_000_000, Sent: 999_000}, {Name: "wan2", Received: 6000, Sent: 600}}
 	return New(in)
 }
 
@@ -76,9 +75,9 @@ func TestNoRates(t *testing.T) {
 
 // TestRatesOfOddDevices: a quiet device has a rate of 0, a new one none.
 func TestRatesOfOddDevices(t *testing.T) {
-	traffic := health.Traffic{Received: 300, Sent: 200}
-	s := Status{Time: now, Devices: []Device{{Name: "quiet", Traffic: traffic}, {Name: "new", Traffic: traffic}}}
-	s.AddRates(Status{Time: now.Add(-time.Second), Devices: []Device{{Name: "quiet", Traffic: traffic}}})
+	quiet := Device{Traffic: kernel.Traffic{Name: "quiet", Received: 300, Sent: 200}}
+	s := Status{Time: now, Devices: []Device{quiet, {Traffic: kernel.Traffic{Name: "new", Received: 300, Sent: 200}}}}
+	s.AddRates(Status{Time: now.Add(-time.Second), Devices: []Device{quiet}})
 	if r := s.device("quiet").Rate; r == nil || *r != (Rate{}) {
 		t.Errorf("quiet: %v", r)
 	}
@@ -101,8 +100,8 @@ func TestDealtTo(t *testing.T) {
 
 // TestSharedDevice: the rates of a device stand in one row only.
 func TestSharedDevice(t *testing.T) {
-	s := Status{Time: now, Devices: []Device{{Name: "eth1", Traffic: health.Traffic{Received: 300_000, Sent: 2_000}}}}
-	before := Status{Time: now.Add(-time.Second), Devices: []Device{{Name: "eth1"}}}
+	s := Status{Time: now, Devices: []Device{{Traffic: kernel.Traffic{Name: "eth1", Received: 300_000, Sent: 2_000}}}}
+	before := Status{Time: now.Add(-time.Second), Devices: []Device{{Traffic: kernel.Traffic{Name: "eth1"}}}}
 	for _, name := range []string{"wan1", "wan2"} {
 		s.Members = append(s.Members, Member{Name: name, IPv4: &Family{Device: "eth1", Connections: 3}})
 	}
@@ -126,42 +125,5 @@ func TestBytesPerSecond(t *testing.T) {
 		if got := bytesPerSecond(rate); got != want {
 			t.Errorf("%v: %s, want %s", rate, got, want)
 		}
-	}
-}
-
-const netDev = `Inter-|   Receive                                                |  Transmit
- face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
-    lo:    1000      10    0    0    0     0          0         0     1000      10    0    0    0     0       0          0
-pppoe-wan:18446744073709551615 1 2 3 4 5 6 7 80 9 10 11 12 13 14 15
-  bad0: x 1 2 3 4 5 6 7 80 9 10 11 12 13 14 15
-  bad1: 1 1 2 3 4 5 6 7 x
-  bad2: 1 2 3
-`
-
-func TestParseTraffic(t *testing.T) {
-	got := parseTraffic(netDev)
-	want := map[string]health.Traffic{"lo": {Received: 1000, Sent: 1000}, "pppoe-wan": {Received: 1<<64 - 1, Sent: 80}}
-	if len(got) != len(want) || got["lo"] != want["lo"] || got["pppoe-wan"] != want["pppoe-wan"] {
-		t.Errorf("got %v, want %v", got, want)
-	}
-}
-
-// TestReadTraffic holds the parser against what the kernel writes.
-func TestReadTraffic(t *testing.T) {
-	traffic, err := ReadTraffic()
-	if err != nil {
-		t.Fatal(err)
-	}
-	devices, err := os.ReadDir("/proc/thread-self/net/dev_snmp6")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range devices {
-		if _, ok := traffic[d.Name()]; !ok {
-			t.Errorf("device %s is missing in %v", d.Name(), traffic)
-		}
-	}
-	if _, ok := traffic["lo"]; !ok {
-		t.Errorf("no lo in %v", traffic)
 	}
 }

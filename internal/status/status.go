@@ -17,6 +17,7 @@ import (
 	"loadbalance/internal/dealt"
 	"loadbalance/internal/family"
 	"loadbalance/internal/health"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
@@ -123,8 +124,8 @@ type Input struct {
 	Uplinks uplink.State
 	// Connections counts live connections by masked mark.
 	Connections map[family.Family]map[uint32]conntrack.Count
-	// Traffic has the counters of devices, by name.
-	Traffic map[string]health.Traffic
+	// Traffic has the counters of all devices.
+	Traffic []kernel.Traffic
 	// Health is the answer of the monitor; nil if none runs, or if it does not
 	// answer: MonitorError is the reason then.
 	Health       *health.Snapshot

@@ -19,6 +19,7 @@ import (
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/health"
+	"loadbalance/internal/kernel"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
@@ -150,7 +151,10 @@ func input(t *testing.T) Input {
 			family.IPv4: {0x1000000: {Total: 17, Unanswered: 2}, 0x2000000: {Total: 5}, 0x3f000000: {Total: 99, Unanswered: 9}},
 			family.IPv6: {0x1000000: {Total: 2, Unanswered: 2}},
 		},
-		Traffic:       map[string]health.Traffic{"lo": {Received: 7, Sent: 7}, "wan1": {Received: 9_000_000_000, Sent: 1_000_000}, "wan2": {Received: 5000, Sent: 700}},
+		Traffic: []kernel.Traffic{
+			{Name: "lo", Index: 1, Received: 7, Sent: 7}, {Name: "wan1", Index: 4, Received: 9_000_000_000, Sent: 1_000_000},
+			{Name: "wan2", Index: 5, Received: 5000, Sent: 700},
+		},
 		MonitorWanted: true,
 		Health:        snapshot(),
 	}
