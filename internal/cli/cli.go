@@ -154,6 +154,7 @@ var errUsage = errors.New("usage")
 
 // Run runs the program and returns its exit code.
 func Run(args []string, out, errOut io.Writer) int {
+	setTimeZone("/etc/TZ")
 	opts, name, err := parse(args)
 	if errors.Is(err, flag.ErrHelp) || name == "help" {
 		fmt.Fprint(out, usage)
