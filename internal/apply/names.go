@@ -40,5 +40,5 @@ func (e *Engine) writeNames(members []plan.Member) error {
 	if err := os.MkdirAll(e.NamesDir, 0o755); err != nil {
 		return err
 	}
-	return rundir.WriteFile(path, []byte(text.String()), 0o644)
+	return rundir.WriteFile(path, []byte(text.String()), 0o644, 0)
 }

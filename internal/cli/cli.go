@@ -53,6 +53,8 @@ commands:
   use MEMBER PROGRAM [ARGUMENT...]
             run a program whose connections all take this member's line, also
             while the member is offline or waits
+  usage [MEMBER [AMOUNT]]
+            show what members have used of their quotas; AMOUNT corrects it
   version   print the version
 
 flags, before or after the command (of 'use', before the member):
@@ -67,7 +69,7 @@ flags, before or after the command (of 'use', before the member):
   --uplinks FILE     plan, explain: where the uplinks stand, as in 'status --json';
                      from an empty kernel and without root
   --config-only      check: look only at the configuration
-  --json             status, explain: as JSON
+  --json             status, explain, usage: as JSON
   --history          status: as JSON, with the last day
   --watch            status: again every second, with rates, until Ctrl-C
 
@@ -142,12 +144,13 @@ var commands = map[string]func(*invocation) int{
 	"import-mwan3": importMWAN3Command,
 	"monitor":      monitorCommand,
 	"rpc":          rpcCommand,
+	"usage":        usageCommand,
 	"use":          useCommand,
 	"version":      versionCommand,
 }
 
 // maxWords is how many words may stand behind a command, if any.
-var maxWords = map[string]int{"hotplug": 3, "import-mwan3": 1, "rpc": 2, "use": math.MaxInt}
+var maxWords = map[string]int{"hotplug": 3, "import-mwan3": 1, "rpc": 2, "usage": 2, "use": math.MaxInt}
 
 // errUsage says that the command line was wrong; its text tells how.
 var errUsage = errors.New("usage")

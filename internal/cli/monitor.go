@@ -26,6 +26,7 @@ import (
 	"loadbalance/internal/monitor"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/rundir"
 )
 
 // monitorGarbage is the garbage, in percent of what is in use, at which the
@@ -140,9 +141,12 @@ func (in *invocation) monitor() error {
 	defer runner.Close()
 	learner := &domains.Learner{Log: log.Log}
 	defer learner.Learn(nil)
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // every Linux has it
 	m := &monitor.Monitor{
 		Applier: &monitorApplier{invocation: in, monitorLog: log, quit: quit}, Prober: prober, Watcher: watcher, Scripts: runner, Store: in.rundir(),
-		Learner: learner, Traffic: func() ([]kernel.Traffic, error) { k.Forget(); return k.Traffic() }, Log: log.Log, Answers: answers, Reload: reload, Presence: known, Appear: presence.appear,
+		Learner: learner, Log: log.Log, Answers: answers, Reload: reload, Presence: known, Appear: presence.appear,
+		Ledger: rundir.Dir(filepath.Join(in.configDir, "..", "loadbalance.d")), Boot: string(boot),
+		Traffic: func() ([]kernel.Traffic, error) { k.Forget(); return k.Traffic() },
 	}
 	return m.Run(quit.Done())
 }

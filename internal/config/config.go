@@ -78,7 +78,15 @@ type Member struct {
 	Table      int    // pinned; 0: 300 + index
 	// RouterTraffic: it is dealt the router's own IPv4 connections too.
 	RouterTraffic bool
+	Quota         Quota
 	Track         Track
+}
+
+// Quota is what a member may carry.
+type Quota struct {
+	Bytes  uint64 // a month, both directions together; 0: any number
+	Day    int    // 1-28: the month begins then
+	Action string // last or off: what becomes of it when they are used up
 }
 
 // Track is a member's health checking.

@@ -26,6 +26,8 @@ func TestRanges(t *testing.T) {
 		{"weight", "option weight ", "0", "1", "1000", "1001", tracked()},
 		{"metric", "option metric ", "0", "1", "256", "257", tracked()},
 		{"table", "option table ", "0", "1", "2147483647", "2147483648", tracked()},
+		{"quota", "option quota ", "999999", "1MB", "1000TB", "1000.1TB", tracked()},
+		{"quota_day", "option quota_day ", "0", "1", "28", "29", tracked("option quota 50GB")},
 		{"port of a probe", "option track_port ", "0", "1", "65535", "65536", tracked("option track_method tcp")},
 		{"status of a probe", "option track_status ", "99", "100", "599", "600", tracked(http)},
 		{"reliability", "option reliability ", "0", "1", "3", "4", tracked("list track_ip 9.9.9.9", "list track_ip gateway")},

@@ -35,6 +35,15 @@ func readMember(s *section) Member {
 		Track:      readTrack(s),
 
 		RouterTraffic: s.boolean("router_traffic", true),
+		Quota: Quota{
+			Bytes:  single(s, "quota", 0, ParseBytes),
+			Day:    s.integer("quota_day", 1, 1, 28), // every month has these
+			Action: single(s, "quota_action", "last", oneOf("last", "off")),
+		},
+	}
+	if !s.given("quota") {
+		s.withoutEffect("quota_day", "without 'quota'")
+		s.withoutEffect("quota_action", "without 'quota'")
 	}
 	checkMemberDevice(s, m)
 	if !s.given("device") && !s.given("interface") {

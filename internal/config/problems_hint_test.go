@@ -80,6 +80,26 @@ var hintProblemCases = []problemCase{
 	}},
 	{"targets of a disabled member without a monitor", globals("option monitor 0") + member("option enabled 0", "list track_ip 1.1.1.1"), nil},
 
+	{"quota without a monitor", globals("option monitor 0") + member("option quota 50GB"), []string{
+		`warning loadbalance:4: member 'wan1': option 'quota' has no effect with monitor '0': the monitor counts`,
+	}},
+	{"no quota", member("option quota_day 2", "option quota_action off"), []string{
+		`warning loadbalance:2: member 'wan1': option 'quota_day' has no effect without 'quota'`,
+		`warning loadbalance:3: member 'wan1': option 'quota_action' has no effect without 'quota'`,
+	}},
+	{"quota without its unit", member("option quota 50"), []string{
+		`error loadbalance:2: member 'wan1': option 'quota': '50' is neither 0 nor an amount of bytes from 1MB to 1000TB, such as 50GB`,
+	}},
+	{"quota in another unit", member("option quota 50GiB"), []string{
+		`error loadbalance:2: member 'wan1': option 'quota': '50GiB' is neither 0 nor an amount of bytes from 1MB to 1000TB, such as 50GB`,
+	}},
+	{"quota without end", member("option quota '999999999999999999999999999999999999999999999999999999999999999GB'"), []string{
+		`error loadbalance:2: member 'wan1': option 'quota': '999999999999999999999999999999999999999999999999999999999999...' is neither 0 nor an amount of bytes from 1MB to 1000TB, such as 50GB`,
+	}},
+	{"quota_action", member("option quota 50GB", "option quota_action stop"), []string{
+		`error loadbalance:3: member 'wan1': option 'quota_action': 'stop' is not one of last, off`,
+	}},
+
 	// Words of other programs.
 	{"boolean in capitals", globals("option enabled Yes"), []string{
 		`error loadbalance:2: globals 'globals': option 'enabled': 'Yes' is neither 1 (on, true, yes, enabled) nor 0 (off, false, no, disabled)`,

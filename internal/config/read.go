@@ -134,6 +134,7 @@ func (r *reader) readMembers(maskValid bool) {
 		member := readMember(s)
 		if member.Enabled && !r.config.Globals.Monitor {
 			s.withoutEffect("track_ip", "with monitor '0'")
+			s.withoutEffect("quota", "with monitor '0': the monitor counts")
 		}
 		members = append(members, &memberSection{s, member})
 	}

@@ -30,7 +30,7 @@ func TestDefaults(t *testing.T) {
 			Balance: NTH, LogLevel: "notice", Monitor: true,
 		},
 		Members: []Member{{
-			Pos: Pos{"loadbalance", 1}, Name: "wan1", Enabled: true, Interface: "wan1", Weight: 1, Metric: 1, RouterTraffic: true,
+			Pos: Pos{"loadbalance", 1}, Name: "wan1", Enabled: true, Interface: "wan1", Weight: 1, Metric: 1, RouterTraffic: true, Quota: Quota{Day: 1, Action: "last"},
 			Track: Track{
 				Method: "ping", Status: 204, Reliability: 1,
 				Interval: 500 * time.Millisecond, Timeout: 800 * time.Millisecond,
@@ -96,6 +96,9 @@ config member 'wan1'
 	option mark '0x5000000'
 	option table '252'
 	option router_traffic '0'
+	option quota '50GB'
+	option quota_day '1'
+	option quota_action 'last'
 	list track_ip '1.1.1.1'
 	list track_ip '2606:4700:4700::1111'
 	list track_ip 'gateway'
@@ -177,16 +180,19 @@ func TestEveryOption(t *testing.T) {
 	if wan1.RouterTraffic || !wan2.RouterTraffic {
 		t.Errorf("router_traffic of wan1: %v, of wan2: %v", wan1.RouterTraffic, wan2.RouterTraffic)
 	}
+	if wan1.Quota != (Quota{50e9, 1, "last"}) || wan2.Quota.Bytes != 0 {
+		t.Errorf("quotas: %+v and %+v", wan1.Quota, wan2.Quota)
+	}
 	if wan2.Device != "vth1" || wan2.Interface != "" || wan2.Track.Port != 8080 {
 		t.Errorf("wan2: %+v", wan2)
 	}
 	members := []PolicyMember{{"wan1", 1, 1}, {"wan2", 3, 2}}
-	policy := Policy{Pos: Pos{"loadbalance", 51}, Name: "balanced", Balance: Source, LastResort: LastUnreachable, Failback: "never", Members: members}
+	policy := Policy{Pos: Pos{"loadbalance", 54}, Name: "balanced", Balance: Source, LastResort: LastUnreachable, Failback: "never", Members: members}
 	if !reflect.DeepEqual(c.Policies, []Policy{policy}) {
 		t.Errorf("policies: %+v", c.Policies)
 	}
 	bank := Rule{
-		Pos: Pos{"loadbalance", 58}, Name: "bank", Label: "bank", Enabled: true,
+		Pos: Pos{"loadbalance", 61}, Name: "bank", Label: "bank", Enabled: true,
 		Families: []family.Family{family.IPv4},
 		SrcIP: AddressMatch{
 			Any: []netip.Prefix{netip.MustParsePrefix("10.20.3.0/24")},
@@ -207,7 +213,7 @@ func TestEveryOption(t *testing.T) {
 		t.Errorf("second rule: %+v", ping)
 	}
 	streaming := IPSet{
-		Pos: Pos{"loadbalance", 85}, Name: "streaming", Entries: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
+		Pos: Pos{"loadbalance", 88}, Name: "streaming", Entries: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
 		LoadFile: "/etc/loadbalance.d/streaming.txt", Domains: []string{"example.org"},
 	}
 	if !reflect.DeepEqual(c.IPSets, []IPSet{streaming}) {

@@ -66,21 +66,34 @@ func durationWithin(unit, shortest, longest time.Duration) func(string) (time.Du
 }
 
 func parseDuration(text string, unit time.Duration) (time.Duration, bool) {
-	number := strings.TrimRight(text, "hms")
-	units := map[string]time.Duration{"": unit, "ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour}
+	n, ok := parseQuantity(text, map[string]float64{"": float64(unit), "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9})
+	// More than longestTime may be more than a Duration can hold.
+	return time.Duration(math.Round(min(n, float64(longestTime)))), ok
+}
+
+// byteUnits are the decimal units of amounts: providers count in these.
+var byteUnits = map[string]float64{"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12}
+
+// ParseBytes reads an amount of bytes, such as 50GB; a plain number is bytes. One
+// that is less than 1MB was probably written without its unit; 1000TB are as much
+// as 100 Gbit/s carry in a day.
+func ParseBytes(text string) (uint64, error) {
+	n, ok := parseQuantity(strings.ReplaceAll(strings.ToLower(text), " ", ""), byteUnits)
+	if !ok || n > 0 && n < 1e6 || n > 1e15 {
+		return 0, invalid(text, "is neither 0 nor an amount of bytes from 1MB to 1000TB, such as 50GB")
+	}
+	return uint64(math.Round(n)), nil
+}
+
+// parseQuantity reads a number, which may have a fraction, with its unit.
+func parseQuantity(text string, units map[string]float64) (n float64, ok bool) {
+	number := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz")
 	unit, known := units[text[len(number):]]
-	if !known || number == "" || strings.Trim(number, "0123456789.") != "" {
+	n, err := strconv.ParseFloat(number, 64) // infinite with ErrRange
+	if !known || err != nil && !errors.Is(err, strconv.ErrRange) || strings.Trim(number, "0123456789.") != "" {
 		return 0, false
 	}
-	n, err := strconv.ParseFloat(number, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
-		return 0, false
-	}
-	// With ErrRange, n is infinite, which a Duration cannot hold.
-	if n > float64(longestTime/unit) {
-		return longestTime, true
-	}
-	return time.Duration(math.Round(n * float64(unit))), true
+	return n * unit, true
 }
 
 // longestTime stands for every time that is too long for any option: ten times

@@ -88,3 +88,38 @@ func TestBoolean(t *testing.T) {
 		}
 	}
 }
+
+func TestParseBytes(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want uint64
+		ok   bool
+	}{
+		{"0", 0, true},
+		{"12345678901", 12345678901, true},
+		{"50GB", 50e9, true},
+		{"50 GB", 50e9, true},
+		{"1.5tb", 1.5e12, true},
+		{"1500kB", 1.5e6, true},
+		{"7000000B", 7e6, true},
+		{"0.1GB", 1e8, true},
+		{"7B", 0, false},
+		{"1000TB", 1e15, true},
+		{"1001TB", 0, false},
+		{"GB", 0, false},
+		{"", 0, false},
+		{".", 0, false},
+		{"1.2.3GB", 0, false},
+		{"-1GB", 0, false},
+		{"1e3GB", 0, false},
+		{"infGB", 0, false},
+		{"50GiB", 0, false},
+		{"50G", 0, false},
+		{"50GB/month", 0, false},
+	} {
+		got, err := ParseBytes(c.text)
+		if got != c.want || (err == nil) != c.ok {
+			t.Errorf("ParseBytes(%q) = %d, %v", c.text, got, err)
+		}
+	}
+}

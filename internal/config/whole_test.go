@@ -35,6 +35,9 @@ config member 'wan1'
 	option mark '0x40000'
 	option table '299'
 	option router_traffic '0'
+	option quota '1.5 tb'
+	option quota_day '28'
+	option quota_action 'off'
 	list track_ip '1.1.1.1 2001:db8::1'
 	list track_ip 'gateway'
 	option track_method 'http'
@@ -66,6 +69,7 @@ config member 'wan1'
 		Pos: Pos{"loadbalance", 11}, Name: "wan1", Interface: "wan", Interface6: "wan6",
 		Gateway: netip.MustParseAddr("192.0.2.1"), Gateway6: netip.MustParseAddr("fe80::1"),
 		Prefix6: []netip.Prefix{netip.MustParsePrefix("2001:db8::/56")}, Weight: 2, Metric: 3, Mark: 0x40000, Table: 299,
+		Quota: Quota{1.5e12, 28, "off"},
 		Track: Track{
 			IPs: []netip.Addr{netip.MustParseAddr("1.1.1.1"), netip.MustParseAddr("2001:db8::1")}, Gateway: true,
 			Method: "http", Port: 81, URL: "http://example.org:81/", Status: 200, Reliability: 3,

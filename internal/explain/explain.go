@@ -161,6 +161,11 @@ func Explain(in Input, packet Packet) (*Explanation, error) {
 		w.noteForeign(o.Route)
 		e.Outcomes = append(e.Outcomes, o)
 	}
+	for _, m := range in.Plan.Members {
+		if m.Spent != "" {
+			w.note("member '%s': %s", m.Name, m.Spent)
+		}
+	}
 	e.Notes = w.notes
 	return e, nil
 }

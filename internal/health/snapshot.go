@@ -5,6 +5,7 @@ import (
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/quota"
 )
 
 // Key identifies a path: a member in one family.
@@ -25,6 +26,8 @@ type Snapshot struct {
 	Paths   []Report `json:"lines"`
 	// Verdicts are those that other commands go by.
 	Verdicts plan.Verdicts `json:"verdicts"`
+	// Usage is what members have used of their quotas.
+	Usage []quota.Usage `json:"usage,omitempty"`
 	// Warnings are what failed beside the kernel in the last apply.
 	Warnings []string `json:"warnings,omitempty"`
 	// History is only there if it was asked for.

@@ -124,16 +124,25 @@ func (m *Monitor) compare(was, is plan.Member) {
 	inactive := families(func(f family.Family) bool { return was.State(f).Active && !is.State(f).Active })
 	offline := families(func(f family.Family) bool { return was.State(f).Online && !is.State(f).Online })
 	online := families(func(f family.Family) bool { return !was.State(f).Online && is.State(f).Online })
+	told := is
+	told.IPv4.Reason, told.IPv6.Reason = is.Spent, is.Spent
+	quota := families(func(f family.Family) bool {
+		return was.Spent == "" && is.Spent != "" && (is.State(f).Up || !is.IPv4.Up && !is.IPv6.Up)
+	})
 	active := families(func(f family.Family) bool { return !was.State(f).Active && is.State(f).Active })
-	// Mostly both come together, and one line says enough.
-	if !slices.Equal(inactive, offline) {
+	// Mostly they come together, and one line says enough.
+	m.log("quota", told, quota)
+	if !slices.Equal(inactive, offline) && !slices.Equal(inactive, quota) {
 		m.log("inactive", is, inactive)
 	}
-	m.log("offline", is, offline)
+	if !slices.Equal(offline, quota) {
+		m.log("offline", is, offline)
+	}
 	m.log("online", is, online)
 	if !slices.Equal(online, active) {
 		m.log("active", is, active)
 	}
+	m.post("quota", told, quota)
 	m.post("inactive", is, inactive)
 	m.post("offline", is, offline)
 	m.post("online", is, online)

@@ -23,6 +23,7 @@ import (
 	"loadbalance/internal/hooks"
 	"loadbalance/internal/kernel"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/quota"
 	"loadbalance/internal/uplink"
 )
 
@@ -140,8 +141,10 @@ type Monitor struct {
 	Scripts scripts
 	Store   store
 	Learner learner
-	// Traffic reads what all devices have carried.
+	Ledger  ledger
+	// Traffic returns what devices have carried in Boot, a boot of the kernel.
 	Traffic func() ([]kernel.Traffic, error)
+	Boot    string
 	// Log writes a message; level is error, warning, notice or debug.
 	Log func(level, text string)
 	// What the monitor hears of: answers to its probes and SIGHUP.
@@ -164,6 +167,14 @@ type Monitor struct {
 	unsaved bool // they could not be written
 	// unsavable is why not, if that was the last time.
 	unsavable string
+	// usage is what members have used of their quotas, to be counted again at
+	// countAt (zero: after the next apply). It is from the book, which was kept at
+	// keptAt; unkept: there is news, unkeepable: why it could not be kept.
+	usage           []quota.Usage
+	book            quota.Book
+	countAt, keptAt time.Time
+	unkept          bool
+	unkeepable      string
 	// recalled says that a monitor ran before. What it did not leave as offline
 	// has proved that it works, whatever initial_state says.
 	recalled bool
@@ -228,6 +239,8 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 		if m.applying {
 			<-m.results
 		}
+		m.count(time.Now())
+		m.keep(time.Now())
 	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -282,6 +295,7 @@ func (m *Monitor) begin(now time.Time) {
 	m.unsent = map[health.Key]string{}
 	m.results = make(chan result, 1)
 	m.recall()
+	m.keptAt = now
 	m.fullAt = now.Add(fullEvery)
 	m.want(request{at: now, reasons: []string{"monitor started"}})
 }
@@ -304,6 +318,9 @@ func (m *Monitor) work(now time.Time) {
 	m.judge(now)
 	m.send(now)
 	m.record(now)
+	if !m.countAt.IsZero() && !now.Before(m.countAt) {
+		m.count(now)
+	}
 	if !m.applying {
 		m.look(now)
 	}
@@ -315,7 +332,7 @@ func (m *Monitor) work(now time.Time) {
 // next is when work has something to do again.
 func (m *Monitor) next() time.Time {
 	next := m.paths.Wake()
-	for _, t := range []time.Time{m.lookDue(), m.applyDue(), m.recordAt} {
+	for _, t := range []time.Time{m.lookDue(), m.applyDue(), m.recordAt, m.countAt} {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}

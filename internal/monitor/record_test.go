@@ -15,11 +15,11 @@ import (
 func TestHistory(t *testing.T) {
 	g := newMonitorRig(t, "config member 'wan1'\n\tlist track_ip 'gateway'\n\nconfig member 'wan2'\n\tlist track_ip 'gateway'\n\nconfig member 'wan3'\n")
 	g.start()
-	g.traffic = []kernel.Traffic{{Name: "wan1", Received: 1000, Sent: 500}}
+	g.carried = []kernel.Traffic{{Name: "wan1", Received: 1000, Sent: 500}}
 	g.pass(time.Minute)
 	g.silent["wan2"], g.down["wan3"] = true, true
 	g.damage() // it is noticed
-	g.traffic = []kernel.Traffic{{Name: "wan1", Received: 1000 + 600*60, Sent: 500 + 60*60}}
+	g.carried = []kernel.Traffic{{Name: "wan1", Received: 1000 + 600*60, Sent: 500 + 60*60}}
 	g.pass(2 * time.Minute)
 	ask := func(history bool) *health.DayReport {
 		answer := make(chan health.Snapshot, 1)

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,6 +22,7 @@ import (
 	"loadbalance/internal/hooks"
 	"loadbalance/internal/kernel"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/quota"
 	"loadbalance/internal/uci"
 	"loadbalance/internal/uplink"
 )
@@ -51,8 +53,6 @@ type rig struct {
 	mute   string
 	// noGateway6: the links are point-to-point in IPv6.
 	noGateway6 bool
-	// traffic is what devices have carried.
-	traffic []kernel.Traffic
 	refused bool  // applies get only half-way
 	full    bool  // there is no room for verdicts
 	damaged error // why the verdicts of the last monitor cannot be read
@@ -72,6 +72,12 @@ type rig struct {
 	sent     map[health.Key]int
 	learning []domains.Set
 	store    plan.Verdicts
+	carried  []kernel.Traffic
+	unread   error // why that cannot be read
+	kept     quota.Book
+	keeps    []string // when it was kept, since the start
+	begun    time.Time
+	unlucky  error // why what was used can be neither kept nor read
 	pending  []probe.Answer
 	answers  chan probe.Answer
 	messages chan struct{}
@@ -87,11 +93,26 @@ func newMonitorRig(t *testing.T, config string) *rig {
 		sent: map[health.Key]int{}, answers: make(chan probe.Answer, 1000), messages: make(chan struct{}, 1),
 	}
 	g.Monitor = &Monitor{
-		Applier: g, Prober: g, Watcher: g, Scripts: g, Store: g, Learner: g, Answers: g.answers,
-		Traffic: func() ([]kernel.Traffic, error) { return g.traffic, nil },
+		Applier: g, Prober: g, Watcher: g, Scripts: g, Store: g, Learner: g, Ledger: g, Answers: g.answers,
+		Traffic: func() ([]kernel.Traffic, error) { return g.carried, g.unread },
 		Log:     func(level, text string) { g.logged = append(g.logged, level+": "+text) },
 	}
 	return g
+}
+
+func (g *rig) Usage() (quota.Book, error) { return g.kept, g.unlucky }
+
+func (g *rig) SaveUsage(book quota.Book) error {
+	g.keeps = append(g.keeps, g.now.Sub(g.begun).Round(time.Second).String())
+	if g.unlucky != nil {
+		return g.unlucky
+	}
+	text, err := json.Marshal(book)
+	if err == nil {
+		g.kept = quota.Book{}
+		err = json.Unmarshal(text, &g.kept)
+	}
+	return err
 }
 
 // Learn notes what is to be learnt.
@@ -99,6 +120,7 @@ func (g *rig) Learn(sets []domains.Set) { g.learning = sets }
 
 // run starts the monitor and lets some time pass.
 func (g *rig) start() {
+	g.begun = g.now
 	g.begin(g.now)
 	g.pass(time.Second)
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/health"
+	"loadbalance/internal/quota"
 )
 
 // socketName is the socket in the run directory on which other processes ask the
@@ -31,6 +32,8 @@ type message struct {
 	Event string `json:"event,omitempty"`
 	// History asks for that as well.
 	History bool `json:"history,omitempty"`
+	// Used is what a member has used of its quota, by the provider's count.
+	Used *quota.Usage `json:"used,omitempty"`
 }
 
 // Question is a request as it reaches the monitor. The answer is always how it
@@ -39,6 +42,8 @@ type Question struct {
 	// Event, unless empty, is something that happened: an apply is wanted.
 	Event   string
 	History bool
+	// Used, unless nil, corrects what a member has used of its quota.
+	Used *quota.Usage
 	// Answer takes one value without waiting.
 	Answer chan<- health.Snapshot
 }
@@ -177,7 +182,7 @@ func (s *Socket) answer(caller *os.File) {
 	}
 	reply := make(chan health.Snapshot, 1)
 	select {
-	case s.questions <- Question{m.Event, m.History, reply}:
+	case s.questions <- Question{m.Event, m.History, m.Used, reply}:
 		_ = json.NewEncoder(caller).Encode(<-reply) // whoever has gone meanwhile needs no answer
 	case <-time.After(socketTimeout): // the monitor hangs, and the caller has given up
 	case <-s.done:
@@ -195,6 +200,11 @@ func Query(dir string, history bool) (health.Snapshot, error) {
 func Notify(dir, event string) error {
 	_, err := exchange(dir, message{Event: event})
 	return err
+}
+
+// Correct tells the monitor what a member has used of its quota, if not nil.
+func Correct(dir string, used *quota.Usage) (health.Snapshot, error) {
+	return exchange(dir, message{Used: used})
 }
 
 func exchange(dir string, m message) (answer health.Snapshot, err error) {

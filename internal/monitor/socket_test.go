@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"loadbalance/internal/health"
+	"loadbalance/internal/quota"
 )
 
 // open opens a socket that the end of the test closes.
@@ -74,6 +75,21 @@ func TestQuery(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestCorrect(t *testing.T) {
+	dir := t.TempDir()
+	d := open(t, dir)
+	asked := make(chan Question, 1)
+	go func() {
+		q := <-d.Questions()
+		asked <- q
+		q.Answer <- health.Snapshot{PID: 7}
+	}()
+	s, err := Correct(dir, &quota.Usage{Member: "lte", Bytes: 12345678901})
+	if q := <-asked; err != nil || s.PID != 7 || q.Used == nil || *q.Used != (quota.Usage{Member: "lte", Bytes: 12345678901}) || q.Event != "" {
+		t.Errorf("asked %+v, answered %+v, %v", q, s, err)
 	}
 }
 

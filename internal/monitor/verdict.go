@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -73,10 +74,19 @@ func (m *Monitor) recall() {
 	m.unsaved = !m.recalled
 	for f, members := range last {
 		for name, verdict := range members {
-			m.offline[health.Key{Member: name, Family: f}] = verdict.Offline
+			if verdict.Offline != "" && verdict.Offline != verdict.Spent {
+				m.offline[health.Key{Member: name, Family: f}] = verdict.Offline
+			}
 		}
 	}
 	m.saved = last
+	if m.book, err = m.Ledger.Usage(); err != nil {
+		m.Log("warning", fmt.Sprintf("use of quotas: %v: it is counted anew", err))
+	}
+	m.usage = append(m.usage, m.book.Members...)
+	if m.book.Boot != m.Boot { // all counters have begun with 0
+		m.book.Boot, m.book.Devices = m.Boot, nil
+	}
 }
 
 // save keeps the verdicts where every apply finds them. It reports whether they
@@ -113,20 +123,27 @@ func (m *Monitor) save() bool {
 // the other one has lost its link says nothing.
 func (m *Monitor) verdicts() plan.Verdicts {
 	verdicts := plan.Verdicts{}
-	set := func(f family.Family, member, reason string) {
+	set := func(f family.Family, member, reason, spent string) {
 		if verdicts[f] == nil {
 			verdicts[f] = map[string]plan.Verdict{}
 		}
-		verdicts[f][member] = plan.Verdict{Offline: reason}
+		verdicts[f][member] = plan.Verdict{Offline: reason, Spent: spent}
 	}
 	for key, reason := range m.offline {
-		set(key.Family, key.Member, reason)
+		set(key.Family, key.Member, reason, "")
 		if m.outcome.Config == nil {
 			continue // nothing is probed yet; those of the last monitor name both families
 		}
 		other := health.Key{Member: key.Member, Family: family.Pick(key.Family, family.IPv6, family.IPv4)}
 		if len(m.probes[other]) == 0 && (reason != unproven || len(m.probes[key]) > 0) {
-			set(other.Family, other.Member, reason)
+			set(other.Family, other.Member, reason, "")
+		}
+	}
+	for _, used := range m.usage {
+		for _, f := range family.All {
+			if v := used.Verdict(); v.Spent != "" {
+				set(f, used.Member, cmp.Or(verdicts[f][used.Member].Offline, v.Offline), v.Spent)
+			}
 		}
 	}
 	return verdicts
@@ -155,7 +172,7 @@ func (m *Monitor) record(now time.Time) {
 // snapshot tells how it goes.
 func (m *Monitor) snapshot(now time.Time) health.Snapshot {
 	s := health.Snapshot{PID: os.Getpid(), Started: now.Add(-now.Sub(m.started)), Silent: m.paths.Silent() != 0, Silence: m.paths.Silent(),
-		Warnings: m.outcome.Warnings, Verdicts: plan.Verdicts{}}
+		Warnings: m.outcome.Warnings, Verdicts: plan.Verdicts{}, Usage: m.usage}
 	if !m.outcome.Idle { // as with the saved ones
 		s.Verdicts = m.verdicts()
 	}
@@ -169,6 +186,9 @@ func (m *Monitor) snapshot(now time.Time) health.Snapshot {
 func (m *Monitor) answer(q Question, now time.Time) {
 	if q.Event != "" {
 		m.want(request{at: now, reasons: []string{q.Event}})
+	}
+	if q.Used != nil {
+		m.correct(*q.Used, now)
 	}
 	s := m.snapshot(now)
 	if q.History {

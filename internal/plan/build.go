@@ -75,6 +75,9 @@ func (b *builder) live(m *member, f family.Family) bool {
 	return path != nil && path.Up && b.verdicts[f][m.Name].Offline == "" && !b.cannot(f)
 }
 
+// spent is why a member comes last; "" if it does not.
+func (b *builder) spent(name string) string { return b.verdicts[family.IPv4][name].Spent }
+
 // cannot reports whether nothing can be done in a family, whatever is wanted.
 func (b *builder) cannot(f family.Family) bool { return f == family.IPv6 && b.kernel.NoIP6Tables }
 
@@ -206,6 +209,9 @@ func (b *builder) noteLeftOut() {
 				b.leaveOut(m.Name, fmt.Sprintf("member '%s' (%s) %s", m.Name, f, heldReason))
 			}
 		}
+		if m.Spent != "" {
+			b.leaveOut(m.Name, "member '"+m.Name+"': "+m.Spent)
+		}
 		if !m.IPv4.Up && !m.IPv6.Up {
 			b.leaveOut(m.Name, fmt.Sprintf("member '%s' is left out: %s", m.Name, m.IPv4.Reason))
 		}
@@ -240,7 +246,7 @@ func (b *builder) states() []Member {
 		part := b.balancedPart(cfg)
 		states = append(states, Member{
 			Name: m.Name, Index: m.index, Mark: m.mark, Table: m.table,
-			Weight: part.Weight, Metric: part.Metric,
+			Weight: part.Weight, Metric: part.Metric, Quota: m.Quota, Spent: b.spent(m.Name),
 			IPv4: b.state(m, family.IPv4),
 			IPv6: b.state(m, family.IPv6),
 		})
@@ -283,6 +289,8 @@ func (b *builder) state(m *member, f family.Family) MemberState {
 		state.Reason = b.verdicts[f][m.Name].Offline
 	case state.Held:
 		state.Reason = heldReason
+	case state.Up:
+		state.Reason = b.spent(m.Name)
 	}
 	return state
 }

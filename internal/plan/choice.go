@@ -12,25 +12,29 @@ import (
 const heldReason = "is back, but failback 'never' waits for the backup to end"
 
 // activeMembers returns the members that a policy deals connections to, by
-// index: the live members of the lowest tier that has one. Members that are
-// held count only where no other member is live.
+// index: the live members of the lowest tier that has one. Members that have used
+// up their quota count only where no other member is live, and so do those that
+// are held.
 func (b *builder) activeMembers(p config.Policy, f family.Family) []config.PolicyMember {
 	return b.lowestTier(p, f, func(name string) bool { return b.held[f][name] })
 }
 
 func (b *builder) lowestTier(p config.Policy, f family.Family, held func(name string) bool) []config.PolicyMember {
 	live := b.liveMembers(p, f)
-	free := membersThat(live, func(m config.PolicyMember) bool {
-		return !held(m.Name) || failback(p, b.memberNamed(m.Name)) != failbackNever
-	})
-	if len(free) == 0 {
-		free = live
+	waits := func(m config.PolicyMember) bool {
+		return held(m.Name) && failback(p, b.memberNamed(m.Name)) == failbackNever
 	}
-	if len(free) == 0 {
+	spent := func(m config.PolicyMember) bool { return b.spent(m.Name) != "" }
+	for _, last := range []func(config.PolicyMember) bool{spent, waits} {
+		if free := membersThat(live, func(m config.PolicyMember) bool { return !last(m) }); len(free) > 0 {
+			live = free
+		}
+	}
+	if len(live) == 0 {
 		return nil
 	}
 	byMetric := func(x, y config.PolicyMember) int { return x.Metric - y.Metric }
-	return tierOf(free, slices.MinFunc(free, byMetric).Metric)
+	return tierOf(live, slices.MinFunc(live, byMetric).Metric)
 }
 
 // failback is what happens when a member of a policy is back.

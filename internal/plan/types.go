@@ -8,6 +8,7 @@ package plan
 import (
 	"net/netip"
 
+	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/uplink"
 )
@@ -157,6 +158,8 @@ type Member struct {
 	// where the policy leaves it out.
 	Weight int
 	Metric int
+	Quota  config.Quota
+	Spent  string // that it has used up its quota, in words
 	IPv4   MemberState
 	IPv6   MemberState
 }
@@ -172,8 +175,8 @@ type MemberState struct {
 	// Held says that the member is online, but that some policy leaves it out
 	// until the members that took over are gone.
 	Held bool
-	// Reason says in words why the member is not up, not online or held; ""
-	// where nothing is to be said.
+	// Reason says in words why the member is not up, not online, held or comes
+	// last; "" where nothing is to be said.
 	Reason string
 	Device string
 	// Gateway is not valid on a point-to-point link.

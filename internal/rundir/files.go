@@ -152,7 +152,7 @@ func (d Dir) write(name string, text []byte) error {
 		return err
 	}
 	text = append(seal(text), text...)
-	err := WriteFile(d.path(name), text, 0o600)
+	err := WriteFile(d.path(name), text, 0o600, 0)
 	if err == nil {
 		return nil
 	}
@@ -217,12 +217,13 @@ func seal(text []byte) []byte {
 
 // WriteFile replaces a file at once: a reader, or a run after a crash, sees
 // the old text or the new one. It follows no link that others may have left.
-func WriteFile(path string, text []byte, mode fs.FileMode) error {
+// With flag O_DSYNC also a power cut leaves one of both.
+func WriteFile(path string, text []byte, mode fs.FileMode, flag int) error {
 	temporary := path + ".new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL|safely, mode)
+	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL|safely|flag, mode)
 	if err != nil {
 		return err
 	}

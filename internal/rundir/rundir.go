@@ -7,13 +7,17 @@
 package rundir
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/quota"
 )
 
 // Dir is the run directory.
@@ -25,6 +29,7 @@ const (
 	stoppedFile = "stopped"
 	overdueFile = "overdue"
 	netifdFile  = "netifd.json"
+	usageFile   = "usage.json"
 )
 
 // State is what one run tells the next.
@@ -137,4 +142,23 @@ func (d Dir) SetOverdue(overdue bool) error {
 		return d.touch(overdueFile)
 	}
 	return d.remove(overdueFile)
+}
+
+// SaveUsage keeps, in a folder on the flash, what members have used of their
+// quotas. One that is full keeps what it has.
+func (d Dir) SaveUsage(book quota.Book) error {
+	text, err := json.Marshal(book)
+	if err == nil {
+		err = os.MkdirAll(string(d), 0o755)
+	}
+	if err == nil {
+		err = WriteFile(d.path(usageFile), append(seal(text), text...), 0o600, unix.O_DSYNC)
+	}
+	return d.trouble(err)
+}
+
+// Usage returns what was kept; nothing if nothing was.
+func (d Dir) Usage() (book quota.Book, err error) {
+	err = d.readJSON(usageFile, &book)
+	return book, err
 }

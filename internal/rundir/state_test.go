@@ -91,7 +91,7 @@ func TestStoppedAndAccepted(t *testing.T) {
 // failure leaves the old one.
 func TestWriteFileReplaces(t *testing.T) {
 	path := t.TempDir() + "/file"
-	if err := WriteFile(path, []byte("old"), 0o600); err != nil {
+	if err := WriteFile(path, []byte("old"), 0o600, 0); err != nil {
 		t.Fatal(err)
 	}
 	before, err := os.Open(path)
@@ -99,7 +99,7 @@ func TestWriteFileReplaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer before.Close()
-	if err := WriteFile(path, []byte("new and longer"), 0o600); err != nil {
+	if err := WriteFile(path, []byte("new and longer"), 0o600, 0); err != nil {
 		t.Fatal(err)
 	}
 	old := make([]byte, 20)
@@ -109,7 +109,7 @@ func TestWriteFileReplaces(t *testing.T) {
 	if text, err := os.ReadFile(path); err != nil || string(text) != "new and longer" {
 		t.Errorf("%q, %v", text, err)
 	}
-	if err := WriteFile(path+"/below/a/file", nil, 0o600); err == nil {
+	if err := WriteFile(path+"/below/a/file", nil, 0o600, 0); err == nil {
 		t.Error("no error")
 	}
 }

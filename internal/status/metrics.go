@@ -44,6 +44,7 @@ func (s Status) WriteMetrics(w io.Writer) error {
 	var e exposition
 	s.serviceMetrics(&e)
 	s.memberMetrics(&e)
+	s.usageMetrics(&e)
 	s.policyMetrics(&e)
 	s.deviceMetrics(&e)
 	_, err := io.WriteString(w, e.text.String())
@@ -119,6 +120,19 @@ func (s Status) memberMetrics(e *exposition) {
 				e.sample(metric.name, metric.value(state), "member", m.Name, "family", f.String())
 			}
 		})
+	}
+}
+
+func (s Status) usageMetrics(e *exposition) {
+	for i, metric := range [][2]string{
+		{"loadbalance_quota_bytes", "What the member may carry in a period, in both directions."},
+		{"loadbalance_quota_used_bytes", "What it has carried in this period."},
+		{"loadbalance_quota_period_start_time_seconds", "When this period began, in Unix time."},
+	} {
+		e.begin(metric[0], gauge, metric[1])
+		for _, u := range s.Usage {
+			e.sample(metric[0], []float64{float64(u.Quota), float64(u.Bytes), unixSeconds(u.Since)}[i], "member", u.Member)
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"loadbalance/internal/kernel"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/quota"
 	"loadbalance/internal/rundir"
 	"loadbalance/internal/uplink"
 )
@@ -48,8 +49,10 @@ type Status struct {
 	Notices  []string `json:"notices,omitempty"`
 	Monitor  Monitor  `json:"monitor"`
 	Members  []Member `json:"members"`
-	Policies []Policy `json:"policies"`
-	Devices  []Device `json:"devices"`
+	// Usage is what members have used of their quotas.
+	Usage    []quota.Usage `json:"usage,omitempty"`
+	Policies []Policy      `json:"policies"`
+	Devices  []Device      `json:"devices"`
 	// Rules are what those rules have decided about that have lines in the
 	// kernel, by name; anonymous ones are called @rule[0].
 	Rules map[string]uint64 `json:"rules,omitempty"`
@@ -165,6 +168,9 @@ func New(in Input) Status {
 			IPv4: in.family(m, family.IPv4),
 			IPv6: in.family(m, family.IPv6),
 		})
+	}
+	if in.Health != nil {
+		s.Usage = in.Health.Usage
 	}
 	s.Devices = in.devices(s.Members)
 	if in.Health != nil {

@@ -22,6 +22,7 @@ import (
 	"loadbalance/internal/kernel"
 	"loadbalance/internal/pipeline"
 	"loadbalance/internal/plan"
+	"loadbalance/internal/quota"
 	"loadbalance/internal/rundir"
 	"loadbalance/internal/uci"
 	"loadbalance/internal/uplink"
@@ -92,6 +93,7 @@ func snapshot() *health.Snapshot {
 	return &health.Snapshot{
 		PID:     4711,
 		Started: now.Add(-2 * time.Hour),
+		Usage:   []quota.Usage{{Member: "lte", Since: time.Date(2026, 2, 15, 0, 0, 0, 0, time.UTC), Bytes: 12_345_678_901, Quota: 50e9, Action: "off"}},
 		Paths: []health.Report{
 			{
 				Key: health.Key{Member: "wan1", Family: family.IPv4}, Online: true,

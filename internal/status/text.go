@@ -43,6 +43,9 @@ func (s Status) membersTable() string {
 			reasons += "  member '" + m.Name + "' (" + f.String() + ") is " + state.State + ": " + state.Reason + "\n"
 		}
 	})
+	for _, u := range s.Usage {
+		reasons += "  " + u.String() + "\n"
+	}
 	return table(rows) + reasons
 }
 

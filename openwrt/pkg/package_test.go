@@ -367,7 +367,7 @@ func TestPrerm(t *testing.T) {
 func TestPostrm(t *testing.T) {
 	_, control := unpack(t, fakeIPK(t, testBuilder(t, root), "x86_64"))
 	for env, want := range map[string]string{
-		"PKG_UPGRADE=":             "rm -rf /var/run/loadbalance\nrmdir /usr/share/loadbalance\n",
+		"PKG_UPGRADE=":             "rm -rf /var/run/loadbalance /etc/loadbalance.d/usage.json\nrmdir /etc/loadbalance.d /usr/share/loadbalance\n",
 		"PKG_UPGRADE=1":            "",
 		"IPKG_INSTROOT=/some/root": "",
 	} {
