@@ -22,7 +22,7 @@ import (
 func (r *router) usageFile() string { return filepath.Join(r.dir, "loadbalance.d", "usage.json") }
 
 // used is what a member has used, counted now: each apply is followed by a count.
-func (r *router) used(member string) uint64 {
+func (r *router) used(member string) int64 {
 	r.t.Helper()
 	r.must("hotplug", "ifup", "wan2")
 	time.Sleep(300 * time.Millisecond)
@@ -151,7 +151,7 @@ func TestQuotaOfADeviceThatGoesAndComes(t *testing.T) {
 			}
 			return nil
 		}))
-		if used, want := r.used("lte"), uint64((i+1)*packets*size); used < want || used > want+10_000 {
+		if used, want := r.used("lte"), int64((i+1)*packets*size); used < want || used > want+10_000 {
 			t.Errorf("%d bytes are used after %d devices, want %d", used, i+1, want)
 		}
 		r.sh("ip link del lte0")

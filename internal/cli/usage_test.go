@@ -28,7 +28,7 @@ func TestUsage(t *testing.T) {
 	}
 	defer socket.Close()
 	since := time.Date(2026, 12, 15, 0, 0, 0, 0, time.UTC)
-	used := map[string]uint64{"lte": 12_345_678_901, "sat": 0}
+	used := map[string]int64{"lte": 12_345_678_901, "sat": 0}
 	go func() {
 		for q := range socket.Questions() {
 			if q.Used != nil {

@@ -84,7 +84,7 @@ type Member struct {
 
 // Quota is what a member may carry.
 type Quota struct {
-	Bytes  uint64 // a month, both directions together; 0: any number
+	Bytes  int64  // a month, both directions together; 0: any number
 	Day    int    // 1-28: the month begins then
 	Action string // last or off: what becomes of it when they are used up
 }

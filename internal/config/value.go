@@ -77,12 +77,12 @@ var byteUnits = map[string]float64{"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e
 // ParseBytes reads an amount of bytes, such as 50GB; a plain number is bytes. One
 // that is less than 1MB was probably written without its unit; 1000TB are as much
 // as 100 Gbit/s carry in a day.
-func ParseBytes(text string) (uint64, error) {
+func ParseBytes(text string) (int64, error) {
 	n, ok := parseQuantity(strings.ReplaceAll(strings.ToLower(text), " ", ""), byteUnits)
 	if !ok || n > 0 && n < 1e6 || n > 1e15 {
 		return 0, invalid(text, "is neither 0 nor an amount of bytes from 1MB to 1000TB, such as 50GB")
 	}
-	return uint64(math.Round(n)), nil
+	return int64(math.Round(n)), nil
 }
 
 // parseQuantity reads a number, which may have a fraction, with its unit.

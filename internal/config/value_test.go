@@ -92,7 +92,7 @@ func TestBoolean(t *testing.T) {
 func TestParseBytes(t *testing.T) {
 	for _, c := range []struct {
 		text string
-		want uint64
+		want int64
 		ok   bool
 	}{
 		{"0", 0, true},

@@ -2,10 +2,8 @@ package monitor
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
-	"loadbalance/internal/plan"
 	"loadbalance/internal/quota"
 )
 
@@ -28,11 +26,15 @@ type ledger interface {
 // applied.
 func (m *Monitor) count(now time.Time) {
 	m.countAt = time.Time{}
-	if !slices.ContainsFunc(m.outcome.Members, func(member plan.Member) bool { return member.Quota.Bytes > 0 }) {
+	for i := range m.outcome.Members {
+		if m.outcome.Members[i].Quota.Bytes > 0 {
+			m.countAt = now.Add(countEvery)
+		}
+	}
+	if m.countAt.IsZero() {
 		m.usage = nil
 		return
 	}
-	m.countAt = now.Add(countEvery)
 	traffic, err := m.Traffic()
 	if err != nil {
 		m.Log("debug", err.Error()) // the next look has it

@@ -4,7 +4,6 @@ package quota
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"loadbalance/internal/kernel"
@@ -16,8 +15,8 @@ type Usage struct {
 	Member string `json:"member"`
 	// Since is when the period began; zero until the clock is set.
 	Since  time.Time `json:"since"`
-	Bytes  uint64    `json:"bytes"`
-	Quota  uint64    `json:"quota"`
+	Bytes  int64     `json:"bytes"`
+	Quota  int64     `json:"quota"`
 	Action string    `json:"action"` // last or off
 }
 
@@ -64,24 +63,28 @@ func (b *Book) Of(member string) *Usage {
 }
 
 // Count adds to members that have a quota what their devices have carried since
-// the last time. It returns what they have used, and whether that is news.
+// the last time, but nothing from before they had one: that may be of another
+// period. It returns what they have used, and whether that is news.
 //
 // A period begins where its first moment lies between the last time and now, so
 // neither a clock that is not set yet nor another quota_day does it.
 func (b *Book) Count(now time.Time, traffic []kernel.Traffic, members []plan.Member) (usage []Usage, news bool) {
 	isSet := now.Year() >= firstYear && now.After(b.Counted)
-	for _, m := range members {
+	for i := range members {
+		m := &members[i]
 		if m.Quota.Bytes == 0 {
 			continue
 		}
 		u := b.Of(m.Name)
-		if u == nil { // what went before there was a quota may be of another period
+		var was Usage
+		if u == nil {
 			b.Members = append(b.Members, Usage{Member: m.Name})
-			u, m.IPv4.Device, m.IPv6.Device = b.Of(m.Name), "", ""
+			u = b.Of(m.Name)
+		} else {
+			was = *u
+			u.Bytes += b.grown(traffic, m)
 		}
-		was := *u
 		u.Quota, u.Action = m.Quota.Bytes, m.Quota.Action
-		u.Bytes += b.grown(traffic, m.IPv4.Device, m.IPv6.Device)
 		begin := time.Date(now.Year(), now.Month(), m.Quota.Day, 0, 0, 0, 0, now.Location())
 		if begin.After(now) {
 			begin = begin.AddDate(0, -1, 0)
@@ -101,12 +104,13 @@ func (b *Book) Count(now time.Time, traffic []kernel.Traffic, members []plan.Mem
 	return usage, news
 }
 
-// grown is by how much that device has grown that carried most. They are mostly
-// one in both families, or one is a tunnel through the other (DS-Lite). An index
-// that is new is that of a device that was made since: its counter began with 0.
-func (b *Book) grown(traffic []kernel.Traffic, devices ...string) (most uint64) {
+// grown is by how much that device of a member has grown that carried most. They
+// are mostly one in both families, or one is a tunnel through the other (DS-Lite).
+// An index that is new is that of a device that was made since: its counter began
+// with 0.
+func (b *Book) grown(traffic []kernel.Traffic, m *plan.Member) (most int64) {
 	for _, t := range traffic {
-		if !slices.Contains(devices, t.Name) {
+		if t.Name != m.IPv4.Device && t.Name != m.IPv6.Device {
 			continue
 		}
 		grown := t.Received + t.Sent
@@ -115,7 +119,7 @@ func (b *Book) grown(traffic []kernel.Traffic, devices ...string) (most uint64) 
 				grown -= last.Received + last.Sent
 			}
 		}
-		most = max(most, grown)
+		most = max(most, int64(grown))
 	}
 	return most
 }

@@ -47,8 +47,8 @@ func (w *world) device(names ...string) {
 }
 
 // carry has a device carry bytes until its counter has a value.
-func (w *world) carry(device string, index int, bytes uint64) {
-	w.traffic[device] = kernel.Traffic{Name: device, Index: index, Received: bytes / 2, Sent: bytes - bytes/2}
+func (w *world) carry(device string, index int, bytes int64) {
+	w.traffic[device] = kernel.Traffic{Name: device, Index: index, Received: uint64(bytes / 2), Sent: uint64(bytes - bytes/2)}
 }
 
 func (w *world) count() {
@@ -60,7 +60,7 @@ func (w *world) count() {
 }
 
 // set is carry, and a look at it ten seconds later.
-func (w *world) set(device string, index int, bytes uint64) {
+func (w *world) set(device string, index int, bytes int64) {
 	w.carry(device, index, bytes)
 	w.now = w.now.Add(10 * time.Second)
 	w.count()
@@ -86,7 +86,7 @@ func (w *world) reboot(t *testing.T) {
 	w.book.Devices, w.traffic = nil, map[string]kernel.Traffic{}
 }
 
-func (w *world) expect(t *testing.T, bytes uint64, since string) {
+func (w *world) expect(t *testing.T, bytes int64, since string) {
 	t.Helper()
 	u := w.book.Of("lte")
 	if u == nil || len(w.usage) != 1 || w.usage[0] != *u {
@@ -119,7 +119,7 @@ func TestUsedUp(t *testing.T) {
 		t.Errorf("one byte is left: %+v", v)
 	}
 	const why = "its quota of 0.005 GB is used up"
-	for _, bytes := range []uint64{5_001_000, 60_000_000} {
+	for _, bytes := range []int64{5_001_000, 60_000_000} {
 		w.set("wwan0", 3, bytes)
 		if v := w.usage[0].Verdict(); v != (plan.Verdict{Spent: why}) {
 			t.Errorf("after %d bytes: %+v", bytes, v)
@@ -207,7 +207,7 @@ func TestReboot(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		index int
-		bytes uint64
+		bytes int64
 	}{{"less than before", 3, 300}, {"more than before", 3, 9000}, {"another index", 4, 300}} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld("2026-12-10 12:00:00")
