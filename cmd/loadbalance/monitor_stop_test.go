@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"loadbalance/internal/netlab"
 )
@@ -107,48 +108,49 @@ func TestVerdictAcrossStop(t *testing.T) {
 // TestVerdictWhileOthersApply: while another run has the lock, verdicts are
 // passed all the same, and whoever comes next follows them.
 func TestVerdictWhileOthersApply(t *testing.T) {
-	r := newRouter(t, "nft", netlab.Options{Uplinks: 2}, members(netlab.Separate, 2, tracked...))
-	r.must("apply")
-	r.startMonitor()
-	eventually(t, "the monitor probes", func() bool { return r.probedLines() == 2 })
-	lock, err := os.Open(filepath.Join(r.runDir(), "lock"))
-	check(t, err)
-	defer lock.Close()
-	check(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX), r.lab.Blackhole(2))
-	eventually(t, "a verdict is passed", func() bool {
-		text, err := os.ReadFile(filepath.Join(r.runDir(), "verdicts.json"))
-		return err == nil && strings.Contains(string(text), "wan2")
-	})
-	if !strings.Contains(r.sh("iptables-nft -t mangle -S lb_policy_balanced"), "lb_member_wan2") {
-		t.Error("the monitor has applied without the lock")
-	}
-	check(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_UN))
-	eventually(t, "wan2 is out of use", func() bool {
-		return !strings.Contains(r.sh("iptables-nft -t mangle -S lb_policy_balanced"), "lb_member_wan2")
+	eachBackend(t, func(t *testing.T, backend string) {
+		r := newRouter(t, backend, netlab.Options{Uplinks: 2}, members(netlab.Separate, 2, tracked...))
+		r.must("apply")
+		r.startMonitor()
+		eventually(t, "the monitor probes", func() bool { return r.probedLines() == 2 })
+		unlock := r.slowApply()
+		check(t, r.lab.Blackhole(2))
+		eventually(t, "a verdict is passed", func() bool {
+			text, err := os.ReadFile(filepath.Join(r.runDir(), "verdicts.json"))
+			return err == nil && strings.Contains(string(text), "wan2")
+		})
+		time.Sleep(2 * time.Second) // longer than a lock is left to another program
+		if !r.dealtTo("iptables-"+backend, "wan2") {
+			t.Error("the monitor has applied without the lock")
+		}
+		unlock()
+		eventually(t, "wan2 is out of use", func() bool { return !r.dealtTo("iptables-"+backend, "wan2") })
 	})
 }
 
 // TestRunDirectoryRemoved: the monitor makes it anew, and others find it there.
 // The kernel's state stays.
 func TestRunDirectoryRemoved(t *testing.T) {
-	r := newRouter(t, "nft", netlab.Options{Uplinks: 2}, members(netlab.Separate, 2, tracked...))
-	r.must("apply")
-	m := r.startMonitor()
-	eventually(t, "the monitor probes", func() bool { return r.probedLines() == 2 })
-	before := r.dump()
-	for range 3 {
-		// The monitor hears of the first files that go, and may create new ones.
-		eventually(t, "the run directory is gone", func() bool { return os.RemoveAll(r.runDir()) == nil })
-		eventually(t, "all is there again", func() bool {
-			_, err := os.Stat(filepath.Join(r.runDir(), "accepted"))
-			return err == nil && r.status().Monitor.Running
-		})
-	}
-	t.Logf("out of use after %s", r.expectFailover())
-	check(t, r.lab.Restore(2))
-	r.waitState("wan2", "active")
-	r.expectSame("after the loss of the run directory", before.sorted(), r.dump().sorted())
-	if code := m.ProcessState; code != nil {
-		t.Errorf("the monitor has ended: %v", code)
-	}
+	eachBackend(t, func(t *testing.T, backend string) {
+		r := newRouter(t, backend, netlab.Options{Uplinks: 2}, members(netlab.Separate, 2, tracked...))
+		r.must("apply")
+		m := r.startMonitor()
+		eventually(t, "the monitor probes", func() bool { return r.probedLines() == 2 })
+		before := r.dump()
+		for range 3 {
+			// The monitor hears of the first files that go, and may create new ones.
+			eventually(t, "the run directory is gone", func() bool { return os.RemoveAll(r.runDir()) == nil })
+			eventually(t, "all is there again", func() bool {
+				_, err := os.Stat(filepath.Join(r.runDir(), "accepted"))
+				return err == nil && r.status().Monitor.Running
+			})
+		}
+		t.Logf("out of use after %s", r.expectFailover())
+		check(t, r.lab.Restore(2))
+		r.waitState("wan2", "active")
+		r.expectSame("after the loss of the run directory", before.sorted(), r.dump().sorted())
+		if code := m.ProcessState; code != nil {
+			t.Errorf("the monitor has ended: %v", code)
+		}
+	})
 }

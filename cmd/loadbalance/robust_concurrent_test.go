@@ -31,7 +31,7 @@ func TestConcurrentApplies(t *testing.T) {
 		p.count()
 		r.env = p.env()
 
-		unlock := r.lock()
+		unlock := r.slowApply()
 		running := r.startMany(slices.Repeat([]string{"apply"}, concurrent))
 		eventually(t, "all processes wait for a lock", func() bool { return waiting(t, running) == concurrent })
 		unlock()
@@ -131,7 +131,30 @@ func finish(t *testing.T, running []*process) []result {
 	return results
 }
 
-// lock takes the lock that every apply and stop takes.
+// slowApply starts an apply whose iptables-save takes its time. It returns when
+// that has the lock; the returned function has it die.
+func (r *router) slowApply() (kill func()) {
+	r.t.Helper()
+	p := newPrograms(r.t)
+	running := filepath.Join(p.dir, "running")
+	for _, name := range iptablesPrograms(r.backend) {
+		p.script(name, fmt.Sprintf(": > %[1]s\nwhile test -e %[1]s; do sleep 0.1; done\nkill -9 $PPID", running))
+	}
+	p.link("sleep")
+	cmd := exec.Command(binary, r.args("apply")...)
+	cmd.Env = p.env()
+	check(r.t, r.lab.Router.Start(cmd))
+	eventually(r.t, "the slow apply has the lock", func() bool {
+		_, err := os.Stat(running)
+		return err == nil
+	})
+	return func() {
+		check(r.t, os.Remove(running))
+		_ = cmd.Wait()
+	}
+}
+
+// lock takes the lock that every apply and stop takes, as another program.
 func (r *router) lock() (unlock func()) {
 	r.t.Helper()
 	file, err := os.OpenFile(filepath.Join(r.runDir(), "lock"), os.O_RDWR|os.O_CREATE, 0o644)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -150,15 +151,18 @@ func TestFull(t *testing.T) {
 	end(t, turn(t, d, "apply"), "apply", 0, "") // an empty file takes no room
 }
 
-// TestStoppedHolder: who waits for a process of ours that is stopped ends it, and
-// names it; another program is passed over.
-func TestStoppedHolder(t *testing.T) {
-	d := Dir(t.TempDir() + "/run")
-	cmd := exec.Command(os.Args[0], "-test.run=^TestHoldForever$")
+// soon is when somebody who has no business with the lock has lost it: after two
+// looks, and what a busy machine adds.
+const soon = 2*look + 2*time.Second
+
+// hold has a process hold the lock until the test ends.
+func hold(t *testing.T, d Dir, cmd *exec.Cmd) {
+	t.Helper()
 	cmd.Env = append(os.Environ(), "HOLD_DIR="+string(d))
-	if err := cmd.Start(); err != nil {
+	if err := errors.Join(d.Create(), cmd.Start()); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = errors.Join(cmd.Process.Kill(), cmd.Wait()) })
 	eventually(t, "the process holds the lock", func() bool {
 		file, err := os.Open(d.path(lockFile))
 		if err != nil {
@@ -167,19 +171,88 @@ func TestStoppedHolder(t *testing.T) {
 		defer file.Close()
 		return holderOf(file).pid == cmd.Process.Pid
 	})
-	if err := cmd.Process.Signal(unix.SIGSTOP); err != nil {
+}
+
+// TestStoppedHolder: who waits for a process of ours that is stopped, by a signal
+// or by a debugger, ends it and names it.
+func TestStoppedHolder(t *testing.T) {
+	for name, stop := range map[string]func(pid int) error{
+		"signal":   func(pid int) error { return unix.Kill(pid, unix.SIGSTOP) },
+		"debugger": func(pid int) error { return errors.Join(unix.PtraceSeize(pid), unix.PtraceInterrupt(pid)) },
+	} {
+		d := Dir(t.TempDir() + "/run")
+		cmd := exec.Command(os.Args[0], "-test.run=^TestHoldForever$")
+		hold(t, d, cmd)
+		runtime.LockOSThread() // which is the debugger
+		if err := stop(cmd.Process.Pid); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		own := turn(t, d, "apply")
+		runtime.UnlockOSThread()
+		if took := time.Since(begin); took < look || took > soon {
+			t.Errorf("%s: it took %s", name, took)
+		}
+		if len(own.Notes) != 1 || !strings.Contains(own.Notes[0], "TestHoldForever") || !strings.Contains(own.Notes[0], "killed") {
+			t.Errorf("%s: notes %q", name, own.Notes)
+		}
+		end(t, own, "apply", 0, "")
+	}
+}
+
+// TestOtherHolder: another program, stopped or not, is passed over and lives; the
+// second time at once.
+func TestOtherHolder(t *testing.T) {
+	for name, signal := range map[string]unix.Signal{"running": 0, "stopped": unix.SIGSTOP} {
+		d := Dir(t.TempDir() + "/run")
+		cmd := exec.Command("flock", d.path(lockFile), "cat")
+		input, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		hold(t, d, cmd)
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		for _, limit := range []time.Duration{soon, look} {
+			begin := time.Now()
+			own := turn(t, d, "apply")
+			if took := time.Since(begin); took > limit || limit == soon && took < look {
+				t.Errorf("%s: it took %s", name, took)
+			}
+			if len(own.Notes) != 1 || !strings.Contains(own.Notes[0], "flock") || !strings.Contains(own.Notes[0], "none of ours") {
+				t.Errorf("%s: notes %q", name, own.Notes)
+			}
+			end(t, own, "apply", 0, "")
+		}
+		input.Close()
+		if err := errors.Join(cmd.Process.Signal(unix.SIGCONT), cmd.Wait()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestSlowHolder: a run of ours that goes on keeps the lock, also when something
+// stops it for moments.
+func TestSlowHolder(t *testing.T) {
+	d := Dir(t.TempDir() + "/run")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestHoldForever$")
+	hold(t, d, cmd)
+	waiter := come(t, d, lockFile)
+	for begin := time.Now(); time.Since(begin) < 5*time.Second; time.Sleep(look * 3 / 4) {
+		if err := cmd.Process.Signal(unix.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(look / 2)
+		if err := cmd.Process.Signal(unix.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if waiting(t, d.path(lockFile)) != 1 {
+		t.Error("somebody else has the lock")
+	}
+	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	begin := time.Now()
-	own := turn(t, d, "apply")
-	if took := time.Since(begin); took < patience || took > patience+3*time.Second {
-		t.Errorf("it took %s", took)
-	}
-	if len(own.Notes) != 1 || !strings.Contains(own.Notes[0], "TestHoldForever") || !strings.Contains(own.Notes[0], "killed") {
-		t.Errorf("notes %q", own.Notes)
-	}
-	end(t, own, "apply", 0, "")
-	if err := cmd.Wait(); err == nil {
-		t.Error("it ended by itself")
-	}
+	end(t, (<-waiter).turn, "apply", 0, "")
 }
