@@ -72,7 +72,7 @@ func TestMethods(t *testing.T) {
 		}
 	}
 	portal.Store(http.StatusOK)
-	r.waitBoth(len(methods), "offline")
+	r.waitBoth(len(methods), "portal")
 	portal.Store(http.StatusNoContent)
 	r.waitBoth(len(methods), "active")
 }

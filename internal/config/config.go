@@ -107,9 +107,10 @@ type Track struct {
 	RecoveryLoss    int           // percent
 	FailureLatency  time.Duration // 0: latency is not judged
 	RecoveryLatency time.Duration
-	InitialState    string // online or offline
-	OnDead          string // reset, clear or none
-	Failback        string // new, all or never
+	InitialState    string        // online or offline
+	OnDead          string        // reset, clear or none
+	Failback        string        // new, all or never
+	PortalRetry     time.Duration // until scripts hear of a portal again
 }
 
 // LastResort is what a policy does while it has no live member.

@@ -30,6 +30,7 @@ func TestRanges(t *testing.T) {
 		{"quota_day", "option quota_day ", "0", "1", "28", "29", tracked("option quota 50GB")},
 		{"port of a probe", "option track_port ", "0", "1", "65535", "65536", tracked("option track_method tcp")},
 		{"status of a probe", "option track_status ", "99", "100", "599", "600", tracked(http)},
+		{"portal_retry", "option portal_retry ", "999ms", "1", "24h", "86401", tracked(http)},
 		{"reliability", "option reliability ", "0", "1", "3", "4", tracked("list track_ip 9.9.9.9", "list track_ip gateway")},
 		{"interval", "option interval ", "49ms", "50ms", "1h", "3600001ms", tracked()},
 		{"timeout of a probe", "option timeout ", "9ms", "10ms", "1m", "60001ms", tracked()},

@@ -344,6 +344,10 @@ var problemCases = []problemCase{
 		`error loadbalance:3: member 'wan1': option 'track_status': '600' is out of range (100 to 599)`,
 		`warning loadbalance:3: member 'wan1': option 'track_status' has no effect with track_method 'ping'`,
 	}},
+	{"portal_retry", member("list track_ip 1.1.1.1", "option portal_retry 0"), []string{
+		`error loadbalance:3: member 'wan1': option 'portal_retry': '0' is out of range (1s to 24h)`,
+		`warning loadbalance:3: member 'wan1': option 'portal_retry' has no effect with track_method 'ping'`,
+	}},
 	{"reliability without targets", member("option reliability 2"), []string{
 		`warning loadbalance:2: member 'wan1': option 'reliability' has no effect without 'track_ip'`,
 	}},

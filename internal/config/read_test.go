@@ -35,7 +35,7 @@ func TestDefaults(t *testing.T) {
 				Method: "ping", Status: 204, Reliability: 1,
 				Interval: 500 * time.Millisecond, Timeout: 800 * time.Millisecond,
 				Down: 4, Up: 6, Window: 60, FailureLoss: 30, RecoveryLoss: 10,
-				InitialState: "online", OnDead: "reset", Failback: "new",
+				InitialState: "online", OnDead: "reset", Failback: "new", PortalRetry: time.Minute,
 			},
 		}},
 		Policies: []Policy{{
@@ -125,6 +125,7 @@ config member 'wan2'
 	option track_method 'http'
 	option track_url 'http://[2001:db8::1]:8080/generate_204?x=1'
 	option track_status '204'
+	option portal_retry '60'
 
 config policy 'balanced'
 	list use_member 'wan1'
@@ -187,12 +188,12 @@ func TestEveryOption(t *testing.T) {
 		t.Errorf("wan2: %+v", wan2)
 	}
 	members := []PolicyMember{{"wan1", 1, 1}, {"wan2", 3, 2}}
-	policy := Policy{Pos: Pos{"loadbalance", 54}, Name: "balanced", Balance: Source, LastResort: LastUnreachable, Failback: "never", Members: members}
+	policy := Policy{Pos: Pos{"loadbalance", 55}, Name: "balanced", Balance: Source, LastResort: LastUnreachable, Failback: "never", Members: members}
 	if !reflect.DeepEqual(c.Policies, []Policy{policy}) {
 		t.Errorf("policies: %+v", c.Policies)
 	}
 	bank := Rule{
-		Pos: Pos{"loadbalance", 61}, Name: "bank", Label: "bank", Enabled: true,
+		Pos: Pos{"loadbalance", 62}, Name: "bank", Label: "bank", Enabled: true,
 		Families: []family.Family{family.IPv4},
 		SrcIP: AddressMatch{
 			Any: []netip.Prefix{netip.MustParsePrefix("10.20.3.0/24")},
@@ -213,7 +214,7 @@ func TestEveryOption(t *testing.T) {
 		t.Errorf("second rule: %+v", ping)
 	}
 	streaming := IPSet{
-		Pos: Pos{"loadbalance", 88}, Name: "streaming", Entries: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
+		Pos: Pos{"loadbalance", 89}, Name: "streaming", Entries: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
 		LoadFile: "/etc/loadbalance.d/streaming.txt", Domains: []string{"example.org"},
 	}
 	if !reflect.DeepEqual(c.IPSets, []IPSet{streaming}) {

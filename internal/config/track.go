@@ -25,6 +25,8 @@ const (
 	defaultFailureLatency  = 0
 	defaultRecoveryLatency = 300 * time.Millisecond // where failure_latency is given
 	defaultTrackStatus     = 204                    // what captive-portal checks answer
+	// Portals lock an account after some failures within minutes.
+	defaultPortalRetry = time.Minute
 )
 
 // Ranges of the options.
@@ -42,6 +44,8 @@ const (
 	maxStreak = 1000
 	// One result per probe is kept in memory for each target.
 	maxWindow = 1000
+	// A login that is tried once a day is not retried.
+	maxPortalRetry = 24 * time.Hour
 	// No answer is later than the longest timeout.
 	maxLatency = maxProbeTimeout
 )
@@ -55,7 +59,7 @@ var (
 
 // targetOptions are the options that have no effect without track_ip.
 var targetOptions = [...]string{"track_method", "track_port", "track_url", "track_status", "reliability", "interval", "timeout",
-	"down", "up", "window", "failure_loss", "recovery_loss", "failure_latency", "recovery_latency", "initial_state", "passive"}
+	"down", "up", "window", "failure_loss", "recovery_loss", "failure_latency", "recovery_latency", "initial_state", "passive", "portal_retry"}
 
 // readTrack reads the options of a member's health checking.
 func readTrack(s *section) Track {
@@ -70,6 +74,7 @@ func readTrack(s *section) Track {
 		InitialState: single(s, "initial_state", "online", parseInitialState),
 		OnDead:       single(s, "on_dead", "reset", parseOnDead),
 		Failback:     single(s, "failback", "new", parseFailback),
+		PortalRetry:  s.duration("portal_retry", defaultPortalRetry, time.Second, time.Second, maxPortalRetry),
 	}
 	// Accepted because files have it. It once made users' unanswered connections
 	// hasten a verdict, and one host's were enough to make a short stall fatal.
@@ -161,6 +166,7 @@ func checkEndpoint(s *section, method string) {
 	}
 	s.withoutEffect("track_url", why)
 	s.withoutEffect("track_status", why)
+	s.withoutEffect("portal_retry", why)
 }
 
 // readLimits reads the limits of loss and latency; 0 switches one off. A

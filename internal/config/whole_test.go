@@ -43,6 +43,7 @@ config member 'wan1'
 	option track_method 'http'
 	option track_url 'http://example.org:81/'
 	option track_status '200'
+	option portal_retry '90'
 	option reliability '3'
 	option interval '5'
 	option timeout '4'
@@ -74,7 +75,7 @@ config member 'wan1'
 			IPs: []netip.Addr{netip.MustParseAddr("1.1.1.1"), netip.MustParseAddr("2001:db8::1")}, Gateway: true,
 			Method: "http", Port: 81, URL: "http://example.org:81/", Status: 200, Reliability: 3,
 			Interval: 5 * time.Second, Timeout: 4 * time.Second, Down: 6, Up: 7, Window: 8, FailureLoss: 50, RecoveryLoss: 9,
-			FailureLatency: 500 * time.Millisecond, RecoveryLatency: 250 * time.Millisecond,
+			FailureLatency: 500 * time.Millisecond, RecoveryLatency: 250 * time.Millisecond, PortalRetry: 90 * time.Second,
 			InitialState: "offline", OnDead: "clear", Failback: "never",
 		},
 	}

@@ -96,7 +96,7 @@ func (w *walker) hookText(p *path, chain string, rule plan.Rule, target string) 
 				return fmt.Sprintf("the source %s belongs to a line that is no member: main's default route for it", family.PrefixText(m.Prefix))
 			}
 			if owner := w.ownerOf(m.Prefix); target == plan.MemberChain("unreachable") && owner != "" {
-				return fmt.Sprintf("the source %s belongs to '%s', which is not online: refused", family.PrefixText(m.Prefix), owner)
+				return fmt.Sprintf("the source %s belongs to '%s', which %s: refused", family.PrefixText(m.Prefix), owner, w.notOnline(owner))
 			}
 			return fmt.Sprintf("the source %s belongs to '%s'", family.PrefixText(m.Prefix), member)
 		case plan.ICMPv6Type:
@@ -148,9 +148,17 @@ func (w *walker) ruleStep(p *path, rule plan.Rule, target string) string {
 	case configured == nil:
 		return rule.Origin + " matches"
 	case target == plan.MemberChain("unreachable") && configured.Use != "unreachable":
-		return fmt.Sprintf("%s matches: member '%s' is not online: refused", rule.Origin, configured.Use)
+		return fmt.Sprintf("%s matches: member '%s' %s: refused", rule.Origin, configured.Use, w.notOnline(configured.Use))
 	}
 	return rule.Origin + " matches: '" + configured.Use + "'"
+}
+
+// notOnline says that a member is not, and of a portal.
+func (w *walker) notOnline(member string) string {
+	if slices.ContainsFunc(w.Plan.Members, func(m plan.Member) bool { return m.Name == member && m.State(w.family).Portal }) {
+		return "is not online (portal)"
+	}
+	return "is not online"
 }
 
 // configured returns the section that a rule of the plan comes from, or nil.

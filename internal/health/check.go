@@ -9,8 +9,16 @@ import (
 type Transition struct {
 	Key
 	Online bool
+	Portal bool // not online, since a portal answers in place of the targets
 	At     time.Time
 	Reason string
+}
+
+// Portal is an HTTP response that is not the target's: the network wants a login
+// first.
+type Portal struct {
+	Status int
+	URL    string // where it leads; "" if nowhere
 }
 
 // graceTime is how long a judgement is put off after the process did not run
@@ -83,16 +91,18 @@ type check struct {
 	transitions []Transition
 }
 
-// pass sets the verdict of a path and records the transition.
-func (c *check) pass(p *path, online bool, reason string) {
-	p.online, p.since, p.reason = online, c.t, reason
-	if online {
+// pass sets the verdict of a path and records the transition. One that wants a
+// login does not flap.
+func (c *check) pass(p *path, online, portal bool, reason string) {
+	switch {
+	case online:
 		p.onlineAt = c.t
-	} else {
+	case p.online && !portal:
 		p.flap(c.t, time.Duration(p.rules.Up)*p.rules.Interval)
 	}
+	p.online, p.portal, p.since, p.reason = online, portal, c.t, reason
 	c.change(c.t) // another may wait for it
-	c.transitions = append(c.transitions, Transition{Key: p.key, Online: online, At: c.now, Reason: reason})
+	c.transitions = append(c.transitions, Transition{Key: p.key, Online: online, Portal: portal, At: c.now, Reason: reason})
 }
 
 // bringBack brings back the paths that answer again and are good enough, or,
@@ -103,24 +113,26 @@ func (c *check) bringBack(alone bool) {
 			continue
 		}
 		if alone && c.isAlone(p) || !p.held(c.t) && p.goodEnough() {
-			c.pass(p, true, p.recoveryReason(c.t))
+			c.pass(p, true, false, p.recoveryReason(c.t))
 		}
 	}
 }
 
 // judgeSilence takes silent paths offline, unless all paths of the family fell
-// silent together.
+// silent together. A portal is no silence: where all want a login, somebody must
+// hear of it.
 func (c *check) judgeSilence() {
 	c.forgive(c.silent &^ c.allQuiet())
 	c.waiting = false
 	for _, p := range c.paths {
-		if !p.online || !p.silent() {
+		portal := p.silent() && p.meetsPortal()
+		if !p.silent() || !p.online && portal == p.portal {
 			continue
 		}
 		// A peer that went on answering shows that it is this path alone.
 		outlives := func(other *path) bool { return other.aliveAfter(p) }
-		if c.isAlone(p) || c.hasPeer(p, outlives) {
-			c.pass(p, false, p.silenceReason(c.t))
+		if !p.online || portal && p.knowsPortal() || c.isAlone(p) || c.hasPeer(p, outlives) {
+			c.pass(p, false, portal, p.silenceReason(c.t, portal))
 			continue
 		}
 		c.waiting = true
@@ -202,6 +214,6 @@ func (c *check) judgeQuality() {
 			c.waiting = true
 			continue
 		}
-		c.pass(p, false, p.qualityReason())
+		c.pass(p, false, false, p.qualityReason())
 	}
 }

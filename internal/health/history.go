@@ -1,6 +1,9 @@
 package health
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // history keeps the results of the rounds of one path. Rounds are numbered in
 // the order of sending. A round is answered when enough targets have answered;
@@ -41,8 +44,11 @@ type history struct {
 type round struct {
 	sent      time.Duration
 	answers   int             // targets that answered
-	latencies []time.Duration // of each target; 0: no answer
+	latencies []time.Duration // of each target; 0: no answer, wrong: not the right one
 }
+
+// wrong is the latency of a target in whose place a portal answered.
+const wrong = -1
 
 // unheard is the answeredAt of a path that never answered. It is before any
 // time.
@@ -123,6 +129,17 @@ func (h *history) answer(number uint32, target int, at time.Duration) bool {
 	return true
 }
 
+// meetsPortal reports whether a portal answered one of the rounds that take a
+// silent path offline.
+func (h *history) meetsPortal() bool {
+	for number := h.ended; h.ended-number < uint32(h.rules.Down); number-- {
+		if slices.Contains(h.round(number).latencies, wrong) {
+			return true
+		}
+	}
+	return false
+}
+
 // hit records that a round is answered now.
 func (h *history) hit(number uint32, at time.Duration) {
 	if h.misses() >= h.rules.Down {
@@ -161,7 +178,7 @@ func (h *history) end(now time.Duration) bool {
 // over reports whether nothing more is expected of a round.
 func (h *history) over(number uint32, now time.Duration) bool {
 	round := h.round(number)
-	return round.answers == len(round.latencies) || now >= round.sent+h.rules.Timeout
+	return !slices.Contains(round.latencies, 0) || now >= round.sent+h.rules.Timeout
 }
 
 // deadline returns when the next round will be missed, never if no unanswered

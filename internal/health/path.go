@@ -9,6 +9,8 @@ type path struct {
 	online bool
 	since  time.Duration
 	reason string
+	portal bool   // offline because a portal answers
+	met    Portal // the newest answer of one
 
 	next time.Duration // when the next round is due
 
@@ -30,6 +32,13 @@ func nextTick(now, interval time.Duration) time.Duration {
 
 // silent reports whether Down or more rounds in a row were missed.
 func (p *path) silent() bool { return p.misses() >= p.rules.Down }
+
+// knowsPortal reports whether the newest wrong answer is one of a portal. With
+// 429 or a status of the 5xx, 511 aside, the target itself may be in trouble (RFC
+// 6585; RFC 9110, section 15.6), for all paths at once.
+func (p *path) knowsPortal() bool {
+	return p.met.Status != 429 && p.met.Status/100 != 5 || p.met.Status == 511
+}
 
 // patience returns by how much the beginnings of a silence can differ among
 // paths that fell silent together: one round may be sent up to an interval

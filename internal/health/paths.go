@@ -161,12 +161,32 @@ func (ps *Paths) Answered(key Key, round uint32, target int, at time.Time) {
 	if !p.answer(round, target, t) {
 		return
 	}
-	if wasSilent {
+	if wasSilent && !p.portal {
 		p.calmSince = t
 	}
 	if !p.online || ps.waiting {
 		ps.change(t)
 	}
+}
+
+// Intercepted records that something else than the right answer came to a round,
+// which is a miss then without waiting for it.
+func (ps *Paths) Intercepted(key Key, round uint32, target int, by Portal, at time.Time) {
+	p := ps.known[key]
+	if p == nil || !p.isOpen(round) || target < 0 || target >= p.targets() || p.round(round).latencies[target] != 0 {
+		return
+	}
+	p.round(round).latencies[target], p.met = wrong, by
+	ps.change(ps.at(at))
+}
+
+// PortalURL returns where the newest answer of a path's portal leads; "" if
+// nowhere, or if it has none.
+func (ps *Paths) PortalURL(key Key) string {
+	if p := ps.known[key]; p != nil && p.portal {
+		return p.met.URL
+	}
+	return ""
 }
 
 // Wake returns when Due or Check will have something to do next, the zero time

@@ -32,7 +32,7 @@ func (h *history) sample(first uint32, isOver func(number uint32) bool) sample {
 		}
 		s.rounds++
 		for i, latency := range h.round(number).latencies {
-			if latency > 0 {
+			if latency > 0 { // neither missing nor wrong
 				s.targets[i].answered++
 				s.targets[i].latency += latency
 			}

@@ -6,8 +6,20 @@ import (
 	"time"
 )
 
-// silenceReason returns which targets did not answer, and for how long.
-func (p *path) silenceReason(now time.Duration) string {
+// maxPlace is how much of a portal's address, mostly below 60 bytes without the
+// query, is for people.
+const maxPlace = 100
+
+// silenceReason returns which targets did not answer, and for how long; or what a
+// portal answered.
+func (p *path) silenceReason(now time.Duration, portal bool) string {
+	if portal {
+		reason := fmt.Sprintf("status %d instead of %d", p.met.Status, p.rules.Status)
+		if place, _, _ := strings.Cut(p.met.URL, "?"); place != "" {
+			reason += ", redirected to " + place[:min(len(place), maxPlace)]
+		}
+		return reason
+	}
 	silent, quiet := p.silentTargets(), (now - p.quietSince).Seconds()
 	names := strings.Join(silent, ", ")
 	if len(silent) == p.targets() {

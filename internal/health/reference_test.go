@@ -24,6 +24,8 @@ type refPath struct {
 	key    Key
 	rules  Rules
 	online bool
+	portal bool
+	status int        // of the newest wrong answer
 	rounds []refRound // round n is rounds[n-1]
 	ended  int
 	hits   []refHit
@@ -72,7 +74,7 @@ func (r *reference) send(key Key, now time.Duration) {
 func (p *refPath) answers(number int) int {
 	n := 0
 	for _, latency := range p.rounds[number-1].latency {
-		if latency != lost {
+		if latency >= 0 {
 			n++
 		}
 	}
@@ -100,10 +102,34 @@ func (r *reference) answer(key Key, number, target int, at time.Duration) {
 		return
 	}
 	if p.misses() >= p.rules.Down {
-		p.cut, p.calmAt = max(number, p.ended+1), at
+		p.cut = max(number, p.ended+1)
+		if !p.portal {
+			p.calmAt = at
+		}
 	}
 	p.hits = append(p.hits, refHit{number, p.ended})
 	p.quiet, p.heard = at, at
+}
+
+// refWrong is the latency of a wrong answer.
+const refWrong = time.Duration(-2)
+
+func (r *reference) intercept(key Key, number, target, status int) {
+	p := r.path(key)
+	if len(p.rounds)-number < len(newHistory(p.rules, 0, 0).rounds)-p.rules.Up {
+		p.rounds[number-1].latency[target], p.status = refWrong, status
+	}
+}
+
+// saw reports whether one of the last rounds, as many as Down says, had a wrong
+// answer.
+func (p *refPath) saw() bool {
+	for _, round := range p.rounds[p.ended-p.rules.Down : p.ended] {
+		if slices.Contains(round.latency, refWrong) {
+			return true
+		}
+	}
+	return false
 }
 
 // run counts the answered rounds in a row up to the newest one.
@@ -137,7 +163,7 @@ func (p *refPath) quality() (lostProbes int, latency time.Duration) {
 	for target := range p.rules.Targets {
 		n, sum := 0, time.Duration(0)
 		for _, round := range rounds {
-			if round.latency[target] != lost {
+			if round.latency[target] >= 0 {
 				n++
 				sum += round.latency[target]
 			}
@@ -229,7 +255,7 @@ func anyLine(*refPath) bool { return true }
 func (r *reference) check(now time.Duration, got []Transition) {
 	r.t.Helper()
 	for _, p := range r.paths {
-		for p.ended < len(p.rounds) && (now >= p.rounds[p.ended].sent+p.rules.Timeout || p.answers(p.ended+1) == len(p.rules.Targets)) {
+		for p.ended < len(p.rounds) && (now >= p.rounds[p.ended].sent+p.rules.Timeout || !slices.Contains(p.rounds[p.ended].latency, lost)) {
 			p.ended++
 		}
 	}
@@ -238,8 +264,8 @@ func (r *reference) check(now time.Duration, got []Transition) {
 		for _, p := range r.paths {
 			deserved := p.good() && now-p.calmAt >= p.penalty
 			if !p.online && p.isBack() && (deserved || alone && !r.others(p, anyLine)) {
-				p.online, p.backAt = true, now
-				want = append(want, fmt.Sprint(p.key, true))
+				p.online, p.portal, p.backAt = true, false, now
+				want = append(want, fmt.Sprint(p.key, true, false))
 			}
 		}
 	}
@@ -250,18 +276,30 @@ func (r *reference) check(now time.Duration, got []Transition) {
 	}
 	waiting := make(map[family.Family]bool)
 	for _, p := range r.paths {
-		if !p.online || p.misses() < p.rules.Down {
+		if p.misses() < p.rules.Down {
+			continue
+		}
+		saw := p.saw()
+		if !p.online {
+			if saw != p.portal {
+				p.portal = saw
+				want = append(want, fmt.Sprint(p.key, false, saw))
+			}
 			continue
 		}
 		outlived := r.others(p, func(other *refPath) bool {
 			return other.heard >= 0 && other.heard-p.quiet >= p.rules.Interval+p.rules.Timeout
 		})
-		if r.others(p, anyLine) && !outlived {
+		if r.others(p, anyLine) && !outlived && !(saw && p.status == 302) {
 			waiting[p.key.Family] = true
 			continue
 		}
-		p.goOffline(now)
-		want = append(want, fmt.Sprint(p.key, false))
+		if p.portal = saw; saw {
+			p.online = false
+		} else {
+			p.goOffline(now)
+		}
+		want = append(want, fmt.Sprint(p.key, false, saw))
 	}
 	for _, f := range family.All {
 		r.silent[f] = waiting[f] && r.quiet(f)
@@ -272,7 +310,7 @@ func (r *reference) check(now time.Duration, got []Transition) {
 		}
 		if p.online && p.misses() < p.rules.Down && p.bad() && r.others(p, good) {
 			p.goOffline(now)
-			want = append(want, fmt.Sprint(p.key, false))
+			want = append(want, fmt.Sprint(p.key, false, false))
 		}
 	}
 	r.compare(now, want, got)
@@ -282,7 +320,7 @@ func (r *reference) compare(now time.Duration, want []string, got []Transition) 
 	r.t.Helper()
 	var names []string
 	for _, p := range got {
-		names = append(names, fmt.Sprint(p.Key, p.Online))
+		names = append(names, fmt.Sprint(p.Key, p.Online, p.Portal))
 	}
 	if !slices.Equal(names, want) {
 		r.t.Fatalf("at %s: got %v, want %v", now, names, want)
@@ -351,8 +389,11 @@ func compare(t *testing.T, data []byte) int {
 	states := map[string]int{}
 	s.network = func(p probe) time.Duration {
 		for _, name := range []string{"", p.key.Member, p.key.Family.String()} {
-			if states[name] == 1 {
+			switch states[name] {
+			case 1:
 				return lost
+			case 2:
+				return time.Duration(1+c.below(2))*portal + 20*ms
 			}
 		}
 		switch c.below(8) {
@@ -368,7 +409,7 @@ func compare(t *testing.T, data []byte) int {
 		s.set(key, c.rules(), c.below(4) != 0)
 	}
 	for len(c.bytes) > 0 {
-		states[[]string{"", "wan1", "wan2", "ipv4", "ipv6"}[c.below(5)]] = c.below(2)
+		states[[]string{"", "wan1", "wan2", "ipv4", "ipv6"}[c.below(5)]] = c.below(3)
 		s.until(s.now + time.Duration(1+c.below(60))*25*ms)
 		s.reference.compareLines(s)
 	}

@@ -23,7 +23,7 @@ type Rules struct {
 // than the member has: a path has only those of its own family.
 func RulesOf(t config.Track, targets []string) Rules {
 	// These are no rules: a change of them does not begin the history anew.
-	t.IPs, t.InitialState, t.OnDead, t.Failback = nil, "", "", ""
+	t.IPs, t.InitialState, t.OnDead, t.Failback, t.PortalRetry = nil, "", "", "", 0
 	return Rules{Targets: targets, Needed: min(t.Reliability, len(targets)), Track: t}
 }
 

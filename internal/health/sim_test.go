@@ -26,6 +26,13 @@ type probe struct {
 // lost is the latency of a probe without an answer.
 const lost = time.Duration(-1)
 
+// A latency above one of these is that of a wrong answer: of a portal, or of a
+// target in trouble.
+const (
+	portal  = time.Hour
+	trouble = 2 * time.Hour
+)
+
 // sim runs Paths against a network, as the monitor does.
 type sim struct {
 	paths    *Paths
@@ -47,6 +54,7 @@ type answer struct {
 	at time.Duration
 	probe
 	number uint32
+	wrong  Portal // with a status: the answer is wrong
 }
 
 func newSim(network func(probe) time.Duration) *sim {
@@ -103,7 +111,14 @@ func (s *sim) step() {
 				s.sent = append(s.sent, p)
 			}
 			if latency := s.network(p); latency != lost {
-				s.inFlight = append(s.inFlight, answer{at: s.now + latency, probe: p, number: number})
+				a := answer{at: s.now + latency%portal, probe: p, number: number}
+				if latency >= portal {
+					a.wrong = Portal{Status: 302, URL: "http://login.example/?token=1"}
+				}
+				if latency >= trouble {
+					a.wrong = Portal{Status: 503}
+				}
+				s.inFlight = append(s.inFlight, a)
 			}
 		}
 		s.rounds[key]++
@@ -123,22 +138,32 @@ func (s *sim) deliver() {
 			kept = append(kept, a)
 			continue
 		}
-		s.paths.Answered(a.key, a.number, a.target, epoch.Add(a.at))
-		if s.reference != nil {
+		if a.wrong.Status != 0 {
+			s.paths.Intercepted(a.key, a.number, a.target, a.wrong, epoch.Add(a.at))
+		} else {
+			s.paths.Answered(a.key, a.number, a.target, epoch.Add(a.at))
+		}
+		switch {
+		case s.reference != nil && a.wrong.Status != 0:
+			s.reference.intercept(a.key, int(a.number), a.target, a.wrong.Status)
+		case s.reference != nil:
 			s.reference.answer(a.key, int(a.number), a.target, a.at)
 		}
 	}
 	s.inFlight = kept
 }
 
-// verdicts prints the transitions as "MEMBER up|down TIME", and "MEMBER ipv6"
+// verdicts prints the transitions as "MEMBER up|down|portal TIME", and "MEMBER ipv6"
 // for a path in that family.
 func (s *sim) verdicts() []string {
 	var out []string
 	for _, p := range s.passed {
 		word := "down"
-		if p.Online {
+		switch {
+		case p.Online:
 			word = "up"
+		case p.Portal:
+			word = "portal"
 		}
 		out = append(out, pathName(p.Key)+" "+word+" "+p.At.Sub(epoch).String())
 	}
@@ -177,7 +202,8 @@ func quick(targets ...string) Rules {
 }
 
 // trace is a network in which the rounds of each member do as its text says:
-// + answered after 20 ms, L late after 250 ms, - lost. The last one goes on.
+// + answered after 20 ms, L late after 250 ms, - lost, P a portal answers, T the
+// target is in trouble. The last one goes on.
 // Targets beyond the first one have texts of their own, after a blank.
 func trace(of map[string]string) func(probe) time.Duration {
 	return func(p probe) time.Duration {
@@ -188,6 +214,10 @@ func trace(of map[string]string) func(probe) time.Duration {
 			return 20 * ms
 		case 'L':
 			return 250 * ms
+		case 'P':
+			return portal + 20*ms
+		case 'T':
+			return trouble + 20*ms
 		}
 		return lost
 	}

@@ -50,6 +50,8 @@ type Report struct {
 	Online bool      `json:"online"`
 	Since  time.Time `json:"since"` // when the verdict last changed
 	Reason string    `json:"reason,omitempty"`
+	// PortalURL is where a portal leads that keeps the path offline.
+	PortalURL string `json:"portal_url,omitempty"`
 	// Misses and Hits count the latest rounds in a row in which too few
 	// targets, or enough, answered. One of them is 0.
 	Misses int `json:"misses"`
@@ -85,7 +87,7 @@ func (ps *Paths) Report(key Key, now time.Time) Report {
 	t := ps.at(now)
 	s := p.sample(p.first, func(number uint32) bool { return p.over(number, t) })
 	r := Report{
-		Key: key, Online: p.online, Since: now.Add(p.since - t), Reason: p.reason,
+		Key: key, Online: p.online, Since: now.Add(p.since - t), Reason: p.reason, PortalURL: ps.PortalURL(key),
 		Misses: p.misses(), Flaps: p.flaps, Loss: part(s.lost(), s.rounds),
 		Targets: make([]TargetReport, 0, p.targets()),
 	}

@@ -11,6 +11,7 @@ package hooks
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -18,12 +19,16 @@ import (
 // Event is one transition of a member. Each field becomes a variable in the
 // environment of the scripts, and all of them together, as JSON, another one.
 type Event struct {
-	Action    string `json:"action"` // online, offline, active, inactive or quota
+	Action    string `json:"action"` // online, offline, portal, active, inactive or quota
 	Member    string `json:"member"`
 	Interface string `json:"interface"` // empty for a device without netifd
 	Device    string `json:"device"`    // empty while the member has none
 	Family    string `json:"family"`    // ipv4, ipv6, or both with a blank between them
 	Reason    string `json:"reason"`    // for people
+	Address   string `json:"address"`   // the member's own; empty while it has none
+	// PortalURL is where a portal leads, with nothing that a shell would take.
+	PortalURL string `json:"portal_url,omitempty"`
+	Repeat    bool   `json:"repeat,omitempty"` // of a portal that lasts
 }
 
 // maxQueue is how many events wait at most: every one of the 60 possible members
@@ -54,6 +59,7 @@ type Runner struct {
 	queue   []Event
 	dropped int // events that were dropped since the last one was taken
 	working bool
+	current string // the member whose scripts run, while working
 	closed  bool
 }
 
@@ -65,12 +71,12 @@ func NewRunner(dir string, log func(level, text string)) *Runner {
 }
 
 // Post queues an event: the scripts run for it after those of earlier events. It
-// never blocks. Of more than 256 waiting events the oldest are dropped, and the
+// never blocks. A repetition is dropped where a script of the member runs or waits. Of more than 256 waiting events the oldest are dropped, and the
 // log says so. After Close it does nothing.
 func (r *Runner) Post(e Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	if r.closed || e.Repeat && r.isUnderWay(e.Member) {
 		return
 	}
 	if len(r.queue) == maxQueue {
@@ -84,6 +90,11 @@ func (r *Runner) Post(e Event) {
 	r.working = true
 	r.worker.Add(1)
 	go r.work()
+}
+
+// isUnderWay reports whether a script runs or is to run for a member.
+func (r *Runner) isUnderWay(member string) bool {
+	return r.working && r.current == member || slices.ContainsFunc(r.queue, func(e Event) bool { return e.Member == member })
 }
 
 // Close waits for the script that is running, at most its time limit and the
@@ -122,7 +133,7 @@ func (r *Runner) next() (e Event, dropped int, ok bool) {
 		return Event{}, 0, false
 	}
 	e, dropped = r.queue[0], r.dropped
-	r.queue, r.dropped = r.queue[1:], 0
+	r.queue, r.dropped, r.current = r.queue[1:], 0, e.Member
 	return e, dropped, true
 }
 

@@ -223,3 +223,29 @@ func TestCloseWhileHanging(t *testing.T) {
 	g.runner.Close()
 	g.expectLog("warning: hook script 10-held (offline held): not done after 5s, killed")
 }
+
+// TestRepetitionDoesNotPileUp: while a script of a member runs or waits, nothing is
+// told again of it; of others it is, and what is new always.
+func TestRepetitionDoesNotPileUp(t *testing.T) {
+	g := newRig(t)
+	g.script("10-slow", "echo $ACTION $MEMBER$REPEAT >> $out/ran\n[ ! -e $out/slow ] || sleep 1\n")
+	if err := os.WriteFile(filepath.Join(g.out, "slow"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g.runner.Post(Event{Action: "portal", Member: "wan1-"})
+	eventually(t, "the script runs", func() bool { return g.read("ran") != "" })
+	if err := os.Remove(filepath.Join(g.out, "slow")); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		g.runner.Post(Event{Action: "portal", Member: "wan1-", Repeat: true})
+		g.runner.Post(Event{Action: "portal", Member: "wan2-", Repeat: true})
+	}
+	g.runner.Post(Event{Action: "portal", Member: "wan1-"})
+	g.idle()
+	g.runner.Post(Event{Action: "portal", Member: "wan1-", Repeat: true})
+	g.idle()
+	if got, want := g.read("ran"), "portal wan1-\nportal wan2-1\nportal wan1-\nportal wan1-1\n"; got != want {
+		t.Errorf("ran\n%swant\n%s", got, want)
+	}
+}

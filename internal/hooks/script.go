@@ -100,7 +100,11 @@ func (r *Runner) runScript(name string, e Event) (problem string) {
 	cmd.Dir = "/"
 	cmd.Env = append(slices.Clip(environment),
 		"ACTION="+e.Action, "MEMBER="+e.Member, "INTERFACE="+e.Interface,
-		"DEVICE="+e.Device, "FAMILY="+e.Family, "REASON="+e.Reason, "EVENT="+string(inJSON))
+		"DEVICE="+e.Device, "FAMILY="+e.Family, "REASON="+e.Reason,
+		"ADDRESS="+e.Address, "PORTAL_URL="+e.PortalURL, "EVENT="+string(inJSON))
+	if e.Repeat {
+		cmd.Env = append(cmd.Env, "REPEAT=1")
+	}
 	cmd.Stdout, cmd.Stderr = &output, &output
 	// A group of its own, so that the limit also ends what the script started.
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}

@@ -19,12 +19,13 @@ func TestEnvironment(t *testing.T) {
 	g.script("10-environment", "env | grep -v -e ^PWD= -e ^OLDPWD= -e ^SHLVL= -e ^_= | sort > $out/env\npwd > $out/pwd\ncat > $out/stdin\n")
 	g.runner.Post(Event{
 		Action: "offline", Member: "wan1", Interface: "wan", Device: "eth1", Family: "ipv4",
-		Reason: "4 probes lost; \"$(reboot)\" 'x'",
+		Reason: "4 probes lost; \"$(reboot)\" 'x'", Address: "192.0.2.2", PortalURL: "http://portal/?a=1&b=2",
 	})
 	g.idle()
 	want := `ACTION=offline
+ADDRESS=192.0.2.2
 DEVICE=eth1
-EVENT={"action":"offline","member":"wan1","interface":"wan","device":"eth1","family":"ipv4","reason":"4 probes lost; \"$(reboot)\" 'x'"}
+EVENT={"action":"offline","member":"wan1","interface":"wan","device":"eth1","family":"ipv4","reason":"4 probes lost; \"$(reboot)\" 'x'","address":"192.0.2.2","portal_url":"http://portal/?a=1\u0026b=2"}
 FAMILY=ipv4
 HOME=/root
 HOTPLUG_TYPE=loadbalance
@@ -32,6 +33,7 @@ INTERFACE=wan
 LOGNAME=root
 MEMBER=wan1
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
+PORTAL_URL=http://portal/?a=1&b=2
 REASON=4 probes lost; "$(reboot)" 'x'
 SHELL=/bin/sh
 USER=root

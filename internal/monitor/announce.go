@@ -1,12 +1,15 @@
 package monitor
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"loadbalance/internal/config"
 	"loadbalance/internal/family"
+	"loadbalance/internal/health"
 	"loadbalance/internal/hooks"
 	"loadbalance/internal/plan"
 )
@@ -122,7 +125,10 @@ func (m *Monitor) compare(was, is plan.Member) {
 		is.IPv6.Device = was.IPv6.Device
 	}
 	inactive := families(func(f family.Family) bool { return was.State(f).Active && !is.State(f).Active })
-	offline := families(func(f family.Family) bool { return was.State(f).Online && !is.State(f).Online })
+	offline := families(func(f family.Family) bool {
+		return (was.State(f).Online || was.State(f).Portal) && !is.State(f).Online && !is.State(f).Portal
+	})
+	portal := families(func(f family.Family) bool { return !was.State(f).Portal && is.State(f).Portal })
 	online := families(func(f family.Family) bool { return !was.State(f).Online && is.State(f).Online })
 	told := is
 	told.IPv4.Reason, told.IPv6.Reason = is.Spent, is.Spent
@@ -132,21 +138,23 @@ func (m *Monitor) compare(was, is plan.Member) {
 	active := families(func(f family.Family) bool { return !was.State(f).Active && is.State(f).Active })
 	// Mostly they come together, and one line says enough.
 	m.log("quota", told, quota)
-	if !slices.Equal(inactive, offline) && !slices.Equal(inactive, quota) {
+	if !slices.Equal(inactive, offline) && !slices.Equal(inactive, portal) && !slices.Equal(inactive, quota) {
 		m.log("inactive", is, inactive)
 	}
 	if !slices.Equal(offline, quota) {
 		m.log("offline", is, offline)
 	}
+	m.log("portal", is, portal)
 	m.log("online", is, online)
 	if !slices.Equal(online, active) {
 		m.log("active", is, active)
 	}
-	m.post("quota", told, quota)
-	m.post("inactive", is, inactive)
-	m.post("offline", is, offline)
-	m.post("online", is, online)
-	m.post("active", is, active)
+	m.post("quota", told, quota, false)
+	m.post("inactive", is, inactive, false)
+	m.post("offline", is, offline, false)
+	m.post("portal", is, portal, false)
+	m.post("online", is, online, false)
+	m.post("active", is, active, false)
 }
 
 func families(hold func(family.Family) bool) []family.Family {
@@ -172,13 +180,19 @@ func (m *Monitor) log(action string, member plan.Member, in []family.Family) {
 }
 
 // post has the user's scripts run for one transition.
-func (m *Monitor) post(action string, member plan.Member, in []family.Family) {
+func (m *Monitor) post(action string, member plan.Member, in []family.Family, repeat bool) {
 	if len(in) == 0 {
 		return
 	}
 	state := member.State(in[0])
 	e := hooks.Event{Action: action, Member: member.Name, Device: state.Device,
-		Family: names(in, " "), Reason: state.Reason}
+		Family: names(in, " "), Reason: state.Reason, Repeat: repeat}
+	if path := m.outcome.Uplinks.Path(member.Name, in[0]); path != nil && len(path.Addresses) > 0 {
+		e.Address = path.Addresses[0].String()
+	}
+	for _, f := range in {
+		e.PortalURL = cmp.Or(e.PortalURL, m.paths.PortalURL(health.Key{Member: member.Name, Family: f}))
+	}
 	// One that is configured no more has the interface that it had.
 	for _, cfg := range []*config.Config{m.announced.Config, m.outcome.Config} {
 		if configured := cfg.Member(member.Name); configured != nil {
@@ -186,6 +200,31 @@ func (m *Monitor) post(action string, member plan.Member, in []family.Family) {
 		}
 	}
 	m.Scripts.Post(e)
+}
+
+// remind has the scripts of a portal that lasts run again: the login may have
+// failed.
+func (m *Monitor) remind(now time.Time) {
+	var reminders map[string]time.Time
+	for _, member := range m.announced.Members {
+		in := families(func(f family.Family) bool { return member.State(f).Portal })
+		configured := m.member(member.Name)
+		if len(in) == 0 || configured == nil {
+			continue
+		}
+		due, known := m.reminders[member.Name]
+		if known && !now.Before(due) {
+			m.post("portal", member, in, true)
+		}
+		if !known || !now.Before(due) {
+			due = now.Add(configured.Track.PortalRetry)
+		}
+		if reminders == nil {
+			reminders = map[string]time.Time{}
+		}
+		reminders[member.Name] = due
+	}
+	m.reminders = reminders
 }
 
 func names(families []family.Family, separator string) string {

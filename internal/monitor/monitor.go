@@ -161,8 +161,8 @@ type Monitor struct {
 	// unsent tells which probe of a line's last round could not be sent, and why,
 	// in words that end a reason; empty if all were.
 	unsent  map[health.Key]string
-	refused []string              // targets that are not probed, with the reason
-	offline map[health.Key]string // verdicts, also of lines that are down now
+	refused []string                    // targets that are not probed, with the reason
+	offline map[health.Key]plan.Verdict // also of lines that are down now
 	saved   plan.Verdicts
 	unsaved bool // they could not be written
 	// unsavable is why not, if that was the last time.
@@ -200,6 +200,8 @@ type Monitor struct {
 	asked     time.Duration // the last pause before netifd was asked again
 	retry     time.Duration
 	failure   string // why the last apply failed; empty if it did not
+	// reminders are when scripts hear of a portal again, by member.
+	reminders map[string]time.Time
 }
 
 // Presence is by what other processes know of a monitor, and reach it.
@@ -257,7 +259,7 @@ func (m *Monitor) Run(quit <-chan struct{}) error {
 				return err
 			}
 		case a := <-m.Answers:
-			m.paths.Answered(a.Key, a.Round, a.Target, a.At)
+			m.take(a)
 		case r := <-m.results:
 			m.finish(r, time.Now())
 		case <-m.Watcher.Events():
@@ -306,11 +308,19 @@ func (m *Monitor) hear() {
 	for {
 		select {
 		case a := <-m.Answers:
-			m.paths.Answered(a.Key, a.Round, a.Target, a.At)
+			m.take(a)
 		default:
 			return
 		}
 	}
+}
+
+func (m *Monitor) take(a probe.Answer) {
+	if a.Portal.Status != 0 {
+		m.paths.Intercepted(a.Key, a.Round, a.Target, a.Portal, a.At)
+		return
+	}
+	m.paths.Answered(a.Key, a.Round, a.Target, a.At)
 }
 
 // work does what is due.
@@ -321,6 +331,7 @@ func (m *Monitor) work(now time.Time) {
 	if !m.countAt.IsZero() && !now.Before(m.countAt) {
 		m.count(now)
 	}
+	m.remind(now)
 	if !m.applying {
 		m.look(now)
 	}
@@ -332,7 +343,11 @@ func (m *Monitor) work(now time.Time) {
 // next is when work has something to do again.
 func (m *Monitor) next() time.Time {
 	next := m.paths.Wake()
-	for _, t := range []time.Time{m.lookDue(), m.applyDue(), m.recordAt, m.countAt} {
+	dues := []time.Time{m.lookDue(), m.applyDue(), m.recordAt, m.countAt}
+	for _, t := range m.reminders {
+		dues = append(dues, t)
+	}
+	for _, t := range dues {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}

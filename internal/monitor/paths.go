@@ -27,6 +27,9 @@ func (m *Monitor) adopt(now time.Time) {
 		if wanted[key] == nil {
 			m.paths.Remove(key)
 			m.Prober.Forget(key)
+			if verdict, known := m.offline[key]; known {
+				m.offline[key] = unconfirmed(verdict)
+			}
 			delete(m.unsent, key)
 		}
 	}
@@ -55,8 +58,8 @@ func (m *Monitor) adopt(now time.Time) {
 	}
 }
 
-// unproven is the reason of a line that is offline from the start.
-const unproven = "has not answered yet (initial_state 'offline')"
+// unproven is the verdict of a line that is offline from the start.
+var unproven = plan.Verdict{Offline: "has not answered yet (initial_state 'offline')"}
 
 // expectProofs has the lines of members with initial_state 'offline' be offline
 // until they answer: when they are new, and while they have no link, so that
@@ -70,7 +73,7 @@ func (m *Monitor) expectProofs() {
 			key := health.Key{Member: member.Name, Family: f}
 			_, probed := m.paths.Online(key)
 			isTrusted := m.recalled && m.probes[key] != nil
-			if !probed && !isTrusted && m.offline[key] == "" {
+			if !probed && !isTrusted && m.offline[key] == (plan.Verdict{}) {
 				m.offline[key] = unproven
 			}
 		}

@@ -75,7 +75,7 @@ func TestVerdictWhileStopping(t *testing.T) {
 	g.silent["wan2"] = true
 	g.pass(4 * time.Second)
 	g.stop()
-	g.offline[health.Key{Member: "wan3"}] = "no answer"
+	g.offline[health.Key{Member: "wan3"}] = plan.Verdict{Offline: "no answer"}
 	if g.save(); g.store != nil {
 		t.Errorf("verdicts are kept: %v", g.store)
 	}

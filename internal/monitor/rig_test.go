@@ -38,6 +38,7 @@ type rig struct {
 	config  string
 	down    map[string]bool // links, by member
 	silent  map[string]bool // lines that do not answer, by member
+	portal  map[string]bool // lines on which a portal answers, by member
 	blocked map[string]bool // lines over which no probe can be sent, by member
 	kernel  drift.Fingerprint
 	applied plan.Verdicts // verdicts of the last apply
@@ -53,9 +54,9 @@ type rig struct {
 	mute   string
 	// noGateway6: the links are point-to-point in IPv6.
 	noGateway6 bool
-	refused bool  // applies get only half-way
-	full    bool  // there is no room for verdicts
-	damaged error // why the verdicts of the last monitor cannot be read
+	refused    bool  // applies get only half-way
+	full       bool  // there is no room for verdicts
+	damaged    error // why the verdicts of the last monitor cannot be read
 	// summaries: applies tell what they change, as real ones do.
 	summaries bool
 
@@ -89,7 +90,7 @@ const step = 10 * time.Millisecond
 func newMonitorRig(t *testing.T, config string) *rig {
 	g := &rig{
 		t: t, now: time.Unix(1e9, 0), config: config,
-		down: map[string]bool{}, silent: map[string]bool{}, blocked: map[string]bool{},
+		down: map[string]bool{}, silent: map[string]bool{}, portal: map[string]bool{}, blocked: map[string]bool{},
 		sent: map[health.Key]int{}, answers: make(chan probe.Answer, 1000), messages: make(chan struct{}, 1),
 	}
 	g.Monitor = &Monitor{
@@ -232,7 +233,11 @@ func (g *rig) Send(p probe.Probe) error {
 	}
 	g.sent[p.Key]++
 	if !g.silent[p.Key.Member] {
-		g.pending = append(g.pending, probe.Answer{Key: p.Key, Round: p.Round, Target: p.Target, At: g.now.Add(step)})
+		a := probe.Answer{Key: p.Key, Round: p.Round, Target: p.Target, At: g.now.Add(step)}
+		if g.portal[p.Key.Member] {
+			a.Portal = health.Portal{Status: 302, URL: "http://portal/" + fmt.Sprint(p.Round)}
+		}
+		g.pending = append(g.pending, a)
 	}
 	return nil
 }

@@ -133,7 +133,7 @@ func TestUsageOutlivesTheMonitor(t *testing.T) {
 		next.Boot = boot
 		if boot == "second" {
 			next.store = nil // the run directory is in memory
-			next.carry(9e6) // more than before
+			next.carry(9e6)  // more than before
 		}
 		next.start()
 		next.pass(countEvery)

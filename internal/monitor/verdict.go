@@ -40,9 +40,13 @@ func (m *Monitor) judge(now time.Time) {
 	for _, t := range transitions {
 		state := "online"
 		delete(m.offline, t.Key)
-		if !t.Online {
+		switch {
+		case t.Portal:
+			state = "portal"
+			m.offline[t.Key] = plan.Verdict{Portal: t.Reason}
+		case !t.Online:
 			state = "offline"
-			m.offline[t.Key] = t.Reason + m.unsent[t.Key]
+			m.offline[t.Key] = plan.Verdict{Offline: t.Reason + m.unsent[t.Key]}
 		}
 		m.want(request{at: now, reasons: []string{
 			fmt.Sprintf("member '%s' (%s) is %s", t.Member, t.Family, state)}})
@@ -65,7 +69,7 @@ func (m *Monitor) judge(now time.Time) {
 // neither brings back a dead line nor takes out a good one. What cannot be read
 // is replaced: every apply would fail with it.
 func (m *Monitor) recall() {
-	m.offline = map[health.Key]string{}
+	m.offline = map[health.Key]plan.Verdict{}
 	last, err := m.Store.LastVerdicts()
 	if err != nil {
 		m.Log("warning", fmt.Sprintf("run directory: %v: starting without it", err))
@@ -74,8 +78,8 @@ func (m *Monitor) recall() {
 	m.unsaved = !m.recalled
 	for f, members := range last {
 		for name, verdict := range members {
-			if verdict.Offline != "" && verdict.Offline != verdict.Spent {
-				m.offline[health.Key{Member: name, Family: f}] = verdict.Offline
+			if v := unconfirmed(verdict); v.Offline != "" && v.Offline != verdict.Spent {
+				m.offline[health.Key{Member: name, Family: f}] = v
 			}
 		}
 	}
@@ -87,6 +91,12 @@ func (m *Monitor) recall() {
 	if m.book.Boot != m.Boot { // all counters have begun with 0
 		m.book.Boot, m.book.Devices = m.Boot, nil
 	}
+}
+
+// unconfirmed is a verdict that is not this monitor's, or of a link that was gone:
+// a portal must show again that it is there, and is then announced.
+func unconfirmed(v plan.Verdict) plan.Verdict {
+	return plan.Verdict{Offline: cmp.Or(v.Offline, v.Portal)}
 }
 
 // save keeps the verdicts where every apply finds them. It reports whether they
@@ -123,26 +133,27 @@ func (m *Monitor) save() bool {
 // the other one has lost its link says nothing.
 func (m *Monitor) verdicts() plan.Verdicts {
 	verdicts := plan.Verdicts{}
-	set := func(f family.Family, member, reason, spent string) {
+	set := func(f family.Family, member string, verdict plan.Verdict) {
 		if verdicts[f] == nil {
 			verdicts[f] = map[string]plan.Verdict{}
 		}
-		verdicts[f][member] = plan.Verdict{Offline: reason, Spent: spent}
+		verdicts[f][member] = verdict
 	}
-	for key, reason := range m.offline {
-		set(key.Family, key.Member, reason, "")
+	for key, verdict := range m.offline {
+		set(key.Family, key.Member, verdict)
 		if m.outcome.Config == nil {
 			continue // nothing is probed yet; those of the last monitor name both families
 		}
 		other := health.Key{Member: key.Member, Family: family.Pick(key.Family, family.IPv6, family.IPv4)}
-		if len(m.probes[other]) == 0 && (reason != unproven || len(m.probes[key]) > 0) {
-			set(other.Family, other.Member, reason, "")
+		if len(m.probes[other]) == 0 && (verdict != unproven || len(m.probes[key]) > 0) {
+			set(other.Family, other.Member, verdict)
 		}
 	}
 	for _, used := range m.usage {
 		for _, f := range family.All {
 			if v := used.Verdict(); v.Spent != "" {
-				set(f, used.Member, cmp.Or(verdicts[f][used.Member].Offline, v.Offline), v.Spent)
+				held := verdicts[f][used.Member]
+				set(f, used.Member, plan.Verdict{Offline: cmp.Or(held.Offline, v.Offline), Portal: held.Portal, Spent: v.Spent})
 			}
 		}
 	}

@@ -71,8 +71,8 @@ type member struct {
 
 // live reports whether new connections can be dealt to the member.
 func (b *builder) live(m *member, f family.Family) bool {
-	path := m.paths[f]
-	return path != nil && path.Up && b.verdicts[f][m.Name].Offline == "" && !b.cannot(f)
+	path, verdict := m.paths[f], b.verdicts[f][m.Name]
+	return path != nil && path.Up && verdict.Offline == "" && verdict.Portal == "" && !b.cannot(f)
 }
 
 // spent is why a member comes last; "" if it does not.
@@ -274,9 +274,11 @@ func (b *builder) state(m *member, f family.Family) MemberState {
 		return MemberState{Reason: "has no " + f.String()}
 	}
 	share := b.share(*cmp.Or(b.config.Policy(BalancedPolicy), &config.Policy{}), m.Name, f)
+	verdict := b.verdicts[f][m.Name]
 	state := MemberState{
 		Up:      path.Up,
 		Online:  b.live(m, f),
+		Portal:  path.Up && verdict.Offline == "" && verdict.Portal != "",
 		Active:  share > 0,
 		Held:    b.held[f][m.Name] && b.live(m, f),
 		Reason:  path.Reason,
@@ -286,7 +288,7 @@ func (b *builder) state(m *member, f family.Family) MemberState {
 	}
 	switch {
 	case state.Up && !state.Online:
-		state.Reason = b.verdicts[f][m.Name].Offline
+		state.Reason = cmp.Or(verdict.Offline, verdict.Portal)
 	case state.Held:
 		state.Reason = heldReason
 	case state.Up:

@@ -28,6 +28,8 @@ type Verdicts map[family.Family]map[string]Verdict
 type Verdict struct {
 	// Offline: its targets do not answer as they should.
 	Offline string `json:"offline,omitempty"`
+	// Portal: a captive portal answers in their place.
+	Portal string `json:"portal,omitempty"`
 	// Spent: it has used up its quota, and comes last. That counts for both
 	// families where IPv4 has it.
 	Spent string `json:"spent,omitempty"`

@@ -171,6 +171,7 @@ func (m *Member) State(f family.Family) MemberState { return family.Pick(f, m.IP
 type MemberState struct {
 	Up     bool // link, address and route are there
 	Online bool // and the health check, where there is one, agrees
+	Portal bool // up, but not online, since a captive portal answers
 	Active bool // and policy 'balanced' deals it new connections
 	// Held says that the member is online, but that some policy leaves it out
 	// until the members that took over are gone.

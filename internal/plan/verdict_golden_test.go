@@ -64,8 +64,8 @@ func planUnderVerdicts(t *testing.T, dir string) string {
 func writeFamily(text *strings.Builder, p *plan.Plan, f family.Family) {
 	for _, m := range p.Members {
 		s := m.State(f)
-		fmt.Fprintf(text, "%s %s: up %v, online %v, active %v, held %v, share %.2f %s\n",
-			f, m.Name, s.Up, s.Online, s.Active, s.Held, s.Share, s.Reason)
+		fmt.Fprintf(text, "%s %s: up %v, online %v, portal %v, active %v, held %v, share %.2f %s\n",
+			f, m.Name, s.Up, s.Online, s.Portal, s.Active, s.Held, s.Share, s.Reason)
 	}
 	for _, chain := range p.Family(f).Chains {
 		if chain.Name != "lb_hook" && chain.Policy == "" && !strings.HasPrefix(chain.Name, "lb_rule") {

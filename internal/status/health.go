@@ -76,7 +76,7 @@ func (s Status) healthTable() string {
 		if r == nil {
 			return
 		}
-		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s", m.Name, f, verdict(r.Online), ago(s.Time, r.Since), streak(r),
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s", m.Name, f, verdict(r.Online, state), ago(s.Time, r.Since), streak(r),
 			percent(r.Loss), milliseconds(r.Latency), r.Flaps, why(r)))
 		for _, t := range r.Targets {
 			if note := standsOut(t, r.Targets); note != "" {
@@ -87,11 +87,14 @@ func (s Status) healthTable() string {
 	return table(rows)
 }
 
-func verdict(online bool) string {
-	if online {
+func verdict(online bool, state *Family) string {
+	switch {
+	case online:
 		return "online"
+	case state.State == statePortal:
+		return statePortal
 	}
-	return "offline"
+	return stateOffline
 }
 
 // ago formats how long ago something was: to the second within a day;

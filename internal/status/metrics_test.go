@@ -202,12 +202,12 @@ func TestMetricsWithoutMonitor(t *testing.T) {
 // TestMetricsOfStates: a member that stands by is online, one whose health check
 // failed is up.
 func TestMetricsOfStates(t *testing.T) {
-	for state, want := range map[string][3]float64{
-		stateActive: {1, 1, 1}, stateStandby: {1, 1, 0}, stateOffline: {1, 0, 0}, stateDown: {0, 0, 0},
+	for state, want := range map[string][4]float64{
+		stateActive: {1, 1, 1, 0}, stateStandby: {1, 1, 0, 0}, stateOffline: {1, 0, 0, 0}, statePortal: {1, 0, 0, 1}, stateDown: {0, 0, 0, 0},
 	} {
 		s := Status{Members: []Member{{Name: "wan1", IPv4: &Family{State: state, Health: &health.Report{Loss: 1}}}}}
 		values := metrics(t, s)
-		for i, name := range []string{"member_up", "member_online", "member_active"} {
+		for i, name := range []string{"member_up", "member_online", "member_active", "member_portal"} {
 			if got, ok := values["loadbalance_"+name+"map[family:ipv4 member:wan1]"]; !ok || got != want[i] {
 				t.Errorf("%s: %s is %v (%v), want %v", state, name, got, ok, want[i])
 			}

@@ -82,8 +82,8 @@ type Member struct {
 type Family struct {
 	// State is active (policy 'balanced' deals it connections), standby (works,
 	// but 'balanced' deals it none: a lower tier is in use, or the policy
-	// leaves it out), offline (by its health check) or down (no link, address
-	// or route). Reason says why, where it is not obvious.
+	// leaves it out), offline (by its health check), portal (the network wants
+	// a login) or down (no link, address or route). Reason says why, where it is not obvious.
 	State   string `json:"state"`
 	Reason  string `json:"reason,omitempty"`
 	Device  string `json:"device,omitempty"`
@@ -227,7 +227,7 @@ func (in Input) family(m plan.Member, f family.Family) *Family {
 	}
 	// A verdict may be older than the monitor or the link; the report then has
 	// no reason.
-	if h := result.Health; h != nil && !h.Online && result.State == stateOffline {
+	if h := result.Health; h != nil && !h.Online && state.Up && !state.Online {
 		h.Reason = state.Reason
 	}
 	if state.Gateway.IsValid() {
@@ -244,6 +244,7 @@ const (
 	stateActive  = "active"
 	stateStandby = "standby"
 	stateOffline = "offline"
+	statePortal  = "portal"
 	stateDown    = "down"
 )
 
@@ -251,6 +252,8 @@ func stateName(s plan.MemberState) string {
 	switch {
 	case !s.Up:
 		return stateDown
+	case s.Portal:
+		return statePortal
 	case !s.Online:
 		return stateOffline
 	case s.Active:

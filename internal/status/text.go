@@ -39,7 +39,7 @@ func (s Status) membersTable() string {
 	s.eachFamily(func(m Member, f family.Family, state *Family) {
 		rows = append(rows, m.row(f, state))
 		// A member that has no other family is left out, with a notice.
-		if state.State == stateDown && m.IPv6 != nil || state.State == stateOffline && state.Health == nil {
+		if state.State == stateDown && m.IPv6 != nil || (state.State == stateOffline || state.State == statePortal) && state.Health == nil {
 			reasons += "  member '" + m.Name + "' (" + f.String() + ") is " + state.State + ": " + state.Reason + "\n"
 		}
 	})

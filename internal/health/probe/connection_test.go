@@ -77,17 +77,22 @@ func TestHTTPResponses(t *testing.T) {
 		name  string
 		serve func(net.Conn)
 		ok    bool
+		url   string // where a portal leads
 	}{
-		{"expected", respond("HTTP/1.1 204 No Content\r\n\r\n"), true},
-		{"HTTP/1.0 without a reason", respond("HTTP/1.0 204\n"), true},
-		{"in pieces", pieces("HTTP/1.1 ", "20", "4 No Content\r", "\n"), true},
-		{"endless reason", respond("HTTP/1.1 204 " + strings.Repeat("x", 1000)), true},
-		{"captive portal", respond("HTTP/1.1 200 OK\r\n\r\n<html>"), false},
-		{"captive portal that redirects", respond("HTTP/1.1 302 Found\r\nLocation: http://portal/\r\n\r\n"), false},
-		{"no HTTP", respond("220 mail ready\r\n"), false},
-		{"cut off", respond("HTTP/1.1 204"), false},
-		{"nothing", respond(""), false},
-		{"closes at once", func(net.Conn) {}, false},
+		{"expected", respond("HTTP/1.1 204 No Content\r\n\r\n"), true, ""},
+		{"HTTP/1.0 without a reason", respond("HTTP/1.0 204\n"), true, ""},
+		{"in pieces", pieces("HTTP/1.1 ", "20", "4 No Content\r", "\n"), true, ""},
+		{"endless reason", respond("HTTP/1.1 204 " + strings.Repeat("x", 10000)), true, ""},
+		{"portal's page", respond("HTTP/1.1 200 OK\r\nServer: x\r\n\r\nLocation: http://page/\r\n"), false, ""},
+		{"portal that redirects", respond("HTTP/1.1 302 Found\r\nServer: x\r\nlocation:http://portal/?a=1&b=2 \r\n\r\n"), false, "http://portal/?a=1&b=2"},
+		{"redirection in pieces", pieces("HTTP/1.1 302 Found\r\nLoc", "ation: http://por", "tal/\r\n"), false, "http://portal/"},
+		{"redirection that is cut off", respond("HTTP/1.1 302 Found\r\nLocation: http://por"), false, ""},
+		{"endless redirection", respond("HTTP/1.1 302 Found\r\nLocation: http://portal/" + strings.Repeat("x", 10000) + "\r\n"), false, ""},
+		{"endless header", respond("HTTP/1.1 302 Found\r\n" + strings.Repeat("A: b\r\n", 10000) + "Location: http://portal/\r\n\r\n"), false, ""},
+		{"no HTTP", respond("220 mail ready\r\n"), false, "none"},
+		{"cut off", respond("HTTP/1.1 204"), false, "none"},
+		{"nothing", respond(""), false, "none"},
+		{"closes at once", func(net.Conn) {}, false, "none"},
 	}
 	l := newLab(t, 1)
 	for i, test := range tests {
@@ -101,10 +106,16 @@ func TestHTTPResponses(t *testing.T) {
 			continue
 		}
 		l.eventually(test.name+": attempt is over", func() bool { return l.open(1) == 0 })
+		url := "none"
 		select {
 		case a := <-l.answers:
-			t.Errorf("%s: counts as an answer (%+v)", test.name, a)
-		default:
+			if url = a.Portal.URL; a.Portal.Status/100 < 2 || a.Target != i {
+				t.Errorf("%s: counts as an answer (%+v)", test.name, a)
+			}
+		case <-time.After(50 * time.Millisecond): // the goroutine has still to deliver it
+		}
+		if url != test.url {
+			t.Errorf("%s: leads to %q, want %q", test.name, url, test.url)
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package probe
 
 import (
+	"bufio"
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -35,4 +37,42 @@ func parseStatus(line []byte) (int, bool) {
 	_, noVersion := strconv.ParseUint(string(line[7:8]), 10, 8)
 	status, noStatus := strconv.ParseUint(string(line[9:12]), 10, 16)
 	return int(status), noVersion == nil && noStatus == nil
+}
+
+// location reads on in the header of a response to a URL, and returns where it
+// leads; "" if nowhere.
+func location(header *bufio.Reader, requested string) string {
+	for range maxLines {
+		line, err := header.ReadSlice('\n')
+		name, value, _ := strings.Cut(strings.TrimSpace(string(line)), ":")
+		if err != nil || name == "" {
+			break
+		}
+		if strings.EqualFold(name, "Location") {
+			host, _ := splitURL(requested)
+			return absolute(strings.TrimSpace(value), host)
+		}
+	}
+	return ""
+}
+
+// absolute makes a URL of a reference, with nothing in it that a URL must not have
+// (RFC 3986, appendix A) or that a shell would replace.
+func absolute(reference, host string) string {
+	switch scheme, _, _ := strings.Cut(reference, "://"); {
+	case strings.EqualFold(scheme, "http"), strings.EqualFold(scheme, "https"):
+	case strings.HasPrefix(reference, "//"):
+		reference = "http:" + reference
+	default:
+		reference = "http://" + host + "/" + strings.TrimPrefix(reference, "/")
+	}
+	var url []byte
+	for _, c := range []byte(reference) {
+		if c <= ' ' || c > '~' || strings.IndexByte("\"'<>\\^`{|}$", c) >= 0 {
+			url = fmt.Appendf(url, "%%%02X", c)
+		} else {
+			url = append(url, c)
+		}
+	}
+	return string(url)
 }

@@ -130,3 +130,24 @@ func FuzzArrival(f *testing.F) {
 		packet{control: b[:min(len(b), controlSize)]}.arrival()
 	})
 }
+
+// What a portal says goes into the environment of scripts.
+func TestAbsolute(t *testing.T) {
+	for reference, want := range map[string]string{
+		"http://portal/":               "http://portal/",
+		"HTTPS://portal:8443/a?b#c":    "HTTPS://portal:8443/a?b#c",
+		"//portal/a":                   "http://portal/a",
+		"/login?b=1":                   "http://example.org:81/login?b=1",
+		"login.html":                   "http://example.org:81/login.html",
+		"":                             "http://example.org:81/",
+		"-K/etc/passwd":                "http://example.org:81/-K/etc/passwd",
+		"javascript:alert(1)":          "http://example.org:81/javascript:alert(1)",
+		"file:///etc/passwd":           "http://example.org:81/file:///etc/passwd",
+		"http://a/ b\x00\x01\tä":       "http://a/%20b%00%01%09%C3%A4",
+		"http://a/$(reboot)`b`\"'\\{}": "http://a/%24(reboot)%60b%60%22%27%5C%7B%7D",
+	} {
+		if got := absolute(reference, "example.org:81"); got != want {
+			t.Errorf("%q: %q, want %q", reference, got, want)
+		}
+	}
+}

@@ -69,6 +69,8 @@ type Answer struct {
 	Round  uint32
 	Target int
 	At     time.Time // when it arrived
+	// Portal, where it has a status, is what answered an http probe instead.
+	Portal health.Portal
 }
 
 // maxTargets bounds the index of a target. It is sent as 16 bits.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/health"
 )
 
 const (
@@ -25,8 +26,10 @@ const (
 	// synTimeout is the least time after which the kernel repeats a SYN:
 	// 1 s (RFC 6298, section 2.1), and some of its ticks less.
 	synTimeout = 900 * time.Millisecond
-	// maxStatusLine is enough for "HTTP/1.1 204" and any reason behind it.
-	maxStatusLine = 256
+	// maxLine is enough for a status line and for a redirection with a thousand
+	// bytes of query. Servers send some 20 header lines; maxLines bounds them.
+	maxLine  = 2048
+	maxLines = 64
 )
 
 // attempt is a connection that tcp or http tries, or a question of dns.
@@ -41,6 +44,8 @@ type attempt struct {
 	id       uint16 // of the DNS query
 	request  []byte // of http, otherwise nil
 	status   int    // of http
+	url      string // of http
+	portal   health.Portal
 }
 
 // startAttempt begins to connect, or sends a DNS query. A goroutine, which
@@ -53,7 +58,7 @@ func (p *Prober) startAttempt(path *pathState, t *target, probe *Probe) error {
 	kind := unix.SOCK_STREAM
 	switch probe.Method {
 	case "http":
-		a.request, a.status = request(probe.URL), probe.Status
+		a.request, a.status, a.url = request(probe.URL), probe.Status, probe.URL
 	case "dns":
 		kind, a.protocol, a.id = unix.SOCK_DGRAM, unix.IPPROTO_UDP, uint16(p.random.Uint64())
 	}
@@ -131,8 +136,8 @@ func (p *Prober) await(a *attempt) {
 	t.attempts = slices.DeleteFunc(t.attempts, func(other *attempt) bool { return other == a })
 	p.mu.Unlock()
 	a.file.Close() // nothing that could still be lost was written
-	if answered {
-		p.deliver(Answer{Key: a.path.key, Round: a.round, Target: a.target, At: at})
+	if answered || a.portal.Status != 0 {
+		p.deliver(Answer{Key: a.path.key, Round: a.round, Target: a.target, At: at, Portal: a.portal})
 	}
 	if over && local.IsValid() {
 		// Not before Close: the socket would repeat its SYN, for a new entry.
@@ -234,14 +239,18 @@ func refusedByICMP(fd int) bool {
 	return err == nil
 }
 
-// statusIsRight asks for the URL and looks at the first line of the response,
-// without reading more than that.
+// statusIsRight asks for the URL and looks at the first line of the response. It
+// reads on only where that is another's.
 func (a *attempt) statusIsRight() bool {
 	if _, err := a.file.Write(a.request); err != nil {
 		return false
 	}
 	// After an error the line is what came until then.
-	line, _ := bufio.NewReaderSize(a.file, maxStatusLine).ReadSlice('\n')
+	response := bufio.NewReaderSize(a.file, maxLine)
+	line, _ := response.ReadSlice('\n')
 	status, ok := parseStatus(line)
+	if ok && status != a.status {
+		a.portal = health.Portal{Status: status, URL: location(response, a.url)}
+	}
 	return ok && status == a.status
 }
