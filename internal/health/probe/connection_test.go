@@ -241,7 +241,9 @@ func TestSilentAttemptsAreForgotten(t *testing.T) {
 			l := newLab(t, 1)
 			l.inFar(1, func() { l.nft("inet", "input", "tcp dport 444 drop") })
 			l.listen(1, server[f], 80, respond("HTTP/1.1 500 Broken\r\n\r\n"))
-			l.send(l.probe(1, f, "http", 0))
+			wrong := l.probe(1, f, "http", 0)
+			l.send(wrong)
+			l.expect(wrong) // a portal, as it were
 			refused := l.probe(1, f, "tcp", 0)
 			refused.Target = 1
 			l.send(refused)
