@@ -17,8 +17,8 @@ import (
 // argument with a value of its type. Arguments are flags of the command that
 // answers, but for config, a text that is checked in place of the file. A number
 // may also be given as a text.
-const signatures = `{"status":{"history":true},"check":{"config":""},"plan":{},"import":{},
-"explain":{"src":"","dst":"","proto":"","sport":32,"dport":32,"in":"","mac":"","dscp":"","without":""}}`
+const signatures = `{"status":{"history":true},"check":{"config":""},"plan":{},"usage":{},"import":{},
+"explain":{"src":"","dst":"","proto":"","sport":32,"dport":32,"in":"","mac":"","dscp":"","mark":"","without":""}}`
 
 // maxArguments is how many bytes of arguments are read: as many as a message on
 // ubus holds (UBUS_MAX_MSGLEN).
@@ -92,6 +92,8 @@ func (in *invocation) answer(method string) int {
 		return explainCommand(in)
 	case "plan":
 		return planCommand(in)
+	case "usage":
+		return usageCommand(in)
 	}
 	return importMWAN3Command(in)
 }

@@ -92,6 +92,8 @@ func TestCalls(t *testing.T) {
 		{"explain", `"dst"`, `{"error":"the arguments are no JSON object"`},
 		{"plan", "", `"text":"# sysctls\nsysctl -w net`},
 		{"plan", `{"json":true}`, `argument \"json\" is unknown`},
+		{"usage", "", `{"error":"`}, // no monitor
+		{"usage", `{"member":"wan"}`, `argument \"member\" is unknown`},
 		{"import", "", `config member 'wan'`},
 		{"import", `{"file":"/etc/shadow"}`, `argument \"file\" is unknown`},
 		{"check", `{"config":""}`, `"ok":true`},
