@@ -79,7 +79,9 @@ type Member struct {
 	// RouterTraffic: it is dealt the router's own IPv4 connections too.
 	RouterTraffic bool
 	Quota         Quota
-	Track         Track
+	// Download and Upload are what its line carries, in bit/s; 0: not stated.
+	Download, Upload float64
+	Track            Track
 }
 
 // Quota is what a member may carry.

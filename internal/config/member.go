@@ -35,6 +35,8 @@ func readMember(s *section) Member {
 		Track:      readTrack(s),
 
 		RouterTraffic: s.boolean("router_traffic", true),
+		Download:      single(s, "download", 0, parseRate),
+		Upload:        single(s, "upload", 0, parseRate),
 		Quota: Quota{
 			Bytes:  single(s, "quota", 0, ParseBytes),
 			Day:    s.integer("quota_day", 1, 1, 28), // every month has these

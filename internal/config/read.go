@@ -135,6 +135,8 @@ func (r *reader) readMembers(maskValid bool) {
 		if member.Enabled && !r.config.Globals.Monitor {
 			s.withoutEffect("track_ip", "with monitor '0'")
 			s.withoutEffect("quota", "with monitor '0': the monitor counts")
+			s.withoutEffect("download", "with monitor '0': the monitor measures")
+			s.withoutEffect("upload", "with monitor '0': the monitor measures")
 		}
 		members = append(members, &memberSection{s, member})
 	}

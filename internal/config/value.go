@@ -85,6 +85,22 @@ func ParseBytes(text string) (int64, error) {
 	return int64(math.Round(n)), nil
 }
 
+// rateUnits are tc's (tc(8), UNITS): bits by default, and bytes where it says bps.
+var rateUnits = map[string]float64{"": 1, "bit": 1, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9, "tbit": 1e12,
+	"kibit": 1 << 10, "mibit": 1 << 20, "gibit": 1 << 30, "tibit": 1 << 40,
+	"bps": 8, "kbps": 8e3, "mbps": 8e6, "gbps": 8e9, "tbps": 8e12,
+	"kibps": 8 << 10, "mibps": 8 << 20, "gibps": 8 << 30, "tibps": 8 << 40}
+
+// parseRate reads a rate such as 20mbit, in bits per second. One below 8kbit was
+// probably written without its unit.
+func parseRate(text string) (float64, error) {
+	n, ok := parseQuantity(strings.ReplaceAll(strings.ToLower(text), " ", ""), rateUnits)
+	if !ok || n > 0 && n < 8e3 || n > 1e13 {
+		return 0, invalid(text, "is neither 0 nor a rate from 8kbit to 10tbit, such as 20mbit (mbps would be megabytes)")
+	}
+	return n, nil
+}
+
 // parseQuantity reads a number, which may have a fraction, with its unit.
 func parseQuantity(text string, units map[string]float64) (n float64, ok bool) {
 	number := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz")

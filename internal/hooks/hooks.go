@@ -19,7 +19,7 @@ import (
 // Event is one transition of a member. Each field becomes a variable in the
 // environment of the scripts, and all of them together, as JSON, another one.
 type Event struct {
-	Action    string `json:"action"` // online, offline, portal, active, inactive or quota
+	Action    string `json:"action"` // online, offline, portal, active, inactive, full, free or quota
 	Member    string `json:"member"`
 	Interface string `json:"interface"` // empty for a device without netifd
 	Device    string `json:"device"`    // empty while the member has none

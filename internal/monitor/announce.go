@@ -136,6 +136,7 @@ func (m *Monitor) compare(was, is plan.Member) {
 		return was.Spent == "" && is.Spent != "" && (is.State(f).Up || !is.IPv4.Up && !is.IPv6.Up)
 	})
 	active := families(func(f family.Family) bool { return !was.State(f).Active && is.State(f).Active })
+	m.compareLoad(was, is)
 	// Mostly they come together, and one line says enough.
 	m.log("quota", told, quota)
 	if !slices.Equal(inactive, offline) && !slices.Equal(inactive, portal) && !slices.Equal(inactive, quota) {
@@ -155,6 +156,21 @@ func (m *Monitor) compare(was, is plan.Member) {
 	m.post("portal", is, portal, false)
 	m.post("online", is, online, false)
 	m.post("active", is, active, false)
+}
+
+// compareLoad announces that a line that is in use has become full, or free again.
+func (m *Monitor) compareLoad(was, is plan.Member) {
+	if (was.Full == "") == (is.Full == "") {
+		return
+	}
+	action := "free"
+	if is.Full != "" {
+		action = "full"
+	}
+	is.IPv4.Reason, is.IPv6.Reason = is.Full, is.Full
+	carry := families(func(f family.Family) bool { return is.State(f).Online })
+	m.log(action, is, carry)
+	m.post(action, is, carry, false)
 }
 
 func families(hold func(family.Family) bool) []family.Family {

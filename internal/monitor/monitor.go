@@ -175,6 +175,10 @@ type Monitor struct {
 	countAt, keptAt time.Time
 	unkept          bool
 	unkeepable      string
+	// load tells which lines are full, to be looked at again at weighAt (zero: after
+	// the next apply).
+	load    health.Load
+	weighAt time.Time
 	// recalled says that a monitor ran before. What it did not leave as offline
 	// has proved that it works, whatever initial_state says.
 	recalled bool
@@ -331,6 +335,9 @@ func (m *Monitor) work(now time.Time) {
 	if !m.countAt.IsZero() && !now.Before(m.countAt) {
 		m.count(now)
 	}
+	if !m.weighAt.IsZero() && !now.Before(m.weighAt) {
+		m.weigh(now)
+	}
 	m.remind(now)
 	if !m.applying {
 		m.look(now)
@@ -343,7 +350,7 @@ func (m *Monitor) work(now time.Time) {
 // next is when work has something to do again.
 func (m *Monitor) next() time.Time {
 	next := m.paths.Wake()
-	dues := []time.Time{m.lookDue(), m.applyDue(), m.recordAt, m.countAt}
+	dues := []time.Time{m.lookDue(), m.applyDue(), m.recordAt, m.countAt, m.weighAt}
 	for _, t := range m.reminders {
 		dues = append(dues, t)
 	}

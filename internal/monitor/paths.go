@@ -52,7 +52,7 @@ func (m *Monitor) adopt(now time.Time) {
 		m.paths.Set(key, health.RulesOf(track, targets), !offline, now)
 	}
 	m.recalled = false
-	m.countAt = now
+	m.countAt, m.weighAt = now, now
 	if m.save() {
 		m.want(request{at: now, reasons: []string{"verdicts of members that are new or gone"}})
 	}

@@ -149,11 +149,21 @@ func (m *Monitor) verdicts() plan.Verdicts {
 			set(other.Family, other.Member, verdict)
 		}
 	}
+	for _, member := range m.outcome.Members {
+		if full := m.load.Full(member.Name); full != "" {
+			for _, f := range family.All {
+				held := verdicts[f][member.Name]
+				held.Full = full
+				set(f, member.Name, held)
+			}
+		}
+	}
 	for _, used := range m.usage {
 		for _, f := range family.All {
 			if v := used.Verdict(); v.Spent != "" {
 				held := verdicts[f][used.Member]
-				set(f, used.Member, plan.Verdict{Offline: cmp.Or(held.Offline, v.Offline), Portal: held.Portal, Spent: v.Spent})
+				held.Offline, held.Spent = cmp.Or(held.Offline, v.Offline), v.Spent
+				set(f, used.Member, held)
 			}
 		}
 	}

@@ -78,6 +78,9 @@ func (b *builder) live(m *member, f family.Family) bool {
 // spent is why a member comes last; "" if it does not.
 func (b *builder) spent(name string) string { return b.verdicts[family.IPv4][name].Spent }
 
+// full is why a member's line takes nothing more; "" if it does.
+func (b *builder) full(name string) string { return b.verdicts[family.IPv4][name].Full }
+
 // cannot reports whether nothing can be done in a family, whatever is wanted.
 func (b *builder) cannot(f family.Family) bool { return f == family.IPv6 && b.kernel.NoIP6Tables }
 
@@ -246,7 +249,7 @@ func (b *builder) states() []Member {
 		part := b.balancedPart(cfg)
 		states = append(states, Member{
 			Name: m.Name, Index: m.index, Mark: m.mark, Table: m.table,
-			Weight: part.Weight, Metric: part.Metric, Quota: m.Quota, Spent: b.spent(m.Name),
+			Weight: part.Weight, Metric: part.Metric, Quota: m.Quota, Spent: b.spent(m.Name), Full: b.full(m.Name),
 			IPv4: b.state(m, family.IPv4),
 			IPv6: b.state(m, family.IPv6),
 		})
@@ -273,18 +276,18 @@ func (b *builder) state(m *member, f family.Family) MemberState {
 	if path == nil {
 		return MemberState{Reason: "has no " + f.String()}
 	}
-	share := b.share(*cmp.Or(b.config.Policy(BalancedPolicy), &config.Policy{}), m.Name, f)
+	balanced := *cmp.Or(b.config.Policy(BalancedPolicy), &config.Policy{})
 	verdict := b.verdicts[f][m.Name]
 	state := MemberState{
 		Up:      path.Up,
 		Online:  b.live(m, f),
 		Portal:  path.Up && verdict.Offline == "" && verdict.Portal != "",
-		Active:  share > 0,
+		Active:  indexOf(m.Name, b.activeMembers(balanced, f)) >= 0,
 		Held:    b.held[f][m.Name] && b.live(m, f),
 		Reason:  path.Reason,
 		Device:  path.Device,
 		Gateway: path.Gateway,
-		Share:   share,
+		Share:   b.share(balanced, m.Name, f),
 	}
 	switch {
 	case state.Up && !state.Online:
@@ -292,7 +295,7 @@ func (b *builder) state(m *member, f family.Family) MemberState {
 	case state.Held:
 		state.Reason = heldReason
 	case state.Up:
-		state.Reason = b.spent(m.Name)
+		state.Reason = cmp.Or(b.spent(m.Name), b.full(m.Name))
 	}
 	return state
 }

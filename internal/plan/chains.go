@@ -322,7 +322,7 @@ func (b *familyBuilder) owners(has func(*member, *uplink.Path) bool) (n int) {
 // that has one.
 func (b *familyBuilder) policyChain(p config.Policy) Chain {
 	chain := Chain{Name: PolicyChain(p.Name), Policy: p.Name}
-	b.draw(p, b.activeMembers(p, b.family), &chain, MemberChain)
+	b.draw(p, b.withRoom(p, b.activeMembers(p, b.family)), &chain, MemberChain)
 	return chain
 }
 

@@ -37,6 +37,16 @@ func (b *builder) lowestTier(p config.Policy, f family.Family, held func(name st
 	return tierOf(live, slices.MinFunc(live, byMetric).Metric)
 }
 
+// withRoom leaves out the members whose line is full, as long as another's is not.
+// Policies by source keep them: their hosts do not change the line.
+func (b *builder) withRoom(p config.Policy, members []config.PolicyMember) []config.PolicyMember {
+	free := membersThat(members, func(m config.PolicyMember) bool { return b.full(m.Name) == "" })
+	if p.Balance == config.Source || len(free) == 0 {
+		return members
+	}
+	return free
+}
+
 // failback is what happens when a member of a policy is back.
 func failback(p config.Policy, m *member) string { return cmp.Or(p.Failback, m.Track.Failback) }
 
@@ -104,7 +114,7 @@ func membersThat(members []config.PolicyMember, holds func(config.PolicyMember) 
 
 // share is the part of a policy's new connections that a member is dealt.
 func (b *builder) share(p config.Policy, name string, f family.Family) float64 {
-	active := b.activeMembers(p, f)
+	active := b.withRoom(p, b.activeMembers(p, f))
 	i := indexOf(name, active)
 	if i < 0 {
 		return 0

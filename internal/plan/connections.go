@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 
+	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/fwmark"
 	"loadbalance/internal/uplink"
@@ -243,19 +244,17 @@ func (b *builder) liveIndices(f family.Family) []int {
 // policy of one member does not count: what it deals has nowhere to return to.
 func (b *builder) activeIndices(f family.Family) (active []int) {
 	for _, m := range b.plan.Members {
-		if slices.ContainsFunc(b.plan.Policies, func(p Policy) bool { return p.choosesFrom(m.Name, f) }) {
+		if slices.ContainsFunc(b.config.Policies, func(p config.Policy) bool { return b.chooses(p, m.Name, f) }) {
 			active = append(active, m.Index)
 		}
 	}
 	return active
 }
 
-// choosesFrom reports whether a policy of several members deals connections to
-// one of them.
-func (p Policy) choosesFrom(member string, f family.Family) bool {
-	return len(p.Members) > 1 && slices.ContainsFunc(p.Members, func(part PolicyMember) bool {
-		return part.Name == member && part.Share(f) > 0
-	})
+// chooses reports whether a policy of several members deals connections to one of
+// them, or would if its line were not full.
+func (b *builder) chooses(p config.Policy, member string, f family.Family) bool {
+	return len(p.Members) > 1 && indexOf(member, b.activeMembers(p, f)) >= 0
 }
 
 // vacatedIndices returns the members that have handed everything over to a
@@ -264,8 +263,8 @@ func (p Policy) choosesFrom(member string, f family.Family) bool {
 // where it shares a tier with the one that is back.
 func (b *builder) vacatedIndices(f family.Family, live, active []int) []int {
 	isBack := func(m *member) bool {
-		return !slices.Contains(b.before.Live[f], m.index) && slices.ContainsFunc(b.plan.Policies, func(p Policy) bool {
-			return p.choosesFrom(m.Name, f) && failback(*b.config.Policy(p.Name), m) == failbackAll
+		return !slices.Contains(b.before.Live[f], m.index) && slices.ContainsFunc(b.config.Policies, func(p config.Policy) bool {
+			return b.chooses(p, m.Name, f) && failback(p, m) == failbackAll
 		})
 	}
 	if !slices.ContainsFunc(b.members, isBack) {

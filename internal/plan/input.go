@@ -30,6 +30,9 @@ type Verdict struct {
 	Offline string `json:"offline,omitempty"`
 	// Portal: a captive portal answers in their place.
 	Portal string `json:"portal,omitempty"`
+	// Full: its line is full, so that others take the turns. That, too, counts for
+	// both families where IPv4 has it.
+	Full string `json:"full,omitempty"`
 	// Spent: it has used up its quota, and comes last. That counts for both
 	// families where IPv4 has it.
 	Spent string `json:"spent,omitempty"`

@@ -160,6 +160,7 @@ type Member struct {
 	Metric int
 	Quota  config.Quota
 	Spent  string // that it has used up its quota, in words
+	Full   string // that its line is full, likewise
 	IPv4   MemberState
 	IPv6   MemberState
 }
@@ -172,12 +173,12 @@ type MemberState struct {
 	Up     bool // link, address and route are there
 	Online bool // and the health check, where there is one, agrees
 	Portal bool // up, but not online, since a captive portal answers
-	Active bool // and policy 'balanced' deals it new connections
+	Active bool // and policy 'balanced' deals it new connections, while it is not full
 	// Held says that the member is online, but that some policy leaves it out
 	// until the members that took over are gone.
 	Held bool
-	// Reason says in words why the member is not up, not online, held or comes
-	// last; "" where nothing is to be said.
+	// Reason says in words why the member is not up, not online, held, full or
+	// comes last; "" where nothing is to be said.
 	Reason string
 	Device string
 	// Gateway is not valid on a point-to-point link.

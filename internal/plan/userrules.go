@@ -368,9 +368,8 @@ func (b *builder) memberNamed(name string) *member {
 // in them is dealt anew with its next connection.
 func (b *ruleBuilder) stick(chain *Chain) {
 	policy, _ := b.usedPolicy()
-	var draw []config.PolicyMember
-	for _, pm := range b.activeMembers(policy, b.family) {
-		draw = append(draw, pm)
+	active := b.activeMembers(policy, b.family)
+	for _, pm := range active {
 		set := b.stickySet(b.memberNamed(pm.Name))
 		enter := Chain{Name: chainName(b.prefix.sticky, b.id+"_"+strconv.Itoa(b.memberNamed(pm.Name).index)), Rules: []Rule{
 			on(AddSource{Set: set.Name, Seconds: set.Timeout, Pair: set.Pairs}),
@@ -379,7 +378,7 @@ func (b *ruleBuilder) stick(chain *Chain) {
 		b.chains = append(b.chains, enter)
 		chain.Rules = append(chain.Rules, on(Goto(enter.Name), InSet{Name: set.Name, Source: true, Pair: set.Pairs}))
 	}
-	b.draw(policy, draw, chain, func(name string) string {
+	b.draw(policy, b.withRoom(policy, active), chain, func(name string) string {
 		return chainName(b.prefix.sticky, b.id+"_"+strconv.Itoa(b.memberNamed(name).index))
 	})
 	// The sets of all members stay, dead ones too: their sources come back to

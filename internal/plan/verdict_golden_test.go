@@ -75,6 +75,9 @@ func writeFamily(text *strings.Builder, p *plan.Plan, f family.Family) {
 		for _, rule := range chain.Rules {
 			fmt.Fprintf(text, "  %s\n", rule.Args(""))
 		}
+		for _, lot := range chain.Lots {
+			fmt.Fprintf(text, "  (draws lots: %d for %s)\n", lot.Weight, lot.Target)
+		}
 		turns := map[string]int{}
 		for _, target := range chain.Cascade {
 			turns[target]++

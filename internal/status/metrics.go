@@ -90,6 +90,8 @@ var memberMetrics = []struct {
 		func(f *Family) float64 { return truth(f.State == stateActive || f.State == stateStandby) }},
 	{"loadbalance_member_portal", gauge, "Whether a captive portal wants a login on the member.", false,
 		func(f *Family) float64 { return truth(f.State == statePortal) }},
+	{"loadbalance_member_full", gauge, "Whether the member's line is full, so that it gets nothing new while another has room.", false,
+		func(f *Family) float64 { return truth(f.Full) }},
 	{"loadbalance_member_active", gauge, "Whether policy balanced deals new connections to the member.", false,
 		func(f *Family) float64 { return truth(f.State == stateActive) }},
 	{"loadbalance_member_connections", gauge, "Live connections over the member.", false,

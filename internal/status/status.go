@@ -84,7 +84,9 @@ type Family struct {
 	// but 'balanced' deals it none: a lower tier is in use, or the policy
 	// leaves it out), offline (by its health check), portal (the network wants
 	// a login) or down (no link, address or route). Reason says why, where it is not obvious.
-	State   string `json:"state"`
+	State string `json:"state"`
+	// Full: its line is full, so it is dealt nothing new while another has room.
+	Full    bool   `json:"full,omitempty"`
 	Reason  string `json:"reason,omitempty"`
 	Device  string `json:"device,omitempty"`
 	Gateway string `json:"gateway,omitempty"`
@@ -224,6 +226,7 @@ func (in Input) family(m plan.Member, f family.Family) *Family {
 		UnansweredConnections: connections.Unanswered,
 		Unanswered:            part(float64(connections.Unanswered), float64(connections.Total)),
 		Health:                in.report(m.Name, f),
+		Full:                  m.Full != "" && state.Online,
 	}
 	// A verdict may be older than the monitor or the link; the report then has
 	// no reason.

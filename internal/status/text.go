@@ -38,6 +38,9 @@ func (s Status) membersTable() string {
 	rows := []string{"MEMBER\tFAMILY\tSTATE\tDEVICE\tGATEWAY\tMARK\tTABLE\tTIER\tWEIGHT\tSHARE\tDEALT\tCONNECTIONS\tUNANSWERED"}
 	s.eachFamily(func(m Member, f family.Family, state *Family) {
 		rows = append(rows, m.row(f, state))
+		if state.Full && state.Reason != "" {
+			reasons += "  member '" + m.Name + "' (" + f.String() + "): " + state.Reason + "\n"
+		}
 		// A member that has no other family is left out, with a notice.
 		if state.State == stateDown && m.IPv6 != nil || (state.State == stateOffline || state.State == statePortal) && state.Health == nil {
 			reasons += "  member '" + m.Name + "' (" + f.String() + ") is " + state.State + ": " + state.Reason + "\n"
@@ -93,8 +96,12 @@ func (s Status) headline() string {
 }
 
 func (m Member) row(f family.Family, state *Family) string {
+	name := state.State
+	if state.Full {
+		name = "full"
+	}
 	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%d\t%s",
-		m.Name, f, state.State, cmp.Or(state.Device, "-"), cmp.Or(state.Gateway, "-"), m.Mark, m.Table,
+		m.Name, f, name, cmp.Or(state.Device, "-"), cmp.Or(state.Gateway, "-"), m.Mark, m.Table,
 		m.Metric, m.Weight, percent(state.Share), countText(state.Dealt, state.DealtShare), state.Connections,
 		countText(uint64(state.UnansweredConnections), state.Unanswered))
 }

@@ -1,0 +1,49 @@
+package monitor
+
+import (
+	"time"
+
+	"loadbalance/internal/health"
+)
+
+// weighEvery is the time between two looks at what lines carry: three make the
+// time after which one is full.
+const weighEvery = time.Second
+
+// weigh finds out which of the lines whose rate is stated are full, and has what
+// follows applied. Where none is stated nothing is read.
+func (m *Monitor) weigh(now time.Time) {
+	m.weighAt = time.Time{}
+	if m.outcome.Config == nil {
+		return
+	}
+	stated := map[string]health.Rates{}
+	for _, member := range m.outcome.Config.EnabledMembers() {
+		if member.Download > 0 || member.Upload > 0 {
+			stated[member.Name] = health.Rates{Download: member.Download, Upload: member.Upload}
+		}
+	}
+	m.load.Keep(stated)
+	if len(stated) == 0 {
+		return
+	}
+	m.weighAt = now.Add(weighEvery)
+	traffic, err := m.Traffic()
+	if err != nil {
+		m.Log("debug", err.Error()) // the next look has it
+		return
+	}
+	if m.load.Read(now, traffic, stated, m.devicesOf) && m.save() {
+		m.want(request{at: now, reasons: []string{"load"}})
+	}
+}
+
+// devicesOf are a member's devices in both families, mostly one.
+func (m *Monitor) devicesOf(name string) []string {
+	for _, member := range m.outcome.Members {
+		if member.Name == name {
+			return []string{member.IPv4.Device, member.IPv6.Device}
+		}
+	}
+	return []string{"", ""}
+}
