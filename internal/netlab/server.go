@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,7 @@ const (
 	DNSPort    = 53  // answering, as if it were a resolver
 	HTTPPort   = 80  // answering, as if it were a web server
 	HTTPSPort  = 443 // answering
-	SourcePort = 19  // TCP, World: answers one line; after another sends until closed
+	SourcePort = 19  // TCP, World: answers one line; after another sends as many bytes as it says, or until closed
 	SinkPort   = 20  // TCP, World: answers one line, then reads until closed
 	// DiscardPort (UDP) is counted and dropped by the World.
 	DiscardPort = 9
@@ -167,31 +168,45 @@ func answerLines(conn *net.TCPConn) {
 
 // answerOnce handles the line that opens a bulk connection.
 func answerOnce(conn *net.TCPConn) bool {
-	if !readLine(conn) {
+	if _, ok := readLine(conn); !ok {
 		return false
 	}
 	_, err := conn.Write([]byte(conn.RemoteAddr().String() + "\n"))
 	return err == nil
 }
 
-func readLine(conn *net.TCPConn) bool {
+// readLine reads one byte after another: what follows is for the next reader.
+func readLine(conn *net.TCPConn) (line string, ok bool) {
 	octet := make([]byte, 1)
-	for octet[0] != '\n' {
+	for {
 		if _, err := conn.Read(octet); err != nil {
-			return false
+			return "", false
 		}
+		if octet[0] == '\n' {
+			return line, true
+		}
+		line += string(octet)
 	}
-	return true
 }
 
 // bulkBuffer is large enough that system calls do not limit the throughput.
 const bulkBuffer = 256 << 10
 
 func (l *Lab) source(conn *net.TCPConn) {
-	if !answerOnce(conn) || !readLine(conn) {
+	if !answerOnce(conn) {
+		return
+	}
+	line, ok := readLine(conn)
+	if !ok {
 		return
 	}
 	data := make([]byte, bulkBuffer)
+	if n, err := strconv.Atoi(line); err == nil { // so many bytes
+		for ; n > 0 && err == nil; n -= len(data) {
+			_, err = conn.Write(data[:min(n, len(data))])
+		}
+		return
+	}
 	for {
 		if _, err := conn.Write(data); err != nil {
 			return
