@@ -157,6 +157,8 @@ func (g *rig) Overdue(time.Time) (due, later bool) {
 	return due, false
 }
 
+// Follow panics over a configuration of no use: a test cannot be ended from the
+// goroutine of an apply.
 func (g *rig) Follow(verdicts plan.Verdicts) (Outcome, error) {
 	if g.failing {
 		return Outcome{}, cmp.Or(g.failure, errors.New("mangle restore (ipv4): refused"))
@@ -169,16 +171,16 @@ func (g *rig) Follow(verdicts plan.Verdicts) (Outcome, error) {
 	}
 	file, err := uci.Parse("loadbalance", []byte(g.config))
 	if err != nil {
-		g.t.Fatal(err)
+		panic(err)
 	}
 	cfg, problems := config.Read(file)
 	if problems.HasErrors() {
-		g.t.Fatal(problems)
+		panic(fmt.Sprint(problems))
 	}
 	uplinks := g.uplinks(cfg)
 	p, err := plan.Build(plan.Input{Config: cfg, Uplinks: uplinks, Verdicts: verdicts})
 	if err != nil {
-		g.t.Fatal(err)
+		panic(err)
 	}
 	changed := fmt.Sprint(g.applied) != fmt.Sprint(verdicts) || g.kernel.Ours%2 == 1
 	g.applied = verdicts

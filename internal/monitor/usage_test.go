@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"loadbalance/internal/family"
 	"loadbalance/internal/health"
 	"loadbalance/internal/kernel"
+	"loadbalance/internal/plan"
 	"loadbalance/internal/quota"
 )
 
@@ -201,5 +203,18 @@ func TestUsageThatCannotBeKept(t *testing.T) {
 	g.expect("log", &g.logged, "debug: devices: interrupted")
 	if g.kept.Of("lte").Quota != 5e6 {
 		t.Errorf("kept: %+v", g.kept)
+	}
+}
+
+// TestSpentPortal: the next monitor still knows that a line that is off by its
+// quota wants a login as well.
+func TestSpentPortal(t *testing.T) {
+	g := newMetered(t, "\toption quota_action 'off'\n\tlist track_ip '192.0.2.1'\n\toption track_method 'http'\n"+
+		"\toption track_url 'http://example.org/'\n")
+	const spent, portal = "its quota of 0.005 GB is used up", "status 302 instead of 204"
+	g.store = plan.Verdicts{family.IPv4: {"lte": {Offline: spent, Portal: portal, Spent: spent}}}
+	g.start()
+	if got := g.offline[health.Key{Member: "lte", Family: family.IPv4}].Offline; got != portal {
+		t.Errorf("offline because %q, want %q", got, portal)
 	}
 }

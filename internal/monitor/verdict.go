@@ -78,7 +78,10 @@ func (m *Monitor) recall() {
 	m.unsaved = !m.recalled
 	for f, members := range last {
 		for name, verdict := range members {
-			if v := unconfirmed(verdict); v.Offline != "" && v.Offline != verdict.Spent {
+			if verdict.Offline == verdict.Spent {
+				verdict.Offline = "" // the book knows it
+			}
+			if v := unconfirmed(verdict); v.Offline != "" {
 				m.offline[health.Key{Member: name, Family: f}] = v
 			}
 		}
