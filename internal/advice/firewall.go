@@ -15,11 +15,10 @@ type zone struct {
 	name     string
 	networks []string
 	devices  []string // may end in '+'
-	masq     bool     // for IPv4
+	masq     bool     // for IPv4: LAN hosts get replies over it
 }
 
-// masquerades reports whether LAN hosts get replies over the zone.
-func (z zone) masquerades() bool { return z.masq }
+func hasMasq(z zone) bool { return z.masq }
 
 func value(s uci.Section, name string) string {
 	return strings.Join(s.Words(name), " ")
@@ -95,7 +94,7 @@ func (f Facts) unmasqueraded() (warnings, notes []string) {
 			}
 		}
 		switch {
-		case slices.ContainsFunc(in, zone.masquerades):
+		case slices.ContainsFunc(in, hasMasq):
 		case m.RouterTraffic:
 			warnings = append(warnings, explainZone(m, in, all))
 		default:
@@ -122,7 +121,7 @@ func explainZone(m config.Member, in, all []zone) string {
 			"set option masq '1' in that zone in /etc/config/firewall, "+ifRouted, m.Name, what, in[0].name)
 	}
 	target := "a zone with option masq '1'"
-	if i := slices.IndexFunc(all, zone.masquerades); i >= 0 {
+	if i := slices.IndexFunc(all, hasMasq); i >= 0 {
 		target = "the zone '" + all[i].name + "'"
 	}
 	return fmt.Sprintf("member '%s': %s is in no firewall zone that masquerades, so "+noReplies+

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/family"
@@ -121,7 +120,7 @@ func Taken(uplinks uplink.State, ways []Way) []string {
 			}
 			text := fmt.Sprintf("ip rule %d (%s)%s, '%s', comes before ours: what it matches %s, whatever uplink it was dealt to; "+
 				"if that is not wanted, give it a priority above %d, or selectors", r.Priority, way.Family, probably(owner(r)),
-				r.Text(tableName(r.Table)), leaves(way.Device), routing.LastPriority)
+				r.Text(uplink.TableText(r.Table)), leaves(way.Device), routing.LastPriority)
 			if !slices.Contains(found, text) {
 				found = append(found, text)
 			}
@@ -147,13 +146,6 @@ func decides(main *uplink.Main, r uplink.Rule, destination netip.Addr) bool {
 		})
 	}
 	return true
-}
-
-func tableName(table int) string {
-	if table == uplink.MainTable {
-		return "main"
-	}
-	return strconv.Itoa(table)
 }
 
 func leaves(device string) string {

@@ -337,10 +337,10 @@ func (w *walker) ruleText(r uplink.Rule) string {
 
 func tableText(table int, name string) string {
 	switch {
-	case name == "":
-		return strconv.Itoa(table)
-	case table == uplink.MainTable || table == defaultTable:
+	case table == defaultTable:
 		return name
+	case name == "" || table == uplink.MainTable:
+		return uplink.TableText(table)
 	}
 	return fmt.Sprintf("%d (%s)", table, name)
 }

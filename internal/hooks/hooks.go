@@ -84,12 +84,11 @@ func (r *Runner) Post(e Event) {
 		r.dropped++
 	}
 	r.queue = append(r.queue, e)
-	if r.working {
-		return
+	if !r.working {
+		r.working = true
+		r.worker.Add(1)
+		go r.work()
 	}
-	r.working = true
-	r.worker.Add(1)
-	go r.work()
 }
 
 // isUnderWay reports whether a script runs or is to run for a member.
@@ -114,27 +113,23 @@ func (r *Runner) Close() {
 // work runs the scripts for one event after the other until none is left.
 func (r *Runner) work() {
 	defer r.worker.Done()
-	for e, dropped, ok := r.next(); ok; e, dropped, ok = r.next() {
+	for {
+		r.mu.Lock()
+		if len(r.queue) == 0 {
+			r.working = false
+			r.queue = nil // free the memory of a long queue
+			r.mu.Unlock()
+			return
+		}
+		e, dropped := r.queue[0], r.dropped
+		r.queue, r.dropped, r.current = r.queue[1:], 0, e.Member
+		r.mu.Unlock()
 		// Logged here and not in Post, which must not wait for the log.
 		if dropped > 0 {
 			r.log("warning", fmt.Sprintf("hook scripts are too slow: the %d oldest events were dropped", dropped))
 		}
 		r.run(e)
 	}
-}
-
-// next takes the oldest event off the queue; ok is false if there is none.
-func (r *Runner) next() (e Event, dropped int, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.queue) == 0 {
-		r.working = false
-		r.queue = nil // free the memory of a long queue
-		return Event{}, 0, false
-	}
-	e, dropped = r.queue[0], r.dropped
-	r.queue, r.dropped, r.current = r.queue[1:], 0, e.Member
-	return e, dropped, true
 }
 
 func (r *Runner) isClosed() bool {

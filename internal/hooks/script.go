@@ -77,15 +77,9 @@ func scripts(dir string) ([]string, error) {
 	slices.Sort(names)
 	return slices.DeleteFunc(names, func(name string) bool {
 		info, err := os.Stat(filepath.Join(dir, name)) // a link counts as what it points to
-		return err != nil || !info.Mode().IsRegular() || isLeftOver(name)
+		return err != nil || !info.Mode().IsRegular() || strings.HasPrefix(name, ".") ||
+			slices.ContainsFunc(leftOvers, func(end string) bool { return strings.HasSuffix(name, end) })
 	}), err
-}
-
-// isLeftOver reports whether a file is hidden, or a copy that nobody meant to
-// run.
-func isLeftOver(name string) bool {
-	return strings.HasPrefix(name, ".") ||
-		slices.ContainsFunc(leftOvers, func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
 // runScript runs one script to its end or to its time limit. It returns what

@@ -3,6 +3,7 @@ package uplink
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"loadbalance/internal/family"
@@ -112,4 +113,12 @@ func (r Rule) Text(table string) string {
 	}
 	add(r.Suppress != AnyLength, "suppress_prefixlength %d", r.Suppress)
 	return strings.Join(parts, " ")
+}
+
+// TableText is a table as `ip rule` prints it, if it has no name of its own.
+func TableText(table int) string {
+	if table == MainTable {
+		return "main"
+	}
+	return strconv.Itoa(table)
 }

@@ -7,7 +7,6 @@ package routing
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -94,7 +93,7 @@ func normalRoute(r plan.Route) plan.Route {
 }
 
 func ruleText(f family.Family, verb string, r uplink.Rule) string {
-	return fmt.Sprintf("ip %s rule %s %s priority %d protocol %d", family.Pick(f, "-4", "-6"), verb, r.Text(tableText(r.Table)), r.Priority, Protocol)
+	return fmt.Sprintf("ip %s rule %s %s priority %d protocol %d", family.Pick(f, "-4", "-6"), verb, r.Text(uplink.TableText(r.Table)), r.Priority, Protocol)
 }
 
 func routeText(f family.Family, verb string, r plan.Route) string {
@@ -113,16 +112,9 @@ func routeText(f family.Family, verb string, r plan.Route) string {
 	if r.Source.IsValid() {
 		b.WriteString(" src " + r.Source.String())
 	}
-	fmt.Fprintf(&b, " table %s protocol %d", tableText(r.Table), Protocol)
+	fmt.Fprintf(&b, " table %s protocol %d", uplink.TableText(r.Table), Protocol)
 	if r.OnLink {
 		b.WriteString(" onlink")
 	}
 	return b.String()
-}
-
-func tableText(table int) string {
-	if table == uplink.MainTable {
-		return "main"
-	}
-	return strconv.Itoa(table)
 }
