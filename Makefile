@@ -43,7 +43,8 @@ test lint quicklint: PROGRAMS += $(LINTERS)
 # The scripts are tested in the router's shell, with the firewall's nft.
 # LuCI's pages run in a browser.
 test: PROGRAMS += nft:nftables flock:util-linux dnsmasq:dnsmasq-base \
-	unbound:unbound chromium:chromium
+	unbound:unbound chromium:chromium busybox:busybox curl:curl wget:wget \
+	dig:bind9-dnsutils
 bench: PROGRAMS += $(TRACERS)
 
 .PHONY: build test cases beside builds demo bench lint quicklint staticcheck eslint deps go root clean

@@ -112,17 +112,22 @@ func startTargets(t *testing.T, lab *netlab.Lab) (portal *atomic.Int64) {
 
 // resolve refuses every DNS query, which is an answer, too.
 func resolve(conn net.PacketConn) {
-	const response, refused = 0x80, 5
 	query := make([]byte, 512)
 	for {
 		n, from, err := conn.ReadFrom(query)
 		if err != nil {
 			return
 		}
-		query[2] |= response
-		query[3] = refused
+		refuse(query[:n])
 		_, _ = conn.WriteTo(query[:n], from) // a lost answer is a miss
 	}
+}
+
+// refuse makes the answer to a DNS query of it.
+func refuse(query []byte) {
+	const response, refused = 0x80, 5
+	query[2] |= response
+	query[3] = refused
 }
 
 // silenceGateway has a gateway answer neither ARP nor neighbour discovery.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -41,6 +42,7 @@ func (r *router) useCommand(member string, program ...string) *exec.Cmd {
 const (
 	usePort     = 8088 // HTTP
 	useResolver = 5353
+	header      = 12 // bytes of a DNS message before the length of its first label
 	useFlows    = 10 // requests over a line in one family: one by curl itself, the others by a script
 )
 
@@ -74,6 +76,12 @@ func startUseServers(t *testing.T, lab *netlab.Lab, addresses ...netip.Addr) *us
 			}
 			t.Cleanup(func() { resolver.Close() })
 			go resolve(countedQueries{resolver, s})
+			streams, err := net.Listen("tcp", netip.AddrPortFrom(address, useResolver).String())
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { streams.Close() })
+			go s.resolveStreams(streams)
 			return nil
 		}))
 	}
@@ -88,11 +96,31 @@ type countedQueries struct {
 
 func (c countedQueries) ReadFrom(query []byte) (int, net.Addr, error) {
 	n, from, err := c.PacketConn.ReadFrom(query)
-	const header = 12 // of a DNS message; then the length of the first label
 	if err == nil && n > header+1 {
 		c.servers.count("dns", string(query[header+1:header+2]), from.(*net.UDPAddr).AddrPort())
 	}
 	return n, from, err
+}
+
+// resolveStreams answers one query of each connection.
+func (s *useServers) resolveStreams(listener net.Listener) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer conn.Close()
+			query := make([]byte, 2+512) // after its length
+			n, err := io.ReadAtLeast(conn, query, 2+header+2)
+			if err != nil {
+				return
+			}
+			s.count("stream", string(query[2+header+1:2+header+2]), conn.RemoteAddr().(*net.TCPAddr).AddrPort())
+			refuse(query[2:n])
+			_, _ = conn.Write(query[:n]) // a client without an answer fails
+		}()
+	}
 }
 
 func (s *useServers) count(kind, wanted string, from netip.AddrPort) {
@@ -105,16 +133,16 @@ func (s *useServers) count(kind, wanted string, from netip.AddrPort) {
 	s.right[kind+wanted]++
 }
 
-// expect checks that everything came over the right uplink: useFlows by HTTP, and
-// at least so many DNS queries.
+// expect checks that everything came over the right uplink: useFlows by HTTP, one
+// DNS query by TCP in each family, and at least one by UDP.
 func (s *useServers) expect(t *testing.T, flows int) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := 1; i <= s.lab.Uplinks(); i++ {
-		web, dns := s.right[fmt.Sprintf("web%d", i)], s.right[fmt.Sprintf("dns%d", i)]
-		if web != flows || dns < s.families {
-			t.Errorf("uplink %d: %d of %d requests and %d queries came over it", i, web, flows, dns)
+		web, dns, stream := s.right[fmt.Sprintf("web%d", i)], s.right[fmt.Sprintf("dns%d", i)], s.right[fmt.Sprintf("stream%d", i)]
+		if web != flows || dns < s.families || stream != s.families {
+			t.Errorf("uplink %d: %d of %d requests, %d queries and %d by TCP came over it", i, web, flows, dns, stream)
 		}
 	}
 	if len(s.wrong) > 0 {
@@ -135,6 +163,7 @@ for i in 1 2 3 4; do (sh -c 'wget -q -T 10 -O - %[1]s') & done
 wait
 wget -q -T 10 -O - %[1]s; wget -q -T 10 -O - %[1]s
 busybox nslookup %[2]d.example %[3]s:%[4]d || true # it is refused, which is an answer
+dig +tcp +tries=1 +time=10 -p %[4]d @%[6]s %[2]d.example
 %[5]s -c 2 -i 0.1 -W 10 %[6]s`, url, uplink, host, useResolver, ping, address)
 }
 
