@@ -20,11 +20,11 @@ const (
 	pageBytes   = 50_000
 	pages       = 0.8   // of all downloads; the others are Pareto, with
 	paretoShape = 1.5   // this exponent
-	paretoLeast = 500e3 // from so many bytes on
-	paretoMost  = 50e6  // so that one alone does not decide a run
+	paretoLeast = 5e6   // from so many bytes on
+	paretoMost  = 200e6 // so that one alone does not decide a run
 	largeBytes  = 1e6   // a download is large from here on
 	halfLoad    = 50e6  // bit/s, of five lines of 20 Mbit/s
-	fullRun     = 90 * time.Second
+	fullRun     = 180 * time.Second
 	wantedPart  = 0.85 // of the time that large downloads take without stated rates
 	fullRunSeed = 14
 )

@@ -40,7 +40,7 @@ var parts = []struct {
 	{"l", "connections of a line that falls silent, and of the others (3 minutes)", (*bench).failover},
 	{"n", "a new connection: rules of its policy that it passes, rules in mangle, time to connect, against the recipe (1 minute)", (*bench).draw},
 	{"o", "domains: from a DNS answer to its entry, clients that connect at once, 10,000 answers a second (1 minute)", (*bench).domains},
-	{"p", "downloads at half load, with and without stated rates (7 minutes)", (*bench).loadedLines},
+	{"p", "downloads at half load, with and without stated rates (13 minutes)", (*bench).loadedLines},
 	{"r", "a new and a known connection behind rules that do not match (1 minute)", (*bench).rules},
 }
 
