@@ -55,7 +55,7 @@ var damages = []struct{ name, command string }{
 	{"sysctl of a device", "echo 0 > /proc/sys/net/ipv4/conf/vth2/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/vth3/src_valid_mark"},
 	{"sysctl of all", "echo 0 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 0 > /proc/sys/net/ipv4/conf/all/arp_announce"},
 	{"run directory deleted", "rm -r RUN"},
-	{"state damaged", "echo '{' > RUN/state.json; echo x > RUN/sysctls.json; echo x > RUN/result.json"},
+	{"state damaged", "echo '{' > RUN/state.json; echo x > RUN/result.json"},
 	{"state empty", "for f in RUN/*; do : > $f; done"},
 	{"run directory deleted, chain flushed", "rm -r RUN; IPT -F lb_hook; IPT -F lb_policy_balanced"},
 	{"everything at once", "rm -r RUN; IPT -F; IPT -X; ipset destroy lb_local; for t in 301 302 303; do ip route flush table $t; done; " +

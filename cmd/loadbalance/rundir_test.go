@@ -213,7 +213,7 @@ func TestDamagedFiles(t *testing.T) {
 				r.startMonitor()
 				eventually(t, "the monitor probes", func() bool { return r.probedLines() == 2 })
 				before := r.dump()
-				for _, file := range []string{"accepted", "state.json", "verdicts.json", "result.json", "sysctls.json"} {
+				for _, file := range []string{"accepted", "state.json", "verdicts.json", "result.json"} {
 					r.sh("f=" + filepath.Join(r.runDir(), file) + "; " + damage)
 				}
 				r.must("hotplug", "ifup", "wan1")

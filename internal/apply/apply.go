@@ -90,9 +90,8 @@ func (e *Engine) Apply(c *Changes) (*Report, error) {
 		}
 		return err == nil
 	}
-	minor(c.unread)
 	// Before the kernel changes: after a crash the next run must know which
-	// index was whose, and which connections to clean.
+	// index was whose, which connections to clean, and what sysctls were before.
 	minor(e.saveState(c.state))
 	var failed []error
 	note := func(err error) bool {
@@ -101,7 +100,7 @@ func (e *Engine) Apply(c *Changes) (*Report, error) {
 		}
 		return err == nil
 	}
-	if !minor(c.sysctls.Run(c.Sysctls.Set...)) {
+	if !minor(e.setSysctls(c.Sysctls.Set)) {
 		done.Sysctls.Set = nil
 	}
 	var ready []family.Family
@@ -116,7 +115,6 @@ func (e *Engine) Apply(c *Changes) (*Report, error) {
 		ready = nil
 	}
 	complete, cleaned := e.writeFamilies(ready, c, report, note)
-	minor(e.saveResult(c, complete, cleaned))
 	report.Complete = complete[family.IPv4] && complete[family.IPv6]
 	if report.Complete {
 		// Chains in the other back end may still name the sets.
@@ -133,9 +131,13 @@ func (e *Engine) Apply(c *Changes) (*Report, error) {
 			note(e.route(c.Families[f].Routing.DeleteRoutes))
 		}
 	}
-	if report.Complete && !minor(c.sysctls.Run(c.Sysctls.Restore...)) {
+	report.state = c.result(complete, cleaned)
+	if report.Complete && minor(e.setSysctls(c.Sysctls.Restore)) {
+		report.state.Sysctls = c.Sysctls.After
+	} else if report.Complete {
 		done.Sysctls.Restore = nil
 	}
+	minor(e.saveState(report.state))
 	minor(e.writeNames(c.Plan.Members))
 	return report, errors.Join(failed...)
 }
@@ -195,32 +197,24 @@ func (e *Engine) adopt(f family.Family, c *Changes, written bool) {
 	}
 }
 
-// saveResult keeps for the next run where this one left things otherwise than
-// planned: in a family whose chains could not be written the old ones go on
+// result is what the next run has to know, where this one left things otherwise
+// than planned: in a family whose chains could not be written the old ones go on
 // counting, and where the connections were cleaned nothing is left to do.
-func (e *Engine) saveResult(c *Changes, complete, cleaned map[family.Family]bool) error {
-	state, changed := c.state, false
+func (c *Changes) result(complete, cleaned map[family.Family]bool) rundir.State {
+	state := c.state
 	state.Families = map[family.Family]rundir.Family{}
 	state.Unfinished = nil
 	for _, f := range family.All {
 		after, before := c.state.Families[f], c.before.Families[f]
 		if !complete[f] {
 			after.Starts, after.Policies, after.Dealing = before.Starts, before.Policies, before.Dealing
-			changed = true
 		}
 		state.Families[f] = after
-		unfinished, wanted := c.state.Unfinished[f]
-		switch {
-		case wanted && cleaned[f]:
-			changed = true
-		case wanted:
+		if unfinished, wanted := c.state.Unfinished[f]; wanted && !cleaned[f] {
 			state.Unfinish(f, unfinished)
 		}
 	}
-	if !changed {
-		return nil
-	}
-	return e.saveState(state)
+	return state
 }
 
 func (e *Engine) saveState(state rundir.State) error {
@@ -228,6 +222,14 @@ func (e *Engine) saveState(state rundir.State) error {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	return nil
+}
+
+func (e *Engine) setSysctls(ops []sysctl.Op) error {
+	var failed []error
+	for _, op := range ops {
+		failed = append(failed, op.Run(e.Sysctls))
+	}
+	return errors.Join(failed...)
 }
 
 func (e *Engine) route(ops []routing.Op) error {

@@ -24,9 +24,6 @@ type Changes struct {
 	Families map[family.Family]FamilyChanges
 	Sets     ipset.Changes
 
-	sysctls *sysctl.Keeper
-	// unread is why settings could not be compared.
-	unread error
 	// before is what the run directory holds, state what it is to hold while the
 	// changes are made, and if all of them succeed but for what is unfinished.
 	before, state rundir.State
@@ -63,7 +60,6 @@ func Diff(wanted *plan.Plan, k *Kernel, before *rundir.State) *Changes {
 		Plan:     wanted,
 		Families: map[family.Family]FamilyChanges{},
 		Sets:     ipset.Diff(wanted.IPv4.Sets, wanted.IPv6.Sets, k.Sets),
-		sysctls:  k.sysctls,
 		state:    rundir.State{State: wanted.State, Families: map[family.Family]rundir.Family{}},
 	}
 	if before != nil {
@@ -76,10 +72,8 @@ func Diff(wanted *plan.Plan, k *Kernel, before *rundir.State) *Changes {
 		changes.adopt = len(changes.Mangle.AddJumps) > 0 || wanted.Connections[f].Former != 0
 		c.Families[f] = changes
 	}
-	// Values that are ours already but of which no record tells may be the
-	// administrator's, unless the records were lost.
-	lostRecords := k.Ours() && (before == nil || k.sysctls.Lost)
-	c.Sysctls, c.unread = k.sysctls.Diff(wanted.Sysctls, lostRecords)
+	c.Sysctls = sysctl.Diff(k.sysctls, c.before.Sysctls, wanted.Sysctls, k.Ours() && c.before.Sysctls == nil)
+	c.state.Sysctls = c.Sysctls.Records
 	return c
 }
 

@@ -48,13 +48,9 @@ func section(text *strings.Builder, title string, commands []string) {
 	}
 }
 
-// lines writes operations, without those that only change our own records.
-func lines[Op fmt.Stringer](ops []Op) []string {
-	var commands []string
+func lines[Op fmt.Stringer](ops []Op) (commands []string) {
 	for _, op := range ops {
-		if command := op.String(); command != "" {
-			commands = append(commands, command)
-		}
+		commands = append(commands, op.String())
 	}
 	return commands
 }

@@ -24,7 +24,7 @@ type Kernel struct {
 	Unread  map[family.Family]error
 	Routing map[family.Family]routing.State
 	Sets    []ipset.Set
-	sysctls *sysctl.Keeper
+	sysctls sysctl.Files
 	// nftTables says which families have a mangle table of nftables. It is known
 	// only where our first transaction would make one.
 	nftTables map[family.Family]bool
@@ -37,6 +37,7 @@ func (e *Engine) Read() (*Kernel, error) {
 		Unread:    map[family.Family]error{},
 		Routing:   map[family.Family]routing.State{},
 		nftTables: map[family.Family]bool{},
+		sysctls:   e.Sysctls,
 	}
 	// Each save is a process of its own, and most of what reading takes.
 	var saves sync.WaitGroup
@@ -74,9 +75,6 @@ func (e *Engine) Read() (*Kernel, error) {
 
 // readRest reads all but the mangle tables.
 func (e *Engine) readRest(k *Kernel) (err error) {
-	if k.sysctls, err = sysctl.Open(string(e.Run), e.Sysctls); err != nil {
-		e.Notice(fmt.Sprintf("run directory: %v", err))
-	}
 	for _, f := range family.All {
 		if f == family.IPv6 && !kernel.HasIPv6() {
 			continue
@@ -150,10 +148,7 @@ func (k *Kernel) ForPlan() plan.Kernel {
 // EmptyKernel is a kernel that holds nothing of ours and in which everything is
 // possible. What is compared with it can only be printed or rehearsed.
 func EmptyKernel() *Kernel {
-	k := &Kernel{
-		Tables:  map[family.Family]*iptables.Table{},
-		sysctls: sysctl.Without(unsetFiles{}),
-	}
+	k := &Kernel{Tables: map[family.Family]*iptables.Table{}, sysctls: unsetFiles{}}
 	for _, f := range family.All {
 		k.Tables[f] = &iptables.Table{}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"loadbalance/internal/apply/challenge"
 	"loadbalance/internal/family"
+	"loadbalance/internal/rundir"
 )
 
 // Report is what Apply did.
@@ -17,6 +18,7 @@ type Report struct {
 	Complete bool
 	// Connections is what became of each family's connections.
 	Connections map[family.Family]Cleaned
+	state       rundir.State // what the run directory holds since
 }
 
 // Cleaned counts what an apply did to the connections of one family.
@@ -63,7 +65,7 @@ func (r *Report) Summary() []string {
 	if n := len(c.Sets.Update) + len(c.Sets.Destroy); n > 0 {
 		summary = append(summary, "sets: "+plural(n, "change"))
 	}
-	if n := len(lines(c.Sysctls.Set)) + len(lines(c.Sysctls.Restore)); n > 0 {
+	if n := len(c.Sysctls.Set) + len(c.Sysctls.Restore); n > 0 {
 		summary = append(summary, "sysctls: "+plural(n, "change"))
 	}
 	return summary

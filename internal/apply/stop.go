@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"loadbalance/internal/apply/iptables"
+	"loadbalance/internal/apply/sysctl"
 	"loadbalance/internal/family"
 	"loadbalance/internal/plan"
 	"loadbalance/internal/rundir"
@@ -13,21 +14,16 @@ import (
 // Stop removes everything that is ours and restores what we changed. before is
 // what the last run left in the run directory; nil if that was lost.
 func (e *Engine) Stop(k *Kernel, before *rundir.State) error {
-	if before == nil {
-		if err := adoptLostSysctls(k); err != nil {
-			return err
-		}
-	}
-	c := DiffStop(k, before)
-	if _, err := e.Apply(c); err != nil {
+	report, err := e.Apply(DiffStop(k, before))
+	if err != nil {
 		return err
 	}
-	if err := e.deleteTables(k, c.state); err != nil {
+	after := report.state
+	if err := e.deleteTables(k, after); err != nil {
 		return err
 	}
 	// A table that is there at the next start is no longer one of ours.
-	after := rundir.State{State: c.state.State, Families: map[family.Family]rundir.Family{}}
-	for f, state := range c.state.Families {
+	for f, state := range after.Families {
 		state.CreatedTable = false
 		after.Families[f] = state
 	}
@@ -36,11 +32,14 @@ func (e *Engine) Stop(k *Kernel, before *rundir.State) error {
 
 // DiffStop returns what there is to remove.
 func DiffStop(k *Kernel, before *rundir.State) *Changes {
-	last := plan.State{}
+	last := rundir.State{}
 	if before != nil {
-		last = before.State
+		last = *before
 	}
-	return Diff(plan.Stopped(last), k, before)
+	if last.Sysctls == nil {
+		last.Sysctls = lostSysctls(k)
+	}
+	return Diff(plan.Stopped(last.State), k, &last)
 }
 
 // deleteTables deletes the nftables tables that we created and that hold
@@ -77,10 +76,10 @@ func (e *Engine) nftIsEmpty(f family.Family, inUse *iptables.Table) (bool, error
 	return err == nil && table.Empty(), err
 }
 
-// adoptLostSysctls makes records of what we must have changed when the run
+// lostSysctls makes records of what we must have changed when the run
 // directory with the records is gone: the settings of the devices that our ip
 // rules name, and those for shared networks if two of our tables share one.
-func adoptLostSysctls(k *Kernel) error {
+func lostSysctls(k *Kernel) map[string]rundir.Sysctl {
 	var devices []string
 	for _, rule := range k.Routing[family.IPv4].Rules {
 		if rule.Out != "" {
@@ -99,9 +98,5 @@ func adoptLostSysctls(k *Kernel) error {
 		}
 		networks[route.Destination] = true
 	}
-	adopted, err := k.sysctls.Diff(lost, true)
-	if err != nil {
-		return err
-	}
-	return k.sysctls.Run(adopted.Set...)
+	return sysctl.Diff(k.sysctls, nil, lost, true).Records
 }

@@ -1,12 +1,15 @@
 package apply
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"loadbalance/internal/apply/sysctl"
 	"loadbalance/internal/family"
+	"loadbalance/internal/rundir"
 )
 
 func TestStopLeavesNothing(t *testing.T) {
@@ -101,5 +104,56 @@ func TestStopDeletesTableAfterFlush(t *testing.T) {
 		if s.kernel.mangle.tables[f] != nil {
 			t.Errorf("%s: the table that we created is left", f)
 		}
+	}
+}
+
+// recordedSysctls are settings that note what the run directory knows of one when it
+// is written.
+type recordedSysctls struct {
+	sysctl.Files
+	run  rundir.Dir
+	seen map[string]rundir.Sysctl
+}
+
+func (r recordedSysctls) Write(path, value string) error {
+	state, _, err := r.run.State()
+	r.seen[path+"="+value] = state.Sysctls[path]
+	return errors.Join(err, r.Files.Write(path, value))
+}
+
+// TestSysctlsAreRecordedFirst: a run that is killed loses no value that was there
+// before, neither when it is overwritten nor when it is restored.
+func TestSysctlsAreRecordedFirst(t *testing.T) {
+	s := newService(t)
+	files := recordedSysctls{s.Sysctls, s.Run, map[string]rundir.Sysctl{}}
+	s.Sysctls = files
+	s.must(firstConfig)
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	const path = "net/ipv4/conf/wan1/rp_filter"
+	for _, value := range []string{"2", "0"} {
+		if got, written := files.seen[path+"="+value]; !written || got != (rundir.Sysctl{Original: "0", Ours: "2"}) {
+			t.Errorf("when it became %s, the record was %+v", value, got)
+		}
+	}
+	if state, _, _ := s.Run.State(); state.Sysctls == nil || len(state.Sysctls) != 0 {
+		t.Errorf("after the stop there are records: %v", state.Sysctls)
+	}
+}
+
+// TestLostSysctlRecords: what only a version without records can have left is
+// restored to conf.default's value.
+func TestLostSysctlRecords(t *testing.T) {
+	s := newService(t)
+	before := s.kernel.dump()
+	s.must(firstConfig)
+	state, _, err := s.Run.State()
+	state.Sysctls = nil
+	if err = errors.Join(err, s.Run.SaveState(state), s.stop()); err != nil {
+		t.Fatal(err)
+	}
+	if after := s.kernel.dump(); after != before {
+		t.Errorf("before:\n%safter:\n%s", before, after)
 	}
 }

@@ -36,6 +36,14 @@ const (
 type State struct {
 	plan.State
 	Families map[family.Family]Family `json:"families,omitempty"`
+	// Sysctls are the settings that we changed, by path; nil if that is not known.
+	Sysctls map[string]Sysctl `json:"sysctls"`
+}
+
+// Sysctl is a setting that we changed: from what we found to what we wrote.
+type Sysctl struct {
+	Original string `json:"original"`
+	Ours     string `json:"ours"`
 }
 
 // Family is what we remember of one family's mangle table.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"loadbalance/internal/netlab"
+	"loadbalance/internal/rundir"
 )
 
 func run(t *testing.T, command string) string {
@@ -26,23 +27,23 @@ func TestKernel(t *testing.T) {
 	const path = "net/ipv4/conf/eth0.100/rp_filter"
 	const printed = "net.ipv4.conf.eth0/100.rp_filter"
 	run(t, "sysctl -w "+printed+"=1")
-	dir := t.TempDir()
-	commands := apply(t, dir, Proc{}, want(path, "2", "net/ipv4/conf/gone/rp_filter", "2"), false)
+	records := map[string]rundir.Sysctl{}
+	commands := apply(t, &records, Proc{}, want(path, "2", "net/ipv4/conf/gone/rp_filter", "2"), false)
 	if len(commands) != 1 || commands[0] != "sysctl -w "+printed+"=2" {
 		t.Errorf("commands %q", commands)
 	}
 	if got := run(t, "sysctl -n "+printed); got != "2" {
 		t.Errorf("the kernel has %s, want 2", got)
 	}
-	if got := strings.Join(apply(t, dir, Proc{}, nil, false), "\n"); got != "sysctl -w "+printed+"=1" {
+	if got := strings.Join(apply(t, &records, Proc{}, nil, false), "\n"); got != "sysctl -w "+printed+"=1" {
 		t.Errorf("restored with %q", got)
 	}
 	if got := run(t, "sysctl -n "+printed); got != "1" {
 		t.Errorf("the kernel has %s, want 1", got)
 	}
-	apply(t, dir, Proc{}, want(path, "2"), false)
+	apply(t, &records, Proc{}, want(path, "2"), false)
 	run(t, "ip link del eth0.100")
-	apply(t, dir, Proc{}, nil, false)
+	apply(t, &records, Proc{}, nil, false)
 }
 
 func TestErrorsNameTheSetting(t *testing.T) {

@@ -1,6 +1,6 @@
-// Package sysctl owns the kernel settings that we change under /proc/sys: it
-// keeps what they were before, in a file that is written before the setting
-// is, and puts them back when they are no longer wanted.
+// Package sysctl owns the kernel settings that we change under /proc/sys. They are
+// put back when they are no longer wanted: what they were before is in the run
+// directory's state.
 package sysctl
 
 import (
@@ -61,11 +61,4 @@ func name(path string) string { return strings.NewReplacer("/", ".", ".", "/").R
 
 // defaultOf returns where the kernel keeps the value that a new device gets:
 // net/ipv4/conf/default/rp_filter for net/ipv4/conf/wan1/rp_filter.
-func defaultOf(path string) (string, bool) {
-	parts := strings.Split(path, "/")
-	if len(parts) != 5 || parts[0] != "net" || parts[2] != "conf" {
-		return "", false
-	}
-	parts[3] = "default"
-	return strings.Join(parts, "/"), true
-}
+func defaultOf(path string) string { return filepath.Join(path, "../../default", filepath.Base(path)) }
