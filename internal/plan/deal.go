@@ -170,59 +170,38 @@ func sum(numbers []int) (total int) {
 // dealt as 1 1 2 3 1 and not as 1 2 1 3 1.
 func evenBlock(weights []int) []int {
 	total := sum(weights)
-	given := newGiven(len(weights))
 	left := slices.Clone(weights)
-	block := make([]int, 0, total)
-	for slot := range total {
-		arrived, had := given.at(slot)
+	var block []int
+	for range total {
+		arrived, had := given(block, len(weights))
 		best, most := -1, 0
 		for i, w := range weights {
 			if lacks := arrived*w - had[i]*total; left[i] > 0 && (best < 0 || lacks > most) {
 				best, most = i, lacks
 			}
 		}
-		given.add(slot, best)
 		left[best]--
 		block = append(block, best)
 	}
 	return block
 }
 
-// given counts the slots that members were given, by the number of kinds that
-// arrive in turn (1: all connections), the kind and the member.
-type given [maxKinds + 1][maxKinds][]int
-
-func newGiven(members int) *given {
-	g := &given{}
-	for kinds := 1; kinds <= maxKinds; kinds++ {
-		for kind := range kinds {
-			g[kinds][kind] = make([]int, members)
-		}
-	}
-	return g
-}
-
-// at returns, added up over the kinds whose turn a slot is, how many connections
-// have arrived with it, and how many slots before it each member was given.
-func (g *given) at(slot int) (arrived int, had []int) {
-	had = make([]int, len(g[1][0]))
+// given returns, added up over the kinds whose turn the next slot is, how many
+// connections will have arrived with it, and how many slots before it each member was
+// given. Of several kinds (1: all connections) each has every so manyth slot.
+func given(block []int, members int) (arrived int, had []int) {
+	had = make([]int, members)
 	for kinds := 1; kinds <= maxKinds; kinds++ {
 		weight := 1
 		if kinds == 1 {
 			weight = 2 * maxKinds
 		}
-		arrived += weight * (slot/kinds + 1)
-		for i, n := range g[kinds][slot%kinds] {
-			had[i] += weight * n
+		arrived += weight * (len(block)/kinds + 1)
+		for slot := len(block) % kinds; slot < len(block); slot += kinds {
+			had[block[slot]] += weight
 		}
 	}
 	return arrived, had
-}
-
-func (g *given) add(slot, member int) {
-	for kinds := 1; kinds <= maxKinds; kinds++ {
-		g[kinds][slot%kinds][member]++
-	}
 }
 
 // Rotate returns the cascade as it continues after so many turns.
