@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"strings"
 
 	goiptables "github.com/coreos/go-iptables/iptables"
 
@@ -53,12 +52,16 @@ func (t Tool) Clear(f family.Family) error {
 	if errors.Is(err, ErrHidden) {
 		return nil
 	}
-	if err != nil || len(table.Chains)+len(table.Jumps) == 0 {
+	if err != nil {
 		return err
+	}
+	ours := Diff(plan.Family{}, table, nil)
+	if ours.Empty() {
+		return nil
 	}
 	program, err := t.open(f)
 	if err == nil {
-		err = clearMangle(program)
+		err = ours.delete(program)
 	}
 	if err != nil {
 		return fmt.Errorf("clear mangle (%s): %w", f, err)
@@ -66,44 +69,19 @@ func (t Tool) Clear(f family.Family) error {
 	return nil
 }
 
-func clearMangle(program *goiptables.IPTables) error {
-	for _, chain := range builtins {
-		if err := deleteJumps(program, chain); err != nil {
+func (c Change) delete(program *goiptables.IPTables) error {
+	for _, jump := range c.DeleteJumps {
+		if err := program.Delete("mangle", jump.Chain, splitWords(jump.Rule)...); err != nil {
 			return err
 		}
-	}
-	chains, err := program.ListChains("mangle")
-	if err != nil {
-		return err
 	}
 	// Only a chain to which no other leads can be deleted, so all are emptied
 	// first.
 	for _, step := range []func(table, chain string) error{program.ClearChain, program.DeleteChain} {
-		for _, chain := range chains {
-			if !strings.HasPrefix(chain, plan.ChainPrefix) {
-				continue
-			}
+		for _, chain := range c.Delete {
 			if err := step("mangle", chain); err != nil {
 				return err
 			}
-		}
-	}
-	return nil
-}
-
-// deleteJumps deletes the rules of a built-in chain that lead to our chains.
-func deleteJumps(program *goiptables.IPTables, chain string) error {
-	rules, err := program.List("mangle", chain)
-	if err != nil {
-		return err
-	}
-	for _, rule := range rules {
-		words := splitWords(rule)
-		if len(words) < 2 || words[0] != "-A" || !strings.HasPrefix(valueOf(words, "-g", "-j"), plan.ChainPrefix) {
-			continue
-		}
-		if err := program.Delete("mangle", chain, words[2:]...); err != nil {
-			return err
 		}
 	}
 	return nil
