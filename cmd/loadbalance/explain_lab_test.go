@@ -217,7 +217,7 @@ func (p *proof) read() {
 			return err
 		}
 		defer handle.Close()
-		if w.uplinks, err = uplink.FromKernel(handle, cfg.Members); err != nil {
+		if w.uplinks, err = (uplink.NetifdSource{Kernel: handle}).Read(cfg.Members); err != nil {
 			return err
 		}
 		for _, f := range family.All {

@@ -24,11 +24,11 @@ func TestUnreadableKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Close()
-	for name, read := range map[string]func([]config.Member) (State, error){
-		"kernel": func(members []config.Member) (State, error) { return FromKernel(h, members) },
-		"netifd": NetifdSource{Kernel: h}.Read,
+	for name, member := range map[string]config.Member{
+		"kernel": {Name: "m", Device: "wan"},
+		"netifd": {Name: "m", Interface: "wan"},
 	} {
-		s, err := read([]config.Member{{Name: "m", Interface: "wan"}})
+		s, err := NetifdSource{Kernel: h}.Read([]config.Member{member})
 		if err == nil || !strings.HasPrefix(err.Error(), "routes: ") || len(s.Members) > 0 {
 			t.Errorf("%s: %+v, %v", name, s, err)
 		}
@@ -75,7 +75,7 @@ func TestParseAddress(t *testing.T) {
 // TestFamiliesOfTheKernel: IPv4 is always there.
 func TestFamiliesOfTheKernel(t *testing.T) {
 	for _, ipv6 := range []bool{true, false} {
-		s := (&snapshot{ipv6: ipv6}).state(nil)
+		s := (&netifd{snapshot: &snapshot{ipv6: ipv6}}).state()
 		if !s.IPv4.Enabled || s.IPv6.Enabled != ipv6 {
 			t.Errorf("IPv6 %v: %+v", ipv6, s)
 		}

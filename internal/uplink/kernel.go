@@ -5,22 +5,9 @@ import (
 	"os"
 	"strings"
 
-	"loadbalance/internal/config"
 	"loadbalance/internal/family"
 	"loadbalance/internal/kernel"
 )
-
-// FromKernel reads where the members stand from the kernel alone: devices,
-// addresses and the main table. A member without option device is looked up by
-// its interface's name, as if that were a device. An error means that the kernel
-// could not be read.
-func FromKernel(k *kernel.Handle, members []config.Member) (State, error) {
-	s, err := takeSnapshot(k)
-	if err != nil {
-		return State{}, err
-	}
-	return s.state(members), nil
-}
 
 // snapshot is what the kernel holds, before members are judged by it.
 type snapshot struct {
@@ -65,20 +52,6 @@ func ipv6Enabled() (bool, error) {
 		return false, fmt.Errorf("IPv6: %w", err)
 	}
 	return strings.TrimSpace(string(value)) == "0", nil
-}
-
-// state judges the members. It is pure.
-func (s *snapshot) state(members []config.Member) State {
-	state := State{Members: []Member{}, IPv4: s.main(family.IPv4), IPv6: s.main(family.IPv6)}
-	for _, m := range members {
-		state.Members = append(state.Members, Member{
-			Name: m.Name,
-			IPv4: s.ipv4Path(m),
-			IPv6: s.ipv6Path(m),
-		})
-	}
-	state.separate(members)
-	return state
 }
 
 func (s *snapshot) main(f family.Family) Main {

@@ -77,7 +77,7 @@ func open(t *testing.T) *kernel.Handle {
 
 func read(t *testing.T, members ...config.Member) State {
 	t.Helper()
-	s, err := FromKernel(open(t), members)
+	s, err := NetifdSource{Kernel: open(t)}.Read(members)
 	if err != nil {
 		t.Fatal(err)
 	}

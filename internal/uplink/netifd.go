@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -14,8 +15,8 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// NetifdSource reads the kernel's state as FromKernel does, and asks netifd
-// where the interfaces of members stand: on which device, with which gateway,
+// NetifdSource reads the kernel's state (devices, addresses, the main table), and asks
+// netifd where the interfaces of members stand: on which device, with which gateway,
 // delegated prefixes and resolvers. netifd is asked once, and only when a
 // member or a rule names an interface. Where there is no netifd, the kernel
 // alone is read, with an interface's name taken for a device's.
@@ -40,30 +41,29 @@ func (source NetifdSource) Read(members []config.Member) (State, error) {
 			names = append(names, m.Interface)
 		}
 	}
-	if len(names) == 0 {
-		return FromKernel(source.Kernel, members)
+	n := &netifd{members: members, absent: len(names) == 0}
+	if !n.absent {
+		asked := cmp.Or(source.Netifd, &Netifd{})
+		asked.ask()
+		n.network = asked.network()
+		isNetifds := slices.ContainsFunc(names, func(name string) bool { return n.network[name].Type != "" })
+		switch {
+		case asked.failure == nil || asked.interfaces != nil || isNetifds && !source.InUse:
+			n.interfaces, n.silence = asked.interfaces, asked.silence()
+		case errors.Is(asked.failure, errNoNetifd) && !isNetifds:
+			n.absent = true
+		default:
+			return State{}, asked.failure
+		}
 	}
-	asked := source.Netifd
-	if asked == nil {
-		asked = &Netifd{}
-	}
-	asked.ask()
-	network := asked.network()
-	isNetifds := slices.ContainsFunc(names, func(name string) bool { return network[name].Type != "" })
-	switch {
-	case asked.failure == nil || asked.interfaces != nil || isNetifds && !source.InUse:
-	case errors.Is(asked.failure, errNoNetifd) && !isNetifds:
-		return FromKernel(source.Kernel, members)
-	default:
-		return State{}, asked.failure
-	}
-	s, err := takeSnapshot(source.Kernel)
-	if err != nil {
+	var err error
+	if n.snapshot, err = takeSnapshot(source.Kernel); err != nil {
 		return State{}, err
 	}
-	n := &netifd{snapshot: s, interfaces: asked.interfaces, members: members, network: network, silence: asked.silence()}
 	state := n.state()
-	state.Interfaces = n.devices(source.RuleInterfaces)
+	if !n.absent {
+		state.Interfaces = n.devices(source.RuleInterfaces)
+	}
 	return state, nil
 }
 
@@ -72,6 +72,7 @@ type netifd struct {
 	*snapshot
 	interfaces []netifdInterface
 	members    []config.Member
+	absent     bool                   // there is no netifd, or nobody to ask it for
 	network    map[string]uci.Section // nil where it is not known
 	silence    string                 // says that netifd did not answer
 	unsettled  bool                   // a member's interface is not up
@@ -90,10 +91,10 @@ type learnt struct {
 
 // state judges the members. It is pure.
 func (n *netifd) state() State {
-	state := n.snapshot.state(nil)
+	state := State{Members: []Member{}, IPv4: n.main(family.IPv4), IPv6: n.main(family.IPv6)}
 	for _, m := range n.members {
 		member := Member{Name: m.Name, IPv4: n.snapshot.ipv4Path(m), IPv6: n.snapshot.ipv6Path(m)}
-		if m.Interface != "" {
+		if m.Interface != "" && !n.absent {
 			member = Member{Name: m.Name, IPv4: n.ipv4Path(m), IPv6: n.ipv6Path(m)}
 		}
 		state.Members = append(state.Members, member)
