@@ -7,18 +7,14 @@ package drift
 
 import (
 	"fmt"
-	"os"
-	"sync"
 
 	"loadbalance/internal/kernel"
 )
 
-// Watcher watches the network namespace in which it was opened.
+// Watcher watches the network namespace in which it was opened. It is not safe for
+// concurrent use.
 type Watcher struct {
 	listener *listener
-
-	mutex    sync.Mutex // guards what follows: one Look at a time
-	closed   bool
 	kernel   *kernel.Handle
 	nftables nftRules
 }
@@ -81,14 +77,9 @@ func (w *Watcher) open() (err error) {
 func (w *Watcher) Events() <-chan struct{} { return w.listener.events }
 
 // Look takes a fingerprint. It starts no process. The error names what could
-// not be read; a subsystem that the kernel does not have is none. After Close the
-// error is os.ErrClosed. When events can no longer be received, it says why.
+// not be read; a subsystem that the kernel does not have is none. When events can
+// no longer be received, it says why.
 func (w *Watcher) Look(scope Scope) (Fingerprint, error) {
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	if w.closed {
-		return Fingerprint{}, os.ErrClosed
-	}
 	f, err := w.look(scope)
 	if err != nil {
 		return Fingerprint{}, fmt.Errorf("drift: %w", err)
@@ -97,8 +88,8 @@ func (w *Watcher) Look(scope Scope) (Fingerprint, error) {
 }
 
 func (w *Watcher) look(scope Scope) (Fingerprint, error) {
-	if err := w.listener.failure(); err != nil {
-		return Fingerprint{}, fmt.Errorf("events: %w", err)
+	if err := w.listener.broken.Load(); err != nil {
+		return Fingerprint{}, fmt.Errorf("events: %w", *err)
 	}
 	w.kernel.Forget()
 	f, err := w.network()
@@ -119,17 +110,10 @@ func (w *Watcher) look(scope Scope) (Fingerprint, error) {
 	return f, err
 }
 
-// Close closes the sockets and waits until nothing listens any more. A second
-// call does nothing.
+// Close closes the sockets.
 func (w *Watcher) Close() {
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	if w.closed {
-		return
-	}
-	w.closed = true
 	if w.listener != nil {
-		w.listener.close()
+		w.listener.socket.Close()
 	}
 	if w.kernel != nil {
 		w.kernel.Close()

@@ -23,12 +23,10 @@ const eventQueue = 1 << 20
 // AddrSubscribe and RouteSubscribe would be three sockets, each of which ends
 // with the first loss, and there is none for rules: nl takes all groups on one.
 type listener struct {
-	socket  *nl.NetlinkSocket
-	events  chan struct{}
-	closing atomic.Bool
-	ended   chan struct{}
-	broken  atomic.Pointer[error]
-	large   [len(family.All)]atomic.Bool // families of which a Look leaves out routes
+	socket *nl.NetlinkSocket
+	events chan struct{}
+	broken atomic.Pointer[error]        // why nothing is received any more
+	large  [len(family.All)]atomic.Bool // families of which a Look leaves out routes
 }
 
 // subscribe opens the socket, which run reads. Neighbours are not listened to.
@@ -49,16 +47,13 @@ func subscribe() (*listener, error) {
 		socket.Close()
 		return nil, err
 	}
-	return &listener{socket: socket, events: make(chan struct{}, 1), ended: make(chan struct{})}, nil
+	return &listener{socket: socket, events: make(chan struct{}, 1)}, nil
 }
 
 func (l *listener) run() {
-	defer close(l.ended)
 	for {
 		messages, from, err := l.socket.Receive()
 		switch {
-		case l.closing.Load():
-			return
 		case errors.Is(err, unix.ENOBUFS): // announcements were lost
 			l.notify()
 		case err != nil:
@@ -76,20 +71,6 @@ func (l *listener) notify() {
 	case l.events <- struct{}{}:
 	default:
 	}
-}
-
-// failure returns why nothing is received any more, or nil.
-func (l *listener) failure() error {
-	if err := l.broken.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
-func (l *listener) close() {
-	l.closing.Store(true)
-	l.socket.Close()
-	<-l.ended
 }
 
 // routeHeader returns the route of an announcement, nil if it is of something else.
