@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"sort"
@@ -184,11 +185,7 @@ func (b *builder) connections() {
 			main:    b.family(f).mainMember(),
 		}
 		for _, m := range b.members {
-			fate, gentle := gentleFates[m.Track.OnDead]
-			if !gentle {
-				fate = ForgetAndReset
-			}
-			c.members[m.index] = memberConnections{m.paths[f], fate}
+			c.members[m.index] = memberConnections{m.paths[f], fates[cmp.Or(m.Track.OnDead, "reset")]}
 		}
 		if local := b.plan.Family(f).Set(LocalSet(f)); local != nil {
 			c.local = local.Entries
@@ -225,9 +222,8 @@ func (b *familyBuilder) mainMember() int {
 	return 0
 }
 
-// gentleFates are what becomes of a member's connections when it dies, by its
-// option on_dead; reset is the rest.
-var gentleFates = map[string]Fate{"none": Keep, "clear": Forget}
+// fates are what becomes of a member's connections when it dies, by option on_dead.
+var fates = map[string]Fate{"none": Keep, "clear": Forget, "reset": ForgetAndReset}
 
 // liveIndices are the members that can carry connections, in file order.
 func (b *builder) liveIndices(f family.Family) []int {

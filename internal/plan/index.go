@@ -61,15 +61,14 @@ func (old Indices) Assign(cfg *config.Config) (Indices, error) {
 	}
 	freed := old.freedBy(assigned, taken)
 	for _, name := range fresh {
-		index, rest := nextIndex(mask, taken, freed)
+		index := nextIndex(mask, taken, freed)
 		if index == 0 {
 			return Indices{}, fmt.Errorf("member '%s': mask %#x has no index left (it holds %d members)",
 				name, uint32(mask), mask.Capacity())
 		}
-		freed = rest
 		take(name, index)
 	}
-	assigned.Freed = freed
+	assigned.Freed = slices.DeleteFunc(freed, func(f FreedIndex) bool { return taken[f.Index] })
 	return assigned, nil
 }
 
@@ -126,19 +125,18 @@ func (old Indices) freedBy(now Indices, taken map[int]bool) []FreedIndex {
 }
 
 // nextIndex returns the lowest index that is neither taken nor freed, or the
-// one that was freed first, with the freed ones that remain; 0 if there is
-// none.
-func nextIndex(mask fwmark.Mask, taken map[int]bool, freed []FreedIndex) (int, []FreedIndex) {
+// one that was freed first; 0 if there is none.
+func nextIndex(mask fwmark.Mask, taken map[int]bool, freed []FreedIndex) int {
 	for index := 1; index <= mask.Capacity(); index++ {
 		remembered := slices.ContainsFunc(freed, func(f FreedIndex) bool { return f.Index == index })
 		if !taken[index] && !remembered {
-			return index, freed
+			return index
 		}
 	}
-	for i, f := range freed {
+	for _, f := range freed {
 		if mask.IsMember(f.Index) && !taken[f.Index] {
-			return f.Index, slices.Delete(slices.Clone(freed), i, i+1)
+			return f.Index
 		}
 	}
-	return 0, freed
+	return 0
 }

@@ -100,7 +100,7 @@ func (b *ruleBuilder) build() error {
 	}
 	lines := [][]Match{in}
 	for _, alternatives := range [][][]Match{
-		b.addresses(b.rule.SrcIP, sourceSide), b.addresses(b.rule.DestIP, destinationSide),
+		b.addresses(b.rule.SrcIP, true), b.addresses(b.rule.DestIP, false),
 		{common}, b.macs(), b.transports(),
 	} {
 		lines = combine(lines, alternatives)
@@ -132,9 +132,9 @@ func (b *ruleBuilder) origin() string {
 func (b *ruleBuilder) commonMatches() ([]Match, error) {
 	var matches []Match
 	for _, set := range []struct {
-		name string
-		side side
-	}{{b.rule.IPSetSrc, sourceSide}, {b.rule.IPSet, destinationSide}} {
+		name   string
+		source bool
+	}{{b.rule.IPSetSrc, true}, {b.rule.IPSet, false}} {
 		if set.name == "" {
 			continue
 		}
@@ -142,7 +142,7 @@ func (b *ruleBuilder) commonMatches() ([]Match, error) {
 		if err != nil {
 			return nil, err
 		}
-		matches = append(matches, set.side.inSet(name, false))
+		matches = append(matches, InSet{Name: name, Source: set.source})
 	}
 	if b.rule.FWMask != 0 {
 		matches = append(matches, MarkIs{Value: b.rule.FWMark, Mask: b.rule.FWMask})
@@ -180,37 +180,18 @@ func (b *ruleBuilder) setName(name string) (string, error) {
 	return name, nil
 }
 
-// side is a packet's source or destination.
-type side struct {
-	suffix string // of the name of a set
-	in     func(p netip.Prefix, not bool) Match
-	masked func(m config.Masked) Match
-	inSet  func(name string, not bool) Match
-}
-
-var (
-	sourceSide = side{"s",
-		func(p netip.Prefix, not bool) Match { return Source{p, not} },
-		func(m config.Masked) Match { return Masked{m, true} },
-		func(name string, not bool) Match { return InSet{Name: name, Source: true, Not: not} }}
-	destinationSide = side{"d",
-		func(p netip.Prefix, not bool) Match { return Destination{p, not} },
-		func(m config.Masked) Match { return Masked{m, false} },
-		func(name string, not bool) Match { return InSet{Name: name, Not: not} }}
-)
-
-// addresses are the conditions for one side's addresses: one line for all
+// addresses are the conditions for the source or the destination: one line for all
 // prefixes, and one for each masked address, which no set can hold.
-func (b *ruleBuilder) addresses(m config.AddressMatch, s side) [][]Match {
+func (b *ruleBuilder) addresses(m config.AddressMatch, source bool) [][]Match {
 	masked := slices.DeleteFunc(slices.Clone(m.Masked), func(p config.Masked) bool { return family.Of(p.Address) != b.family })
-	included := b.prefixes(m.Any, s, s.suffix, false, false)
-	excluded := b.prefixes(m.Not, s, s.suffix+"n", true, len(included)+len(masked) > 0)
+	included := b.prefixes(m.Any, source, false, false)
+	excluded := b.prefixes(m.Not, source, true, len(included)+len(masked) > 0)
 	var lines [][]Match
 	if len(included) > 0 || len(masked) == 0 {
 		lines = append(lines, append(included, excluded...))
 	}
 	for _, p := range masked {
-		lines = append(lines, append([]Match{s.masked(p)}, excluded...))
+		lines = append(lines, append([]Match{Masked{p, source}}, excluded...))
 	}
 	return lines
 }
@@ -218,17 +199,20 @@ func (b *ruleBuilder) addresses(m config.AddressMatch, s side) [][]Match {
 // prefixes is the condition for a list of prefixes, none for an empty one. One
 // prefix is written into the rule; several become a set, and so does a negated
 // one beside a positive one, since iptables takes -s and -d only once: taken.
-func (b *ruleBuilder) prefixes(list []netip.Prefix, s side, suffix string, not, taken bool) []Match {
+func (b *ruleBuilder) prefixes(list []netip.Prefix, source, not, taken bool) []Match {
 	list = slices.DeleteFunc(slices.Clone(list), func(p netip.Prefix) bool { return family.Of(p.Addr()) != b.family })
 	switch {
 	case len(list) == 0:
 		return nil
+	case len(list) == 1 && !taken && source:
+		return []Match{Source{list[0], not}}
 	case len(list) == 1 && !taken:
-		return []Match{s.in(list[0], not)}
+		return []Match{Destination{list[0], not}}
 	}
-	name := b.ruleSet(suffix)
+	suffixes := map[[2]bool]string{{true, false}: "s", {true, true}: "sn", {false, false}: "d", {false, true}: "dn"}
+	name := b.ruleSet(suffixes[[2]bool{source, not}])
 	b.sets = append(b.sets, Set{Name: name, Entries: withoutCovered(list)})
-	return []Match{s.inSet(name, not)}
+	return []Match{InSet{Name: name, Source: source, Not: not}}
 }
 
 // macs are the source MAC addresses, one line each.
@@ -301,9 +285,8 @@ func portMatches(ports []config.PortRange, source bool) [][]Match {
 // target is the chain that the rule's lines lead to. A rule that logs or
 // remembers its sources has a chain of its own.
 func (b *ruleBuilder) target() string {
-	target := b.useChain()
-	_, isPolicy := b.usedPolicy()
-	sticky := b.rule.Sticky && isPolicy
+	target, policy := b.useChain(), b.config.Policy(b.rule.Use)
+	sticky := b.rule.Sticky && policy != nil
 	if !b.rule.Log && !sticky {
 		return target
 	}
@@ -312,7 +295,7 @@ func (b *ruleBuilder) target() string {
 		chain.Rules = append(chain.Rules, on(Log(logPrefix(b.rule.Label))))
 	}
 	if sticky {
-		b.stick(&chain)
+		b.stick(*policy, &chain)
 	} else {
 		chain.Rules = append(chain.Rules, on(Goto(target)))
 	}
@@ -333,7 +316,7 @@ func logPrefix(label string) string {
 // useChain is the chain of what the rule uses: a policy, a member, or a way
 // out of balancing.
 func (b *ruleBuilder) useChain() string {
-	if p, ok := b.usedPolicy(); ok {
+	if p := b.config.Policy(b.rule.Use); p != nil {
 		return PolicyChain(p.Name)
 	}
 	if m := b.memberNamed(b.rule.Use); m != nil {
@@ -343,13 +326,6 @@ func (b *ruleBuilder) useChain() string {
 		return m.chain
 	}
 	return MemberChain(b.rule.Use) // default, unreachable or blackhole
-}
-
-func (b *ruleBuilder) usedPolicy() (config.Policy, bool) {
-	if p := b.config.Policy(b.rule.Use); p != nil {
-		return *p, true
-	}
-	return config.Policy{}, false
 }
 
 func (b *builder) memberNamed(name string) *member {
@@ -366,21 +342,21 @@ func (b *builder) memberNamed(name string) *member {
 // none is dealt an uplink by a cascade of the rule's own and entered. Each new
 // connection renews the time limit. Dead members' sets are not asked, so what is
 // in them is dealt anew with its next connection.
-func (b *ruleBuilder) stick(chain *Chain) {
-	policy, _ := b.usedPolicy()
+func (b *ruleBuilder) stick(policy config.Policy, chain *Chain) {
 	active := b.activeMembers(policy, b.family)
+	chainOf := func(name string) string {
+		return chainName(b.prefix.sticky, b.id+"_"+strconv.Itoa(b.memberNamed(name).index))
+	}
 	for _, pm := range active {
 		set := b.stickySet(b.memberNamed(pm.Name))
-		enter := Chain{Name: chainName(b.prefix.sticky, b.id+"_"+strconv.Itoa(b.memberNamed(pm.Name).index)), Rules: []Rule{
+		enter := Chain{Name: chainOf(pm.Name), Rules: []Rule{
 			on(AddSource{Set: set.Name, Seconds: set.Timeout, Pair: set.Pairs}),
 			on(Goto(MemberChain(pm.Name))),
 		}, Policy: policy.Name}
 		b.chains = append(b.chains, enter)
 		chain.Rules = append(chain.Rules, on(Goto(enter.Name), InSet{Name: set.Name, Source: true, Pair: set.Pairs}))
 	}
-	b.draw(policy, b.withRoom(policy, active), chain, func(name string) string {
-		return chainName(b.prefix.sticky, b.id+"_"+strconv.Itoa(b.memberNamed(name).index))
-	})
+	b.draw(policy, b.withRoom(policy, active), chain, chainOf)
 	// The sets of all members stay, dead ones too: their sources come back to
 	// them only if the time limit has not passed.
 	for _, pm := range policy.Members {
@@ -409,19 +385,12 @@ const maxSetName = 31
 // swapped with one of the other family, so a set whose family is changed in the
 // configuration must be a new one.
 func UserSet(s config.IPSet) string {
-	const ipv6Suffix = ".6" // no name in the configuration has a dot
-	if s.Family == family.IPv6 {
-		return fitName("lb_", s.Name, maxSetName-len(ipv6Suffix)) + ipv6Suffix
-	}
-	return fitName("lb_", s.Name, maxSetName)
+	suffix := family.Pick(s.Family, "", ".6") // no name in the configuration has a dot
+	return fitName("lb_", s.Name, maxSetName-len(suffix)) + suffix
 }
 
 // ruleSet is the kernel's name for a set that a rule needs.
 func (b *ruleBuilder) ruleSet(suffix string) string {
-	version := "4"
-	if b.family == family.IPv6 {
-		version = "6"
-	}
-	tail := "." + suffix + version
+	tail := "." + suffix + family.Pick(b.family, "4", "6")
 	return fitName(b.prefix.set, b.id, maxSetName-len(tail)) + tail
 }
