@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -46,9 +45,6 @@ type Nexthop struct {
 // have: the route uses a nexthop object.
 const nexthopID = 30
 
-// errUnreadable says that a message is shorter than what it claims to hold.
-var errUnreadable = errors.New("unreadable answer of the kernel")
-
 // ManyRoutes bounds how many routes of a family are kept of each table, beside
 // default routes and those of the router's own networks. A LAN with sites behind
 // it has hundreds; a routing daemon brings a hundred thousand, which would take
@@ -87,11 +83,8 @@ func (h *Handle) dumpRoutes() ([]Route, error) {
 	plain := map[[2]int]int{} // by family and table
 	tableOf := func(r Route) [2]int { return [2]int{int(r.Family), r.Table} }
 	h.many = map[family.Family]bool{}
-	var unreadable error
 	err = req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE, func(m []byte) bool {
-		var r Route
-		var ok bool
-		r, ok, unreadable = parseRoute(m, names)
+		r, ok := parseRoute(m, names)
 		if ok && h.isPlain(r) {
 			table := tableOf(r)
 			if plain[table]++; plain[table] == ManyRoutes+1 {
@@ -103,9 +96,9 @@ func (h *Handle) dumpRoutes() ([]Route, error) {
 		if ok {
 			routes = append(routes, r)
 		}
-		return unreadable == nil
+		return true
 	})
-	return routes, errors.Join(err, unreadable)
+	return routes, err
 }
 
 // isPlain reports whether a route may be left out: IsPlain, and it does not lie
@@ -117,9 +110,9 @@ func (h *Handle) isPlain(r Route) bool {
 
 // parseRoute reads a route. ok is false for what is no entry of a table of
 // IPv4 or IPv6: copies that the kernel made of routes, multicast, MPLS.
-func parseRoute(m []byte, names map[int]string) (r Route, ok bool, err error) {
+func parseRoute(m []byte, names map[int]string) (r Route, ok bool) {
 	if len(m) < unix.SizeofRtMsg {
-		return r, false, errUnreadable
+		return r, false
 	}
 	header := nl.DeserializeRtMsg(m)
 	f := family.IPv4
@@ -127,78 +120,67 @@ func parseRoute(m []byte, names map[int]string) (r Route, ok bool, err error) {
 		f = family.IPv6
 	}
 	if header.Family != Number(f) || header.Flags&unix.RTM_F_CLONED != 0 {
-		return r, false, nil
-	}
-	attributes, err := nl.ParseRouteAttr(m[unix.SizeofRtMsg:])
-	if err != nil {
-		return r, false, fmt.Errorf("%w: %w", errUnreadable, err)
+		return r, false
 	}
 	r = Route{
 		Family: f, Table: int(header.Table), Type: header.Type, Protocol: header.Protocol, Scope: header.Scope,
 		TOS: header.Tos, OnLink: header.Flags&unix.RTNH_F_ONLINK != 0, Destination: f.Default(),
 	}
-	for _, a := range attributes {
-		switch a.Attr.Type {
+	EachAttribute(m[unix.SizeofRtMsg:], func(kind uint16, value []byte) {
+		switch kind {
 		case unix.RTA_TABLE:
-			r.Table = number(a.Value)
+			r.Table = number(value)
 		case unix.RTA_DST:
-			r.Destination = netip.PrefixFrom(Addr(a.Value), int(header.Dst_len))
+			r.Destination = netip.PrefixFrom(Addr(value), int(header.Dst_len))
 		case unix.RTA_SRC:
-			r.From = netip.PrefixFrom(Addr(a.Value), int(header.Src_len))
-		case unix.RTA_GATEWAY:
-			r.Gateway = Addr(a.Value)
-		case unix.RTA_VIA:
-			r.Gateway = viaAddress(a.Value)
+			r.From = netip.PrefixFrom(Addr(value), int(header.Src_len))
+		case unix.RTA_GATEWAY, unix.RTA_VIA:
+			r.Gateway = gateway(kind, value)
 		case unix.RTA_OIF:
-			r.Device = names[number(a.Value)]
+			r.Device = names[number(value)]
 		case unix.RTA_PREFSRC:
-			r.Source = Addr(a.Value)
+			r.Source = Addr(value)
 		case unix.RTA_PRIORITY:
-			r.Metric = number(a.Value)
+			r.Metric = number(value)
 		case unix.RTA_MULTIPATH:
-			if r.Nexthops, err = parseNexthops(a.Value, names); err != nil {
-				return r, false, err
-			}
+			r.Nexthops = parseNexthops(value, names)
 		case unix.RTA_METRICS, unix.RTA_FLOW, unix.RTA_ENCAP_TYPE, nexthopID:
 			r.Special = true
 		}
-	}
+	})
 	if r.Type != unix.RTN_UNICAST && r.Type != unix.RTN_LOCAL {
 		r.Device = "" // IPv6 names lo for them
 	}
-	return r, true, nil
+	return r, true
 }
 
-func parseNexthops(b []byte, names map[int]string) ([]Nexthop, error) {
-	var nexthops []Nexthop
+func parseNexthops(b []byte, names map[int]string) (nexthops []Nexthop) {
 	for len(b) >= unix.SizeofRtNexthop {
 		header := nl.DeserializeRtNexthop(b)
 		length := int(header.RtNexthop.Len)
 		if length < unix.SizeofRtNexthop || length > len(b) {
-			return nil, errUnreadable
-		}
-		attributes, err := nl.ParseRouteAttr(b[unix.SizeofRtNexthop:length])
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errUnreadable, err)
+			break
 		}
 		n := Nexthop{Device: names[int(header.Ifindex)]}
-		for _, a := range attributes {
-			switch a.Attr.Type {
-			case unix.RTA_GATEWAY:
-				n.Gateway = Addr(a.Value)
-			case unix.RTA_VIA:
-				n.Gateway = viaAddress(a.Value)
+		EachAttribute(b[unix.SizeofRtNexthop:length], func(kind uint16, value []byte) {
+			if kind == unix.RTA_GATEWAY || kind == unix.RTA_VIA {
+				n.Gateway = gateway(kind, value)
 			}
-		}
+		})
 		nexthops = append(nexthops, n)
 		b = b[min((length+3)&^3, len(b)):] // they lie at multiples of 4 bytes
 	}
-	return nexthops, nil
+	return nexthops
 }
 
-// viaAddress returns the gateway of an IPv4 route that is an IPv6 address: its
-// family in two bytes comes first (struct rtvia in linux/rtnetlink.h).
-func viaAddress(b []byte) netip.Addr { return Addr(b[min(2, len(b)):]) }
+// gateway reads a gateway. Before one of the other family than the route's stands its
+// family, in two bytes (struct rtvia in linux/rtnetlink.h).
+func gateway(kind uint16, value []byte) netip.Addr {
+	if kind == unix.RTA_VIA {
+		value = value[min(2, len(value)):]
+	}
+	return Addr(value)
+}
 
 // number reads an attribute of four bytes; a shorter one is 0.
 func number(b []byte) int {
