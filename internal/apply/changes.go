@@ -65,10 +65,9 @@ func Diff(wanted *plan.Plan, k *Kernel, before *rundir.State) *Changes {
 	if before != nil {
 		c.before = *before
 	}
-	freed := freedDestinations(wanted, k.Sets)
 	for _, f := range family.All {
 		changes := c.diffFamily(f, k)
-		changes.clean = c.noteUnfinished(f, freed[f])
+		changes.clean = c.noteUnfinished(f, freedDestinations(f, wanted, k.Sets))
 		changes.adopt = len(changes.Mangle.AddJumps) > 0 || wanted.Connections[f].Former != 0
 		c.Families[f] = changes
 	}
@@ -146,21 +145,13 @@ func (c *Changes) devices(f family.Family) []string {
 // freedDestinations returns the local destinations that the kernel's sets
 // still have and the plan does not: connections there were marked for the main
 // table and must be dealt out from now on.
-func freedDestinations(wanted *plan.Plan, have []ipset.Set) map[family.Family][]netip.Prefix {
-	freed := map[family.Family][]netip.Prefix{}
-	for _, f := range family.All {
-		local := wanted.Family(f).Set(plan.LocalSet(f))
-		i := slices.IndexFunc(have, func(s ipset.Set) bool { return s.Name == plan.LocalSet(f) })
-		if local == nil || i < 0 {
-			continue
-		}
-		still := map[netip.Prefix]bool{}
-		for _, p := range local.Entries {
-			still[p] = true
-		}
-		freed[f] = slices.DeleteFunc(slices.Clone(have[i].Entries), func(p netip.Prefix) bool { return still[p] })
+func freedDestinations(f family.Family, wanted *plan.Plan, have []ipset.Set) []netip.Prefix {
+	local := wanted.Family(f).Set(plan.LocalSet(f))
+	i := slices.IndexFunc(have, func(s ipset.Set) bool { return s.Name == plan.LocalSet(f) })
+	if local == nil || i < 0 {
+		return nil
 	}
-	return freed
+	return ipset.Missing(local.Entries, have[i].Entries)
 }
 
 // protoTCP is TCP's IP protocol number (IANA).

@@ -43,13 +43,14 @@ func TestFreedDestinations(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			freed := freedDestinations(wanted, tt.have)
-			if !slices.Equal(freed[family.IPv4], prefixList(tt.ipv4)) || !slices.Equal(freed[family.IPv6], prefixList(tt.ipv6)) {
-				t.Errorf("freed %v", freed)
+			for i, want := range []string{tt.ipv4, tt.ipv6} {
+				if freed := freedDestinations(family.All[i], wanted, tt.have); !slices.Equal(freed, prefixList(want)) {
+					t.Errorf("%s: freed %v", family.All[i], freed)
+				}
 			}
 		})
 	}
-	if freed := freedDestinations(&plan.Plan{}, tests[3].have); len(freed) > 0 {
+	if freed := freedDestinations(family.IPv4, &plan.Plan{}, tests[3].have); len(freed) > 0 {
 		t.Errorf("with nothing wanted: %v", freed)
 	}
 }

@@ -22,6 +22,14 @@ func IsMissing(err error) bool {
 	return isAny(err, unix.EINVAL, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT)
 }
 
+// Ignore returns an error, but nil for one that is no failure.
+func Ignore(err error, harmless ...unix.Errno) error {
+	if isAny(err, harmless...) {
+		return nil
+	}
+	return err
+}
+
 func isAny(err error, known ...unix.Errno) bool {
 	return slices.ContainsFunc(known, func(k unix.Errno) bool { return errors.Is(err, k) })
 }

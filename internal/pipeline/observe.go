@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -95,15 +94,6 @@ func (o *Observed) Without(member string) *Observed {
 		}
 	}
 	return &without
-}
-
-// refuseMWAN3 returns an error while mwan3 runs: it deals out connections with
-// marks, too.
-func (o *Observed) refuseMWAN3() error {
-	if advice.Active(o.Config) && advice.MWAN3Runs(o.Kernel.Tables, o.Uplinks) {
-		return errors.New(advice.MWAN3Running + " (nothing was changed)")
-	}
-	return nil
 }
 
 // Advise looks at the system around us. What cannot be read is a warning: the

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"time"
 
+	"loadbalance/internal/advice"
 	"loadbalance/internal/apply"
 	"loadbalance/internal/apply/challenge"
 	"loadbalance/internal/apply/conntrack"
@@ -96,8 +97,8 @@ func otherBackend(legacy bool) apply.OtherBackend {
 // there is a report if it got as far as planning: parts of it may be in the
 // kernel.
 func (p *Pipeline) Apply(o *Observed) (*apply.Report, error) {
-	if err := o.refuseMWAN3(); err != nil {
-		return nil, err
+	if advice.Active(o.Config) && advice.MWAN3Runs(o.Kernel.Tables, o.Uplinks) { // it deals out connections with marks, too
+		return nil, errors.New(advice.MWAN3Running + " (nothing was changed)")
 	}
 	changes, err := o.Changes()
 	if err != nil {

@@ -333,26 +333,22 @@ func (b *familyBuilder) draw(p config.Policy, members []config.PolicyMember, cha
 		chain.Rules = append(chain.Rules, b.lastResort(p))
 		return
 	}
-	targets, weights := make([]string, len(members)), make([]int, len(members))
-	for i, m := range members {
-		targets[i], weights[i] = chainOf(m.Name), m.Weight
-	}
 	switch p.Balance {
 	case config.Random:
-		for i, target := range targets {
-			chain.Lots = append(chain.Lots, Lot{target, weights[i]})
+		for _, m := range members {
+			chain.Lots = append(chain.Lots, Lot{chainOf(m.Name), m.Weight})
 		}
 		return
 	case config.Source:
 		chain.Rules = append(chain.Rules, sourceDraw(b.family, tierOf(p.Members, members[0].Metric), members, chainOf)...)
 		return
 	}
-	order, rounded := Deal(weights)
+	order, rounded := Deal(weightsOf(members))
 	if rounded {
 		b.notice("policy '%s': the weights need more than %d turns; shares are the closest possible ones", p.Name, maxSlots)
 	}
 	for _, position := range order {
-		chain.Cascade = append(chain.Cascade, targets[position])
+		chain.Cascade = append(chain.Cascade, chainOf(members[position].Name))
 	}
 }
 

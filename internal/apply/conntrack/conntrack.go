@@ -186,10 +186,7 @@ func (n *Netlink) delete(f family.Family, id []byte) error {
 // execute changes one entry. One that is not there ended by itself.
 func execute(req *nl.NetlinkRequest) error {
 	_, err := req.Execute(unix.NETLINK_NETFILTER, 0)
-	if errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	return err
+	return kernel.Ignore(err, unix.ENOENT)
 }
 
 func (n *Netlink) request(f family.Family, operation, flags int) *nl.NetlinkRequest {

@@ -234,8 +234,8 @@ func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
 	if want.Timeout > 0 {
 		return nil // rules fill it
 	}
-	added := missingFrom(have.Entries, entries)
-	gone := append(missingFrom(entries, have.Entries), forgotten...)
+	added := Missing(have.Entries, entries)
+	gone := append(Missing(entries, have.Entries), forgotten...)
 	// Additions come first, so for a moment there are more entries than
 	// before and after.
 	fits := len(have.Entries)+len(added) <= have.MaxElements-room
@@ -246,8 +246,8 @@ func diffSet(f family.Family, want plan.Set, have Set, exists bool) []Op {
 	return slices.Concat([]Op{create(temporary, f, options)}, add(temporary, entries), learn(temporary, learnt), swapIn(want.Name))
 }
 
-// missingFrom returns the prefixes of list that are not in set.
-func missingFrom(set, list []netip.Prefix) []netip.Prefix {
+// Missing returns the prefixes of list that are not in set.
+func Missing(set, list []netip.Prefix) []netip.Prefix {
 	known := make(map[netip.Prefix]bool, len(set))
 	for _, p := range set {
 		known[p] = true

@@ -1,9 +1,9 @@
 package ipset
 
 import (
-	"errors"
 	"fmt"
 	"loadbalance/internal/family"
+	"loadbalance/internal/kernel"
 	"net/netip"
 	"slices"
 	"strings"
@@ -66,10 +66,7 @@ func (n *Netlink) Learn(name string, entries ...Learnt) error {
 // Learnt returns what a set has learnt; nothing if there is no such set.
 func (n *Netlink) Learnt(name string) ([]Learnt, error) {
 	s, err := n.readSet(name)
-	if errors.Is(err, unix.ENOENT) {
-		err = nil
-	}
-	return s.Learnt, err
+	return s.Learnt, kernel.Ignore(err, unix.ENOENT)
 }
 
 // stillLearnt divides what a set has learnt into what stays and what goes, since

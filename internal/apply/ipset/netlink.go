@@ -53,11 +53,7 @@ func (n *Netlink) Destroy(name string) error {
 	if !isOurs(name) {
 		return fmt.Errorf("ipset destroy %s: the set is not ours", name)
 	}
-	err := n.kernel.Netlink.IpsetDestroy(name)
-	if errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	return setError("destroy", name, "", err)
+	return setError("destroy", name, "", kernel.Ignore(n.kernel.Netlink.IpsetDestroy(name), unix.ENOENT))
 }
 
 // Swap exchanges the contents of two sets.

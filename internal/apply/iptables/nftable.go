@@ -37,7 +37,7 @@ func (n NFTables) Exists(f family.Family) (bool, error) {
 // the network namespace of the calling thread. The caller has seen that it
 // holds nothing else. A table that is already gone is no error.
 func (n NFTables) Delete(f family.Family) error {
-	if err := executeBatch(n.request(unix.NFT_MSG_DELTABLE, f)); err != nil && !errors.Is(err, unix.ENOENT) {
+	if err := kernel.Ignore(executeBatch(n.request(unix.NFT_MSG_DELTABLE, f)), unix.ENOENT); err != nil {
 		return fmt.Errorf("delete nftables table mangle (%s): %w", f, err)
 	}
 	return nil

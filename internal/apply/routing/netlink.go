@@ -55,18 +55,12 @@ func (n Netlink) routes(f family.Family) ([]Route, error) {
 func (n Netlink) AddRule(f family.Family, r uplink.Rule) error {
 	// The kernel compares a new rule with all others, protocol included: one
 	// that exists is ours.
-	if err := n.Handle.AddRule(encodeRule(f, r)); !errors.Is(err, unix.EEXIST) {
-		return err
-	}
-	return nil
+	return kernel.Ignore(n.Handle.AddRule(encodeRule(f, r)), unix.EEXIST)
 }
 
 // DeleteRule deletes a rule that Read returned.
 func (n Netlink) DeleteRule(_ family.Family, r Rule) error {
-	if err := n.Handle.DeleteRule(r.kernel); !errors.Is(err, unix.ENOENT) {
-		return err
-	}
-	return nil
+	return kernel.Ignore(n.Handle.DeleteRule(r.kernel), unix.ENOENT)
 }
 
 // AddRoute adds a route.
@@ -89,10 +83,8 @@ func (n Netlink) ReplaceRoute(f family.Family, r plan.Route) error {
 
 // DeleteRoute deletes a route that Read returned.
 func (n Netlink) DeleteRoute(_ family.Family, r Route) error {
-	if err := n.Handle.DeleteRoute(r.kernel); !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENODEV) {
-		return err
-	}
-	return nil // gone, perhaps along with its device
+	// Gone, perhaps along with its device.
+	return kernel.Ignore(n.Handle.DeleteRoute(r.kernel), unix.ESRCH, unix.ENODEV)
 }
 
 // existing returns an error unless the route that stands in the way of r is r
