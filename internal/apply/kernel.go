@@ -2,13 +2,11 @@ package apply
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/apply/routing"
-	"loadbalance/internal/apply/sysctl"
 	"loadbalance/internal/family"
 	"loadbalance/internal/kernel"
 	"loadbalance/internal/plan"
@@ -24,7 +22,7 @@ type Kernel struct {
 	Unread  map[family.Family]error
 	Routing map[family.Family]routing.State
 	Sets    []ipset.Set
-	sysctls sysctl.Files
+	sysctls func(path string) (value string, err error)
 	// nftTables says which families have a mangle table of nftables. It is known
 	// only where our first transaction would make one.
 	nftTables map[family.Family]bool
@@ -37,7 +35,7 @@ func (e *Engine) Read() (*Kernel, error) {
 		Unread:    map[family.Family]error{},
 		Routing:   map[family.Family]routing.State{},
 		nftTables: map[family.Family]bool{},
-		sysctls:   e.Sysctls,
+		sysctls:   e.Sysctls.Read,
 	}
 	// Each save is a process of its own, and most of what reading takes.
 	var saves sync.WaitGroup
@@ -148,18 +146,10 @@ func (k *Kernel) ForPlan() plan.Kernel {
 // EmptyKernel is a kernel that holds nothing of ours and in which everything is
 // possible. What is compared with it can only be printed or rehearsed.
 func EmptyKernel() *Kernel {
-	k := &Kernel{Tables: map[family.Family]*iptables.Table{}, sysctls: unsetFiles{}}
+	unset := func(string) (string, error) { return "", nil }
+	k := &Kernel{Tables: map[family.Family]*iptables.Table{}, sysctls: unset}
 	for _, f := range family.All {
 		k.Tables[f] = &iptables.Table{}
 	}
 	return k
 }
-
-// unsetFiles are settings that all have another value than the wanted one.
-type unsetFiles struct{}
-
-// Read implements sysctl.Files.
-func (unsetFiles) Read(string) (string, error) { return "", nil }
-
-// Write implements sysctl.Files.
-func (unsetFiles) Write(path, _ string) error { return fmt.Errorf("%s: not to be written", path) }

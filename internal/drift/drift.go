@@ -51,23 +51,17 @@ type Fingerprint struct {
 // Open opens all sockets in the network namespace of the calling thread, and
 // begins to listen.
 func Open() (*Watcher, error) {
-	w := &Watcher{}
-	if err := w.open(); err != nil {
-		w.Close()
+	k, err := kernel.Open()
+	if err != nil {
 		return nil, fmt.Errorf("drift: %w", err)
 	}
-	return w, nil
-}
-
-func (w *Watcher) open() (err error) {
-	if w.kernel, err = kernel.Open(); err != nil {
-		return err
+	l, err := subscribe()
+	if err != nil {
+		k.Close()
+		return nil, fmt.Errorf("drift: %w", err)
 	}
-	if w.listener, err = subscribe(); err != nil {
-		return err
-	}
-	go w.listener.run()
-	return nil
+	go l.run()
+	return &Watcher{listener: l, kernel: k}, nil
 }
 
 // Events has a value when something happened that may change a Look's Network,
@@ -112,10 +106,6 @@ func (w *Watcher) look(scope Scope) (Fingerprint, error) {
 
 // Close closes the sockets.
 func (w *Watcher) Close() {
-	if w.listener != nil {
-		w.listener.socket.Close()
-	}
-	if w.kernel != nil {
-		w.kernel.Close()
-	}
+	w.listener.socket.Close()
+	w.kernel.Close()
 }

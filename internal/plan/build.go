@@ -244,8 +244,7 @@ func (b *familyBuilder) sets(user userRules) []Set {
 func (b *builder) states() []Member {
 	var states []Member
 	for _, cfg := range b.config.EnabledMembers() {
-		i := slices.IndexFunc(b.members, func(m *member) bool { return m.Name == cfg.Name })
-		m := b.members[i]
+		m := b.memberNamed(cfg.Name)
 		part := b.balancedPart(cfg)
 		states = append(states, Member{
 			Name: m.Name, Index: m.index, Mark: m.mark, Table: m.table,

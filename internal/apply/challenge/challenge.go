@@ -14,12 +14,10 @@
 package challenge
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -50,19 +48,21 @@ type Sender struct{ Kernel *kernel.Handle }
 
 // Send challenges the clients of the flows. Clients behind the devices named in
 // uplinks are left alone. One flow's failure does not keep the others from
-// being served; each kind of failure is reported once, with its number.
+// being served; the error says how many failed, and why the first.
 func (s Sender) Send(flows []Flow, uplinks []string) (Result, error) {
 	var result Result
 	if len(flows) == 0 {
 		return result, nil
 	}
-	socket, err := openSocket()
+	// It sends to link addresses and, by protocol 0, receives nothing (packet(7)).
+	socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return result, err
+		return result, fmt.Errorf("challenge: packet socket: %w", err)
 	}
 	defer unix.Close(socket)
 	finder := newFinder(s.Kernel, uplinks)
-	failed := failures{}
+	failed := 0
+	var first error
 	for _, flow := range flows {
 		client, err := finder.find(flow.Client.Addr())
 		if err == nil && client.link != nil {
@@ -70,7 +70,7 @@ func (s Sender) Send(flows []Flow, uplinks []string) (Result, error) {
 		}
 		switch {
 		case err != nil:
-			failed.note(err)
+			failed, first = failed+1, cmp.Or(first, err)
 		case client.own:
 			result.Own++
 		case client.link == nil:
@@ -79,30 +79,10 @@ func (s Sender) Send(flows []Flow, uplinks []string) (Result, error) {
 			result.Challenged++
 		}
 	}
-	return result, failed.err()
-}
-
-// failures count flows by what went wrong with them.
-type failures map[string]int
-
-func (f failures) note(err error) { f[err.Error()]++ }
-
-func (f failures) err() error {
-	var all []error
-	for _, text := range slices.Sorted(maps.Keys(f)) {
-		all = append(all, fmt.Errorf("challenge: %d connections: %s", f[text], text))
+	if failed > 0 {
+		err = fmt.Errorf("challenge: %d connections: %w", failed, first)
 	}
-	return errors.Join(all...)
-}
-
-// openSocket opens a socket that sends to link addresses and, by protocol 0,
-// receives nothing (packet(7)).
-func openSocket() (int, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, fmt.Errorf("challenge: packet socket: %w", err)
-	}
-	return fd, nil
+	return result, err
 }
 
 // send sends two segments half of all sequence numbers apart. A window is at

@@ -48,14 +48,14 @@ func (c Changes) Empty() bool { return len(c.Set)+len(c.Restore) == 0 }
 // setting without a record that has the wanted value already then counts as
 // changed by us, with conf.default's value as its original. Otherwise such a value
 // is the administrator's and stays for ever.
-func Diff(files Files, records map[string]rundir.Sysctl, wanted []plan.Sysctl, lost bool) Changes {
+func Diff(read func(path string) (string, error), records map[string]rundir.Sysctl, wanted []plan.Sysctl, lost bool) Changes {
 	c := Changes{Records: map[string]rundir.Sysctl{}}
 	maps.Copy(c.Records, records)
 	keep := make(map[string]bool, len(wanted))
 	for _, w := range wanted {
 		if !keep[w.Path] {
 			keep[w.Path] = true
-			c.set(files, w, lost)
+			c.set(read, w, lost)
 		}
 	}
 	c.After = maps.Clone(c.Records)
@@ -65,7 +65,7 @@ func Diff(files Files, records map[string]rundir.Sysctl, wanted []plan.Sysctl, l
 		}
 		delete(c.After, path)
 		record := records[path]
-		if current, err := files.Read(path); err == nil && current == record.Ours && current != record.Original {
+		if current, err := read(path); err == nil && current == record.Ours && current != record.Original {
 			c.Restore = append(c.Restore, Op{path, record.Original})
 		}
 	}
@@ -74,15 +74,15 @@ func Diff(files Files, records map[string]rundir.Sysctl, wanted []plan.Sysctl, l
 
 // set gives a setting its value, if its device exists. One that cannot be read is
 // written all the same: the error says why.
-func (c *Changes) set(files Files, w plan.Sysctl, lost bool) {
-	current, err := files.Read(w.Path)
+func (c *Changes) set(read func(path string) (string, error), w plan.Sysctl, lost bool) {
+	current, err := read(w.Path)
 	record, known := c.Records[w.Path]
 	original := current
 	switch {
 	case errors.Is(err, fs.ErrNotExist), current == w.Value && (known || !lost):
 		return
 	case current == w.Value:
-		if original, err = files.Read(defaultOf(w.Path)); err != nil {
+		if original, err = read(defaultOf(w.Path)); err != nil {
 			return
 		}
 	case known && current == record.Ours:

@@ -65,7 +65,7 @@ func want(pairs ...string) []plan.Sysctl {
 // that it printed.
 func apply(t *testing.T, records *map[string]rundir.Sysctl, files Files, wanted []plan.Sysctl, lost bool) []string {
 	t.Helper()
-	c := Diff(files, *records, wanted, lost)
+	c := Diff(files.Read, *records, wanted, lost)
 	var printed []string
 	for _, op := range slices.Concat(c.Set, c.Restore) {
 		printed = append(printed, op.String())
@@ -73,7 +73,7 @@ func apply(t *testing.T, records *map[string]rundir.Sysctl, files Files, wanted 
 			t.Fatal(err)
 		}
 	}
-	if again := Diff(files, c.Records, wanted, lost); !again.Empty() {
+	if again := Diff(files.Read, c.Records, wanted, lost); !again.Empty() {
 		t.Fatalf("a second run has something to do: %v %v", again.Set, again.Restore)
 	}
 	*records = c.After
@@ -192,11 +192,11 @@ func TestCases(t *testing.T) {
 // TestUnreadable: one that cannot be read is written, and is never restored.
 func TestUnreadable(t *testing.T) {
 	files := unreadable{fresh()}
-	c := Diff(files, nil, want(wan1, "2"), false)
+	c := Diff(files.Read, nil, want(wan1, "2"), false)
 	if len(c.Set) != 1 || c.Set[0].Run(files) != nil || files.values[wan1] != "2" {
 		t.Errorf("%v, then %s", c.Set, files.values[wan1])
 	}
-	if c = Diff(files, c.Records, nil, false); !c.Empty() {
+	if c = Diff(files.Read, c.Records, nil, false); !c.Empty() {
 		t.Errorf("restored: %v", c.Restore)
 	}
 }
@@ -205,7 +205,7 @@ func TestUnreadable(t *testing.T) {
 func TestMissingRecord(t *testing.T) {
 	files := fresh()
 	files.values[wan2] = "2"
-	c := Diff(files, nil, want(wan2, "2"), true)
+	c := Diff(files.Read, nil, want(wan2, "2"), true)
 	if !c.Empty() || c.Records[wan2] != (rundir.Sysctl{Original: "1", Ours: "2"}) {
 		t.Errorf("%v, records %v", c, c.Records)
 	}
