@@ -111,7 +111,7 @@ func (m *fakeMangle) Write(f family.Family, change iptables.Change) error {
 	}
 	if err := m.run(next, change.Input()); err != nil {
 		m.kernel.t.Errorf("iptables-restore (%s) refuses: %v\n%s", f, err, change.Input())
-		return &iptables.InputError{Family: f, Input: change.Input(), Err: err}
+		return &iptables.InputError{Input: change.Input(), Err: fmt.Errorf("mangle restore (%s): %w", f, err)}
 	}
 	m.tables[f] = next
 	return nil

@@ -19,13 +19,9 @@ const namesFile = "loadbalance.conf"
 // only when it changes.
 func (e *Engine) writeNames(members []plan.Member) error {
 	path := filepath.Join(e.NamesDir, namesFile)
-	old, err := rundir.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	if len(members) == 0 {
-		if err == nil {
-			return os.Remove(path)
+		if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 		return nil
 	}
@@ -34,7 +30,7 @@ func (e *Engine) writeNames(members []plan.Member) error {
 	for _, m := range members {
 		fmt.Fprintf(&text, "%d\t%s\n", m.Table, m.Name)
 	}
-	if text.String() == string(old) {
+	if old, err := rundir.ReadFile(path); err == nil && text.String() == string(old) {
 		return nil
 	}
 	if err := os.MkdirAll(e.NamesDir, 0o755); err != nil {

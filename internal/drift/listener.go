@@ -105,10 +105,7 @@ func (l *listener) leavesOut(m syscall.NetlinkMessage) bool {
 	if route == nil {
 		return false
 	}
-	f := family.IPv4
-	if route.Family == unix.AF_INET6 {
-		f = family.IPv6
-	}
+	f, _ := kernel.FamilyOf(route.Family)
 	return l.large[f].Load() && route.Protocol != routing.Protocol &&
 		kernel.IsPlain(int(route.Table), int(route.Dst_len), route.Protocol)
 }

@@ -246,5 +246,13 @@ func HasIPv6() bool {
 	return err == nil
 }
 
+// FamilyOf is the reverse of Number. ok is false for a family that is neither.
+func FamilyOf(number uint8) (f family.Family, ok bool) {
+	if number == unix.AF_INET6 {
+		f = family.IPv6
+	}
+	return f, number == Number(f)
+}
+
 // Number is the kernel's number of a family, AF_INET or AF_INET6.
 func Number(f family.Family) uint8 { return family.Pick[uint8](f, unix.AF_INET, unix.AF_INET6) }

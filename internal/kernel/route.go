@@ -115,11 +115,8 @@ func parseRoute(m []byte, names map[int]string) (r Route, ok bool) {
 		return r, false
 	}
 	header := nl.DeserializeRtMsg(m)
-	f := family.IPv4
-	if header.Family == unix.AF_INET6 {
-		f = family.IPv6
-	}
-	if header.Family != Number(f) || header.Flags&unix.RTM_F_CLONED != 0 {
+	f, ok := FamilyOf(header.Family)
+	if !ok || header.Flags&unix.RTM_F_CLONED != 0 {
 		return r, false
 	}
 	r = Route{

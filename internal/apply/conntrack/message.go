@@ -6,7 +6,6 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"loadbalance/internal/family"
 	"loadbalance/internal/kernel"
 )
 
@@ -23,13 +22,11 @@ func parse(m []byte) (Entry, bool) {
 	if len(m) < nl.SizeofNfgenmsg {
 		return Entry{}, false
 	}
-	e := Entry{Family: family.IPv6}
-	if m[0] == unix.AF_INET {
-		e.Family = family.IPv4
-	}
-	if m[0] != kernel.Number(e.Family) {
+	f, ok := kernel.FamilyOf(m[0])
+	if !ok {
 		return Entry{}, false
 	}
+	e := Entry{Family: f}
 	kernel.EachAttribute(m[nl.SizeofNfgenmsg:], func(kind uint16, value []byte) {
 		switch kind {
 		case nl.CTA_TUPLE_ORIG:

@@ -128,9 +128,7 @@ func (s *Set) parse(kind uint16, value []byte) {
 	case nl.IPSET_ATTR_TYPENAME:
 		s.Type = unix.ByteSliceToString(value)
 	case nl.IPSET_ATTR_FAMILY:
-		if kernel.BigEndian(value) == unix.AF_INET6 {
-			s.Family = family.IPv6
-		}
+		s.Family, _ = kernel.FamilyOf(uint8(kernel.BigEndian(value)))
 	case nl.IPSET_ATTR_DATA:
 		kernel.EachAttribute(value, s.parseOption)
 	case nl.IPSET_ATTR_ADT:

@@ -71,24 +71,18 @@ func runProgram(name, input string, args ...string) ([]byte, error) {
 }
 
 // Read returns our part of the mangle table.
-func (t Tool) Read(f family.Family) (*Table, error) {
-	table, err := t.read(f)
+func (t Tool) Read(f family.Family) (table *Table, err error) {
+	output, err := runProgram(t.name(f, "-save"), "", "-c", "-t", "mangle")
+	if err == nil {
+		table, err = Parse(output)
+	}
+	if err == nil && table.unnamed {
+		table.Legacy, err = t.isLegacy(f)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("mangle save (%s): %w", f, err)
 	}
 	return table, nil
-}
-
-func (t Tool) read(f family.Family) (*Table, error) {
-	output, err := runProgram(t.name(f, "-save"), "", "-c", "-t", "mangle")
-	if err != nil {
-		return nil, err
-	}
-	table, err := Parse(output)
-	if err == nil && table.unnamed {
-		table.Legacy, err = t.isLegacy(f)
-	}
-	return table, err
 }
 
 // isLegacy reports whether the programs are of the back end iptables-legacy. It
@@ -130,28 +124,24 @@ var asked = struct {
 func (t Tool) Write(f family.Family, change Change) error {
 	input := change.Input()
 	_, err := runProgram(t.name(f, "-restore"), input, "--noflush", "-w", strconv.Itoa(lockSeconds))
-	var refused *exec.ExitError
-	if errors.As(err, &refused) && !errors.Is(err, ErrBusy) {
-		return &InputError{Family: f, Input: input, Err: err}
+	if err == nil {
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("mangle restore (%s): %w", f, err)
+	err = fmt.Errorf("mangle restore (%s): %w", f, err)
+	if refused := (*exec.ExitError)(nil); errors.As(err, &refused) && !errors.Is(err, ErrBusy) {
+		return &InputError{err, input}
 	}
-	return nil
+	return err
 }
 
 // InputError says that iptables-restore refused a transaction. The message is
 // short; Numbered gives the log what the line number in it refers to.
 type InputError struct {
-	Family family.Family
-	Input  string
-	Err    error
+	Err   error
+	Input string
 }
 
-// Error implements error.
-func (e *InputError) Error() string { return fmt.Sprintf("mangle restore (%s): %v", e.Family, e.Err) }
-
-// Unwrap returns what iptables-restore said.
+func (e *InputError) Error() string { return e.Err.Error() }
 func (e *InputError) Unwrap() error { return e.Err }
 
 // Numbered returns the input with line numbers.
