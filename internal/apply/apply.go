@@ -1,7 +1,6 @@
 // Package apply brings the kernel to a plan: it reads what is there of ours,
-// compares it with the plan, and changes the difference in an order in which
-// no packet meets a half-built state. It keeps nothing in memory between two
-// runs; what is ours is recognised in the kernel each time. Each kind of kernel
+// compares, and changes the difference in an order in which no packet meets a
+// half-built state. Nothing is kept in memory between two runs. Each kind of kernel
 // object has a package of its own below this one.
 package apply
 
@@ -78,9 +77,9 @@ type Engine struct {
 }
 
 // Apply makes the changes and reports what became of them. In a family in which
-// anything could not be added, the chains and what they lead to stay as they
-// were: what worked goes on working. All errors are returned together. What does
-// not decide over a packet's way is no error but a notice.
+// anything could not be added, the chains and what they lead to stay as they were.
+// All errors are returned together; what does not decide over a packet's way is only
+// a notice.
 func (e *Engine) Apply(c *Changes) (*Report, error) {
 	done := *c // less what is only worth a notice
 	report := &Report{Changes: &done, Connections: map[family.Family]Cleaned{}}
@@ -176,9 +175,8 @@ func (e *Engine) writeChains(f family.Family, change iptables.Change) error {
 }
 
 // adopt marks the connections that are older than our chains with the members by
-// which they leave, so that they stay there and are counted. Marks of a former
-// mask go only once the chains that look at them are gone. Without access to the
-// connections they keep main's route.
+// which they leave, so that they stay there and are counted; without access to them
+// they keep main's route. Marks of a former mask go only once no chain looks at them.
 func (e *Engine) adopt(f family.Family, c *Changes, written bool) {
 	if !c.Families[f].adopt {
 		return
@@ -265,10 +263,9 @@ func (e *Engine) Rehearse(c *Changes) error {
 	return nil
 }
 
-// cleanConnections deletes the entries of connections whose mark leads nowhere
-// any more, so that their next packet is dealt anew, and then has the LAN's TCP
-// clients send one. It runs after the chains were written: deleted before, an
-// entry would come back with the old mark.
+// cleanConnections deletes the entries of connections whose mark leads nowhere any
+// more, so that their next packet is dealt anew, and has the LAN's TCP clients send
+// one. Before the chains are written, an entry would come back with the old mark.
 func (e *Engine) cleanConnections(f family.Family, c *Changes, report *Report) error {
 	var clients []challenge.Flow
 	deleted, err := e.Connections.Delete(f, func(entry conntrack.Entry) bool {

@@ -1,8 +1,7 @@
-// Package drift notices cheaply, without starting processes, that the kernel
-// may differ from what the last apply left. It has events for what the kernel
-// announces (devices, addresses, routes, rules) and fingerprints for the rest
-// (chains, sets) and for announcements that were lost. It changes nothing and
-// does not say what differs: an apply finds that out.
+// Package drift notices cheaply, without starting processes, that the kernel may
+// differ from what the last apply left: events for what the kernel announces,
+// fingerprints for chains, sets and lost announcements. What differs an apply finds
+// out.
 package drift
 
 import (
@@ -39,12 +38,11 @@ type Fingerprint struct {
 	// and the routes and ip rules of others, of both families, without counters
 	// and life times.
 	Network uint64
-	// Ours is what an apply writes: ip rules and routes of our protocol
-	// number, sets and chains. Of sets names, types and numbers of entries
-	// count, and no numbers where entries expire. Of iptables-nft every rule
-	// of the mangle tables counts, in its place; a deleted one that is added
-	// again is another one, even with the same text. Of iptables-legacy only
-	// the layout of the mangle tables counts: sizes and numbers, not contents.
+	// Ours is what an apply writes: ip rules and routes of our protocol number, sets
+	// (names, types, numbers of entries where none expire) and chains. Of
+	// iptables-nft every rule of the mangle tables counts, in its place: one that is
+	// deleted and added again is another one. Of iptables-legacy only sizes and
+	// numbers count.
 	Ours uint64
 }
 
@@ -64,10 +62,9 @@ func Open() (*Watcher, error) {
 	return &Watcher{listener: l, kernel: k}, nil
 }
 
-// Events has a value when something happened that may change a Look's Network,
-// or when rules or routes of ours were deleted or replaced: since the last
-// value was taken, or since Open. Lost announcements count as such. It is never
-// closed.
+// Events has a value when something happened that may change a Look's Network, or
+// when rules or routes of ours went, or announcements were lost, since the last value
+// was taken. It is never closed.
 func (w *Watcher) Events() <-chan struct{} { return w.listener.events }
 
 // Look takes a fingerprint. It starts no process. The error names what could

@@ -81,10 +81,9 @@ func routeHeader(m syscall.NetlinkMessage) *nl.RtMsg {
 	return nl.DeserializeRtMsg(m.Data)
 }
 
-// matters reports whether an announcement may change a fingerprint. New rules
-// are our own, or nothing that an apply looks at; likewise the kernel's own
-// routes and new ones of ours. What changed of a device or an address is for a
-// Look to find out.
+// matters reports whether an announcement may change a fingerprint. New rules and new
+// routes of ours are an apply's, the kernel's own routes nothing to it. What changed
+// of a device or an address is for a Look to find out.
 func matters(m syscall.NetlinkMessage) bool {
 	route := routeHeader(m)
 	switch {

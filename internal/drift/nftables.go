@@ -13,10 +13,9 @@ import (
 	"loadbalance/internal/kernel"
 )
 
-// nftRules is the sum of the rules behind iptables-nft as of one generation.
-// Every transaction of anybody counts the generation up, and some programs
-// (dnsmasq, ban lists) make one every few seconds, so the rules are listed
-// again to see whether it was about ours.
+// nftRules is the sum of the rules behind iptables-nft as of one generation, which
+// every transaction of anybody counts up. Some programs (dnsmasq, ban lists) make one
+// every few seconds: a new list tells whether it was about ours.
 type nftRules struct {
 	known      bool
 	generation uint32

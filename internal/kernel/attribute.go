@@ -7,13 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// EachAttribute calls visit with the kind and value of each netlink attribute
-// in b, in their order. The kind is without the flags in its upper two bits. A
-// damaged attribute ends the walk.
-//
-// The library's parsers collect attributes in slices (ParseRouteAttr) or start
-// a goroutine for each list (ParseAttributes); for sets and connections, which
-// come by the ten thousand, that costs more than everything else.
+// EachAttribute calls visit with the kind, without the flags in its upper two bits,
+// and value of each netlink attribute in b. A damaged one ends the walk. The
+// library's parsers make slices (ParseRouteAttr) or a goroutine for each list
+// (ParseAttributes): with tens of thousands of entries that costs more than
+// everything else.
 func EachAttribute(b []byte, visit func(kind uint16, value []byte)) {
 	for len(b) >= unix.SizeofRtAttr {
 		length := int(binary.NativeEndian.Uint16(b))

@@ -1,30 +1,25 @@
-// Package kernel is the one way to the kernel's network state: devices,
-// addresses, routes and ip rules through github.com/vishvananda/netlink. It
-// owns the sockets of a run, the retry of interrupted dumps, and what was
-// dumped: each list is read once and kept until it was changed through the
-// Handle or forgotten. It knows nothing of what is ours; that is for its users.
+// Package kernel is the one way to the kernel's network state: devices, addresses,
+// routes and ip rules through github.com/vishvananda/netlink. It owns the sockets of
+// a run, the retry of interrupted dumps, and what was dumped: each list is read once
+// and kept until it was changed through the Handle or forgotten.
 //
 // What v1.3.1 of the library cannot do is done here with its subpackage nl:
 //
 //   - RouteListFiltered drops a route's source prefix (RTA_SRC), so that IPv6's
 //     "default from PREFIX" looks like the default route, and hides a nexthop
-//     object (RTA_NH_ID). RouteAdd and RouteDel send no source prefix either: we
-//     write no such route, and leave those of others alone.
+//     object (RTA_NH_ID). RouteAdd and RouteDel send no source prefix either.
 //   - RuleAdd and RuleDel send suppress_prefixlength and suppress_ifgroup only
 //     for tables below 256. The others are sent by rule.go.
 //   - RuleList returns neither a rule's type nor l3mdev. Both show as a rule
 //     without a table, which no rule of ours is; rule.go asks for the types then.
-//   - Handle keeps its sockets to itself, so that requests made with nl need
-//     sockets of their own.
+//   - Handle keeps its sockets to itself.
 //
 // What has to be known when using it:
 //
 //   - A Rule that NewRule did not make asks for "goto 0".
-//   - A Route without destination and gateway is refused; 0.0.0.0/0 and ::/0
-//     have to be given. They read back in the same form.
+//   - A Route without destination and gateway is refused: 0.0.0.0/0, ::/0.
 //   - IPv6 gives a route without metric the metric 1024, IPv4 the metric 0.
-//   - LinkList, AddrList and RuleList return what they have along with
-//     ErrDumpInterrupted.
+//   - Lists come along with ErrDumpInterrupted.
 package kernel
 
 import (

@@ -45,10 +45,9 @@ type Nexthop struct {
 // have: the route uses a nexthop object.
 const nexthopID = 30
 
-// ManyRoutes bounds how many routes of a family are kept of each table, beside
-// default routes and those of the router's own networks. A LAN with sites behind
-// it has hundreds; a routing daemon brings a hundred thousand, which would take
-// 1 KB of memory each in all that is made of them.
+// ManyRoutes bounds how many routes of a family are kept of each table, beside those
+// of IsPlain. A LAN with sites behind it has hundreds; a routing daemon brings a
+// hundred thousand, of 1 KB each in all that is made of them.
 const ManyRoutes = 5000
 
 // Routes returns the routes of a family in all tables. Of a table with many (see

@@ -121,12 +121,10 @@ func (b *familyBuilder) memberChain(name string, mark uint32) Chain {
 	}}
 }
 
-// out is what the router's own packets go through. A mark with our bits that a
-// socket has set itself (SO_MARK) would be erased by restoring. A mark that an
-// ip rule of another program compares before ours, bits of ours included, must
-// stay as it is: NetBird's `not fwmark 0x1bd00` keeps its own packets out of its
-// tunnel. IPv6 is not dealt out here: no address translation would mend the
-// source address that is chosen before.
+// out is what the router's own packets go through. Restoring would erase a mark that
+// a socket has set itself (SO_MARK). One that another program's ip rule compares
+// before ours stays: NetBird's `not fwmark 0x1bd00` keeps its packets out of its
+// tunnel. IPv6 is not dealt out: nothing would mend the source address chosen before.
 func (b *familyBuilder) out(hook string) []Rule {
 	var rules []Rule
 	for _, r := range b.main.Rules {
@@ -160,10 +158,9 @@ func (b *familyBuilder) dealsOutput() bool {
 // neighbourDiscovery are the ICMPv6 types of RFC 4861.
 var neighbourDiscovery = []ICMPv6Type{133, 134, 135, 136, 137}
 
-// hook decides for every packet. A known connection costs the first two rules
-// only, whatever the number of members. The draw is keyed on "no mark yet" and
-// never on the conntrack state NEW: a retransmitted SYN and one-way UDP stay
-// NEW and would be dealt a second uplink.
+// hook decides for every packet. A known connection costs the first two rules only.
+// The draw is keyed on "no mark yet" and never on the state NEW: a retransmitted SYN
+// and one-way UDP stay NEW and would be dealt a second uplink.
 func (b *familyBuilder) hook(next string) []Rule {
 	rules := []Rule{
 		on(RestoreMark(b.mask)),
@@ -352,10 +349,9 @@ func (b *familyBuilder) draw(p config.Policy, members []config.PolicyMember, cha
 	}
 }
 
-// lastResort is what a policy without a live member does. Taking the main
-// table is not saved either, so that the connection can be dealt anew when a
-// member is back; unless an answer came in by an uplink before, which gives it
-// that uplink's mark.
+// lastResort is what a policy without a live member does. Taking the main table is
+// not saved either: the connection can be dealt anew when a member is back, unless an
+// answer came in by an uplink, which gives it that one's mark.
 func (b *familyBuilder) lastResort(p config.Policy) Rule {
 	if p.LastResort == config.LastDefault {
 		return on(SetMark{b.mask.Mark(b.mask.Default()), uint32(b.mask)})

@@ -11,10 +11,9 @@ import (
 // heldReason is what status shows of a member that is held.
 const heldReason = "is back, but failback 'never' waits for the backup to end"
 
-// activeMembers returns the members that a policy deals connections to, by
-// index: the live members of the lowest tier that has one. Members that have used
-// up their quota count only where no other member is live, and so do those that
-// are held.
+// activeMembers returns the members that a policy deals connections to, by index: the
+// live ones of the lowest tier that has one. Those that have used up their quota or
+// are held count only where no other member is live.
 func (b *builder) activeMembers(p config.Policy, f family.Family) []config.PolicyMember {
 	return b.lowestTier(p, f, func(name string) bool { return b.held[f][name] })
 }

@@ -82,11 +82,10 @@ func (c Connections) Fate(mark uint32, destination netip.Addr) Fate {
 // Ends are the addresses of a packet.
 type Ends struct{ Source, Destination netip.Addr }
 
-// Adopt returns the mark that a connection is to have: one that was answered and
-// has no mark of ours, because it is older than our chains, gets that of the
-// member by which it leaves, if that can be told. One that has a mark of the
-// former mask gets the same member's of the present one. first are the addresses
-// of its first packet, answer those of answers as they come in.
+// Adopt returns the mark that a connection is to have. One that was answered and has
+// none of ours, because it is older than our chains, gets that of the member by which
+// it leaves, if that can be told; a mark of the former mask becomes the same member's
+// of the present one. answer are the addresses of answers as they come in.
 func (c Connections) Adopt(mark uint32, answered bool, first, answer Ends) uint32 {
 	value, rest := c.Former.Value(mark), mark
 	local := c.Former != 0 && value == c.Former.Default()
@@ -253,10 +252,9 @@ func (b *builder) chooses(p config.Policy, member string, f family.Family) bool 
 	return len(p.Members) > 1 && indexOf(member, b.activeMembers(p, f)) >= 0
 }
 
-// vacatedIndices returns the members that have handed everything over to a
-// member that is back, to a policy with failback 'all'. Their connections are to return
-// too. A member that goes on being dealt something keeps its connections, also
-// where it shares a tier with the one that is back.
+// vacatedIndices returns the members that have handed everything over to one that is
+// back, to a policy with failback 'all': their connections are to return too. A
+// member that goes on being dealt something keeps its connections.
 func (b *builder) vacatedIndices(f family.Family, live, active []int) []int {
 	isBack := func(m *member) bool {
 		return !slices.Contains(b.before.Live[f], m.index) && slices.ContainsFunc(b.config.Policies, func(p config.Policy) bool {

@@ -10,33 +10,29 @@ import (
 // times over.
 const maxSlots = 256
 
-// maxKinds is how many kinds of connections may arrive in turn, as a query
-// before each page does, and each is still dealt in exact shares. Households have
-// a handful; the rhythm tests have up to 8. For few members the sequence hardly
-// grows up to 15 (three members: 27 slots, not the 9 that would do for 8 kinds
-// and send every 9th connection to the same member for ever), but with a 16th
-// kind those of 2, 4 and 8 members would be twice as long.
+// maxKinds is how many kinds of connections may arrive in turn, as a query before
+// each page does, and each is still dealt in exact shares. The rhythm tests have up
+// to 8. Up to 15 the sequence of few members hardly grows (three: 27 slots; with 9,
+// every 9th connection would always take the same line), with a 16th it would double.
 const maxKinds = 15
 
-// startsSeed starts the generator that permutes the places at which blocks
-// begin. It is part of the order of turns and was found by trial among the first
-// 400: with it, kinds of connections that arrive in turn are off their shares by
-// fewer than 7 turns over any stretch, and by 7 % over 400 connections of a kind,
+// startsSeed starts the generator that permutes the places at which blocks begin.
+// Found by trial among the first 400: kinds that arrive in turn are off their shares
+// by fewer than 7 turns over any stretch, and by 7 % over 400 connections of a kind,
 // for 2 to 9 equal members and small weights (TestDealRhythms, TestDealStretches).
 const startsSeed splitMix = 326
 
-// Deal returns the order in which members get their turns: a sequence of
-// positions in weights (each at least 1) in which every member occurs in
-// proportion to its weight. It is to be repeated for ever.
+// Deal returns the order in which members get their turns, to be repeated for ever:
+// positions in weights (each at least 1), each as often as its weight says.
 //
-// The sequence consists of blocks, each of which gives every member its
-// weight once (weights divided by their greatest common divisor). Each block
-// begins at another place of the same order, because a strict rotation aliases
-// with the rhythm of the traffic: with two members and one DNS query before each
-// connection, all queries would take one line and all connections the other.
+// It consists of blocks that give every member its weight (divided by their greatest
+// common divisor) once. Each block begins at another place of the same order, because
+// a strict rotation aliases with the rhythm of the traffic: with two members and one
+// DNS query before each connection, all queries would take one line and all
+// connections the other.
 //
-// rounded is true where the weights do not fit into 256 slots; then the
-// shares are the closest possible ones and every member keeps a slot.
+// rounded is true where the weights do not fit into maxSlots; then the shares are the
+// closest possible ones and every member keeps a slot.
 func Deal(weights []int) (order []int, rounded bool) {
 	if len(weights) < 2 {
 		return make([]int, len(weights)), false
@@ -52,11 +48,10 @@ func Deal(weights []int) (order []int, rounded bool) {
 	return order, rounded
 }
 
-// blockStarts returns the place of the block at which each block of a sequence
-// begins, so that the slots of one kind of connections have every place equally
-// often. If the kinds divide a block, it takes blocks that begin at as many places
-// as there are kinds; if they do not, a kind has its slots in every other block
-// only, or every third and so on, and it takes as much in each such group.
+// blockStarts returns the place at which each block of a sequence begins, so that the
+// slots of one kind of connections have every place equally often. If the kinds
+// divide a block, blocks begin at as many places as there are kinds; if not, a kind
+// has its slots in every other block only, or every third, and so in each such group.
 func blockStarts(size int) []int {
 	blocks := blockCount(size)
 	places := gcd(blocks, size)
@@ -84,11 +79,10 @@ func blockCount(size int) int {
 	}
 }
 
-// dealsEvenly reports whether every kind can get exact shares. If a number
-// divides the sequence, each of so many kinds always gets the same slots, one of
-// that many of the sequence. These have every place of the block equally often
-// only if the number divides the blocks, too. In any other rhythm a kind meets
-// all slots, or those of a smaller number of kinds.
+// dealsEvenly reports whether every kind can get exact shares. If a number divides
+// the sequence, each of so many kinds always gets the same slots; they have every
+// place of the block equally often only if the number divides the blocks, too. In any
+// other rhythm a kind meets all slots, or those of a smaller number of kinds.
 func dealsEvenly(blocks, size, kinds int) bool {
 	for n := 2; n <= kinds; n++ {
 		if blocks*size%n == 0 && blocks%n != 0 {
@@ -161,13 +155,12 @@ func sum(numbers []int) (total int) {
 	return total
 }
 
-// evenBlock spreads every member's turns over one block: each slot goes to the
-// member that lacks most of its share. To look at all connections only would be
-// nginx's smooth weighted round robin, in which weights that are almost equal
-// alternate for a long time, or take turns in threes. So the shares of each kind
-// count, too, in all rhythms of up to maxKinds kinds; and those of all connections
-// twice as much as all of these together, since with less, weights of 3:1:1 are
-// dealt as 1 1 2 3 1 and not as 1 2 1 3 1.
+// evenBlock spreads every member's turns over one block: each slot goes to the member
+// that lacks most of its share. By all connections alone, as in nginx's smooth
+// weighted round robin, weights that are almost equal would alternate for long, or
+// take turns in threes. So the shares of each kind count, too, in all rhythms of up
+// to maxKinds; and all connections twice as much as these together, since with less,
+// 3:1:1 is dealt as 1 1 2 3 1.
 func evenBlock(weights []int) []int {
 	total := sum(weights)
 	left := slices.Clone(weights)

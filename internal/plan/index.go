@@ -11,10 +11,9 @@ import (
 	"loadbalance/internal/fwmark"
 )
 
-// Indices remembers which index belongs to which member. An index is what
-// connections carry in their mark, so it stays with the member's name for as
-// long as possible: a section that is moved, or another one that is inserted,
-// must not make live connections change their uplink.
+// Indices remembers which index belongs to which member. Connections carry it in
+// their mark: it stays with the member's name for as long as possible, wherever its
+// section is moved, or they would change their uplink.
 type Indices struct {
 	// Members are the indices of the members that are configured now.
 	Members map[string]int `json:"members"`

@@ -62,10 +62,10 @@ type MemberChainMark struct {
 // State is what one run's plan leaves for the next one's.
 type State struct {
 	Indices Indices `json:"indices"`
-	// Live are the indices of the members that could carry connections, Active
-	// those of the members that were dealt some by a policy that had a choice.
-	// In a family in which no member is live, they are those of the last run
-	// that found one: the connections are theirs still.
+	// Live are the indices of the members that could carry connections, Active of
+	// those that were dealt some by a policy that had a choice. Without a live member
+	// they are those of the last run that found one: the connections are theirs
+	// still.
 	Live   map[family.Family][]int `json:"live,omitempty"`
 	Active map[family.Family][]int `json:"active,omitempty"`
 	// Held names the members that were lost and wait until those that took over
@@ -113,10 +113,9 @@ func (in Input) before() State {
 }
 
 // candidatesToHold returns the members that have to wait when they are back, if a
-// policy has failback 'never': those that waited already, and those that the last
-// run found live and that are not live any more. A member that was never live has
-// nobody who took over from it; so the order in which uplinks come up after a start
-// does not matter.
+// policy has failback 'never': those that waited, and those that the last run found
+// live and that are not any more. Nobody took over from one that was never live, so
+// the order in which uplinks come up after a start does not matter.
 func (b *builder) candidatesToHold(f family.Family) map[string]bool {
 	candidates := map[string]bool{}
 	for _, m := range b.members {
@@ -129,10 +128,9 @@ func (b *builder) candidatesToHold(f family.Family) map[string]bool {
 	return candidates
 }
 
-// withLastPrefixes gives members whose IPv6 is down the delegated prefixes that
-// they had last. The main table forgets a prefix with its route, but LAN hosts
-// go on using their addresses in it for hours, and no other provider may be
-// given packets from there. A prefix that another member has now is forgotten.
+// withLastPrefixes gives members whose IPv6 is down the delegated prefixes that they
+// had last, unless another has them now: main forgets a prefix with its route, but
+// LAN hosts use addresses in it for hours, which no other provider may be given.
 func withLastPrefixes(now uplink.State, last map[string][]netip.Prefix) uplink.State {
 	taken := map[netip.Prefix]bool{}
 	for _, m := range now.Members {

@@ -99,10 +99,9 @@ func (b *familyBuilder) sources(m *member) []netip.Prefix {
 }
 
 // formerSources are the rules for addresses that the router still has, of members
-// that were removed: no planned rule is for the address or leads to its table. The
-// other ends of their connections go on sending for a while, and what the router
-// answers (RST, port unreachable) would leave by main's default route: another line,
-// with an address that is not its own.
+// that were removed: no planned rule is for the address or leads to its table. What
+// the router answers to late packets of their connections (RST, port unreachable)
+// would leave by main's default route, another line.
 func (b *familyBuilder) formerSources(planned []uplink.Rule) []uplink.Rule {
 	return slices.DeleteFunc(slices.Clone(b.kernel.Rules[b.family]), func(r uplink.Rule) bool {
 		return !r.From.IsSingleIP() ||

@@ -264,9 +264,8 @@ func (r Rule) Args(comment string) string {
 }
 
 // Fingerprint is the comment that every rule of the chain carries in the kernel. It
-// names the chain's whole content, so that a chain need not be compared rule
-// by rule: iptables prints rules in other words than it was given, and a
-// cascade may stand at any rotation.
+// names the chain's whole content: iptables prints rules in other words than it was
+// given, and a cascade may stand at any rotation.
 func (c Chain) Fingerprint() string {
 	// FNV, not a cryptographic hash: nobody gains by a collision, and the
 	// standard library's SHA-256 brings 350 KB of other cryptography.

@@ -30,10 +30,10 @@ func sourceDraw(f family.Family, tier, active []config.PolicyMember, target func
 	return rules
 }
 
-// sourceSlot holds for the hosts of one slot, from 0. Of an IPv6 address the
-// cluster match hashes the first 32 bits only (xt_cluster.c divides a count of
-// words by the size of a word), and these all hosts of a LAN have in common. So
-// there the address's last five bits are the slot.
+// sourceSlot holds for the hosts of one slot, from 0. Of an IPv6 address the cluster
+// match hashes only the first 32 bits (xt_cluster.c divides a count of words by the
+// size of a word), which all hosts of a LAN share: there the last five bits are the
+// slot.
 func sourceSlot(f family.Family, slot int) Match {
 	if f == family.IPv6 {
 		bits := func(n int) netip.Addr { return netip.AddrFrom16([16]byte{15: byte(n)}) }
@@ -45,9 +45,8 @@ func sourceSlot(f family.Family, slot int) Match {
 // slotTable names the owner of each slot; "" for none.
 type slotTable [sourceSlots]string
 
-// slotOwners gives every slot to an active member, in proportion to the
-// weights. The slots are first dealt to the whole tier, dead members included,
-// and then only those of dead members again, so that no host of a living
+// slotOwners gives every slot to an active member, by weight. They are first dealt to
+// the whole tier, and then those of dead members again, so that no host of a living
 // member moves when another one dies or comes back.
 func slotOwners(tier, active []config.PolicyMember) slotTable {
 	var owners slotTable
@@ -61,10 +60,9 @@ func slotOwners(tier, active []config.PolicyMember) slotTable {
 	return owners
 }
 
-// deal gives the slots without an owner to the members, up to the quota of
-// each. Each slot prefers members in an order of its own, which does not depend
-// on who else is there (rendezvous hashing), so that also when a member leaves
-// the configuration, little but its own slots moves.
+// deal gives the slots without an owner to the members, up to the quota of each. Each
+// slot has an order of its own in which it prefers members (rendezvous hashing): when
+// one leaves the configuration, little but its own slots moves.
 func (t *slotTable) deal(members []config.PolicyMember) {
 	quota := apportion(weightsOf(members), sourceSlots)
 	type bid struct {

@@ -1,8 +1,6 @@
-// Package plan computes the complete kernel state that a configuration asks
-// for, as plain values: mangle chains, sets, ip rules, routes and sysctls. It
-// is pure: no I/O, no clock, no memory. The same input always gives the same
-// plan, so a plan can be printed, compared, tested against a file, and walked
-// by a program that explains it.
+// Package plan computes the complete kernel state that a configuration asks for, as
+// plain values. It is pure: no I/O, no clock, no memory. The same input always gives
+// the same plan, which can be printed, compared, tested against a file, and walked.
 package plan
 
 import (

@@ -337,11 +337,10 @@ func (b *builder) memberNamed(name string) *member {
 	return nil
 }
 
-// stick lets a source, or a source with a destination, keep its uplink: for each
-// live member of the policy there is a set of those that it serves. One that is in
-// none is dealt an uplink by a cascade of the rule's own and entered. Each new
-// connection renews the time limit. Dead members' sets are not asked, so what is
-// in them is dealt anew with its next connection.
+// stick lets a source, or a source with a destination, keep its uplink: each live
+// member of the policy has a set of those that it serves. One that is in none is
+// dealt an uplink by a cascade of the rule's own and entered; each new connection
+// renews the time limit. Dead members' sets are not asked.
 func (b *ruleBuilder) stick(policy config.Policy, chain *Chain) {
 	active := b.activeMembers(policy, b.family)
 	chainOf := func(name string) string {
@@ -380,10 +379,9 @@ func (b *ruleBuilder) stickySet(m *member) Set {
 // terminating zero (linux/netfilter/ipset/ip_set.h).
 const maxSetName = 31
 
-// UserSet is the kernel's name for a set of the configuration. The families
-// have different ones: a set that a rule names can be neither destroyed nor
-// swapped with one of the other family, so a set whose family is changed in the
-// configuration must be a new one.
+// UserSet is the kernel's name for a set of the configuration. The families have
+// different ones: a set that a rule names can neither be destroyed nor swapped with
+// one of the other family.
 func UserSet(s config.IPSet) string {
 	suffix := family.Pick(s.Family, "", ".6") // no name in the configuration has a dot
 	return fitName("lb_", s.Name, maxSetName-len(suffix)) + suffix

@@ -6,10 +6,9 @@ import (
 	"strings"
 )
 
-// longestWay bounds how many rules of a chain and its parts a new connection
-// passes. With 120 on average, to open a connection took 10 to 25 % longer than
-// with a rule for each member; with 9 to 14 it takes 0 to 7 % longer (part n of
-// the benchmarks).
+// longestWay bounds how many rules of a chain and its parts a new connection passes.
+// With 120 on average, opening one took 10 to 25 % longer than with a rule for each
+// member; with 9 to 14 it takes 0 to 7 % longer (part n of the benchmarks).
 const longestWay = 32
 
 // shortestRoom is what a draw has of that at least, however many rules come
@@ -32,14 +31,13 @@ func ChainOf(name string) string {
 }
 
 // Written returns what stands in the kernel for a chain whose cascade is turned
-// forward by so many turns: chains that have nothing but rules, the chain itself
-// first and then the parts of a long draw.
+// forward by so many turns: chains of nothing but rules, the parts of a long draw
+// last.
 //
-// A cascade of N slots is N rules: the first takes every Nth packet, the second
-// every (N-1)th of the rest, and so on; the last takes what is left. A long one
-// is a cascade of N parts, each of which has every Nth slot in a cascade of its
-// own, so that packets meet the slots in the same order. All this is exact also
-// when packets arrive in parallel.
+// A cascade of N slots is N rules: the first takes every Nth packet, the second every
+// (N-1)th of the rest, the last what is left. A long one is a cascade of N parts,
+// each of which has every Nth slot, so that packets meet the slots in the same order.
+// All this is exact also when packets arrive in parallel.
 func (c Chain) Written(turns uint64) []Chain {
 	room := max(longestWay-len(c.Rules), shortestRoom)
 	w := writer{{Name: c.Name}}
@@ -96,11 +94,10 @@ func nextTurn(target string, of int) Rule {
 	return on(Goto(target), EveryNth(of))
 }
 
-// divide returns how a cascade is divided so that no packet passes more rules
-// than there is room for: how many slots have a rule each, and in how many parts
-// of the same length the others lie. It is the division with the shortest longest
-// way in two levels, or where that is too long (251 = 1 + 10·25), in halves that
-// are divided again.
+// divide returns how a cascade is divided so that no packet passes more rules than
+// there is room for: how many slots have a rule each, and in how many equal parts the
+// others lie. It has the shortest longest way in two levels, or where that is too
+// long (251 = 1 + 10·25), halves that are divided again.
 func divide(slots, room int) (single, parts int) {
 	shortest := slots
 	for n := 2; n < slots; n++ {

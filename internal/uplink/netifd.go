@@ -15,11 +15,10 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// NetifdSource reads the kernel's state (devices, addresses, the main table), and asks
-// netifd where the interfaces of members stand: on which device, with which gateway,
-// delegated prefixes and resolvers. netifd is asked once, and only when a
-// member or a rule names an interface. Where there is no netifd, the kernel
-// alone is read, with an interface's name taken for a device's.
+// NetifdSource reads the kernel's state, and asks netifd where interfaces stand: on
+// which device, with which gateway, delegated prefixes and resolvers; once, and only
+// if a member or a rule names one. Without a netifd, an interface's name is taken for
+// a device's.
 type NetifdSource struct {
 	Kernel *kernel.Handle
 	// RuleInterfaces are the interfaces that rules name.
@@ -109,11 +108,10 @@ func (n *netifd) ipv4Path(m config.Member) *Path {
 	return n.path(family.IPv4, m, m.Interface, parts, knowledge{gateway: m.Gateway})
 }
 
-// ipv6Path returns nil where nothing speaks of IPv6. Without an interface for
-// IPv6 in the configuration, all interfaces on the same device together make
-// the path: commonly wan has the IPv4 address and wan6, an alias of wan, the
-// rest. Where wan6 is a member of its own, the kernel's IPv6 on the device is
-// that member's alone.
+// ipv6Path returns nil where nothing speaks of IPv6. Without an interface for IPv6 in
+// the configuration, all on the same device together make the path: commonly wan has
+// the IPv4 address and wan6, an alias of it, the rest. Where wan6 is a member of its
+// own, the kernel's IPv6 on the device is that member's alone.
 func (n *netifd) ipv6Path(m config.Member) *Path {
 	k := knowledge{gateway: m.Gateway6, prefixes: m.Prefix6}
 	if m.Interface6 != "" {

@@ -1,10 +1,7 @@
-// Package uplink finds out where every member stands now: its device, its
-// gateway, its addresses and networks, and what the main table and the
-// router's own addresses look like around it. The result is a plain value,
-// which the planner takes as input and `status --json` prints as "uplinks",
-// so that `plan --uplinks FILE` can be fed with what another machine printed.
-//
-// The package only reads. It owns nothing in the kernel.
+// Package uplink finds out where every member stands now, and what the main table and
+// the router's own addresses look like around it. It only reads. The result is what
+// `status --json` prints as "uplinks", so that `plan --uplinks FILE` can be fed with
+// what another machine printed.
 package uplink
 
 import (
@@ -139,10 +136,9 @@ func (m *Main) BestDefault() *Route {
 	return best
 }
 
-// SourceTowards returns the address that the kernel gives to a packet over a
-// device if its route names none: the first of the device whose network holds the
-// given address, else the first (inet_select_addr). In IPv6 only link-local
-// addresses talk to link-local ones (RFC 6724).
+// SourceTowards returns the address that the kernel gives to a packet over a device
+// if its route names none: the first whose network holds the given address, else the
+// first (inet_select_addr). Only link-local IPv6 talks to link-local (RFC 6724).
 func (m *Main) SourceTowards(device string, near netip.Addr) netip.Addr {
 	var first netip.Addr
 	for _, a := range m.Addresses {

@@ -85,10 +85,9 @@ func (s Sender) Send(flows []Flow, uplinks []string) (Result, error) {
 	return result, err
 }
 
-// send sends two segments half of all sequence numbers apart. A window is at
-// most a quarter of them (RFC 7323, section 2.3: 2^30), so one of the two is
-// outside of it, wherever it is. The client answers only one: Linux answers no
-// further such segment of a connection for 500 ms (tcp_invalid_ratelimit).
+// send sends two segments half of all sequence numbers apart: a window is at most a
+// quarter (RFC 7323, section 2.3), so one of the two is outside of it. The client
+// answers only one: Linux answers no further one for 500 ms (tcp_invalid_ratelimit).
 func send(socket int, link *unix.SockaddrLinklayer, flow Flow) error {
 	sequence, acknowledged := rand.Uint32(), rand.Uint32()
 	for _, number := range []uint32{sequence, sequence + 1<<31} {

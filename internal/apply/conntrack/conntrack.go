@@ -1,15 +1,11 @@
-// Package conntrack reads the kernel's connection table and deletes entries
-// from it.
-//
-// It does so with the subpackage nl of github.com/vishvananda/netlink, one
-// message at a time. What v1.3.1 of the library has for connections,
-// ConntrackTableList and ConntrackDeleteFilters,
+// Package conntrack reads the kernel's connection table and deletes entries from it,
+// with the subpackage nl of github.com/vishvananda/netlink, one message at a time.
+// What v1.3.1 of the library has (ConntrackTableList, ConntrackDeleteFilters)
 //
 //   - collects the whole table first: with 16,000 connections, as a router with
 //     64 MB may have, a process grew to 17 MB (here 9 MB);
 //   - leaves out an entry's status, which says whether an answer was seen;
-//   - cannot delete one connection without reading all of them, and does not say
-//     why an entry could not be deleted.
+//   - cannot delete one connection without reading all, nor say why it failed.
 package conntrack
 
 import (
@@ -113,10 +109,9 @@ func (n *Netlink) CountByMark(f family.Family, mask uint32) (map[uint32]Count, e
 	return counts, err
 }
 
-// Delete deletes the entries of a family for which match returns true, and
-// returns how many. They are deleted when the table has been read; match must not
-// use the handle. An entry that cannot be deleted does not keep the others from
-// being deleted; the error says how many such there were, and why the first.
+// Delete deletes the entries of a family that match, when the table has been read,
+// and returns how many; match must not use the handle. One that cannot be deleted
+// keeps no other from it: the error says how many, and why the first.
 func (n *Netlink) Delete(f family.Family, match func(Entry) bool) (int, error) {
 	var chosen [][]byte
 	err := n.each(f, func(e Entry, m []byte) bool {
@@ -152,10 +147,9 @@ func (n *Netlink) DeleteOne(protocol uint8, source, destination netip.AddrPort) 
 	return nil
 }
 
-// Mark gives the entries of a family the marks that choose returns, as far as
-// bits of the mask go, when the table has been read; choose must not use the
-// handle. (The library's update has no mask, so that a mark set meanwhile would
-// be lost, and no zone; it also sets the time limit.)
+// Mark sets bits of the mask in the entries' marks to what choose returns, when the
+// table has been read; choose must not use the handle. (The library's update has
+// neither mask nor zone, and sets the time limit.)
 func (n *Netlink) Mark(f family.Family, mask uint32, choose func(Entry) uint32) error {
 	var changes []*nl.NetlinkRequest
 	err := n.each(f, func(e Entry, m []byte) bool {

@@ -46,10 +46,9 @@ func parse(m []byte) (Entry, bool) {
 	return e, e.Original.Source.IsValid() && e.Original.Destination.IsValid()
 }
 
-// identity returns the attributes of an entry's message that a deletion needs.
-// The same tuple may exist once per zone, and the number keeps the deletion from
-// hitting a successor of the entry. parse has seen that there is a tuple:
-// without one, a deletion would empty the whole table.
+// identity returns the attributes of an entry's message that a deletion needs: the
+// same tuple may exist once per zone, and the number spares a successor. parse has
+// seen the tuple: without one, a deletion would empty the whole table.
 func identity(m []byte) []byte {
 	var id []byte
 	kernel.EachAttribute(m[nl.SizeofNfgenmsg:], func(kind uint16, value []byte) {

@@ -1,18 +1,16 @@
-// Package ipset owns the kernel's sets whose names begin with "lb_": it reads
-// them, compares them with a plan, and fills, swaps and destroys them through
-// netlink. No ipset program is needed. Sets of anybody else are not read.
+// Package ipset owns the kernel's sets whose names begin with "lb_": it reads them,
+// compares them with a plan, and changes them through netlink. No ipset program is
+// needed. Sets of anybody else are not read.
 //
 // Sets are changed and tested by github.com/vishvananda/netlink, an entry per
-// request: 10,000 entries take 0.1 to 0.2 s on a PC. Reading is done here with
-// its subpackage nl, since v1.3.1 of the library
+// request: 10,000 entries take 0.1 to 0.2 s on a PC. Reading is done here with its
+// subpackage nl, since v1.3.1 of the library
 //
 //   - lists all sets of all programs with all entries, or nothing;
 //   - drops an entry's nomatch, so that the set looks as it should;
-//   - prints two lines to standard error for each set that a current ipset
-//     program has made (bucketsize and initval);
-//   - starts two goroutines for each entry. Sets are read at every event: one of
-//     65,000 entries took a process of 53 MB (here 12 MB), which a router with
-//     64 MB does not have.
+//   - prints two lines to standard error for each set of a current ipset program;
+//   - starts two goroutines for each entry: a set of 65,000, read at every event,
+//     took a process of 53 MB (here 12 MB), which a router with 64 MB does not have.
 package ipset
 
 import (
@@ -29,10 +27,9 @@ import (
 // Prefix begins the name of every set of ours.
 const Prefix = "lb_"
 
-// temporary is the set that is filled before it is swapped into place. A set
-// from the configuration cannot have this name: section names have no dot.
-// One is enough, since every swap is finished before the next begins; one that
-// is there at the beginning was left by a run that was killed.
+// temporary is the set that is filled before it is swapped into place; no section has
+// a dot in its name. One that is there at the beginning was left by a run that was
+// killed.
 const temporary = Prefix + "tmp.new"
 
 // The types of sets of pairs. OpenWrt has the first. The second, for kernels that

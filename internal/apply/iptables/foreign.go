@@ -43,10 +43,9 @@ func (t *Table) addForeignRule(chain string, words []string, target string) {
 	t.Markers = AddMarker(t.Markers, m)
 }
 
-// writtenBits returns the bits of a mark that a rule writes. iptables prints
-// every way to set a mark as --set-xmark VALUE/MASK, which clears the mask's
-// bits and then inverts the value's. CONNMARK --restore-mark is left out: what
-// it brings back of our bits is what we saved.
+// writtenBits returns the bits of a mark that a rule writes. iptables prints every
+// way to set a mark as --set-xmark VALUE/MASK, which clears the mask's bits and
+// inverts the value's. CONNMARK --restore-mark brings back of our bits what we saved.
 func writtenBits(words []string, target string) uint32 {
 	if target != "MARK" && target != "CONNMARK" && target != "TPROXY" {
 		return 0

@@ -11,10 +11,9 @@ import (
 	"loadbalance/internal/plan"
 )
 
-// What happens once in a router's life is done with go-iptables, which starts a
-// process for each step: to tell the version, and to remove what a run with
-// the other back end has left. It has no iptables-restore, and so cannot write
-// our chains in one transaction, and it does not tell a program's back end.
+// What happens once in a router's life is done with go-iptables, a process for each
+// step: to tell the version, and to remove what a run with the other back end has
+// left. It has no iptables-restore, so no transactions, and does not tell back ends.
 
 // stepSeconds is how long a step waits for others that hold the xtables lock.
 const stepSeconds = 5
@@ -44,9 +43,9 @@ func (t Tool) Version(f family.Family) (string, error) {
 }
 
 // Clear removes what is ours from the mangle table: first the jumps, so that no
-// packet meets a part of it. It is no transaction. A table in which a save shows
-// nothing of ours is left alone: go-iptables sets no limit to a program that
-// hangs, and stumbles over nftables rules that iptables cannot read.
+// packet meets a part of it. A table without anything of ours is left alone:
+// go-iptables has no limit for a program that hangs, and stumbles over rules that
+// only nft can read.
 func (t Tool) Clear(f family.Family) error {
 	table, err := t.Read(f)
 	if errors.Is(err, ErrHidden) {

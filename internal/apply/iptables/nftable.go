@@ -13,11 +13,10 @@ import (
 	"loadbalance/internal/kernel"
 )
 
-// NFTables looks after the nftables tables behind iptables-nft, which keeps the
-// mangle table in one of that name. It creates it when first needed and never
-// deletes it. To leave no trace we delete the ones that our first transaction
-// created. There is no option for this in iptables, the netlink library knows
-// no nftables, and the nft program may be missing: so it is asked of the kernel.
+// NFTables looks after the nftables tables "mangle" that iptables-nft creates and
+// never deletes: we delete those that our first transaction created. iptables has no
+// option for this, the netlink library no nftables, and the nft program may be
+// missing.
 type NFTables struct{ Kernel *kernel.Handle }
 
 // Exists reports whether the family has an nftables table "mangle". A kernel

@@ -1,12 +1,10 @@
-// Package iptables reads and writes our part of the mangle table, once per
-// family, through iptables-save and iptables-restore. We own the chains whose
-// names begin with lb_ and the jumps to them from the built-in chains; nothing
-// else in the table is ever mentioned in what we write, so that iptables-restore
-// --noflush leaves it alone.
+// Package iptables reads and writes our part of the mangle table, once per family,
+// through iptables-save and iptables-restore. We own the chains whose names begin
+// with lb_ and the jumps to them; nothing else is mentioned in what we write, so that
+// iptables-restore --noflush leaves it alone.
 //
-// What is in the kernel is recognised by the comment that each of our rules
-// carries, not by the rules' text: iptables prints rules in other words than
-// it was given.
+// What is in the kernel is recognised by the comment that each of our rules carries:
+// iptables prints rules in other words than it was given.
 package iptables
 
 import (
@@ -228,12 +226,11 @@ func splitWords(rule string) []string {
 	return words
 }
 
-// quotedWord returns the text in quotes with which the rest of a rule begins,
-// and its length with the quotes; 0 if there is none. iptables quotes text such
-// as comments, with a backslash before each quote and backslash in it (libxtables'
-// xtables_save_string), but it prints names, such as those of the match recent,
-// as they are. So a quote that is followed by more than a blank ends no text, and
-// one without a partner is part of a name.
+// quotedWord returns the text in quotes with which the rest of a rule begins, and its
+// length with the quotes; 0 for none. iptables escapes text such as comments
+// (libxtables' xtables_save_string), but prints names, such as those of the match
+// recent, as they are: a quote before more than a blank ends no text, and one without
+// a partner is part of a name.
 func quotedWord(rest string) (text string, length int) {
 	if !strings.HasPrefix(rest, `"`) {
 		return "", 0

@@ -47,10 +47,9 @@ func deleteRoute(f family.Family, r Route) Op {
 	return Op{routeText(f, "del", r.Route), func(k Kernel) error { return k.DeleteRoute(f, r) }}
 }
 
-// Changes are operations in four steps, in the order in which they are safe:
-// a table is filled before a rule leads to it, and loses its routes only after
-// the rule went. Between the second and the third step the caller may change
-// whatever sets the marks that the rules look at.
+// Changes are operations in four safe steps: a table is filled before a rule leads to
+// it, and loses its routes only after the rule. Between the second and the third the
+// caller may change what sets the marks.
 type Changes struct {
 	AddRoutes    []Op // also replaces routes
 	AddRules     []Op // first deletes odd rules of ours, which can stand in the way

@@ -74,10 +74,9 @@ func (n Netlink) AddRoute(f family.Family, r plan.Route) error {
 
 // ReplaceRoute changes a route in place.
 func (n Netlink) ReplaceRoute(f family.Family, r plan.Route) error {
-	// Both families replace the first route to the destination that has the
-	// same metric. IPv6 prefers one that has a gateway if the new one has,
-	// and takes any other for want of such, so that it never appends while
-	// there is something to replace.
+	// Both families replace the first route to the destination with the same metric.
+	// IPv6 prefers one that has a gateway if the new one has, and takes any other for
+	// want of such, so that it never appends.
 	return n.Handle.ReplaceRoute(encodeRoute(f, r))
 }
 

@@ -1,7 +1,7 @@
-// Package routing owns our ip rules and our routes: it reads those that carry
-// our protocol number, compares them with a plan, and adds, replaces and
-// deletes them. Rules and routes of anybody else are never read into a diff,
-// never replaced and never deleted, even in our own tables and priorities.
+// Package routing owns our ip rules and routes: it compares those that carry our
+// protocol number with a plan, and changes them. Those of anybody else are never read
+// into a diff, never replaced and never deleted, even in our own tables and
+// priorities.
 package routing
 
 import (
