@@ -33,9 +33,8 @@ type Changes struct {
 type FamilyChanges struct {
 	Mangle  iptables.Change
 	Routing routing.Changes
-	// clearOther says that the other back end of iptables may hold chains of
-	// ours: legacy is the one in use.
-	clearOther, legacy bool
+	// clearOther says that the other back end of iptables may hold chains of ours.
+	clearOther bool
 	// clean says that some connections may have to go, adopt that some may be
 	// older than the chains.
 	clean, adopt bool
@@ -87,7 +86,6 @@ func (c *Changes) diffFamily(f family.Family, k *Kernel) FamilyChanges {
 	changes := FamilyChanges{Routing: routing.Diff(f, want.Rules, want.Routes, k.Routing[f])}
 	if table := k.Tables[f]; table != nil {
 		_, known := c.before.Families[f]
-		changes.legacy = table.Legacy
 		changes.clearOther = !known || state.Legacy != table.Legacy
 		changes.Mangle = iptables.Diff(*want, table, state.Starts)
 		state.Legacy = table.Legacy

@@ -16,7 +16,7 @@ import (
 func (e *Engine) clearOthers(c *Changes) error {
 	var failed []error
 	for _, f := range family.All {
-		legacy := c.Families[f].legacy
+		legacy := c.Families[f].Mangle.Legacy
 		if !c.Families[f].clearOther || !e.otherHolds(f, legacy) {
 			continue
 		}

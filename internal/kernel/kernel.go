@@ -51,10 +51,10 @@ type Handle struct {
 	Netlink *netlink.Handle
 
 	sockets   map[int]*nl.SocketHandle
-	links     list[netlink.Link]
-	addresses list[netlink.Addr]
-	rules     list[netlink.Rule]
-	routes    list[Route]
+	links     []netlink.Link
+	addresses []netlink.Addr
+	rules     []netlink.Rule
+	routes    []Route
 	many      map[family.Family]bool // see HasMany
 }
 
@@ -69,16 +69,10 @@ func Dump(dump func() error) error {
 	return err
 }
 
-// list is what one dump returned.
-type list[T any] struct {
-	known bool
-	all   []T
-}
-
-// get returns the list, from the kernel if it is not known yet.
-func (l *list[T]) get(what string, dump func() ([]T, error)) ([]T, error) {
-	if l.known {
-		return l.all, nil
+// once returns a list that is known, or has it read; nil: it is not known.
+func once[T any](known *[]T, what string, dump func() ([]T, error)) ([]T, error) {
+	if *known != nil {
+		return *known, nil
 	}
 	var all []T
 	err := Dump(func() (err error) {
@@ -88,7 +82,7 @@ func (l *list[T]) get(what string, dump func() ([]T, error)) ([]T, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	*l = list[T]{known: true, all: all}
+	*known = all
 	return all, nil
 }
 
@@ -142,10 +136,7 @@ func (h *Handle) Close() {
 
 // Forget makes the next calls read the kernel's state anew.
 func (h *Handle) Forget() {
-	h.links = list[netlink.Link]{}
-	h.addresses = list[netlink.Addr]{}
-	h.rules = list[netlink.Rule]{}
-	h.routes = list[Route]{}
+	h.links, h.addresses, h.rules, h.routes = nil, nil, nil, nil
 }
 
 // Request returns a request of the given type and flags (NLM_F_…) over the
@@ -158,7 +149,7 @@ func (h *Handle) Request(kind, flags int) *nl.NetlinkRequest {
 
 // Links returns all devices.
 func (h *Handle) Links() ([]netlink.Link, error) {
-	return h.links.get("devices", h.Netlink.LinkList)
+	return once(&h.links, "devices", h.Netlink.LinkList)
 }
 
 // DeviceNames returns the names of all devices by index.
@@ -192,7 +183,7 @@ func (h *Handle) index(device string) (int, error) {
 // Addresses returns the addresses of a family on all devices, in the kernel's
 // order, which has a device's primary address first.
 func (h *Handle) Addresses(f family.Family) ([]netlink.Addr, error) {
-	all, err := h.addresses.get("addresses", func() ([]netlink.Addr, error) {
+	all, err := once(&h.addresses, "addresses", func() ([]netlink.Addr, error) {
 		return h.Netlink.AddrList(nil, netlink.FAMILY_ALL)
 	})
 	return only(all, func(a netlink.Addr) bool { return a.IPNet != nil && family.Of(Addr(a.IP)) == f }), err

@@ -53,7 +53,7 @@ const ManyRoutes = 5000
 // Routes returns the routes of a family in all tables. Of a table with many (see
 // HasMany) only those are left that somebody must know of.
 func (h *Handle) Routes(f family.Family) ([]Route, error) {
-	all, err := h.routes.get("routes", h.dumpRoutes)
+	all, err := once(&h.routes, "routes", h.dumpRoutes)
 	return only(all, func(r Route) bool { return r.Family == f }), err
 }
 
@@ -104,7 +104,7 @@ func (h *Handle) dumpRoutes() ([]Route, error) {
 // in a network of the router's own, where it would take precedence.
 func (h *Handle) isPlain(r Route) bool {
 	return IsPlain(r.Table, r.Destination.Bits(), r.Protocol) &&
-		!slices.ContainsFunc(h.addresses.all, func(a netlink.Addr) bool { return Prefix(a.IPNet).Overlaps(r.Destination) })
+		!slices.ContainsFunc(h.addresses, func(a netlink.Addr) bool { return Prefix(a.IPNet).Overlaps(r.Destination) })
 }
 
 // parseRoute reads a route. ok is false for what is no entry of a table of
@@ -238,7 +238,7 @@ func (h *Handle) writeRoute(write func(*netlink.Route) error, r Route) error {
 	if err != nil {
 		return err
 	}
-	h.routes = list[Route]{}
+	h.routes = nil
 	route := netlink.Route{
 		Table: r.Table, Type: int(r.Type), Protocol: netlink.RouteProtocol(r.Protocol), Scope: netlink.Scope(r.Scope),
 		Tos: int(r.TOS), Dst: IPNet(r.Destination), LinkIndex: index, Src: r.Source.AsSlice(), Priority: r.Metric,

@@ -13,7 +13,7 @@ import (
 
 // Rules returns the ip rules of a family, by priority.
 func (h *Handle) Rules(f family.Family) ([]netlink.Rule, error) {
-	all, err := h.rules.get("ip rules", h.dumpRules)
+	all, err := once(&h.rules, "ip rules", h.dumpRules)
 	return only(all, func(r netlink.Rule) bool { return r.Family == int(Number(f)) }), err
 }
 
@@ -42,7 +42,7 @@ func (h *Handle) dumpRules() ([]netlink.Rule, error) {
 // AddRule adds a rule. The error is EEXIST if there is one that has the same
 // properties, protocol included.
 func (h *Handle) AddRule(r netlink.Rule) error {
-	h.rules = list[netlink.Rule]{}
+	h.rules = nil
 	if isDropped(r) {
 		return h.sendRule(unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, r)
 	}
@@ -52,7 +52,7 @@ func (h *Handle) AddRule(r netlink.Rule) error {
 // DeleteRule deletes the first rule that has all the given properties. The
 // error is ENOENT if there is none.
 func (h *Handle) DeleteRule(r netlink.Rule) error {
-	h.rules = list[netlink.Rule]{}
+	h.rules = nil
 	if isDropped(r) {
 		return h.sendRule(unix.RTM_DELRULE, 0, r)
 	}

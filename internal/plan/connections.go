@@ -170,7 +170,11 @@ func (b *builder) connections() {
 	// Also one that was not live: its connections may wait for it (on_dead 'none').
 	removed := len(without(b.before.Indices.all(), b.indices.all())) > 0
 	for _, f := range family.All {
-		live, active := b.liveIndices(f), b.activeIndices(f)
+		live := b.indicesOf(func(m Member) bool { return m.State(f).Online })
+		// A policy of one member does not count: what it deals has nowhere to return to.
+		active := b.indicesOf(func(m Member) bool {
+			return slices.ContainsFunc(b.config.Policies, func(p config.Policy) bool { return b.chooses(p, m.Name, f) })
+		})
 		// Where no run has left anything, members may have gone unnoticed.
 		lost := len(live) > 0 && len(without(b.before.Live[f], live)) > 0 || removed || b.kernel.Ours && b.forgotten
 		unfinished, resumed := b.before.Unfinished[f]
@@ -224,26 +228,14 @@ func (b *familyBuilder) mainMember() int {
 // fates are what becomes of a member's connections when it dies, by option on_dead.
 var fates = map[string]Fate{"none": Keep, "clear": Forget, "reset": ForgetAndReset}
 
-// liveIndices are the members that can carry connections, in file order.
-func (b *builder) liveIndices(f family.Family) []int {
-	var live []int
+// indicesOf returns the indices of some members, in file order.
+func (b *builder) indicesOf(holds func(m Member) bool) (indices []int) {
 	for _, m := range b.plan.Members {
-		if m.State(f).Online {
-			live = append(live, m.Index)
+		if holds(m) {
+			indices = append(indices, m.Index)
 		}
 	}
-	return live
-}
-
-// activeIndices are the members to which some policy deals connections. A
-// policy of one member does not count: what it deals has nowhere to return to.
-func (b *builder) activeIndices(f family.Family) (active []int) {
-	for _, m := range b.plan.Members {
-		if slices.ContainsFunc(b.config.Policies, func(p config.Policy) bool { return b.chooses(p, m.Name, f) }) {
-			active = append(active, m.Index)
-		}
-	}
-	return active
+	return indices
 }
 
 // chooses reports whether a policy of several members deals connections to one of
