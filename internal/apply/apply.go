@@ -141,9 +141,8 @@ func (e *Engine) Apply(c *Changes) (*Report, error) {
 	return report, errors.Join(failed...)
 }
 
-// writeFamilies writes the chains of families, and then cleans their
-// connections. It returns in which this was done. One that has to wait for the
-// xtables lock keeps no other waiting.
+// writeFamilies writes the chains of families and cleans their connections, and
+// returns in which. One that waits for the xtables lock keeps no other waiting.
 func (e *Engine) writeFamilies(ready []family.Family, c *Changes, report *Report, note func(error) bool) (written, cleaned map[family.Family]bool) {
 	written, cleaned = map[family.Family]bool{}, map[family.Family]bool{}
 	for attempt := 1; len(ready) > 0; attempt++ {

@@ -140,9 +140,8 @@ func (c *Changes) devices(f family.Family) []string {
 	return devices
 }
 
-// freedDestinations returns the local destinations that the kernel's sets
-// still have and the plan does not: connections there were marked for the main
-// table and must be dealt out from now on.
+// freedDestinations returns the local destinations that the kernel's sets still have
+// and the plan does not: connections there must be dealt out from now on.
 func freedDestinations(f family.Family, wanted *plan.Plan, have []ipset.Set) []netip.Prefix {
 	local := wanted.Family(f).Set(plan.LocalSet(f))
 	i := slices.IndexFunc(have, func(s ipset.Set) bool { return s.Name == plan.LocalSet(f) })
@@ -155,9 +154,8 @@ func freedDestinations(f family.Family, wanted *plan.Plan, have []ipset.Set) []n
 // protoTCP is TCP's IP protocol number (IANA).
 const protoTCP = 6
 
-// hasWaitingClient reports whether an entry is a TCP connection whose client may
-// wait for packets that will not come. One that is still being opened has a
-// client that repeats its SYN, and one that is over has none.
+// hasWaitingClient reports whether an entry is a TCP connection whose client may wait
+// in vain. While one is being opened, its client repeats the SYN.
 func hasWaitingClient(entry conntrack.Entry) bool {
 	return entry.Protocol == protoTCP && !entry.Opening && !entry.Ended
 }

@@ -10,9 +10,8 @@ import (
 	"loadbalance/internal/family"
 )
 
-// clearOthers removes what a run with the other back end has left. It is only
-// looked for when the run directory does not say that this back end was used
-// last, since looking costs a process.
+// clearOthers removes what a run with the other back end has left. To look costs a
+// process: it is done unless the run directory says that this one was used last.
 func (e *Engine) clearOthers(c *Changes) error {
 	var failed []error
 	for _, f := range family.All {

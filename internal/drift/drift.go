@@ -20,23 +20,19 @@ type Watcher struct {
 
 // Scope is what the last apply left that a Look has to know.
 type Scope struct {
-	// Legacy is true if our chains are in iptables-legacy and not in
-	// iptables-nft. To look at the legacy table creates it, as
-	// iptables-legacy-save does.
+	// Legacy is true if our chains are in iptables-legacy and not in iptables-nft. To
+	// look at the legacy table creates it.
 	Legacy bool
-	// OpenSets names the sets of ours whose entries are not counted, because
-	// the monitor enters what it learns or because the set is so large
-	// that counting at every Look would take too long.
+	// OpenSets names the sets of ours whose entries are not counted: the monitor
+	// enters what it learns, or to count them at every Look would take too long.
 	OpenSets []string
 }
 
-// Fingerprint stands for the kernel's state. Two that differ mean that the
-// state has changed; two that are equal, that it very probably has not. Only
-// those of one process can be compared.
+// Fingerprint stands for the kernel's state: if two of one process are equal, it very
+// probably has not changed.
 type Fingerprint struct {
-	// Network is what an apply reads but does not change: devices, addresses,
-	// and the routes and ip rules of others, of both families, without counters
-	// and life times.
+	// Network is what an apply reads but does not change: devices, addresses, and
+	// others' routes and ip rules, without counters and life times.
 	Network uint64
 	// Ours is what an apply writes: ip rules and routes of our protocol number, sets
 	// (names, types, numbers of entries where none expire) and chains. Of
@@ -67,9 +63,8 @@ func Open() (*Watcher, error) {
 // was taken. It is never closed.
 func (w *Watcher) Events() <-chan struct{} { return w.listener.events }
 
-// Look takes a fingerprint. It starts no process. The error names what could
-// not be read; a subsystem that the kernel does not have is none. When events can
-// no longer be received, it says why.
+// Look takes a fingerprint, without a process. The error names what could not be
+// read, or why no events are received; what the kernel does not have is none.
 func (w *Watcher) Look(scope Scope) (Fingerprint, error) {
 	f, err := w.look(scope)
 	if err != nil {

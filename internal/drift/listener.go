@@ -14,9 +14,8 @@ import (
 	"loadbalance/internal/kernel"
 )
 
-// eventQueue, in bytes, holds some thousand announcements of about 1 KiB, as
-// many as a routing daemon or a VPN causes at once. More are lost, which costs
-// one Look.
+// eventQueue, in bytes, holds some thousand announcements of about 1 KiB, as a
+// routing daemon or a VPN causes at once. A loss costs one Look.
 const eventQueue = 1 << 20
 
 // listener reads announcements in one goroutine. The library's LinkSubscribe,

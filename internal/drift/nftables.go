@@ -83,9 +83,8 @@ func mangleRules(h *kernel.Handle, f family.Family) (total uint64, err error) {
 	return total, err
 }
 
-// hashRule returns a number for a rule in its place. Its position is the handle
-// of the rule before it. Handles alone would not do: a rule that is put in
-// another's place takes over its handle.
+// hashRule returns a number for a rule in its place: behind the handle of another.
+// Handles alone would not do: a rule in another's place takes over its handle.
 func hashRule(m []byte) uint64 {
 	if len(m) < nl.SizeofNfgenmsg {
 		return 0

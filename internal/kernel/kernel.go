@@ -45,9 +45,8 @@ const dumpAttempts = 5
 // Handle gives access to the kernel of the network namespace in which Open was
 // called. It is not safe for concurrent use.
 type Handle struct {
-	// Netlink has the library's functions for what the Handle does not keep:
-	// lookups, neighbours, sets, connections. A change of rules or routes
-	// through it would go unnoticed here.
+	// Netlink has the library's functions for what the Handle does not keep. A change
+	// of rules or routes through it would go unnoticed here.
 	Netlink *netlink.Handle
 
 	sockets   map[int]*nl.SocketHandle

@@ -45,9 +45,9 @@ type Nexthop struct {
 // have: the route uses a nexthop object.
 const nexthopID = 30
 
-// ManyRoutes bounds how many routes of a family are kept of each table, beside those
-// of IsPlain. A LAN with sites behind it has hundreds; a routing daemon brings a
-// hundred thousand, of 1 KB each in all that is made of them.
+// ManyRoutes bounds how many plain routes (see IsPlain) of a family are kept of each
+// table. A LAN with sites behind it has hundreds; a routing daemon brings a hundred
+// thousand, of 1 KB each in all that is made of them.
 const ManyRoutes = 5000
 
 // Routes returns the routes of a family in all tables. Of a table with many (see
@@ -216,9 +216,8 @@ func IsNoRoute(err error) bool {
 	return isAny(err, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL)
 }
 
-// AddRoute adds a route. The error is EEXIST if there is one to the same
-// destination with the same metric in the table, and ENODEV if the device does
-// not exist.
+// AddRoute adds a route. The error is EEXIST if the table has one to the same
+// destination with the same metric, and ENODEV if the device does not exist.
 func (h *Handle) AddRoute(r Route) error { return h.writeRoute(h.Netlink.RouteAdd, r) }
 
 // ReplaceRoute puts a route in the place of the one to the same destination

@@ -65,9 +65,8 @@ func ReadConfiguration(dir string) (*Configuration, error) {
 	return parseConfiguration(text)
 }
 
-// AcceptedConfiguration is the last one without errors that was applied; an
-// error that matches fs.ErrNotExist means that there is none. One that does not
-// check out is no configuration.
+// AcceptedConfiguration is the last one without errors that was applied. The error
+// matches fs.ErrNotExist if there is none; one that does not check out is none.
 func AcceptedConfiguration(run rundir.Dir) (*Configuration, error) {
 	text, err := run.Accepted()
 	if err != nil {

@@ -25,9 +25,8 @@ type Observed struct {
 	wanted   *plan.Plan // nil until it is asked for
 }
 
-// Observe reads what the kernel, netifd and the run directory say. verdicts are
-// the monitor's. Without a monitor nobody would notice that an uplink works
-// again, so none is offline then.
+// Observe reads what the kernel, netifd and the run directory say. Without a monitor
+// nobody would notice that an uplink works again, so verdicts do not count.
 func (p *Pipeline) Observe(cfg *config.Config, verdicts plan.Verdicts) (*Observed, error) {
 	o := &Observed{Config: cfg, State: p.state()}
 	if cfg.Globals.Monitor {

@@ -93,9 +93,8 @@ func otherBackend(legacy bool) apply.OtherBackend {
 	return iptables.Tool{Backend: iptables.Legacy}
 }
 
-// Apply makes the kernel hold what an observation asks for. Even with an error
-// there is a report if it got as far as planning: parts of it may be in the
-// kernel.
+// Apply makes the kernel hold what an observation asks for. A report beside an error
+// means that parts of it may be in the kernel.
 func (p *Pipeline) Apply(o *Observed) (*apply.Report, error) {
 	if advice.Active(o.Config) && advice.MWAN3Runs(o.Kernel.Tables, o.Uplinks) { // it deals out connections with marks, too
 		return nil, errors.New(advice.MWAN3Running + " (nothing was changed)")

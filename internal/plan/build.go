@@ -143,9 +143,8 @@ func (b *builder) family(f family.Family) *familyBuilder {
 	return fb
 }
 
-// wanted reports whether we want anything in this family. IPv4 is always
-// balanced; IPv6 only where some member has it, or a rule wants something of it
-// all the same, so that a router without it pays nothing.
+// wanted reports whether we want anything in this family. IPv6 is balanced only where
+// some member has it or a rule wants it: a router without it pays nothing.
 func (b *familyBuilder) wanted() bool {
 	if b.family == family.IPv4 {
 		return true

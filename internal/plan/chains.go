@@ -139,9 +139,8 @@ func (b *familyBuilder) out(hook string) []Rule {
 	return append(rules, on(RestoreMark(b.mask)))
 }
 
-// sockets takes a socket's mark for the connection's draw if it is a member's,
-// as probes have it. In any other, the bits are somebody else's: such a packet
-// is left alone.
+// sockets takes a socket's mark for the connection's draw if it is a member's, as
+// probes have it. In any other, the bits are somebody else's.
 func (b *familyBuilder) sockets() []Rule {
 	var rules []Rule
 	for _, m := range b.members {
@@ -253,9 +252,8 @@ func (b *familyBuilder) prefixSources() []Rule {
 	return rules
 }
 
-// socketSources: a socket of the router that carries a member's address,
-// although an unbound one would have been given another, was bound to it. An
-// address that two members have (twins) says nothing.
+// socketSources: a socket of the router with a member's address that an unbound one
+// would not have been given was bound to it. What twins share says nothing.
 func (b *familyBuilder) socketSources() []Rule {
 	if !b.config.Globals.RouterTraffic {
 		return nil
@@ -273,9 +271,8 @@ func (b *familyBuilder) socketSources() []Rule {
 	return rules
 }
 
-// What a resolver is asked by: DNS (RFC 1035), and DNS over TLS (RFC 7858). A
-// provider names the addresses; with any port it would say which line all traffic
-// there takes.
+// What a resolver is asked by: DNS (RFC 1035), and DNS over TLS (RFC 7858). With any
+// port, a provider could say which line other traffic takes.
 var (
 	dnsOverUDP = []Match{Protocol(17), Ports{Ranges: []config.PortRange{{First: 53, Last: 53}}}}
 	dnsOverTCP = []Match{Protocol(6), Ports{Ranges: []config.PortRange{{First: 53, Last: 53}, {First: 853, Last: 853}}}}

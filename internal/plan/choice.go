@@ -60,9 +60,8 @@ func (b *builder) liveMembers(p config.Policy, f family.Family) []config.PolicyM
 	return live
 }
 
-// stillHeld returns the members that have to wait, of some that had to: those
-// that are not back, and those that are held back. They are released together,
-// or one that is released would hold back the next.
+// stillHeld returns those of some members that still have to wait: they are not back,
+// or held back. All others go together, or one would hold back the next.
 func (b *builder) stillHeld(candidates map[string]bool, f family.Family) map[string]bool {
 	for {
 		b.held[f] = candidates
@@ -79,9 +78,8 @@ func (b *builder) stillHeld(candidates map[string]bool, f family.Family) map[str
 	}
 }
 
-// heldBack reports whether some policy would deal connections to a live member if
-// it alone were not held. A member of a tier that is not in use is not held
-// back: nobody had to take over from it.
+// heldBack reports whether some policy would deal connections to a live member if it
+// alone were not held. In a tier that is not in use, none is held back.
 func (b *builder) heldBack(m *member, f family.Family) bool {
 	others := func(name string) bool { return name != m.Name && b.held[f][name] }
 	for _, p := range b.config.Policies {

@@ -32,9 +32,8 @@ const (
 // Connections says what becomes of one family's live connections. The zero
 // value keeps all of them.
 type Connections struct {
-	// Search reports whether some may have to go. Only then the table of
-	// connections is worth a search, which takes some 10 ms however few there
-	// are.
+	// Search reports whether some may have to go: only then the table of connections
+	// is worth a search, which takes some 10 ms.
 	Search  bool
 	live    []int // indices of members that can carry connections
 	reused  []int // that went from one member to another
@@ -292,9 +291,8 @@ func without[T comparable](all, some []T) (rest []T) {
 	return rest
 }
 
-// Stopped is the plan of a service that is stopped: nothing in the kernel. What
-// the last run left is kept for the next start, so that the connections that
-// live on keep their members.
+// Stopped is the plan of a service that is stopped: nothing in the kernel. The next
+// start has the last run's state, so that connections keep their members.
 func Stopped(before State) *Plan {
 	before.Held, before.Prefixes, before.Notices = nil, nil, nil
 	return &Plan{State: before}

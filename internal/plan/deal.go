@@ -5,9 +5,8 @@ import (
 	"slices"
 )
 
-// maxSlots bounds a cascade: the rules that a router has to load, print and
-// compare for each policy. 256 slots hold every small set of weights many
-// times over.
+// maxSlots bounds a cascade: the rules that a router has to load, print and compare
+// for each policy. 256 hold every small set of weights many times over.
 const maxSlots = 256
 
 // maxKinds is how many kinds of connections may arrive in turn, as a query before
@@ -180,8 +179,8 @@ func evenBlock(weights []int) []int {
 }
 
 // given returns, added up over the kinds whose turn the next slot is, how many
-// connections will have arrived with it, and how many slots before it each member was
-// given. Of several kinds (1: all connections) each has every so manyth slot.
+// connections will have arrived with it, and how many slots each member has. Of N
+// kinds, each has every Nth slot.
 func given(block []int, members int) (arrived int, had []int) {
 	had = make([]int, members)
 	for kinds := 1; kinds <= maxKinds; kinds++ {
@@ -213,9 +212,8 @@ func gcd(a, b int) int {
 	return a
 }
 
-// splitMix is the generator SplitMix64 (Steele, Lea, Flood 2014). The order
-// of turns must be the same in every release, which the standard library's
-// generators do not promise.
+// splitMix is SplitMix64 (Steele, Lea, Flood 2014). The order of turns must be the
+// same in every release, which the standard library does not promise.
 type splitMix uint64
 
 func (s *splitMix) next() uint64 {

@@ -71,9 +71,8 @@ func (old Indices) Assign(cfg *config.Config) (Indices, error) {
 	return assigned, nil
 }
 
-// recover takes over the index of the member whose chain this is, also from
-// another mask than the present one. A chain of a member that is no longer
-// configured counts as freed.
+// recover takes over the index of the member whose chain this is, also from another
+// mask. A member that is no longer configured counts as freed.
 func (old *Indices) recover(cfg *config.Config, c MemberChainMark) {
 	index := fwmark.Mask(c.Mask).Value(c.Mark)
 	if !fwmark.Mask(c.Mask).IsMember(index) || !strings.HasPrefix(c.Chain, memberPrefix) {

@@ -84,9 +84,8 @@ func withoutCovered(prefixes []netip.Prefix) []netip.Prefix {
 	return kept
 }
 
-// isMemberNetwork reports whether a route of main is a member's own on-link
-// network. Those have rules of their own, and are dealt out where several
-// members share them.
+// isMemberNetwork reports whether a route of main is a member's own on-link network:
+// those have rules, and are dealt out where several share them.
 func (b *familyBuilder) isMemberNetwork(r uplink.Route) bool {
 	return !r.Gateway.IsValid() && b.owners(func(_ *member, path *uplink.Path) bool {
 		return r.Device == path.Device && path.HasNetwork(r.Destination)

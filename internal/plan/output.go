@@ -16,8 +16,7 @@ func OutputPolicy(name string) string { return name + outputSuffix }
 const outputSuffix = "-out"
 
 // keepsOff reports whether some member is not for the router's own connections: an
-// unbound socket has the address of main's best line, and dies on a line that does
-// not translate it.
+// unbound socket has main's address, and dies where that is not translated.
 func (b *builder) keepsOff() bool {
 	return b.config.Globals.RouterTraffic && slices.ContainsFunc(b.members, func(m *member) bool { return !m.RouterTraffic })
 }
@@ -40,8 +39,7 @@ func (b *builder) outputPolicy(p config.Policy) config.Policy {
 }
 
 // forOutput is the builder of what only the router's own packets pass: policies
-// without such members, and rules that use these. A rule that names such a member
-// itself is obeyed.
+// without such members. A rule that names such a member itself is obeyed.
 func (b *familyBuilder) forOutput() *familyBuilder {
 	cfg, shared, own := *b.config, *b.builder, *b
 	cfg.Policies, cfg.Rules = nil, slices.Clone(cfg.Rules)

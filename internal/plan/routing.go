@@ -149,8 +149,7 @@ func LinePrefixes(path *uplink.Path) []netip.Prefix {
 }
 
 // splitDefaultLength is the length up to which main's routes do not outrank
-// balancing: 0 for default routes, 1 where 0.0.0.0/1 and 128.0.0.0/1 of a VPN
-// are to be ignored too.
+// balancing: 1 where a VPN's 0.0.0.0/1 and 128.0.0.0/1 are to be ignored too.
 func (b *builder) splitDefaultLength() int {
 	if b.config.Globals.IgnoreSplitDefault {
 		return 1

@@ -11,9 +11,8 @@ import (
 	"loadbalance/internal/family"
 )
 
-// Rule is a rule of the mangle table: matches that must all hold, and what
-// then happens. Matches are values, not text, so that a plan can be walked
-// for a given packet.
+// Rule is a rule of the mangle table: matches that must all hold, and what then
+// happens; values and not text, so that a plan can be walked for a packet.
 type Rule struct {
 	Matches []Match
 	Target  Target

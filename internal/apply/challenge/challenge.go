@@ -36,9 +36,8 @@ type Result struct {
 	// Own are the router's own, which are left to their timeouts: whatever it
 	// sends next goes over a live uplink, and is answered by a reset.
 	Own int
-	// NotFound are those whose client cannot be found: it has no route, is
-	// behind an uplink, or its link address is not known, which means that it
-	// has been silent for long.
+	// NotFound are those whose client has no route, is behind an uplink, or has been
+	// silent for so long that its link address is not known.
 	NotFound int
 }
 

@@ -64,9 +64,8 @@ func ipHeader(flow Flow) []byte {
 	return header
 }
 
-// pseudoHeader is the sum over what TCP's checksum covers of the IP header
-// (RFC 9293, section 3.1; RFC 8200, section 8.1). The families differ in the
-// order of the words only, which the sum does not see.
+// pseudoHeader is the sum over what TCP's checksum covers of the IP header (RFC 9293,
+// section 3.1; RFC 8200, section 8.1): the order of words does not count.
 func pseudoHeader(source, destination netip.Addr) uint32 {
 	return addWords(addWords(unix.IPPROTO_TCP+tcpHeader, source.AsSlice()), destination.AsSlice())
 }

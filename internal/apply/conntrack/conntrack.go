@@ -54,9 +54,8 @@ type Netlink struct{ kernel *kernel.Handle }
 // New returns access to the connection table of the handle's network namespace.
 func New(k *kernel.Handle) *Netlink { return &Netlink{k} }
 
-// Each calls visit for every entry of a family until it returns false.
-// Connections come and go while the table is read: some of those may be left out
-// or be visited twice. visit must not use the handle.
+// Each calls visit, which must not use the handle, for every entry of a family until
+// it returns false. Some that come or go meanwhile may be left out or visited twice.
 func (n *Netlink) Each(f family.Family, visit func(Entry) bool) error {
 	return n.each(f, func(e Entry, _ []byte) bool { return visit(e) })
 }
@@ -136,9 +135,8 @@ func (n *Netlink) Delete(f family.Family, match func(Entry) bool) (int, error) {
 	return deleted, err
 }
 
-// DeleteOne deletes the entry of a connection of TCP or UDP, by the direction in
-// which it was opened, in the default zone. One that is not there is no error. It
-// may be called from several goroutines at a time.
+// DeleteOne deletes the entry of a connection of TCP or UDP, by its first direction,
+// in the default zone, if there is one. Several goroutines may call it at a time.
 func (n *Netlink) DeleteOne(protocol uint8, source, destination netip.AddrPort) error {
 	f := family.Of(source.Addr())
 	if err := n.delete(f, identityOf(protocol, source, destination)); err != nil {

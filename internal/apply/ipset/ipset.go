@@ -28,8 +28,7 @@ import (
 const Prefix = "lb_"
 
 // temporary is the set that is filled before it is swapped into place; no section has
-// a dot in its name. One that is there at the beginning was left by a run that was
-// killed.
+// a dot in its name. A run that was killed may leave one.
 const temporary = Prefix + "tmp.new"
 
 // The types of sets of pairs. OpenWrt has the first. The second, for kernels that
@@ -174,8 +173,7 @@ func destroy(set string) Op {
 	}
 }
 
-// Changes are operations in two steps. Between them the caller changes the
-// chains that refer to the sets: a set must exist before a rule names it, and
+// Changes are operations in two steps: a set must exist before a rule names it, and
 // the kernel refuses to destroy one that a rule still names.
 type Changes struct {
 	Update  []Op
@@ -258,9 +256,8 @@ func Missing(set, list []netip.Prefix) []netip.Prefix {
 	return missing
 }
 
-// normalEntries returns entries as a hash:net set holds them: without host
-// bits, each once, and prefixes of length 0, which the type refuses, as their
-// two halves.
+// normalEntries returns entries as a hash:net set holds them: without host bits, each
+// once, and the whole address space as two halves, since the type refuses /0.
 func normalEntries(entries []netip.Prefix) []netip.Prefix {
 	normal := make([]netip.Prefix, 0, len(entries))
 	for _, e := range entries {

@@ -12,9 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxLearnt is how many addresses a set learns. Streaming services answer with
-// some hundred in the course of a day. Each takes the kernel 150 bytes, so that
-// a router with 64 MB bears some sets that are full.
+// MaxLearnt is how many addresses a set learns, of 150 bytes each in the kernel.
+// Streaming services answer with some hundred in the course of a day.
 const MaxLearnt = 4096
 
 // Limits of a learnt entry's life, in seconds. Hosts use addresses for longer
@@ -25,9 +24,8 @@ const (
 	MaxLifetime = 2147483
 )
 
-// Learnt is an entry that comes from a DNS answer. The kernel keeps all of it:
-// it goes by itself when its time is over, and its comment names the domains, so
-// that no other record is needed.
+// Learnt is an entry that comes from a DNS answer. The kernel keeps all of it: it
+// goes when its time is over, and its comment names the domains.
 type Learnt struct {
 	Address netip.Addr
 	// Domains are those that the address was learnt for, the last one last. An
@@ -69,9 +67,8 @@ func (n *Netlink) Learnt(name string) ([]Learnt, error) {
 	return s.Learnt, kernel.Ignore(err, unix.ENOENT)
 }
 
-// stillLearnt divides what a set has learnt into what stays and what goes, since
-// none of its domains is wanted any more. What the configuration lists by itself
-// is in neither: it is no longer learnt.
+// stillLearnt divides what a set has learnt into what stays and what goes, since none
+// of its domains is wanted. What is listed by itself is in neither.
 func stillLearnt(have []Learnt, domains []string, listed []netip.Prefix) (kept []Learnt, gone []netip.Prefix) {
 	for _, l := range have {
 		_, isListed := slices.BinarySearchFunc(listed, l.prefix(), family.ComparePrefixes)

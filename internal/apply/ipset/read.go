@@ -52,8 +52,8 @@ func (n *Netlink) readSet(name string) (Set, error) {
 }
 
 // Headers returns our sets without their entries, sorted by name; none where the
-// kernel has no sets. Those in uncounted have only a name, a type and a family: the
-// kernel takes the longer to count the larger a set is.
+// kernel has no sets. Those in uncounted are not counted, which takes long in a large
+// set.
 func (n *Netlink) Headers(uncounted []string) ([]Set, error) {
 	headers, err := n.readEach(func(name string) (Set, error) {
 		if slices.Contains(uncounted, name) {

@@ -30,9 +30,8 @@ func (c Change) Empty() bool {
 	return len(c.Write)+len(c.Delete)+len(c.AddJumps)+len(c.DeleteJumps) == 0
 }
 
-// Diff compares a plan with the kernel. starts are the slots at which the
-// kernel's cascades began when they were written; a cascade that is written
-// again starts where the old one stands.
+// Diff compares a plan with the kernel. starts are the slots at which the kernel's
+// cascades began; one that is written again goes on where the old one stands.
 func Diff(want plan.Family, have *Table, starts map[string]uint64) Change {
 	change := Change{Starts: map[string]uint64{}, Legacy: have.Legacy}
 	planned := map[string]bool{}
@@ -81,9 +80,8 @@ func (c Change) StartsAfter(before map[string]uint64) map[string]uint64 {
 	return after
 }
 
-// addCascades adds all cascades to what is written. The legacy back end loads
-// the whole table anew, whatever was changed, and with it the counters of all
-// cascades; written again, they go on where they stood.
+// addCascades adds all cascades to what is written: the legacy back end loads the
+// whole table anew, counters too. Written again, they go on where they stood.
 func (c *Change) addCascades(chains []plan.Chain) {
 	for _, chain := range chains {
 		written := slices.ContainsFunc(c.Write, func(w plan.Chain) bool { return w.Name == chain.Name })

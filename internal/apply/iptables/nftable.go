@@ -32,9 +32,8 @@ func (n NFTables) Exists(f family.Family) (bool, error) {
 	return true, nil
 }
 
-// Delete deletes the family's nftables table "mangle" with its base chains, in
-// the network namespace of the calling thread. The caller has seen that it
-// holds nothing else. A table that is already gone is no error.
+// Delete deletes the family's nftables table "mangle" with its base chains; the
+// caller has seen that it holds nothing else. A table that is gone is no error.
 func (n NFTables) Delete(f family.Family) error {
 	if err := kernel.Ignore(executeBatch(n.request(unix.NFT_MSG_DELTABLE, f)), unix.ENOENT); err != nil {
 		return fmt.Errorf("delete nftables table mangle (%s): %w", f, err)
@@ -50,9 +49,8 @@ func (n NFTables) request(operation int, f family.Family) *nl.NetlinkRequest {
 	return req
 }
 
-// executeBatch sends a request as a batch, the only form in which nftables
-// takes changes, and returns the kernel's answer. The library sends no two
-// requests in one datagram.
+// executeBatch sends a request as a batch in one datagram, which the library cannot
+// and nftables wants of changes, and returns the kernel's answer.
 func executeBatch(req *nl.NetlinkRequest) error {
 	socket, err := nl.Subscribe(unix.NETLINK_NETFILTER) // to no group: a socket
 	if err != nil {

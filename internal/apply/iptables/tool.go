@@ -15,9 +15,8 @@ import (
 	"loadbalance/internal/program"
 )
 
-// Backend chooses the programs: "auto" takes iptables-save and
-// iptables-restore as the system's alternatives have them, "nft" and "legacy"
-// take the ones of that back end by name.
+// Backend chooses the programs: "auto" takes those that the system's alternatives
+// have, "nft" and "legacy" the ones of that back end by name.
 type Backend string
 
 // The back ends that --iptables takes.
@@ -85,9 +84,8 @@ func (t Tool) Read(f family.Family) (table *Table, err error) {
 	return table, nil
 }
 
-// isLegacy reports whether the programs are of the back end iptables-legacy. It
-// asks them, each program file once: a file keeps its back end, while the
-// names that lead to it are the system's alternatives.
+// isLegacy asks the programs whether they are of iptables-legacy, each program file
+// once: a file keeps its back end, while names are the system's alternatives.
 func (t Tool) isLegacy(f family.Family) (bool, error) {
 	name := t.name(f, "")
 	file, err := exec.LookPath(name)

@@ -39,9 +39,8 @@ func (n Netlink) ReadForeign(f family.Family, main *uplink.Main) error {
 	return nil
 }
 
-// isKernels reports whether a rule is one of those that the kernel begins with
-// (fib_default_rules_init in its fib_rules.c), or that for VRF devices, whose
-// packets are none of ours.
+// isKernels reports whether a rule is one of the kernel's first ones
+// (fib_default_rules_init), or that for VRF devices, whose packets are none of ours.
 func isKernels(r netlink.Rule) bool {
 	bare := r.Src == nil && r.Dst == nil && r.Mask == nil && r.IifName == "" && r.OifName == "" && !r.Invert
 	return bare && (r.Priority == 0 && r.Table == unix.RT_TABLE_LOCAL ||

@@ -1,6 +1,5 @@
-// Package sysctl owns the kernel settings that we change under /proc/sys. They are
-// put back when they are no longer wanted: what they were before is in the run
-// directory's state.
+// Package sysctl owns the kernel settings that we change under /proc/sys, and puts
+// them back. What they were before is in the run directory's state.
 package sysctl
 
 import (
