@@ -50,30 +50,20 @@ func (e *Engine) deleteTables(k *Kernel, state rundir.State) error {
 		if !state.Families[f].CreatedTable || k.Tables[f] == nil {
 			continue
 		}
-		empty, err := e.nftIsEmpty(f, k.Tables[f])
-		if errors.Is(err, iptables.ErrMissing) {
-			continue // nobody left who could say whether it is empty
+		read := e.Mangle.Read
+		if k.Tables[f].Legacy {
+			read = e.Other(true).Read
 		}
-		if err == nil && empty {
+		table, err := read(f)
+		if errors.Is(err, iptables.ErrMissing) || errors.Is(err, iptables.ErrHidden) {
+			continue // nobody can say whether it is empty
+		}
+		if err == nil && table.Empty() {
 			err = e.NFTables.Delete(f)
 		}
 		failed = append(failed, err)
 	}
 	return errors.Join(failed...)
-}
-
-// nftIsEmpty reports whether the mangle table of iptables-nft holds nothing,
-// given what the back end in use has printed.
-func (e *Engine) nftIsEmpty(f family.Family, inUse *iptables.Table) (bool, error) {
-	read := e.Mangle.Read
-	if inUse.Legacy {
-		read = e.Other(true).Read
-	}
-	table, err := read(f)
-	if errors.Is(err, iptables.ErrHidden) {
-		return false, nil
-	}
-	return err == nil && table.Empty(), err
 }
 
 // lostSysctls makes records of what we must have changed when the run

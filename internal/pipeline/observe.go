@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"loadbalance/internal/advice"
@@ -88,9 +89,7 @@ func (o *Observed) Without(member string) *Observed {
 	without.wanted, without.Verdicts = nil, plan.Verdicts{}
 	for _, f := range family.All {
 		without.Verdicts[f] = map[string]plan.Verdict{member: {Offline: "assumed"}}
-		for name, verdict := range o.Verdicts[f] {
-			without.Verdicts[f][name] = verdict
-		}
+		maps.Copy(without.Verdicts[f], o.Verdicts[f])
 	}
 	return &without
 }

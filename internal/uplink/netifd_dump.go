@@ -150,7 +150,13 @@ func (raw *interfaceJSON) parse() netifdInterface {
 	}
 	for _, f := range family.All {
 		i.Defaults[f] = append(raw.defaults(f, raw.Routes, false), raw.defaults(f, raw.Inactive.Routes, true)...)
-		i.DNS[f] = raw.resolvers(f)
+		// Those that option peerdns has switched off are not listed there. A resolver
+		// with a link-local address is no uplink's.
+		for _, text := range raw.DNSServer {
+			if server, ok := parseUnicast(f, text); ok && !server.IsLinkLocalUnicast() {
+				i.DNS[f] = append(i.DNS[f], server)
+			}
+		}
 	}
 	for _, p := range raw.IPv6Prefix {
 		if prefix, ok := p.delegated(); ok {
@@ -205,19 +211,6 @@ func (raw *interfaceJSON) defaults(f family.Family, list []routeJSON, inactive b
 		routes = append(routes, route)
 	}
 	return routes
-}
-
-// resolvers returns the interface's resolvers of one family. Those that the
-// user has switched off (option peerdns) are not listed there. A resolver on
-// the router itself is no uplink's.
-func (raw *interfaceJSON) resolvers(f family.Family) []netip.Addr {
-	var servers []netip.Addr
-	for _, text := range raw.DNSServer {
-		if server, ok := parseUnicast(f, text); ok && !server.IsLinkLocalUnicast() {
-			servers = append(servers, server)
-		}
-	}
-	return servers
 }
 
 // delegated returns a prefix that a provider can have delegated.
