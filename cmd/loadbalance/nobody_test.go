@@ -199,7 +199,7 @@ func TestMinorFailures(t *testing.T) {
 				t.Error("the old configuration is back")
 			}
 		}
-		for _, told := range []string{"ipset destroy lb_x: the set is in use", "rt_tables.d/loadbalance.conf: not a directory"} {
+		for _, told := range []string{"ipset destroy lb_x: the set is in use", "rt_tables.d: not a directory"} {
 			if n := m.Log.Count(told); n != 1 {
 				t.Errorf("%q is said %d times:\n%s", told, n, m.Log)
 			}

@@ -34,6 +34,11 @@ import (
 // collection, so that the whole process stays below 12 MB: a router may have 64 MB.
 const monitorGarbage = 25
 
+// monitorMemory is what Go may take, in bytes, before it collects more often: the
+// dump of a table of 20,000 routes made 20 MB of the process, and 12 MB so. It is
+// well above what is in use with 60 members.
+const monitorMemory = 8 << 20
+
 // monitorNice is the priority of the monitor and of the iptables programs that
 // it starts (nice(2)): a dead line's users wait for nothing else, and it takes
 // next to no time. It leaves the highest half of the range to others, such as
@@ -57,6 +62,7 @@ func monitorCommand(in *invocation) int {
 		return in.monitorWanted()
 	}
 	debug.SetGCPercent(monitorGarbage)
+	debug.SetMemoryLimit(monitorMemory)
 	if err := hasten(); err != nil {
 		in.log.Log("debug", fmt.Sprintf("priority: %v: a busy router may delay verdicts", err))
 	}
