@@ -49,7 +49,6 @@ func parseFamilies(text string) (families, error) {
 // constraint is an option of a rule with the families in which it can match.
 type constraint struct {
 	option   string
-	line     int
 	families families
 }
 
@@ -60,7 +59,7 @@ func commonFamilies(s *section, constraints []constraint) families {
 	var decisive constraint // the one that left a single family
 	for _, c := range constraints {
 		if common&c.families == 0 {
-			s.errorf(c.line, "option '%s' is %s, but option '%s' is %s", c.option, c.families, decisive.option, decisive.families)
+			s.errorf(s.line(c.option), "option '%s' is %s, but option '%s' is %s", c.option, c.families, decisive.option, decisive.families)
 			return common
 		}
 		if common&c.families != common {

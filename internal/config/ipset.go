@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"loadbalance/internal/family"
 )
@@ -18,7 +15,7 @@ func readIPSet(s *section) IPSet {
 		Name:     s.Name,
 		Family:   single(s, "family", family.IPv4, parseFamily),
 		LoadFile: single(s, "loadfile", "", parsePath),
-		Domains:  several(s, "domain", s.words("domain", ""), ParseDomain),
+		Domains:  several(s, "domain", "", ParseDomain),
 	}
 	slices.Sort(set.Domains)
 	set.Domains = slices.Compact(set.Domains)
@@ -42,16 +39,4 @@ func parseFamily(text string) (family.Family, error) {
 		return f, invalid(text, "is neither ipv4 nor ipv6")
 	}
 	return f, nil
-}
-
-// maxPath is the kernel's PATH_MAX (4096) without the final NUL.
-const maxPath = 4095
-
-// parsePath reads the absolute path of a file.
-func parsePath(text string) (string, error) {
-	if !strings.HasPrefix(text, "/") || strings.HasSuffix(text, "/") || len(text) > maxPath ||
-		!utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
-		return "", invalid(text, "is not the absolute path of a file")
-	}
-	return text, nil
 }

@@ -1,8 +1,9 @@
 package config
 
 import (
-	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // maxSectionName is the longest name of a member, policy, rule or set in
@@ -29,22 +30,11 @@ func consistsOf(text, further string) bool {
 // maxDeviceName is the kernel's IFNAMSIZ (16) without the final NUL.
 const maxDeviceName = 15
 
-// parseDevice reads the name of a network device. It takes less than the kernel
-// does (dev_valid_name refuses '/', ':' and blanks): nothing that iptables
-// would take for an option ('-', '!'), a wildcard ('+' at the end) or a
-// quotation, and not the directories of /proc/sys/net/ipv4/conf that are no
+// ValidDevice reports whether name can be the name of a network device. It takes
+// less than the kernel does (dev_valid_name refuses '/', ':' and blanks): nothing
+// that iptables would take for an option ('-', '!'), a wildcard ('+' at the end)
+// or a quotation, and not the directories of /proc/sys/net/ipv4/conf that are no
 // devices.
-func parseDevice(text string) (string, error) {
-	if ValidDevice(text) {
-		return text, nil
-	}
-	return "", fmt.Errorf("%s is not a device name (1 to %d characters, no spaces, quotes, slashes or wildcards)",
-		quote(text), maxDeviceName)
-}
-
-// ValidDevice reports whether name can be the name of a network device, within
-// the limits of parseDevice. Names from other programs (ubus) are checked by
-// it, too.
 func ValidDevice(name string) bool {
 	switch name {
 	case "", ".", "..", "all", "default":
@@ -62,15 +52,6 @@ func ValidDevice(name string) bool {
 // a section of /etc/config/network, and ours end at 32 as well.
 const maxInterfaceName = 32
 
-// parseInterface reads the name of a netifd interface.
-func parseInterface(text string) (string, error) {
-	if ValidInterface(text) {
-		return text, nil
-	}
-	return "", fmt.Errorf("%s is not an interface name (1 to %d letters, digits, '_', '-' or '.')",
-		quote(text), maxInterfaceName)
-}
-
 // ValidInterface reports whether name can be the name of a netifd interface.
 func ValidInterface(name string) bool {
 	return name != "" && len(name) <= maxInterfaceName && consistsOf(name, "_-.") &&
@@ -80,14 +61,36 @@ func ValidInterface(name string) bool {
 // maxSetName is the kernel's IPSET_MAXNAMELEN (32) without the final NUL.
 const maxSetName = 31
 
-// parseSetName reads the name of an ipset, which may be another program's and
-// so need not be a section's name.
-func parseSetName(text string) (string, error) {
-	ours := validSectionName(text)
-	foreign := text != "" && len(text) <= maxSetName && consistsOf(text, "_-.:") && text[0] != '-'
-	if !ours && !foreign {
-		return "", fmt.Errorf("%s is not the name of a set (1 to %d letters, digits, '_', '-', '.' or ':')",
-			quote(text), maxSetName)
+// validSetName is about an ipset, which may be another program's and so need not
+// have the name of a section.
+func validSetName(name string) bool {
+	return validSectionName(name) ||
+		name != "" && len(name) <= maxSetName && consistsOf(name, "_-.:") && name[0] != '-'
+}
+
+// maxPath is the kernel's PATH_MAX (4096) without the final NUL.
+const maxPath = 4095
+
+// validPath is about the absolute path of a file.
+func validPath(path string) bool {
+	return strings.HasPrefix(path, "/") && !strings.HasSuffix(path, "/") && len(path) <= maxPath &&
+		utf8.ValidString(path) && !strings.ContainsFunc(path, unicode.IsControl)
+}
+
+var (
+	parseDevice = checked(ValidDevice, "is not a device name "+
+		"(1 to 15 characters, no spaces, quotes, slashes or wildcards)")
+	parseInterface = checked(ValidInterface, "is not an interface name (1 to 32 letters, digits, '_', '-' or '.')")
+	parseSetName   = checked(validSetName, "is not the name of a set (1 to 31 letters, digits, '_', '-', '.' or ':')")
+	parsePath      = checked(validPath, "is not the absolute path of a file")
+)
+
+// checked returns a parser for texts that stay as they are, if they are valid.
+func checked(valid func(string) bool, otherwise string) func(string) (string, error) {
+	return func(text string) (string, error) {
+		if !valid(text) {
+			return "", invalid(text, otherwise)
+		}
+		return text, nil
 	}
-	return text, nil
 }

@@ -83,20 +83,12 @@ func ParseProto(text string) (Proto, error) {
 // hasPorts reports whether a protocol has ports that iptables can match: those
 // of the multiport match.
 func (p Proto) hasPorts() bool {
-	switch p.Number {
-	case protoTCP, protoUDP, protoDCCP, protoSCTP, protoUDPLite:
-		return true
-	}
-	return false
+	return slices.Contains([]uint8{protoTCP, protoUDP, protoDCCP, protoSCTP, protoUDPLite}, p.Number)
 }
 
 const maxPort = 65535
 
-// ports reads ports and ranges, as "80,443 8000-8100" or "8000:8100".
-func (s *section) ports(name string) []PortRange {
-	return several(s, name, s.words(name, ","), parsePortRange)
-}
-
+// parsePortRange reads a port, or a range such as 8000-8100 or 8000:8100.
 func parsePortRange(text string) (PortRange, error) {
 	separator := strings.IndexAny(text, "-:")
 	if separator < 0 {

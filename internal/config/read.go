@@ -19,8 +19,6 @@ type reader struct {
 	// use_policy may name either.
 	names map[string]*section
 	sets  map[string]*section
-	// declared has the values of names and sets in the order of reading.
-	declared []*section
 }
 
 // Read turns a file into a Config and reports everything that is wrong in it,
@@ -210,7 +208,6 @@ func (r *reader) declare(s *section, namespace map[string]*section) {
 		s.errorf(s.Line, "the name is already taken by %s (line %d)", first.title, first.Line)
 	default:
 		namespace[s.Name] = s
-		r.declared = append(r.declared, s)
 	}
 }
 
@@ -220,11 +217,10 @@ func (r *reader) declare(s *section, namespace map[string]*section) {
 const maxSuggestions = 200
 
 // namesOf returns the names of the sections of some types, for suggestions.
-func (r *reader) namesOf(kinds ...string) []string {
-	var names []string
-	for _, d := range r.declared[:min(len(r.declared), maxSuggestions)] {
-		if slices.Contains(kinds, d.Type) {
-			names = append(names, d.Name)
+func (r *reader) namesOf(kinds ...string) (names []string) {
+	for _, s := range r.file.Sections {
+		if slices.Contains(kinds, s.Type) && s.Name != "" && len(names) < maxSuggestions {
+			names = append(names, s.Name)
 		}
 	}
 	return names

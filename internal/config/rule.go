@@ -8,13 +8,9 @@ import (
 	"time"
 )
 
-const (
-	// defaultStickyTimeout is mwan3's.
-	defaultStickyTimeout = 600 * time.Second
-	// maxSetTimeout is the kernel's IPSET_MAX_TIMEOUT, UINT_MAX/2 in
-	// milliseconds, in whole seconds.
-	maxSetTimeout = 2147483 * time.Second
-)
+// maxSetTimeout is the kernel's IPSET_MAX_TIMEOUT, UINT_MAX/2 in milliseconds, in
+// whole seconds.
+const maxSetTimeout = 2147483 * time.Second
 
 // Router in a rule's option src_iface stands for the router itself, also where
 // an interface has that name.
@@ -30,18 +26,18 @@ func (r *reader) readRule(s *section) Rule {
 		Enabled:   s.boolean("enabled", true),
 		SrcIP:     s.addressMatch("src_ip"),
 		DestIP:    s.addressMatch("dest_ip"),
-		SrcMAC:    several(s, "src_mac", s.words("src_mac", ""), ParseMAC),
+		SrcMAC:    several(s, "src_mac", "", ParseMAC),
 		SrcIface:  single(s, "src_iface", "", parseInterface),
 		SrcDevice: single(s, "src_device", "", parseDevice),
 		Protos:    protos,
 		ICMPType:  single(s, "icmp_type", "", parseICMPType),
-		SrcPorts:  s.ports("src_port"),
-		DestPorts: s.ports("dest_port"),
+		SrcPorts:  several(s, "src_port", ",", parsePortRange),
+		DestPorts: several(s, "dest_port", ",", parsePortRange),
 		IPSet:     single(s, "ipset", "", parseSetName),
 		IPSetSrc:  single(s, "ipset_src", "", parseSetName),
 		DSCP:      single(s, "dscp", -1, ParseDSCP),
 		Sticky:    s.boolean("sticky", false),
-		Timeout:   single(s, "timeout", defaultStickyTimeout, parseSetTimeout),
+		Timeout:   single(s, "timeout", 600*time.Second, parseSetTimeout), // mwan3's
 		Use:       single(s, "use_policy", builtinPolicy, r.parseUse),
 		Log:       s.boolean("log", false),
 	}
@@ -115,14 +111,14 @@ func (r *reader) ruleFamilies(s *section, rule *Rule) families {
 		iface = onlyIPv4 // the router's own IPv6 packets are not dealt out
 	}
 	constraints := []constraint{
-		{"family", s.line("family"), single(s, "family", bothFamilies, parseFamilies)},
-		{"src_ip", s.line("src_ip"), rule.SrcIP.families()},
-		{"dest_ip", s.line("dest_ip"), rule.DestIP.families()},
-		{"src_iface", s.line("src_iface"), iface},
-		{"ipset", s.line("ipset"), r.setFamilies(rule.IPSet)},
-		{"ipset_src", s.line("ipset_src"), r.setFamilies(rule.IPSetSrc)},
-		{"proto", s.line("proto"), cmp.Or(familiesIn(rule.Protos, Proto.families), bothFamilies)},
-		{"icmp_type", s.line("icmp_type"), icmpFamilies(rule.ICMPType)},
+		{"family", single(s, "family", bothFamilies, parseFamilies)},
+		{"src_ip", rule.SrcIP.families()},
+		{"dest_ip", rule.DestIP.families()},
+		{"src_iface", iface},
+		{"ipset", r.setFamilies(rule.IPSet)},
+		{"ipset_src", r.setFamilies(rule.IPSetSrc)},
+		{"proto", cmp.Or(familiesIn(rule.Protos, Proto.families), bothFamilies)},
+		{"icmp_type", icmpFamilies(rule.ICMPType)},
 	}
 	common := commonFamilies(s, constraints)
 	warnUseless(s, "src_ip", rule.SrcIP, common)

@@ -34,7 +34,6 @@ const (
 // String returns the state as messages write it.
 func (s state) String() string { return [...]string{"valid", "disabled", "faulty"}[s] }
 
-// errorf reports an error.
 func (s *section) errorf(line int, format string, args ...any) {
 	s.report(line, Error, format, args)
 }
@@ -44,7 +43,6 @@ func (s *section) refuse(name string, v uci.Value, err error) {
 	s.errorf(v.Line, "option '%s': %v", name, err)
 }
 
-// warnf reports a warning.
 func (s *section) warnf(line int, format string, args ...any) {
 	s.report(line, Warning, format, args)
 }
@@ -144,11 +142,11 @@ func single[T any](s *section, name string, otherwise T, parse func(string) (T, 
 	return parsed
 }
 
-// several reads values through a parser; it reports faulty ones and leaves them
-// out.
-func several[T any](s *section, name string, values []uci.Value, parse func(string) (T, error)) []T {
+// several reads the words of a list through a parser; it reports faulty ones and
+// leaves them out.
+func several[T any](s *section, name, separators string, parse func(string) (T, error)) []T {
 	var all []T
-	for _, v := range values {
+	for _, v := range s.words(name, separators) {
 		parsed, err := parse(v.Text)
 		if err != nil {
 			s.refuse(name, v, err)
