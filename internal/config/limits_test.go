@@ -148,8 +148,8 @@ func TestProbeURL(t *testing.T) {
 		"http://[2001:db8::1]": 80, "http://[2001:db8::1]:81/x": 81, "http://1.example.org/a?b=[c]": 80,
 		"http://example.org/" + strings.Repeat("a", maxURL-len("http://example.org/")): 80,
 	} {
-		if got, err := parseProbeURL(text); err != nil || got.port != port || got.text != text {
-			t.Errorf("%s: port %d, %v; want port %d", text, got.port, err, port)
+		if got, err := parseProbeURL(text); err != nil || got != port {
+			t.Errorf("%s: port %d, %v; want port %d", text, got, err, port)
 		}
 	}
 	for _, text := range []string{
@@ -160,7 +160,7 @@ func TestProbeURL(t *testing.T) {
 		"http://example.org/" + strings.Repeat("a", maxURL),
 	} {
 		if got, err := parseProbeURL(text); err == nil {
-			t.Errorf("%.60s is taken, port %d", text, got.port)
+			t.Errorf("%.60s is taken, port %d", text, got)
 		}
 	}
 }

@@ -9,26 +9,6 @@ import (
 	"time"
 )
 
-// Defaults. Together they find a silent blackout in 4 * 0.5 s + 0.8 s = 2.8 s.
-//
-// Latency is not judged unless asked for: a line that fills up its own queue
-// (bufferbloat reaches seconds on DSL and LTE) would go offline by its own
-// load, and a satellite line for ever.
-const (
-	defaultInterval        = 500 * time.Millisecond
-	defaultProbeTimeout    = 800 * time.Millisecond
-	defaultDown            = 4
-	defaultUp              = 6
-	defaultWindow          = 60
-	defaultFailureLoss     = 30
-	defaultRecoveryLoss    = 10
-	defaultFailureLatency  = 0
-	defaultRecoveryLatency = 300 * time.Millisecond // where failure_latency is given
-	defaultTrackStatus     = 204                    // what captive-portal checks answer
-	// Portals lock an account after some failures within minutes.
-	defaultPortalRetry = time.Minute
-)
-
 // Ranges of the options.
 const (
 	// Ten times faster than the default is enough for a verdict within half
@@ -50,31 +30,28 @@ const (
 	maxLatency = maxProbeTimeout
 )
 
-var (
-	parseTrackMethod  = oneOf("ping", "arp", "tcp", "dns", "http")
-	parseInitialState = oneOf("online", "offline")
-	parseOnDead       = oneOf("reset", "clear", "none")
-	parseFailback     = oneOf("new", "all", "never")
-)
+var parseFailback = oneOf("new", "all", "never")
 
 // targetOptions are the options that have no effect without track_ip.
 var targetOptions = [...]string{"track_method", "track_port", "track_url", "track_status", "reliability", "interval", "timeout",
 	"down", "up", "window", "failure_loss", "recovery_loss", "failure_latency", "recovery_latency", "initial_state", "passive", "portal_retry"}
 
-// readTrack reads the options of a member's health checking.
+// readTrack reads the options of a member's health checking. The defaults find a
+// silent blackout in 4 * 0.5 s + 0.8 s = 2.8 s.
 func readTrack(s *section) Track {
 	t := Track{
-		Method:       single(s, "track_method", "ping", parseTrackMethod),
-		Status:       s.integer("track_status", defaultTrackStatus, 100, 599), // RFC 9110, section 15
-		Interval:     s.duration("interval", defaultInterval, time.Second, minInterval, maxInterval),
-		Timeout:      s.duration("timeout", defaultProbeTimeout, time.Second, minProbeTimeout, maxProbeTimeout),
-		Down:         s.integer("down", defaultDown, 1, maxStreak),
-		Up:           s.integer("up", defaultUp, 1, maxStreak),
-		Window:       s.integer("window", defaultWindow, 1, maxWindow),
-		InitialState: single(s, "initial_state", "online", parseInitialState),
-		OnDead:       single(s, "on_dead", "reset", parseOnDead),
+		Method:       single(s, "track_method", "ping", oneOf("ping", "arp", "tcp", "dns", "http")),
+		Status:       s.integer("track_status", 204, 100, 599), // as captive-portal checks have it; RFC 9110, section 15
+		Interval:     s.duration("interval", 500*time.Millisecond, time.Second, minInterval, maxInterval),
+		Timeout:      s.duration("timeout", 800*time.Millisecond, time.Second, minProbeTimeout, maxProbeTimeout),
+		Down:         s.integer("down", 4, 1, maxStreak),
+		Up:           s.integer("up", 6, 1, maxStreak),
+		Window:       s.integer("window", 60, 1, maxWindow),
+		InitialState: single(s, "initial_state", "online", oneOf("online", "offline")),
+		OnDead:       single(s, "on_dead", "reset", oneOf("reset", "clear", "none")),
 		Failback:     single(s, "failback", "new", parseFailback),
-		PortalRetry:  s.duration("portal_retry", defaultPortalRetry, time.Second, time.Second, maxPortalRetry),
+		// Portals lock an account after some failures within minutes.
+		PortalRetry: s.duration("portal_retry", time.Minute, time.Second, time.Second, maxPortalRetry),
 	}
 	// Accepted because files have it. It once made users' unanswered connections
 	// hasten a verdict, and one host's were enough to make a short stall fatal.
@@ -112,18 +89,12 @@ func readTargets(s *section, t *Track) {
 			s.withoutEffect(option, "without 'track_ip'")
 		}
 	}
-	readReliability(s, t)
-}
-
-// readReliability reads how many targets must answer. More than there are is an
-// error: the member would never be online.
-func readReliability(s *section, t *Track) {
-	const most = 1000 // far beyond any list of targets
-	t.Reliability = s.integer("reliability", 1, 1, most)
+	t.Reliability = s.integer("reliability", 1, 1, 1000) // far beyond any list of targets
 	targets := len(t.IPs)
 	if t.Gateway {
 		targets++
 	}
+	// The member would never be online.
 	if s.given("track_ip") && t.Reliability > targets && t.Reliability > 1 {
 		s.errorf(s.line("reliability"), "option 'reliability': %d must answer, but track_ip lists only %d", t.Reliability, targets)
 	}
@@ -140,46 +111,45 @@ func readEndpoint(s *section, t *Track) {
 	if !hasPort {
 		t.Port = 0
 	}
-	url := single(s, "track_url", probeURL{}, parseProbeURL)
-	t.URL = url.text
-	if t.Method == "http" {
-		t.Port = url.port
-	}
-	if s.given("track_ip") {
-		checkEndpoint(s, t.Method)
-	}
-}
-
-// checkEndpoint warns about options that the method does not use, and refuses
-// http without a URL.
-func checkEndpoint(s *section, method string) {
-	why := "with track_method '" + method + "'"
-	if method == "http" {
+	t.URL = single(s, "track_url", "", func(text string) (string, error) {
+		port, err := parseProbeURL(text)
+		if t.Method == "http" {
+			t.Port = port
+		}
+		return text, err
+	})
+	why := "with track_method '" + t.Method + "'"
+	switch {
+	case !s.given("track_ip"):
+	case t.Method == "http":
 		s.withoutEffect("track_port", why+", the port is part of track_url")
 		if !s.given("track_url") {
 			s.errorf(s.line("track_method"), "track_method 'http' needs option 'track_url'")
 		}
-		return
+	default:
+		if !hasPort {
+			s.withoutEffect("track_port", why)
+		}
+		for _, option := range []string{"track_url", "track_status", "portal_retry"} {
+			s.withoutEffect(option, why)
+		}
 	}
-	if _, hasPort := defaultPorts[method]; !hasPort {
-		s.withoutEffect("track_port", why)
-	}
-	s.withoutEffect("track_url", why)
-	s.withoutEffect("track_status", why)
-	s.withoutEffect("portal_retry", why)
 }
 
 // readLimits reads the limits of loss and latency; 0 switches one off. A
 // recovery limit must not lie above its failure limit, or the member would go
 // up and down with every probe; its default is lowered to the failure limit.
+// Latency is not judged unless asked for: a line that fills its own queue
+// (bufferbloat reaches seconds on DSL and LTE) would go offline by its own load,
+// and a satellite line for ever.
 func readLimits(s *section, t *Track) {
-	t.FailureLoss = s.integer("failure_loss", defaultFailureLoss, 0, 100)
-	t.RecoveryLoss = s.integer("recovery_loss", min(defaultRecoveryLoss, t.FailureLoss), 0, 100)
+	t.FailureLoss = s.integer("failure_loss", 30, 0, 100)
+	t.RecoveryLoss = s.integer("recovery_loss", min(10, t.FailureLoss), 0, 100)
 	if t.FailureLoss > 0 && t.RecoveryLoss > t.FailureLoss {
 		s.errorf(s.line("recovery_loss"), "option 'recovery_loss': %d is more than failure_loss %d", t.RecoveryLoss, t.FailureLoss)
 	}
-	t.FailureLatency = s.duration("failure_latency", defaultFailureLatency, time.Millisecond, 0, maxLatency)
-	t.RecoveryLatency = s.duration("recovery_latency", min(defaultRecoveryLatency, t.FailureLatency), time.Millisecond, 0, maxLatency)
+	t.FailureLatency = s.duration("failure_latency", 0, time.Millisecond, 0, maxLatency)
+	t.RecoveryLatency = s.duration("recovery_latency", min(300*time.Millisecond, t.FailureLatency), time.Millisecond, 0, maxLatency)
 	if s.given("track_ip") && !s.given("failure_latency") {
 		s.withoutEffect("recovery_latency", "without 'failure_latency'")
 	}
@@ -189,36 +159,28 @@ func readLimits(s *section, t *Track) {
 	}
 }
 
-// probeURL is a URL of plain HTTP.
-type probeURL struct {
-	text string
-	port uint16
-}
-
 // maxURL is the length that every server must take: RFC 9110, section 4.1.
 const maxURL = 8000
 
-// parseProbeURL reads the URL of an HTTP probe. HTTPS is refused: a probe is to
-// find out whether the line works, and TLS would double the size of the
-// program.
-func parseProbeURL(text string) (probeURL, error) {
-	rest, isHTTP := strings.CutPrefix(text, "http://")
+// parseProbeURL checks the URL of an HTTP probe and returns its port. HTTPS is
+// refused: a probe finds out whether the line works, and TLS would double the
+// size of the program.
+func parseProbeURL(text string) (port uint16, err error) {
+	authority, isHTTP := strings.CutPrefix(text, "http://")
 	if !isHTTP {
-		return probeURL{}, invalid(text, "does not begin with http:// (for https use track_method 'tcp')")
+		return 0, invalid(text, "does not begin with http:// (for https use track_method 'tcp')")
 	}
 	const unescaped = "-._~:/?#[]@!$&()*+,;=%" // what a URL may have beside letters and digits
 	if len(text) > maxURL || !consistsOf(text, unescaped) {
-		return probeURL{}, invalid(text, "is not a URL")
+		return 0, invalid(text, "is not a URL")
 	}
-	authority := rest
-	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
-		authority = rest[:end]
+	if end := strings.IndexAny(authority, "/?#"); end >= 0 {
+		authority = authority[:end]
 	}
-	port, err := parseAuthority(authority)
-	if err != nil {
-		return probeURL{}, fmt.Errorf("%s is not a URL: %w", quote(text), err)
+	if port, err = parseAuthority(authority); err != nil {
+		err = fmt.Errorf("%s is not a URL: %w", quote(text), err)
 	}
-	return probeURL{text: text, port: port}, nil
+	return port, err
 }
 
 // parseAuthority checks HOST, HOST:PORT, IPV4, [IPV6] and so on, and returns
@@ -228,7 +190,12 @@ func parseAuthority(authority string) (uint16, error) {
 	if err != nil {
 		host, port, err = net.SplitHostPort(authority + ":80")
 	}
-	if err != nil || !validURLHost(host, strings.HasPrefix(authority, "[")) {
+	address, noAddress := netip.ParseAddr(host)
+	valid := noAddress == nil && address.Is4() || validDomain(host)
+	if strings.HasPrefix(authority, "[") {
+		valid = noAddress == nil && address.Is6() && address.Zone() == ""
+	}
+	if err != nil || !valid {
 		return 0, errors.New("no valid host")
 	}
 	number, err := parsePort(port)
@@ -236,12 +203,4 @@ func parseAuthority(authority string) (uint16, error) {
 		return 0, errors.New("no valid port")
 	}
 	return number, nil
-}
-
-func validURLHost(host string, bracketed bool) bool {
-	address, err := netip.ParseAddr(host)
-	if bracketed {
-		return err == nil && address.Is6() && address.Zone() == ""
-	}
-	return validDomain(host) || err == nil && address.Is4()
 }
