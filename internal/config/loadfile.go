@@ -87,7 +87,7 @@ func (set *IPSet) load(problems *collector) error {
 				continue
 			}
 			problems.add(Problem{Pos: Pos{File: filepath.Base(set.LoadFile), Line: number}, Severity: Warning, Section: "ipset '" + set.Name + "'",
-				Text: strings.Replace(err.Error(), quote(text), quoteStart(text, maxShown), 1)})
+				Text: strings.Replace(err.Error(), quote(text), uci.Quote(text, maxShown), 1)})
 			continue
 		}
 		if prefix = prefix.Masked(); !seen[prefix] {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"sort"
-	"strconv"
-	"strings"
+
+	"loadbalance/internal/uci"
 )
 
 // Severity is how bad a problem is. A higher value is worse.
@@ -95,27 +95,7 @@ func (c *collector) sorted() Problems {
 // recognise it, and short enough for one line of a log.
 const maxQuoted = 60
 
-// quote returns a value from the file in single quotes, safe for a terminal and
-// a log: on one line, without control characters, shortened.
-func quote(value string) string { return quoteStart(value, maxQuoted) }
-
-// quoteStart is quote for a value of which fewer characters are to be shown.
-func quoteStart(value string, longest int) string {
-	shortened := ""
-	characters := 0
-	for i := range value {
-		if characters == longest {
-			value, shortened = value[:i], "..."
-			break
-		}
-		characters++
-	}
-	escaped := strconv.Quote(value)
-	escaped = escaped[1 : len(escaped)-1]
-	escaped = strings.ReplaceAll(escaped, `\"`, `"`)
-	escaped = strings.ReplaceAll(escaped, `'`, `\'`)
-	return "'" + escaped + shortened + "'"
-}
+func quote(value string) string { return uci.Quote(value, maxQuoted) }
 
 // invalid returns why a value is refused: "'VALUE' WHY".
 func invalid(value, why string) error { return errors.New(quote(value) + " " + why) }

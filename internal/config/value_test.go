@@ -9,7 +9,7 @@ func TestQuote(t *testing.T) {
 	for _, c := range []struct{ value, want string }{
 		{`wan1`, `'wan1'`},
 		{``, `''`},
-		{`it's`, `'it\'s'`},
+		{`it's`, `'it's'`},
 		{`say "hi"`, `'say "hi"'`},
 		{`back\slash`, `'back\\slash'`},
 		{`\"`, `'\\"'`},

@@ -3,7 +3,6 @@ package mwan3
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"loadbalance/internal/config"
@@ -288,18 +287,5 @@ func quoteUCI(value string) string {
 	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
 }
 
-// shortened writes a text of the file for a note, cut to 60 characters.
-func shortened(text string) string {
-	short := fmt.Sprintf("%.60s", text)
-	if short != text {
-		short += "…"
-	}
-	return quote(short)
-}
-
-// quote writes a value for a comment, on one line and without control
-// characters.
-func quote(value string) string {
-	escaped := strconv.Quote(value)
-	return "'" + strings.ReplaceAll(escaped[1:len(escaped)-1], `\"`, `"`) + "'"
-}
+// quote writes a whole value for a comment.
+func quote(value string) string { return uci.Quote(value, len(value)) }

@@ -71,7 +71,7 @@ func Convert(name string, text []byte) (Result, error) {
 			break
 		}
 		c.out.general.note(traffic, "line %d, %s, has a mistake, which mwan3 passes over: %s",
-			mistake.Line, shortened(strings.TrimSpace(lines[mistake.Line-1])), mistake.Msg)
+			mistake.Line, uci.Quote(strings.TrimSpace(lines[mistake.Line-1]), 60), mistake.Msg)
 	}
 	return c.convert(file)
 }

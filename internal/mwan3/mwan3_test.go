@@ -319,7 +319,7 @@ func TestBadLines(t *testing.T) {
 	if len(cfg.Rules) != 2 || len(cfg.Rules[0].Protos) != 1 || len(cfg.Rules[0].SrcIP.Any) != 0 {
 		t.Errorf("rules %+v", cfg.Rules)
 	}
-	const want = `# NOTE: line 15, 'option src_ip 10.0.0.1 \x1b[2Js3cret s3cret s3cret s3cret s3cre…', has a mistake, which mwan3 passes over: unexpected '\x1b[2Js3cret': a value with spaces needs quotes`
+	const want = `# NOTE: line 15, 'option src_ip 10.0.0.1 \x1b[2Js3cret s3cret s3cret s3cret s3cre...', has a mistake, which mwan3 passes over: unexpected '\x1b[2Js3cret': a value with spaces needs quotes`
 	if !strings.Contains(got, want+"\n") {
 		t.Errorf("%s\nis missing in\n%s", want, got)
 	}

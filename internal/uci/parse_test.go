@@ -121,7 +121,7 @@ func TestParseRefused(t *testing.T) {
 		{"quoted command", "'config' r\n", "1: syntax error: unknown command ''config''"},
 		{"byte order mark", "\ufeffconfig r\n", "1: syntax error: unknown command '\\ufeffconfig'"},
 		{"comment sign in a command", ok + "option# a b\n", "2: syntax error: unknown command 'option#'"},
-		{"long command", strings.Repeat("a", 100), "1: syntax error: unknown command '" + strings.Repeat("a", 40) + "…'"},
+		{"long command", strings.Repeat("a", 100), "1: syntax error: unknown command '" + strings.Repeat("a", 40) + "...'"},
 
 		{"config alone", "config\n", "1: syntax error: 'config' without arguments"},
 		{"config alone at the end", ok + "config", "2: syntax error: 'config' without arguments"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // scanner splits the text into command words and arguments.
@@ -185,14 +186,17 @@ func (s *scanner) escaped(text []byte) []byte {
 	return append(text, rest[0])
 }
 
-// quote shows text from the file in a message: on one line, without control
-// characters, and shortened to 40 bytes, which any real name has room in.
-func quote(text string) string {
-	const longest = 40
-	more := ""
-	if len(text) > longest {
-		text, more = text[:longest], "…"
+// quote shortens to 40 characters, which any real name has room in.
+func quote(text string) string { return Quote(text, 40) }
+
+// Quote returns text from a file as messages show it, safe for a terminal and a
+// log: in single quotes, on one line, without control characters, and shortened
+// to some characters.
+func Quote(text string, longest int) string {
+	end := "'"
+	if shown := fmt.Sprintf("%.*s", longest, text); shown != text {
+		text, end = shown, "...'"
 	}
-	q := strconv.Quote(text)
-	return "'" + q[1:len(q)-1] + more + "'"
+	escaped := strconv.Quote(text)
+	return "'" + strings.ReplaceAll(escaped[1:len(escaped)-1], `\"`, `"`) + end
 }

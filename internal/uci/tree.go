@@ -18,35 +18,34 @@ const noDirectory = "/proc/0"
 // go-uci finds a section by comparing names from the first on, merges sections
 // with an empty name, and takes names that begin with '@' for selectors.
 func throughTree(file string, sections []Section) error {
-	const name = "section"
 	tree := goUCI.NewTree(noDirectory)
 	for i, section := range sections {
 		config := strconv.Itoa(i)
-		if err := tree.AddSection(config, name, section.Type); err != nil {
-			return fmt.Errorf("%s:%d: section %s: %w", file, section.Line, quote(section.Name), err)
-		}
+		err := tree.AddSection(config, only, section.Type)
 		for _, option := range section.Options {
-			if err := option.throughTree(tree, config, name); err != nil {
-				return fmt.Errorf("%s:%d: option %s: %w", file, option.Line, quote(option.Name), err)
+			if err == nil {
+				err = option.throughTree(tree, config)
 			}
+		}
+		if err != nil {
+			return fmt.Errorf("%s:%d: section %s: %w", file, section.Line, quote(section.Label()), err)
 		}
 	}
 	return nil
 }
 
-func (o Option) throughTree(tree goUCI.Tree, config, section string) error {
-	kind := goUCI.TypeOption
-	if o.List {
-		kind = goUCI.TypeList
-	}
+// only is the name of the only section.
+const only = "section"
+
+func (o Option) throughTree(tree goUCI.Tree, config string) error {
 	texts := make([]string, len(o.Values))
 	for i, value := range o.Values {
 		texts[i] = value.Text
 	}
-	if err := tree.SetType(config, section, o.Name, kind, texts...); err != nil {
+	if err := tree.SetType(config, only, o.Name, goUCI.TypeList, texts...); err != nil {
 		return err
 	}
-	texts, _ = tree.Get(config, section, o.Name)
+	texts, _ = tree.Get(config, only, o.Name)
 	if len(texts) != len(o.Values) {
 		return fmt.Errorf("go-uci returned %d values of %d", len(texts), len(o.Values))
 	}
