@@ -26,8 +26,7 @@ func parseAddress(text, wanted string) (netip.Addr, error) {
 	return address, nil
 }
 
-// parsePrefix reads an address or a prefix of either family and keeps host bits
-// as they are written.
+// parsePrefix reads an address or a prefix and keeps host bits.
 func parsePrefix(text string) (netip.Prefix, error) {
 	const wanted = "IP address or prefix"
 	if !strings.Contains(text, "/") {
@@ -53,7 +52,6 @@ func notAnAddress(text, wanted string) error {
 	return fmt.Errorf("%s is not an %s", quote(text), wanted)
 }
 
-// parseUnicast reads an address that a single machine can have.
 func parseUnicast(text string) (netip.Addr, error) {
 	address, err := parseAddress(text, "IP address")
 	if err == nil && !IsUnicast(address) {
@@ -62,15 +60,11 @@ func parseUnicast(text string) (netip.Addr, error) {
 	return address, err
 }
 
-// IsUnicast reports whether address can belong to a single machine: it is not
-// the unspecified address, loopback, multicast, broadcast or reserved.
+// IsUnicast reports whether address can belong to a single machine. None has one
+// of 0.0.0.0/8 or 240.0.0.0/4, which includes broadcast: RFC 6890, section 2.2.2.
 func IsUnicast(address netip.Addr) bool {
-	if address.IsUnspecified() || address.IsLoopback() || address.IsMulticast() {
-		return false
-	}
-	// No machine has an address of 0.0.0.0/8 or 240.0.0.0/4, which includes the
-	// broadcast address: RFC 6890, section 2.2.2.
-	return !address.Is4() || address.As4()[0] != 0 && address.As4()[0] < 240
+	reserved := address.Is4() && (address.As4()[0] == 0 || address.As4()[0] >= 240)
+	return !address.IsUnspecified() && !address.IsLoopback() && !address.IsMulticast() && !reserved
 }
 
 // parseGateway returns a parser for the address of a gateway in one family.
@@ -88,17 +82,15 @@ func parseGateway(f family.Family) func(string) (netip.Addr, error) {
 // must be written: a lone address is more likely a mistake than a /128.
 func parsePrefix6(text string) (netip.Prefix, error) {
 	prefix, err := parsePrefix(text)
-	if err != nil {
-		return netip.Prefix{}, err
-	}
-	if !strings.Contains(text, "/") {
-		return netip.Prefix{}, invalid(text, "has no prefix length, such as /56")
-	}
 	network := prefix.Masked().Addr()
-	if !network.Is6() || !IsUnicast(network) || network.IsLinkLocalUnicast() {
-		return netip.Prefix{}, invalid(text, "is not a routable IPv6 prefix")
+	switch {
+	case err != nil:
+	case !strings.Contains(text, "/"):
+		err = invalid(text, "has no prefix length, such as /56")
+	case !network.Is6() || !IsUnicast(network) || network.IsLinkLocalUnicast():
+		err = invalid(text, "is not a routable IPv6 prefix")
 	}
-	return prefix, nil
+	return prefix, err
 }
 
 // parseSetEntry reads an entry of a set of type hash:net, which cannot hold a
@@ -123,7 +115,7 @@ func parseMasked(text string) (m Masked, isMasked bool) {
 	return Masked{Address: and(a, b), Mask: b}, true
 }
 
-// and returns the bits that two addresses of one family have in common.
+// and is bitwise, of two addresses of one family.
 func and(a, b netip.Addr) netip.Addr {
 	bytes, mask := a.AsSlice(), b.AsSlice()
 	for i := range bytes {

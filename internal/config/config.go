@@ -20,8 +20,7 @@ type Config struct {
 	IPSets   []IPSet
 }
 
-// EnabledMembers returns the members without `option enabled '0'`, in file
-// order.
+// EnabledMembers returns the members without `option enabled '0'`.
 func (c *Config) EnabledMembers() []Member {
 	var members []Member
 	for _, m := range c.Members {

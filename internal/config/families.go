@@ -20,9 +20,7 @@ const (
 
 func familiesOf(f family.Family) families { return 1 << f }
 
-// list returns the families in the order in which they are applied.
-func (fs families) list() []family.Family {
-	var list []family.Family
+func (fs families) list() (list []family.Family) {
 	for _, f := range family.All {
 		if fs&familiesOf(f) != 0 {
 			list = append(list, f)
@@ -40,7 +38,6 @@ func (fs families) String() string {
 	return strings.Join(names, " and ")
 }
 
-// parseFamilies reads the option family of a rule.
 func parseFamilies(text string) (families, error) {
 	named, err := oneOf("ipv4", "ipv6", "any")(text)
 	return map[string]families{"ipv4": onlyIPv4, "ipv6": onlyIPv6, "any": bothFamilies}[named], err
@@ -52,8 +49,8 @@ type constraint struct {
 	families families
 }
 
-// commonFamilies returns the families in which all options can match. Options
-// that have none in common make a rule that never matches, which is an error.
+// commonFamilies returns the families in which all options can match. A rule
+// without any would never match, which is an error.
 func commonFamilies(s *section, constraints []constraint) families {
 	common := bothFamilies
 	var decisive constraint // the one that left a single family
@@ -79,7 +76,6 @@ func (m Masked) families() families { return familiesOf(family.Of(m.Address)) }
 
 func prefixFamilies(p netip.Prefix) families { return familiesOf(family.Of(p.Addr())) }
 
-// familiesIn returns the families that occur in a list.
 func familiesIn[T any](list []T, of func(T) families) families {
 	var all families
 	for _, t := range list {

@@ -60,7 +60,7 @@ var ICMPTypes = map[string][len(family.All)]string{
 // reserved (IANA).
 const everyICMPType = 255
 
-// parseICMPType reads a type's name, its number, or "type/code".
+// parseICMPType reads "name", "type" or "type/code".
 func parseICMPType(text string) (string, error) {
 	if _, known := ICMPTypes[text]; known {
 		return text, nil

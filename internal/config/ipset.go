@@ -8,7 +8,7 @@ import (
 	"loadbalance/internal/family"
 )
 
-// readIPSet reads `config ipset`: a set that we create.
+// readIPSet reads `config ipset`.
 func readIPSet(s *section) IPSet {
 	set := IPSet{
 		Pos:      s.pos,
@@ -24,7 +24,6 @@ func readIPSet(s *section) IPSet {
 	return set
 }
 
-// parseEntry reads an entry of the set and keeps host bits as they are written.
 func (set *IPSet) parseEntry(text string) (netip.Prefix, error) {
 	prefix, err := parseSetEntry(text)
 	if err == nil && family.Of(prefix.Addr()) != set.Family {

@@ -49,8 +49,7 @@ func (c *Config) LoadSets() Problems {
 	return problems.sorted()
 }
 
-// load adds the entries of the file. What it returns is wrong with the file as
-// a whole.
+// load adds the entries of the file. The error is about the file as a whole.
 func (set *IPSet) load(problems *collector) error {
 	file, size, err := uci.OpenRegular(set.LoadFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -121,9 +120,8 @@ func (c *Config) RuleInterfaces() []string {
 	return slices.Compact(names)
 }
 
-// ForeignSets returns the names of the sets that enabled rules use and that no
-// section of the file declares, so that another program has to create them;
-// sorted, each once.
+// ForeignSets returns the names of the sets that enabled rules use and that
+// another program has to create; sorted, each once.
 func (c *Config) ForeignSets() []string {
 	var names []string
 	for _, r := range c.Rules {

@@ -12,7 +12,6 @@ import (
 // reserved (see package fwmark).
 const minMaskBits = 3
 
-// parseMarkMask reads the mask of the mark bits that we own.
 func parseMarkMask(text string) (uint32, error) {
 	mask, err := ParseMark(text)
 	if err == nil && bits.OnesCount32(mask) < minMaskBits {
@@ -57,12 +56,11 @@ func parseForeignMark(text string, ours uint32) (mark, mask uint32, err error) {
 	return mark, mask, err
 }
 
-// parsePinnedMark reads option mark of a member. 0 is refused: it is the mark
-// of packets without one.
+// parsePinnedMark reads option mark of a member.
 func parsePinnedMark(text string) (uint32, error) {
 	mark, err := ParseMark(text)
 	if err == nil && mark == 0 {
-		return 0, invalid(text, "is the mark of unmarked packets")
+		err = invalid(text, "is the mark of unmarked packets")
 	}
 	return mark, err
 }

@@ -16,7 +16,7 @@ const (
 	maxTable = 1<<31 - 1
 )
 
-// readMember reads `config member`: one uplink.
+// readMember reads `config member`.
 func readMember(s *section) Member {
 	m := Member{
 		Pos:        s.pos,
@@ -47,26 +47,17 @@ func readMember(s *section) Member {
 		s.withoutEffect("quota_day", "without 'quota'")
 		s.withoutEffect("quota_action", "without 'quota'")
 	}
-	checkMemberDevice(s, m)
-	if !s.given("device") && !s.given("interface") {
-		m.Interface = m.Name
-	}
-	s.reportUnknown()
-	return m
-}
-
-// checkMemberDevice refuses a member that names both a device and an interface,
-// and the loopback device.
-func checkMemberDevice(s *section, m Member) {
-	if !s.given("device") {
-		return
-	}
 	for _, option := range []string{"interface", "interface6"} {
-		if s.given(option) {
+		if s.given("device") && s.given(option) {
 			s.errorf(s.line(option), "options 'device' and '%s' exclude each other", option)
 		}
 	}
 	if m.Device == "lo" {
 		s.errorf(s.line("device"), "option 'device': 'lo' is the router itself, not an uplink")
 	}
+	if !s.given("device") && !s.given("interface") {
+		m.Interface = m.Name
+	}
+	s.reportUnknown()
+	return m
 }

@@ -15,14 +15,12 @@ const maxSectionName = 32
 // routing table.
 var reservedNames = []string{"default", "unreachable", "blackhole", "main", "local", "local6"}
 
-// validSectionName reports whether a name is libuci's: letters, digits and
-// underscores.
 func validSectionName(name string) bool {
 	return name != "" && len(name) <= maxSectionName && consistsOf(name, "_")
 }
 
-// consistsOf reports whether a text has only ASCII letters and digits and the
-// given further characters.
+// consistsOf reports whether a text has only ASCII letters, digits and further
+// characters.
 func consistsOf(text, further string) bool {
 	return strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"+further) == ""
 }

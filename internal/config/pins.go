@@ -73,17 +73,12 @@ func checkMask(members []*memberSection, mask fwmark.Mask) {
 	}
 }
 
-// checkMark refuses a pinned mark with bits outside the mask, or with one of
-// its reserved values.
 func (m *memberSection) checkMark(mask fwmark.Mask) {
-	if m.Mark == 0 {
-		return
-	}
-	if m.Mark&^uint32(mask) != 0 {
+	switch {
+	case m.Mark == 0:
+	case m.Mark&^uint32(mask) != 0:
 		m.errorf(m.line("mark"), "option 'mark': 0x%x lies outside mark_mask 0x%x", m.Mark, mask)
-		return
-	}
-	if !mask.IsMember(mask.Value(m.Mark)) {
+	case !mask.IsMember(mask.Value(m.Mark)):
 		m.errorf(m.line("mark"), "option 'mark': 0x%x is reserved, members can have 0x%x to 0x%x",
 			m.Mark, mask.Mark(1), mask.Mark(mask.Capacity()))
 	}
@@ -92,19 +87,13 @@ func (m *memberSection) checkMark(mask fwmark.Mask) {
 // checkTable refuses a pinned table that is the kernel's own, or that another
 // member could get by its index.
 func (m *memberSection) checkTable(mask fwmark.Mask) {
-	if m.Table == 0 {
-		return
-	}
-	// RT_TABLE_DEFAULT, RT_TABLE_MAIN and RT_TABLE_LOCAL of linux/rtnetlink.h.
-	if m.Table >= 253 && m.Table <= 255 {
-		m.errorf(m.line("table"), "option 'table': %d is one of the kernel's own tables (default 253, main 254, local 255)", m.Table)
-		return
-	}
 	first, last := fwmark.Table(0), fwmark.Table(mask.Default())
-	if m.Table < first || m.Table > last {
-		return
-	}
-	if m.Mark == 0 || m.Table != fwmark.Table(mask.Value(m.Mark)) {
+	switch {
+	// RT_TABLE_DEFAULT, RT_TABLE_MAIN and RT_TABLE_LOCAL of linux/rtnetlink.h.
+	case m.Table >= 253 && m.Table <= 255:
+		m.errorf(m.line("table"), "option 'table': %d is one of the kernel's own tables (default 253, main 254, local 255)", m.Table)
+	case m.Table < first || m.Table > last:
+	case m.Mark == 0 || m.Table != fwmark.Table(mask.Value(m.Mark)):
 		m.errorf(m.line("table"), "option 'table': %d is in the range that is assigned automatically, choose one outside %d to %d", m.Table, first, last)
 	}
 }

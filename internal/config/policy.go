@@ -59,9 +59,9 @@ func (r *reader) useMembers(s *section) (members []PolicyMember, complete bool) 
 	return members, complete
 }
 
-// memberState returns the state of the member of a name. It reports a member
-// that is faulty or missing; a disabled one was switched off on purpose, and a
-// rule whose policy has no other gets a warning.
+// memberState returns the state of a member. It reports one that is faulty or
+// missing; a disabled one was switched off on purpose, and a rule whose policy
+// has no other gets a warning.
 func (r *reader) memberState(s *section, line int, name string) state {
 	member, ok := r.names[name]
 	if !ok || member.Type != "member" {
@@ -105,8 +105,7 @@ func parseUseMember(text string) (PolicyMember, error) {
 }
 
 // allMembers returns all enabled members with their own weights and metrics.
-func (c *Config) allMembers() []PolicyMember {
-	var all []PolicyMember
+func (c *Config) allMembers() (all []PolicyMember) {
 	for _, m := range c.EnabledMembers() {
 		all = append(all, PolicyMember{Name: m.Name, Weight: m.Weight, Metric: m.Metric})
 	}

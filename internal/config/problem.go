@@ -80,8 +80,7 @@ func (c *collector) add(p Problem) {
 	c.rest.Fatal = c.rest.Fatal || p.Fatal
 }
 
-// sorted returns the problems by line. Problems of one line stay in the order
-// in which they were found.
+// sorted returns the problems by line.
 func (c *collector) sorted() Problems {
 	sort.SliceStable(c.problems, func(i, j int) bool { return c.problems[i].Pos.Line < c.problems[j].Pos.Line })
 	if c.dropped == 0 {

@@ -41,8 +41,8 @@ var protoNumbers = map[string]uint8{
 	"igmp": 2, "ospf": 89, "pim": 103, "vrrp": 112,
 }
 
-// protos reads the protocols of a rule; none means all. ok is false if any of
-// them is faulty.
+// protos reads the protocols of a rule; none means all. ok is false if any is
+// faulty.
 func (s *section) protos(name string) (protos []Proto, ok bool) {
 	ok = true
 	all := false
@@ -80,8 +80,7 @@ func ParseProto(text string) (Proto, error) {
 	return Proto{Number: uint8(number), Name: strconv.FormatUint(number, 10)}, nil
 }
 
-// hasPorts reports whether a protocol has ports that iptables can match: those
-// of the multiport match.
+// hasPorts is about ports that iptables can match: those of its multiport.
 func (p Proto) hasPorts() bool {
 	return slices.Contains([]uint8{protoTCP, protoUDP, protoDCCP, protoSCTP, protoUDPLite}, p.Number)
 }

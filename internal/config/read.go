@@ -10,7 +10,6 @@ import (
 // sectionTypes are the types of sections that the file can have.
 var sectionTypes = []string{"globals", "member", "policy", "rule", "ipset"}
 
-// reader turns a file into a Config.
 type reader struct {
 	file     *uci.File
 	config   *Config
@@ -49,19 +48,16 @@ func (c *Config) Member(name string) *Member {
 	return find(c.Members, func(m Member) bool { return m.Name == name })
 }
 
-// Policy returns the policy with a name, or nil. After Read there always is one
-// with the name 'balanced'.
+// Policy returns a policy, or nil. There always is one with the name 'balanced'.
 func (c *Config) Policy(name string) *Policy {
 	return find(c.Policies, func(p Policy) bool { return p.Name == name })
 }
 
-// IPSet returns the set with a name, or nil if the file has no such section: a
-// rule may also name a set that another program creates.
+// IPSet returns a set, or nil if another program creates it.
 func (c *Config) IPSet(name string) *IPSet {
 	return find(c.IPSets, func(s IPSet) bool { return s.Name == name })
 }
 
-// find returns the first of all that is wanted, or nil.
 func find[T any](all []T, wanted func(T) bool) *T {
 	if i := slices.IndexFunc(all, wanted); i >= 0 {
 		return &all[i]
@@ -74,12 +70,11 @@ func (r *reader) reportUnknownTypes() {
 		if slices.Contains(sectionTypes, from.Type) {
 			continue
 		}
-		s := r.section(from)
+		hint := " is unknown" + didYouMean(from.Type, sectionTypes)
 		if from.Type == "interface" {
-			s.warnf(s.Line, "section type 'interface' is mwan3's; here an uplink is a 'member' (loadbalance import-mwan3 converts a whole file)")
-			continue
+			hint = " is mwan3's; here an uplink is a 'member' (loadbalance import-mwan3 converts a whole file)"
 		}
-		s.warnf(s.Line, "section type %s is unknown%s", quote(from.Type), didYouMean(from.Type, sectionTypes))
+		r.section(from).warnf(from.Line, "section type %s%s", quote(from.Type), hint)
 	}
 }
 
@@ -96,9 +91,7 @@ func (r *reader) section(from uci.Section) *section {
 	}
 }
 
-// sections returns the sections of one type in the order of the file.
-func (r *reader) sections(kind string) []*section {
-	var sections []*section
+func (r *reader) sections(kind string) (sections []*section) {
 	for _, from := range r.file.Sections {
 		if from.Type == kind {
 			sections = append(sections, r.section(from))
@@ -122,9 +115,8 @@ func (r *reader) readGlobalsSection() (valid bool) {
 	return s.state != faulty
 }
 
-// readMembers reads all members. With faulty globals the marks are not checked
-// against the mask: complaints about a mask that is not in the file would only
-// confuse.
+// readMembers reads all members. Marks are not checked against a faulty mask,
+// in whose place is one that is not in the file.
 func (r *reader) readMembers(maskValid bool) {
 	var members []*memberSection
 	for _, s := range r.sections("member") {
@@ -211,9 +203,9 @@ func (r *reader) declare(s *section, namespace map[string]*section) {
 	}
 }
 
-// maxSuggestions bounds the names that a misspelt one is compared with. There
-// are 199 members at most, and without a bound the time to read a hostile file
-// would grow with the square of its size.
+// maxSuggestions bounds the names that a misspelt one is compared with, or the
+// time to read a hostile file would grow with the square of its size. There are
+// 199 members at most.
 const maxSuggestions = 200
 
 // namesOf returns the names of the sections of some types, for suggestions.

@@ -64,7 +64,6 @@ func (r *reader) readRule(s *section) Rule {
 	return rule
 }
 
-// checkRouter is about a rule for the router's own packets.
 func (r *reader) checkRouter(s *section) {
 	if s.given("src_mac") {
 		s.errorf(s.line("src_mac"), "option 'src_mac': with src_iface 'router' no packet has one; leave one of the two out")
@@ -93,7 +92,6 @@ func checkPorts(s *section, protos []Proto) {
 	}
 }
 
-// checkICMPType refuses an ICMP type where a protocol of the rule has none.
 func checkICMPType(s *section, protos []Proto) {
 	if !s.given("icmp_type") {
 		return
@@ -104,7 +102,6 @@ func checkICMPType(s *section, protos []Proto) {
 	}
 }
 
-// ruleFamilies returns the families in which a rule can match.
 func (r *reader) ruleFamilies(s *section, rule *Rule) families {
 	iface := bothFamilies
 	if rule.SrcIface == Router {
@@ -134,8 +131,8 @@ func warnUseless(s *section, option string, m AddressMatch, common families) {
 	}
 }
 
-// setFamilies returns the families of a set: both for a set that is not in the
-// file, since it is another program's and its family is not known.
+// setFamilies returns the families of a set: both for another program's, whose
+// family is not known.
 func (r *reader) setFamilies(name string) families {
 	if set := r.config.IPSet(name); set != nil {
 		return familiesOf(set.Family)
@@ -143,8 +140,6 @@ func (r *reader) setFamilies(name string) families {
 	return bothFamilies
 }
 
-// parseUse reads option use_policy: a policy, a member, default, unreachable or
-// blackhole.
 func (r *reader) parseUse(text string) (string, error) {
 	builtin := []string{builtinPolicy, string(LastDefault), string(LastUnreachable), string(LastBlackhole)}
 	if r.names[text] != nil || slices.Contains(builtin, text) {
@@ -178,8 +173,7 @@ func (r *reader) isUsable(s *section, rule *Rule) bool {
 	return usable
 }
 
-// suggestSet warns if the name of a set that is not in the file looks like a
-// misspelt name of one that is.
+// suggestSet warns if another program's set looks like one of ours, misspelt.
 func (r *reader) suggestSet(s *section, option, set string) {
 	if suggestion := didYouMean(set, r.namesOf("ipset")); suggestion != "" {
 		s.warnf(s.line(option), "option '%s': there is no set %s in this file%s, another program has to create it",

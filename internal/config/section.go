@@ -11,8 +11,8 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// section reads the options of one section. It records which options were read,
-// so that the rest can be reported as unknown.
+// section reads the options of one section. It records which were read: the rest
+// is unknown.
 type section struct {
 	uci.Section
 	problems *collector
@@ -31,14 +31,12 @@ const (
 	faulty
 )
 
-// String returns the state as messages write it.
 func (s state) String() string { return [...]string{"valid", "disabled", "faulty"}[s] }
 
 func (s *section) errorf(line int, format string, args ...any) {
 	s.report(line, Error, format, args)
 }
 
-// refuse reports a value that a parser has refused.
 func (s *section) refuse(name string, v uci.Value, err error) {
 	s.errorf(v.Line, "option '%s': %v", name, err)
 }
@@ -87,7 +85,6 @@ func (s *section) words(name, separators string) []uci.Value {
 	return words
 }
 
-// given reports whether an option is in the section with a value.
 func (s *section) given(name string) bool { return len(s.items(name)) > 0 }
 
 // line returns the line of an option, or that of the section without it.
@@ -180,8 +177,7 @@ func (s *section) duration(name string, otherwise, unit, shortest, longest time.
 	})
 }
 
-// prefixes reads a list of addresses and prefixes. Host bits are cleared with a
-// warning, as iptables clears them.
+// prefixes reads a list of addresses and prefixes, each once.
 func (s *section) prefixes(name string, parse func(string) (netip.Prefix, error)) []netip.Prefix {
 	var all []netip.Prefix
 	seen := make(map[netip.Prefix]bool)
@@ -195,6 +191,8 @@ func (s *section) prefixes(name string, parse func(string) (netip.Prefix, error)
 	return all
 }
 
+// prefix reads an address or prefix. Host bits are cleared with a warning, as
+// iptables clears them.
 func (s *section) prefix(name string, v uci.Value, parse func(string) (netip.Prefix, error)) (netip.Prefix, bool) {
 	written, err := parse(v.Text)
 	if err != nil {

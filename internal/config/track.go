@@ -62,7 +62,6 @@ func readTrack(s *section) Track {
 	return t
 }
 
-// readTargets reads the targets, and how many of them must answer.
 func readTargets(s *section, t *Track) {
 	seen := make(map[netip.Addr]bool) // 'gateway' as the zero address
 	for _, v := range s.words("track_ip", "") {
@@ -104,7 +103,6 @@ func readTargets(s *section, t *Track) {
 // ports are not in it, and neither is http, whose URL has the port.
 var defaultPorts = map[string]int{"tcp": 443, "dns": 53}
 
-// readEndpoint reads what a probe asks a target for: a port, or a URL.
 func readEndpoint(s *section, t *Track) {
 	defaultPort, hasPort := defaultPorts[t.Method]
 	t.Port = uint16(s.integer("track_port", defaultPort, 1, maxPort))
@@ -183,8 +181,7 @@ func parseProbeURL(text string) (port uint16, err error) {
 	return port, err
 }
 
-// parseAuthority checks HOST, HOST:PORT, IPV4, [IPV6] and so on, and returns
-// the port.
+// parseAuthority checks HOST, HOST:PORT, IPV4, [IPV6] and so on.
 func parseAuthority(authority string) (uint16, error) {
 	host, port, err := net.SplitHostPort(authority)
 	if err != nil {

@@ -21,7 +21,6 @@ func parseBoolean(text string) (bool, error) {
 	return false, invalid(text, "is neither 1 (on, true, yes, enabled) nor 0 (off, false, no, disabled)")
 }
 
-// integerWithin returns a parser for decimal numbers in a range.
 func integerWithin(lowest, highest int) func(string) (int, error) {
 	return func(text string) (int, error) {
 		n, err := strconv.ParseInt(text, 10, 64)
@@ -35,7 +34,6 @@ func integerWithin(lowest, highest int) func(string) (int, error) {
 	}
 }
 
-// oneOf returns a parser for one of a few words.
 func oneOf[T ~string](choices ...T) func(string) (T, error) {
 	return func(text string) (T, error) {
 		names := make([]string, len(choices))
@@ -53,8 +51,11 @@ func oneOf[T ~string](choices ...T) func(string) (T, error) {
 // have a fraction, with the suffix ms, s, m or h. A plain number counts in
 // units.
 func durationWithin(unit, shortest, longest time.Duration) func(string) (time.Duration, error) {
+	units := map[string]float64{"": float64(unit), "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9}
 	return func(text string) (time.Duration, error) {
-		d, ok := parseDuration(text, unit)
+		n, ok := parseQuantity(text, units)
+		// More than longestTime may be more than a Duration can hold.
+		d := time.Duration(math.Round(min(n, float64(longestTime))))
 		if !ok {
 			return 0, invalid(text, "is not a time, such as 500ms, 2s or 1m")
 		}
@@ -63,12 +64,6 @@ func durationWithin(unit, shortest, longest time.Duration) func(string) (time.Du
 		}
 		return d, nil
 	}
-}
-
-func parseDuration(text string, unit time.Duration) (time.Duration, bool) {
-	n, ok := parseQuantity(text, map[string]float64{"": float64(unit), "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9})
-	// More than longestTime may be more than a Duration can hold.
-	return time.Duration(math.Round(min(n, float64(longestTime)))), ok
 }
 
 // byteUnits are the decimal units of amounts: providers count in these.
