@@ -43,7 +43,6 @@ const (
 	traffic weight = true // packets may go another way than with mwan3
 )
 
-// section is a section of the result.
 type section struct {
 	kind, name string // name "" is an anonymous section
 	label      string // how notes call it
@@ -67,10 +66,8 @@ func (d *document) add(kind, name string) *section {
 	return s
 }
 
-// remark adds an explanation that is not about a difference.
 func (s *section) remark(text string) { s.remarks = append(s.remarks, text) }
 
-// note adds a note about a difference in the section.
 func (s *section) note(w weight, format string, args ...any) {
 	s.notes = append(s.notes, note{w, fmt.Sprintf(format, args...)})
 }
@@ -101,7 +98,6 @@ func (s *section) list(name, value string) *entry {
 	return e
 }
 
-// value returns the value of an option, or "".
 func (s *section) value(name string) string {
 	for _, e := range s.entries {
 		if e.name == name {
@@ -141,7 +137,6 @@ func (d *document) settle() (*config.Config, error) {
 	}
 }
 
-// read reads a configuration as the program does.
 func read(text string) (*config.Config, config.Problems, error) {
 	file, err := uci.Parse("loadbalance", []byte(text))
 	if err != nil {
@@ -283,9 +278,7 @@ func (d *document) comments(texts ...string) {
 }
 
 // quoteUCI writes a value as libuci does.
-func quoteUCI(value string) string {
-	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
-}
+func quoteUCI(value string) string { return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'" }
 
 // quote writes a whole value for a comment.
 func quote(value string) string { return uci.Quote(value, len(value)) }

@@ -7,10 +7,6 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// defaultMask is mwan3's mark mask where its file has none.
-const defaultMask = 0x3f00
-
-// readGlobals converts the section globals.
 func (c *converter) readGlobals(file *uci.File) {
 	out := c.out.add("globals", "globals")
 	out.option("enabled", "1")
@@ -22,9 +18,9 @@ func (c *converter) readGlobalsSection(s *source, out *section) {
 		out.note(minor, "section %s is left out: mwan3 reads only the section 'globals'", quote(s.Label()))
 		return
 	}
-	// mwan3's default is what other programs' marks meet most.
+	// mwan3's default, 0x3f00, is what other programs' marks meet most.
 	mask := s.value("mmx_mask")
-	if value, err := strconv.ParseUint(mask, 0, 32); mask != "" && (err != nil || value != defaultMask) {
+	if value, err := strconv.ParseUint(mask, 0, 32); mask != "" && (err != nil || value != 0x3f00) {
 		out.option("mark_mask", mask)
 	}
 	c.logging = s.is1("logging")

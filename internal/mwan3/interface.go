@@ -9,7 +9,7 @@ import (
 	"loadbalance/internal/config"
 )
 
-// member is the result of converting an interface.
+// member is what an interface becomes.
 type member struct {
 	name    string // in the result
 	family  string // ipv4 or ipv6
@@ -20,7 +20,6 @@ type member struct {
 // mwan3 could create its chain mwan3_iface_in_NAME: iptables takes 28.
 const maxInterface = 13
 
-// readInterface converts a section `interface`.
 func (c *converter) readInterface(s *source) {
 	if s.Name == "" {
 		c.out.general.note(traffic, "interface %s is left out: it has no name, so it cannot be an interface of netifd", quote(s.Label()))
@@ -57,10 +56,8 @@ func (c *converter) readInterface(s *source) {
 // where ours differs.
 type option struct{ name, otherwise string }
 
-// valueOf returns the value of an option, or its default in mwan3.
 func (o option) valueOf(s *source) string { return cmp.Or(s.value(o.name), o.otherwise) }
 
-// readHealth converts the options of health checking.
 func (c *converter) readHealth(s *source, out *section, family string) {
 	probed, answering := readTargets(s, out, family)
 	if probed == 0 {
@@ -119,7 +116,6 @@ var methods = map[string]struct{ method, port string }{
 	"nslookup": {method: "dns"}, "httping": {"tcp", "80"}, "nping-tcp": {"tcp", "80"},
 }
 
-// readMethod converts the kind of probe.
 func readMethod(s *source, out *section, family string) {
 	name, ssl := s.value("track_method"), s.is1("httping_ssl")
 	ours, known := methods[name]
@@ -190,7 +186,6 @@ func readTiming(s *source, out *section) {
 	out.option("up", options[3].valueOf(s))
 }
 
-// seconds adds the unit to a plain number.
 func seconds(value string) string {
 	if _, err := strconv.Atoi(value); err == nil {
 		return value + "s"
@@ -215,7 +210,6 @@ func readQuality(s *source, out *section) {
 	}
 }
 
-// readPacket notes that size and TTL of probes cannot be chosen.
 func readPacket(s *source, out *section) {
 	for _, o := range []option{{"size", "56"}, {"max_ttl", "60"}} {
 		if text := o.valueOf(s); text != o.otherwise {

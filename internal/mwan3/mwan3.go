@@ -35,7 +35,6 @@ type Result struct {
 	Notes int    // comments about differences in it
 }
 
-// converter is the state of a conversion.
 type converter struct {
 	out      *document
 	logging  bool                // the global switch without which no rule logs
@@ -111,7 +110,6 @@ func (c *converter) convert(file *uci.File) (Result, error) {
 	return Result{Text: c.out.String(), Notes: len(c.out.notes(traffic)) + len(c.out.notes(minor))}, nil
 }
 
-// each calls f for every section of a type.
 func each(file *uci.File, kind string, f func(*source)) {
 	for _, s := range file.Sections {
 		if s.Type == kind {
@@ -120,7 +118,6 @@ func each(file *uci.File, kind string, f func(*source)) {
 	}
 }
 
-// noteOthers notes sections of types that mwan3 and its port do not know.
 func (c *converter) noteOthers(file *uci.File) {
 	var types []string
 	for _, s := range file.Sections {
@@ -131,7 +128,6 @@ func (c *converter) noteOthers(file *uci.File) {
 	c.out.general.noteAll(traffic, "sections of type %s are left out: mwan3 does not know them", types)
 }
 
-// noteFamilies notes where IPv6 is treated differently.
 func (c *converter) noteFamilies(cfg *config.Config) {
 	if c.hasIPv6 {
 		c.out.general.note(traffic, "IPv6 with a source in a provider's prefix leaves by that provider's line, whatever the rules say; "+

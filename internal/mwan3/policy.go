@@ -9,7 +9,6 @@ import (
 // maxChainName is the longest name of a rule or policy that mwan3 applies.
 const maxChainName = 15
 
-// readPolicy converts a policy with the members of its list.
 func (c *converter) readPolicy(s *source) {
 	if s.Name == "" {
 		c.out.general.note(traffic, "policy %s is left out: it has no name, so no rule can use it", quote(s.Label()))
@@ -66,8 +65,7 @@ type share struct {
 }
 
 // shares returns the members of a policy's list, each once.
-func (c *converter) shares(s *source, out *section) []share {
-	var shares []share
+func (c *converter) shares(s *source, out *section) (shares []share) {
 	for _, name := range s.words("use_member") {
 		next, problem := c.share(name, out)
 		if problem != "" {
@@ -89,8 +87,7 @@ const (
 	maxWeight = 1000
 )
 
-// share looks up a member by its name in mwan3. problem is why it is left out;
-// "" if it is not.
+// share looks up a member. problem is why it is left out, or "".
 func (c *converter) share(name string, out *section) (s share, problem string) {
 	use, ok := c.uses[name]
 	if !ok {
@@ -132,8 +129,7 @@ func join(shares []share, next share, out *section) []share {
 // withoutZeroWeights leaves out members with weight 0, which mwan3 never
 // chooses or by which it divides, unless they are alone in their tier: mwan3
 // ignores the weight of a tier's first member.
-func withoutZeroWeights(shares []share, out *section) []share {
-	var kept []share
+func withoutZeroWeights(shares []share, out *section) (kept []share) {
 	for _, s := range shares {
 		alone := !slices.ContainsFunc(shares, func(other share) bool {
 			return other.member != s.member && other.metric == s.metric && other.member.family == s.member.family

@@ -11,7 +11,6 @@ import (
 	"loadbalance/internal/family"
 )
 
-// readRule converts a rule. Names are optional here too.
 func (c *converter) readRule(s *source) {
 	out := c.add("rule", s.Name, s)
 	if s.isOff("enabled") {
@@ -31,8 +30,6 @@ func (c *converter) readRule(s *source) {
 	s.mentionRest(out)
 }
 
-// readInterface converts the interface that packets come in by. One of the name
-// that stands for the router itself here has no counterpart.
 func readInterface(s *source, out *section) {
 	copyOption(s, out, "src_iface")
 	if s.value("src_iface") == config.Router {
@@ -52,10 +49,8 @@ func readMark(s *source, out *section) {
 	}
 }
 
-// copyOption copies an option as it is.
 func copyOption(s *source, out *section, name string) { optional(out, name, s.value(name)) }
 
-// optional adds an option unless its value is "".
 func optional(out *section, name, value string) {
 	if value != "" {
 		out.option(name, value)
@@ -88,7 +83,6 @@ func readAddresses(s *source, out *section) {
 	}
 }
 
-// readTransport converts the protocol and its ports.
 func readTransport(s *source, out *section) {
 	proto := s.value("proto")
 	if proto != "" && proto != "all" {
@@ -106,7 +100,6 @@ func readTransport(s *source, out *section) {
 	}
 }
 
-// readTarget converts the policy, and whether sources stick to their member.
 func (c *converter) readTarget(s *source, out *section) {
 	sticky, timeout := s.is1("sticky"), s.value("timeout")
 	use := s.value("use_policy")
@@ -134,14 +127,10 @@ func (c *converter) readTarget(s *source, out *section) {
 	out.option("sticky", "1")
 	if timeout == "0" {
 		out.note(minor, "timeout 0, with which mwan3 never forgets a source, becomes the longest timeout")
-		timeout = longestTimeout
+		timeout = "2147483" // IPSET_MAX_TIMEOUT, UINT_MAX/2 milliseconds, in seconds
 	}
 	optional(out, "timeout", timeout)
 }
-
-// longestTimeout is the kernel's limit for entries of a set, in seconds:
-// IPSET_MAX_TIMEOUT, UINT_MAX/2 milliseconds.
-const longestTimeout = "2147483"
 
 // readLogging converts logging, which needs the global switch as well.
 func (c *converter) readLogging(s *source, out *section) {
@@ -219,8 +208,6 @@ func (c *converter) readIPSet(s *source) {
 	c.sets[name] = out
 }
 
-// readSets converts the sets that a rule names: those of the file, and those
-// that another program makes.
 func (c *converter) readSets(s *source, out *section) {
 	for _, option := range []string{"ipset", "ipset_src"} {
 		name := s.value(option)

@@ -9,8 +9,8 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// source is a section of mwan3's file. It records which options were read, so
-// that the others can be noted.
+// source is a section of mwan3's file. It records which options were read: the
+// others are noted.
 type source struct {
 	uci.Section
 	asked map[string]bool
@@ -27,7 +27,6 @@ func (s *source) value(name string) string {
 	return strings.Join(items, " ")
 }
 
-// words returns the values of a list, of which each item may hold several.
 func (s *source) words(name string) []string {
 	s.asked[name] = true
 	return s.Words(name)
@@ -73,7 +72,6 @@ func (s *source) mentionRest(out *section) {
 	out.leaveOut(traffic, "option %s has no counterpart here, and without it the rule might match more", quoteAll(rest))
 }
 
-// quoteAll writes values for a note, parted by commas.
 func quoteAll(values []string) string {
 	quoted := make([]string, len(values))
 	for i, v := range values {

@@ -104,8 +104,7 @@ var commands = map[string]func(p *parser, line int){
 	"list": (*parser).parseList, "l": (*parser).parseList,
 }
 
-// parsePackage checks a `package` command, which has no effect: a file is one
-// configuration, whatever it calls itself.
+// parsePackage checks a `package` command, which has no effect.
 func (p *parser) parsePackage(line int) {
 	name := p.next()
 	if name.Text == "" {
@@ -158,7 +157,6 @@ func (p *parser) parseOption(line int) { p.setOption(line, false) }
 
 func (p *parser) parseList(line int) { p.setOption(line, true) }
 
-// setOption sets an option or appends to a list.
 func (p *parser) setOption(line int, list bool) {
 	if p.current < 0 {
 		p.fail(line, "option or list before the first 'config'")

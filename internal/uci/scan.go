@@ -24,8 +24,7 @@ type scanner struct {
 	lineCounted int
 }
 
-// line returns the line of the current position. Positions only grow, so the
-// text is counted through once.
+// line returns the line of the position, which only grows.
 func (s *scanner) line() int {
 	s.lineCounted += bytes.Count(s.text[s.counted:s.pos], []byte{'\n'})
 	s.counted = s.pos
@@ -46,12 +45,8 @@ func (s *scanner) fetchLine() bool {
 	if s.end == len(s.text) {
 		return false
 	}
-	n := bytes.IndexByte(s.text[s.end:], '\n')
-	if n < 0 {
-		s.end = len(s.text)
-	} else {
-		s.end += n + 1
-	}
+	line, _, _ := bytes.Cut(s.text[s.end:], []byte{'\n'})
+	s.end = min(s.end+len(line)+1, len(s.text))
 	return true
 }
 

@@ -128,7 +128,7 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("%s:%d: syntax error: %s", e.File, e.Line, e.Msg)
 }
 
-// Load reads and parses the file dir/name, see ReadText and Parse.
+// Load is ReadText and Parse.
 func Load(dir, name string) (*File, error) {
 	text, err := ReadText(dir, name)
 	if err != nil {
@@ -137,8 +137,8 @@ func Load(dir, name string) (*File, error) {
 	return Parse(name, text)
 }
 
-// ReadText reads the file dir/name without parsing it; see Parse. The error
-// wraps fs.ErrNotExist if there is no such file.
+// ReadText reads the file dir/name. The error wraps fs.ErrNotExist if there is
+// none.
 func ReadText(dir, name string) ([]byte, error) {
 	if !validName(name, true) {
 		return nil, fmt.Errorf("%s is not a name for a configuration file", quote(name))
