@@ -50,7 +50,7 @@ func (p *presence) appear() (known monitor.Presence, err error) {
 	}
 	if err == nil {
 		p.trouble = ""
-		known.Accepted, known.Gone = p.accepted.Changes(), p.accepted.Gone()
+		known.Accepted, known.Gone = p.accepted.Changes, p.accepted.Gone
 		return known, nil
 	}
 	text := fmt.Sprintf("run directory: %v: the monitor works without it", err)

@@ -126,11 +126,8 @@ func (d Dir) touch(name string) error {
 
 // exists reports whether a mark is there.
 func (d Dir) exists(name string) bool {
-	if d.check() != nil {
-		return false
-	}
 	_, err := os.Lstat(d.path(name))
-	return err == nil
+	return err == nil && d.check() == nil
 }
 
 func (d Dir) remove(name string) error {
@@ -186,7 +183,6 @@ func (d Dir) read(name string) ([]byte, error) {
 	return rest, nil
 }
 
-// writeJSON keeps a value.
 func (d Dir) writeJSON(name string, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -237,7 +233,7 @@ func WriteFile(path string, text []byte, mode fs.FileMode, flag int) error {
 	return err
 }
 
-// ReadFile reads a regular file. It follows no link.
+// ReadFile reads a regular file, no link.
 func ReadFile(path string) ([]byte, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|safely, 0)
 	if err != nil {

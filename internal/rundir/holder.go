@@ -104,7 +104,6 @@ func holderOf(file *os.File) holder {
 	return holder{}
 }
 
-// describe looks at a process; the zero holder if it is none that can be seen.
 func describe(number string) holder {
 	pid, err := strconv.Atoi(number)
 	if err != nil || pid <= 0 {
@@ -121,7 +120,7 @@ func describe(number string) holder {
 	return holder{pid, ours, strings.Join(words[:min(len(words), 2)], " "), string(status)}
 }
 
-// stopped reports whether the process was stopped, by a signal or by a debugger.
+// stopped reports whether a signal or a debugger (t) has stopped the process.
 func (h holder) stopped() bool {
 	return strings.Contains(h.status, "\nState:\tT") || strings.Contains(h.status, "\nState:\tt")
 }

@@ -12,9 +12,11 @@ import (
 // Notifier hears when another process has accepted a configuration or stopped
 // the service, and when the run directory is removed.
 type Notifier struct {
-	file    *os.File
-	changes chan struct{}
-	gone    chan struct{}
+	// Changes delivers one value for any number of changes since the last.
+	Changes <-chan struct{}
+	// Gone is closed when the run directory is removed.
+	Gone <-chan struct{}
+	file *os.File
 }
 
 // Notify starts a Notifier.
@@ -29,38 +31,28 @@ func (d Dir) Notify() (*Notifier, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("inotify %s: %w", d, err)
 	}
-	n := &Notifier{file: os.NewFile(uintptr(fd), "inotify"), changes: make(chan struct{}, 1), gone: make(chan struct{})}
-	go n.read()
-	return n, nil
+	file, changes, gone := os.NewFile(uintptr(fd), "inotify"), make(chan struct{}, 1), make(chan struct{})
+	go hear(file, changes, gone)
+	return &Notifier{changes, gone, file}, nil
 }
-
-// Changes delivers one value for any number of changes since the last.
-func (n *Notifier) Changes() <-chan struct{} { return n.changes }
-
-// Gone is closed when the run directory is removed.
-func (n *Notifier) Gone() <-chan struct{} { return n.gone }
 
 // Close ends it.
 func (n *Notifier) Close() { n.file.Close() }
 
-func (n *Notifier) read() {
+func hear(file *os.File, changes, gone chan struct{}) {
 	buffer := make([]byte, 4096) // holds at least 15 events (inotify(7))
 	for {
-		size, err := n.file.Read(buffer)
+		size, err := file.Read(buffer)
 		if err != nil {
 			return // closed
 		}
-		concerned, gone := readEvents(buffer[:size])
-		if gone {
-			close(n.gone)
+		concerned, isGone := readEvents(buffer[:size])
+		if isGone {
+			close(gone)
 			return
 		}
-		if !concerned {
-			continue
-		}
-		select {
-		case n.changes <- struct{}{}:
-		default:
+		if concerned && len(changes) == 0 { // nobody else sends
+			changes <- struct{}{}
 		}
 	}
 }

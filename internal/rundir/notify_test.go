@@ -23,7 +23,7 @@ func notify(t *testing.T, d Dir) *Notifier {
 func expectChange(t *testing.T, n *Notifier, what string) {
 	t.Helper()
 	select {
-	case <-n.Changes():
+	case <-n.Changes:
 	case <-time.After(time.Minute):
 		t.Fatalf("nothing is heard: %s", what)
 	}
@@ -33,7 +33,7 @@ func expectChange(t *testing.T, n *Notifier, what string) {
 func expectQuiet(t *testing.T, n *Notifier, what string) {
 	t.Helper()
 	select {
-	case <-n.Changes():
+	case <-n.Changes:
 		t.Errorf("%s is heard", what)
 	case <-time.After(50 * time.Millisecond):
 	}
@@ -76,7 +76,7 @@ func TestWhatIsHeard(t *testing.T) {
 		drain(n)
 	}
 	select {
-	case <-n.Gone():
+	case <-n.Gone:
 		t.Error("the folder counts as gone")
 	default:
 	}
@@ -86,7 +86,7 @@ func TestWhatIsHeard(t *testing.T) {
 func drain(n *Notifier) {
 	for {
 		select {
-		case <-n.Changes():
+		case <-n.Changes:
 		case <-time.After(20 * time.Millisecond):
 			return
 		}
@@ -129,7 +129,7 @@ func TestFolderIsRemoved(t *testing.T) {
 				t.Fatal(err)
 			}
 			select {
-			case <-n.Gone():
+			case <-n.Gone:
 			case <-time.After(time.Minute):
 				t.Error("nothing is heard")
 			}

@@ -105,7 +105,7 @@ func (d Dir) Accept(text []byte) error { return d.write(configFile, text) }
 // SaveNetifd keeps what netifd has just said, for a run to which it says nothing.
 func (d Dir) SaveNetifd(answer []byte) error { return d.write(netifdFile, answer) }
 
-// Netifd returns what was saved last, and when; nothing if nothing was.
+// Netifd returns what was saved last, and when.
 func (d Dir) Netifd() (answer []byte, saved time.Time) {
 	if info, err := os.Stat(d.path(netifdFile)); err == nil {
 		saved = info.ModTime()
@@ -118,7 +118,7 @@ func (d Dir) Netifd() (answer []byte, saved time.Time) {
 // fs.ErrNotExist means that it keeps nothing.
 func (d Dir) Load(name string) ([]byte, error) { return d.read(name) }
 
-// Save keeps a text under a name; nil keeps nothing.
+// Save keeps a text under a name; nil removes it.
 func (d Dir) Save(name string, text []byte) error {
 	if text == nil {
 		return d.remove(name)

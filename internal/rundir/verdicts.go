@@ -83,8 +83,7 @@ func (d Dir) SaveVerdicts(verdicts plan.Verdicts) error {
 // ended long ago would take out lines that work again.
 func (d Dir) ForgetVerdicts() error { return d.remove(verdictsFile) }
 
-// LastVerdicts returns what was saved last; nothing if nothing was. The error
-// says that it cannot be read as verdicts.
+// LastVerdicts returns what was saved last.
 func (d Dir) LastVerdicts() (verdicts plan.Verdicts, err error) {
 	if err = d.readJSON(verdictsFile, &verdicts); err != nil {
 		return nil, err // and not the part before the mistake
