@@ -49,7 +49,6 @@ const (
 
 // Globals is the section `config globals 'globals'`.
 type Globals struct {
-	Pos                Pos
 	Enabled            bool
 	MarkMask           uint32
 	RouterTraffic      bool
@@ -62,7 +61,6 @@ type Globals struct {
 
 // Member is a section `config member 'NAME'`: one uplink.
 type Member struct {
-	Pos        Pos
 	Name       string
 	Enabled    bool
 	Interface  string // netifd interface; empty when Device is given
@@ -126,7 +124,6 @@ const (
 
 // Policy is a section `config policy 'NAME'`, or the built-in 'balanced'.
 type Policy struct {
-	Pos        Pos // zero for the built-in policy
 	Name       string
 	Balance    Balance
 	LastResort LastResort

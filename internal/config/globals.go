@@ -11,7 +11,6 @@ var parseBalance = oneOf(NTH, Random, Source)
 // readGlobals reads `config globals 'globals'`.
 func readGlobals(s *section) Globals {
 	g := Globals{
-		Pos:                s.pos,
 		Enabled:            s.boolean("enabled", true),
 		MarkMask:           single(s, "mark_mask", uint32(fwmark.Fallback), parseMarkMask),
 		RouterTraffic:      s.boolean("router_traffic", true),

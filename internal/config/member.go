@@ -19,7 +19,6 @@ const (
 // readMember reads `config member`.
 func readMember(s *section) Member {
 	m := Member{
-		Pos:        s.pos,
 		Name:       s.Name,
 		Enabled:    s.boolean("enabled", true),
 		Interface:  single(s, "interface", "", parseInterface),

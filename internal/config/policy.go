@@ -14,7 +14,6 @@ import (
 // uplinks, which it may have been made to prevent.
 func (r *reader) readPolicy(s *section) (p Policy, usable bool) {
 	p = Policy{
-		Pos:        s.pos,
 		Name:       s.Name,
 		Balance:    single(s, "balance", r.config.Globals.Balance, parseBalance),
 		Failback:   single(s, "failback", "", parseFailback),

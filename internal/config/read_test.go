@@ -26,11 +26,11 @@ func TestDefaults(t *testing.T) {
 	got := read(t, "config member 'wan1'\nconfig rule\n")
 	want := &Config{
 		Globals: Globals{
-			Pos: Pos{File: "loadbalance"}, Enabled: true, MarkMask: 0x3f000000, RouterTraffic: true,
+			Enabled: true, MarkMask: 0x3f000000, RouterTraffic: true,
 			Balance: NTH, LogLevel: "notice", Monitor: true,
 		},
 		Members: []Member{{
-			Pos: Pos{"loadbalance", 1}, Name: "wan1", Enabled: true, Interface: "wan1", Weight: 1, Metric: 1, RouterTraffic: true, Quota: Quota{Day: 1, Action: "last"},
+			Name: "wan1", Enabled: true, Interface: "wan1", Weight: 1, Metric: 1, RouterTraffic: true, Quota: Quota{Day: 1, Action: "last"},
 			Track: Track{
 				Method: "ping", Status: 204, Reliability: 1,
 				Interval: 500 * time.Millisecond, Timeout: 800 * time.Millisecond,
@@ -188,7 +188,7 @@ func TestEveryOption(t *testing.T) {
 		t.Errorf("wan2: %+v", wan2)
 	}
 	members := []PolicyMember{{"wan1", 1, 1}, {"wan2", 3, 2}}
-	policy := Policy{Pos: Pos{"loadbalance", 55}, Name: "balanced", Balance: Source, LastResort: LastUnreachable, Failback: "never", Members: members}
+	policy := Policy{Name: "balanced", Balance: Source, LastResort: LastUnreachable, Failback: "never", Members: members}
 	if !reflect.DeepEqual(c.Policies, []Policy{policy}) {
 		t.Errorf("policies: %+v", c.Policies)
 	}

@@ -150,7 +150,7 @@ func (r *reader) parseUse(text string) (string, error) {
 }
 
 // isUsable reports whether everything that a rule names is there. What is
-// missing has its own error elsewhere, so that the rule gets a warning only.
+// missing has an error of its own, so that the rule gets a warning only.
 func (r *reader) isUsable(s *section, rule *Rule) bool {
 	usable := true
 	if d, ok := r.names[rule.Use]; ok && d.state != valid && rule.Use != builtinPolicy {

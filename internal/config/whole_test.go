@@ -60,14 +60,14 @@ config member 'wan1'
 	option passive '0'
 `)
 	globals := Globals{
-		Pos: Pos{"loadbalance", 1}, MarkMask: 0xff0000, IgnoreSplitDefault: true, Balance: Random, LogLevel: "debug",
+		MarkMask: 0xff0000, IgnoreSplitDefault: true, Balance: Random, LogLevel: "debug",
 		Bypass: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")},
 	}
 	if !reflect.DeepEqual(c.Globals, globals) {
 		t.Errorf("got globals\n%+v\nwant\n%+v", c.Globals, globals)
 	}
 	wan1 := Member{
-		Pos: Pos{"loadbalance", 11}, Name: "wan1", Interface: "wan", Interface6: "wan6",
+		Name: "wan1", Interface: "wan", Interface6: "wan6",
 		Gateway: netip.MustParseAddr("192.0.2.1"), Gateway6: netip.MustParseAddr("fe80::1"),
 		Prefix6: []netip.Prefix{netip.MustParsePrefix("2001:db8::/56")}, Weight: 2, Metric: 3, Mark: 0x40000, Table: 299,
 		Quota: Quota{1.5e12, 28, "off"},
