@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"loadbalance/internal/uci"
 )
 
 // Limits of a domain name: RFC 1035, section 2.3.4 (255 octets on the wire are
@@ -47,7 +49,7 @@ func validDomain(text string) bool {
 	}
 	labels := strings.Split(text, ".")
 	for _, label := range labels {
-		if label == "" || len(label) > maxLabel || !consistsOf(label, "-_") ||
+		if label == "" || len(label) > maxLabel || !uci.ConsistsOf(label, "-_") ||
 			label[0] == '-' || label[len(label)-1] == '-' {
 			return false
 		}

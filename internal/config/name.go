@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"loadbalance/internal/uci"
 )
 
 // maxSectionName is the longest name of a member, policy, rule or set in
@@ -16,13 +18,7 @@ const maxSectionName = 32
 var reservedNames = []string{"default", "unreachable", "blackhole", "main", "local", "local6"}
 
 func validSectionName(name string) bool {
-	return name != "" && len(name) <= maxSectionName && consistsOf(name, "_")
-}
-
-// consistsOf reports whether a text has only ASCII letters, digits and further
-// characters.
-func consistsOf(text, further string) bool {
-	return strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"+further) == ""
+	return name != "" && len(name) <= maxSectionName && uci.ConsistsOf(name, "_")
 }
 
 // maxDeviceName is the kernel's IFNAMSIZ (16) without the final NUL.
@@ -52,7 +48,7 @@ const maxInterfaceName = 32
 
 // ValidInterface reports whether name can be the name of a netifd interface.
 func ValidInterface(name string) bool {
-	return name != "" && len(name) <= maxInterfaceName && consistsOf(name, "_-.") &&
+	return name != "" && len(name) <= maxInterfaceName && uci.ConsistsOf(name, "_-.") &&
 		name[0] != '-' && name[0] != '.'
 }
 
@@ -63,7 +59,7 @@ const maxSetName = 31
 // have the name of a section.
 func validSetName(name string) bool {
 	return validSectionName(name) ||
-		name != "" && len(name) <= maxSetName && consistsOf(name, "_-.:") && name[0] != '-'
+		name != "" && len(name) <= maxSetName && uci.ConsistsOf(name, "_-.:") && name[0] != '-'
 }
 
 // maxPath is the kernel's PATH_MAX (4096) without the final NUL.

@@ -61,33 +61,32 @@ func (ps Problems) Fatal() bool {
 // reads more than this many.
 const maxProblems = 1000
 
-// collector gathers problems. Those beyond maxProblems are only counted.
+// collector gathers problems. One stands for all beyond maxProblems, and is as
+// bad as the worst of them.
 type collector struct {
 	problems Problems
 	dropped  int
-	rest     Problem // stands for the dropped ones, as bad as the worst
 }
 
 func (c *collector) add(p Problem) {
-	if len(c.problems) < maxProblems {
+	if len(c.problems) <= maxProblems {
 		c.problems = append(c.problems, p)
-		return
 	}
-	if c.dropped++; c.dropped == 1 {
-		c.rest = p
+	if len(c.problems) > maxProblems {
+		c.dropped++
+		rest := &c.problems[maxProblems]
+		rest.Severity, rest.Fatal = max(rest.Severity, p.Severity), rest.Fatal || p.Fatal
 	}
-	c.rest.Severity = max(c.rest.Severity, p.Severity)
-	c.rest.Fatal = c.rest.Fatal || p.Fatal
 }
 
 // sorted returns the problems by line.
 func (c *collector) sorted() Problems {
-	sort.SliceStable(c.problems, func(i, j int) bool { return c.problems[i].Pos.Line < c.problems[j].Pos.Line })
-	if c.dropped == 0 {
-		return c.problems
+	first := c.problems[:min(len(c.problems), maxProblems)]
+	if c.dropped > 0 {
+		c.problems[maxProblems].Text = fmt.Sprintf("%d more problems here or elsewhere", c.dropped)
 	}
-	c.rest.Text = fmt.Sprintf("%d more problems here or elsewhere", c.dropped)
-	return append(c.problems, c.rest)
+	sort.SliceStable(first, func(i, j int) bool { return first[i].Pos.Line < first[j].Pos.Line })
+	return c.problems
 }
 
 // maxQuoted is how many characters of a value a message shows: enough to

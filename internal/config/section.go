@@ -155,7 +155,7 @@ func several[T any](s *section, name, separators string, parse func(string) (T, 
 }
 
 func (s *section) boolean(name string, otherwise bool) bool {
-	return single(s, name, otherwise, parseBoolean)
+	return single(s, name, otherwise, ParseBoolean)
 }
 
 func (s *section) integer(name string, otherwise, lowest, highest int) int {

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"loadbalance/internal/uci"
 )
 
 // Ranges of the options.
@@ -169,7 +171,7 @@ func parseProbeURL(text string) (port uint16, err error) {
 		return 0, invalid(text, "does not begin with http:// (for https use track_method 'tcp')")
 	}
 	const unescaped = "-._~:/?#[]@!$&()*+,;=%" // what a URL may have beside letters and digits
-	if len(text) > maxURL || !consistsOf(text, unescaped) {
+	if len(text) > maxURL || !uci.ConsistsOf(text, unescaped) {
 		return 0, invalid(text, "is not a URL")
 	}
 	if end := strings.IndexAny(authority, "/?#"); end >= 0 {

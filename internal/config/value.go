@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// parseBoolean reads a boolean as OpenWrt's shell library does (config_get_bool
+// ParseBoolean reads a boolean as OpenWrt's shell library does (config_get_bool
 // in /lib/functions.sh).
-func parseBoolean(text string) (bool, error) {
+func ParseBoolean(text string) (bool, error) {
 	switch text {
 	case "1", "on", "true", "yes", "enabled":
 		return true, nil

@@ -83,8 +83,8 @@ func TestBoolean(t *testing.T) {
 		"1": true, "on": true, "true": true, "yes": true, "enabled": true,
 		"0": false, "off": false, "false": false, "no": false, "disabled": false,
 	} {
-		if got, err := parseBoolean(text); got != want || err != nil {
-			t.Errorf("parseBoolean(%q) = %v, %v", text, got, err)
+		if got, err := ParseBoolean(text); got != want || err != nil {
+			t.Errorf("ParseBoolean(%q) = %v, %v", text, got, err)
 		}
 	}
 }

@@ -78,7 +78,7 @@ func (c *converter) readHealth(s *source, out *section, family string) {
 func readTargets(s *source, out *section, family string) (probed, answering int) {
 	var kept []netip.Addr
 	// Of the nftables port, which ignores it in IPv6.
-	if s.isOn("track_gateway") && family == "ipv4" {
+	if s.boolean("track_gateway", false) && family == "ipv4" {
 		out.list("track_ip", "gateway")
 		probed++
 	}

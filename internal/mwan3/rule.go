@@ -13,7 +13,7 @@ import (
 
 func (c *converter) readRule(s *source) {
 	out := c.add("rule", s.Name, s)
-	if s.isOff("enabled") {
+	if !s.boolean("enabled", true) {
 		out.option("enabled", "0")
 	}
 	if len(s.Name) > maxChainName {
@@ -188,7 +188,7 @@ func (c *converter) readIPSet(s *source) {
 	if out.name != name {
 		out.note(minor, "its name in mwan3 was %s", quote(name))
 	}
-	if s.isOff("enabled") {
+	if !s.boolean("enabled", true) {
 		out.leaveOut(minor, "it is disabled")
 	}
 	copyOption(s, out, "family")

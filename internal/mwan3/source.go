@@ -2,10 +2,10 @@ package mwan3
 
 import (
 	"cmp"
-	"slices"
 	"strconv"
 	"strings"
 
+	"loadbalance/internal/config"
 	"loadbalance/internal/uci"
 )
 
@@ -35,15 +35,12 @@ func (s *source) words(name string) []string {
 // is1 reports whether a switch is on. mwan3 compares with 1: 'yes' is off.
 func (s *source) is1(name string) bool { return s.value(name) == "1" }
 
-// isOff reports whether a switch that is on by default is off (config_get_bool
-// of OpenWrt's shell library).
-func (s *source) isOff(name string) bool {
-	return slices.Contains([]string{"0", "off", "false", "no", "disabled"}, s.value(name))
-}
-
-// isOn is likewise for a switch that is off by default.
-func (s *source) isOn(name string) bool {
-	return slices.Contains([]string{"1", "on", "true", "yes", "enabled"}, s.value(name))
+// boolean is for the few switches that mwan3 reads as others do.
+func (s *source) boolean(name string, otherwise bool) bool {
+	if on, err := config.ParseBoolean(s.value(name)); err == nil {
+		return on
+	}
+	return otherwise
 }
 
 // number returns the value of an option that takes a whole number, by default 1.

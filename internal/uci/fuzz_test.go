@@ -83,7 +83,7 @@ func checkFile(t *testing.T, file *File, size, lines int) {
 		}
 		for _, o := range s.Options {
 			held += len(o.Name)
-			if !validName(o.Name, false) || o.Line < s.Line || o.Line > lines || len(o.Values) == 0 {
+			if !validName(o.Name, "") || o.Line < s.Line || o.Line > lines || len(o.Values) == 0 {
 				t.Fatalf("option %+v", o)
 			}
 			if !o.List && (len(o.Values) != 1 || o.Values[0].Text == "") {

@@ -110,7 +110,7 @@ func (p *parser) parsePackage(line int) {
 	if name.Text == "" {
 		p.fail(line, "'package' without a name")
 	}
-	if !validName(name.Text, true) {
+	if !validName(name.Text, "-") {
 		p.fail(name.Line, "package name %s: only letters, digits, '_' and '-' are allowed", quote(name.Text))
 	}
 	p.expectEnd()
@@ -126,7 +126,7 @@ func (p *parser) parseConfig(line int) {
 		p.fail(typ.Line, "section type %s: spaces, control characters and characters beyond ASCII are not allowed", quote(typ.Text))
 	}
 	name := p.next()
-	if name.Text != "" && !validName(name.Text, false) {
+	if name.Text != "" && !validName(name.Text, "") {
 		p.fail(name.Line, "section name %s: only letters, digits and '_' are allowed", quote(name.Text))
 	}
 	p.expectEnd()
@@ -166,7 +166,7 @@ func (p *parser) setOption(line int, list bool) {
 	if name.Text == "" {
 		p.fail(line, "option or list without a name")
 	}
-	if !validName(name.Text, false) {
+	if !validName(name.Text, "") {
 		p.fail(name.Line, "option name %s: only letters, digits and '_' are allowed", quote(name.Text))
 	}
 	value := p.next()
@@ -206,16 +206,14 @@ func (s *Section) set(o Option) {
 	s.Options[i] = o
 }
 
-const alphanumeric = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-
 // validName reports whether libuci takes text as the name of a section or an
-// option; a configuration's name may also have '-'.
-func validName(text string, configuration bool) bool {
-	allowed := alphanumeric + "_"
-	if configuration {
-		allowed += "-"
-	}
-	return text != "" && strings.Trim(text, allowed) == ""
+// option. further is what it may have beside: '-' in a configuration's name.
+func validName(text, further string) bool { return text != "" && ConsistsOf(text, "_"+further) }
+
+// ConsistsOf reports whether a text has only ASCII letters, digits and further
+// characters.
+func ConsistsOf(text, further string) bool {
+	return strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"+further) == ""
 }
 
 // validType reports whether libuci takes text as a section type: any printable

@@ -140,7 +140,7 @@ func Load(dir, name string) (*File, error) {
 // ReadText reads the file dir/name. The error wraps fs.ErrNotExist if there is
 // none.
 func ReadText(dir, name string) ([]byte, error) {
-	if !validName(name, true) {
+	if !validName(name, "-") {
 		return nil, fmt.Errorf("%s is not a name for a configuration file", quote(name))
 	}
 	f, size, err := OpenRegular(filepath.Join(dir, name))
