@@ -9,9 +9,8 @@ import (
 	"loadbalance/internal/family"
 )
 
-// parseAddress reads an address of either family; wanted is what the error says
-// was expected. It refuses zones, since the device is always known, and IPv4
-// addresses mapped into IPv6, since no packet carries them.
+// parseAddress reads an address; wanted is what the error says was expected. It
+// refuses IPv4 addresses mapped into IPv6, since no packet carries them.
 func parseAddress(text, wanted string) (netip.Addr, error) {
 	address, err := netip.ParseAddr(text)
 	if err != nil {
@@ -140,9 +139,8 @@ func (m Masked) Contains(a netip.Addr) bool {
 // "0.0.0.1/0.0.0.1".
 func (m Masked) String() string { return m.Address.String() + "/" + m.Mask.String() }
 
-// CanonicalAddress returns an address, prefix or masked address of a rule
-// without bits that do not count, and with a length in place of a mask where
-// both mean the same; a text that is none of them as it is.
+// CanonicalAddress clears bits of an address that do not count, and writes a
+// length in place of a mask where both mean the same. Any other text stays.
 func CanonicalAddress(text string) string {
 	if m, isMasked := parseMasked(text); isMasked {
 		if prefix, ok := m.prefix(); ok {

@@ -1,7 +1,6 @@
 // Package config turns the sections of /etc/config/loadbalance into a typed
 // Config and reports every problem in them. All validation is here: values in a
-// Config are valid, in range and safe to write into rules, and no other package
-// looks at text from the file again.
+// Config are safe to write into rules, and nobody looks at the text again.
 package config
 
 import (
@@ -168,9 +167,8 @@ type Rule struct {
 	Log            bool
 }
 
-// AddressMatch matches an address that lies in one of the prefixes of Any or
-// has the bits of one of Masked (where there is neither: every address), and
-// lies in none of Not.
+// AddressMatch matches an address that lies in one of Any or has the bits of one
+// of Masked (where there is neither: every address), and lies in none of Not.
 type AddressMatch struct {
 	Any    []netip.Prefix
 	Not    []netip.Prefix
@@ -178,8 +176,7 @@ type AddressMatch struct {
 }
 
 // Masked matches addresses that have the same bits as Address where Mask has
-// ones, or with Not the others. Address has no other bits. A prefix is the
-// special case in which the ones come first.
+// ones, or with Not the others. Address has no other bits.
 type Masked struct {
 	Address, Mask netip.Addr // of one family
 	Not           bool

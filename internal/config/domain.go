@@ -23,10 +23,9 @@ const domainPrefix = "xn--"
 // name (RFC 3490, section 3.1).
 var otherDots = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".")
 
-// ParseDomain reads a domain name and returns it as DNS has it: in lower case,
-// in ASCII, without a dot at either end. A leading dot is what dnsmasq and others
-// write for "and all names below", which is what every name means here.
-// Underscores are allowed, as DNS has them in names of services.
+// ParseDomain returns a domain name as DNS has it: in lower case, in ASCII,
+// without a dot at either end. (A leading dot is dnsmasq's "and all names below",
+// which every name means here.) Names of services have underscores.
 func ParseDomain(text string) (string, error) {
 	name := strings.TrimSuffix(strings.TrimPrefix(otherDots.Replace(text), "."), ".")
 	labels := strings.Split(name, ".")
@@ -59,9 +58,8 @@ func validDomain(text string) bool {
 }
 
 // asciiLabel is a label as DNS has it. What is no letter or digit of any script
-// stays, and is then refused. Beyond lower case nothing is mapped or composed:
-// what people type is composed already, and golang.org/x/net/idna with its
-// tables would add 200 KB to the package.
+// stays, and is then refused. What people type is composed already, and
+// golang.org/x/net/idna, which would do that, adds 200 KB to the package.
 func asciiLabel(label string) string {
 	foreign := func(c rune) bool { return c >= utf8.RuneSelf }
 	refused := func(c rune) bool { return foreign(c) && !unicode.In(c, unicode.L, unicode.M, unicode.N) }

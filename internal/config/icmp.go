@@ -55,9 +55,8 @@ var ICMPTypes = map[string][len(family.All)]string{
 	"unknown-option":             {"", "4/2"},
 }
 
-// everyICMPType stands for all types in the IPv4 match of iptables
-// (icmp_type_code_match in net/ipv4/netfilter/ip_tables.c). As a type it is
-// reserved (IANA).
+// everyICMPType, reserved by IANA, stands for all types in the IPv4 match of
+// iptables (icmp_type_code_match in net/ipv4/netfilter/ip_tables.c).
 const everyICMPType = 255
 
 // parseICMPType reads "name", "type" or "type/code".

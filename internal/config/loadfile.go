@@ -31,9 +31,8 @@ const (
 	maxShown = 24
 )
 
-// LoadSets reads the file of each set's option loadfile and adds its entries to
-// the set. A line that is not an entry and a file that cannot be read are
-// warnings: the set works with the rest.
+// LoadSets adds the entries of each set's loadfile. A file or a line of it that
+// cannot be read is a warning: the set works with the rest.
 func (c *Config) LoadSets() Problems {
 	problems := &collector{}
 	for i := range c.IPSets {

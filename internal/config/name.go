@@ -8,9 +8,8 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// maxSectionName is the longest name of a member, policy, rule or set in
-// characters. Where the kernel takes less (28 for a chain, 31 for a set), the
-// planner shortens the name.
+// maxSectionName is the longest name of a section in characters. Where the kernel
+// takes less (28 for a chain, 31 for a set), the planner shortens the name.
 const maxSectionName = 32
 
 // reservedNames mean something else in option use_policy or as the name of a

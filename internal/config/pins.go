@@ -14,8 +14,7 @@ type memberSection struct {
 }
 
 // checkClaims refuses enabled members that share a device, an interface, a mark
-// or a table. The first in the file keeps it. Members that are faulty for
-// another reason are included, so that all problems show at once.
+// or a table: the first keeps it. Faulty ones count, so that all problems show.
 func checkClaims(members []*memberSection) {
 	owners := make(map[string]*memberSection)
 	for _, m := range members {

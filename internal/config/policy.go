@@ -6,12 +6,9 @@ import (
 	"strings"
 )
 
-// readPolicy reads `config policy`. usable is false if the policy has to be
-// left out.
-//
-// A faulty line of use_member takes out that line, not the policy, as long as a
-// member is left: without the policy its traffic would be dealt out over all
-// uplinks, which it may have been made to prevent.
+// readPolicy reads `config policy`. A faulty line of use_member takes out that
+// line, and the policy is usable as long as a member is left: without it its
+// traffic would be dealt out over all uplinks, which it may be there to prevent.
 func (r *reader) readPolicy(s *section) (p Policy, usable bool) {
 	p = Policy{
 		Name:       s.Name,

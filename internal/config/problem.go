@@ -56,9 +56,8 @@ func (ps Problems) Fatal() bool {
 	return slices.ContainsFunc(ps, func(p Problem) bool { return p.Fatal })
 }
 
-// maxProblems bounds the memory that a hostile or binary file can cost: a list
-// with a million faulty items would otherwise give a million problems. Nobody
-// reads more than this many.
+// maxProblems bounds the memory that a list with a million faulty items can cost.
+// Nobody reads more than this many.
 const maxProblems = 1000
 
 // collector gathers problems. One stands for all beyond maxProblems, and is as

@@ -21,12 +21,10 @@ type reader struct {
 }
 
 // Read turns a file into a Config and reports everything that is wrong in it,
-// sorted by line.
-//
-// The Config holds all that is valid. Sections with an error are left out, and
-// so is what cannot work without them: a policy whose members are all faulty, a
-// rule whose policy or set is. A boot applies this Config, unless the problems
-// are fatal; a running service keeps what it has if there is any error.
+// sorted by line. Sections with an error are left out, and so is what cannot work
+// without them: a policy whose members are all faulty, a rule whose policy or set
+// is. A boot applies this Config, unless the problems are fatal; a running service
+// keeps what it has if there is any error.
 func Read(file *uci.File) (*Config, Problems) {
 	r := &reader{
 		file:   file,

@@ -73,9 +73,8 @@ func (r *reader) checkRouter(s *section) {
 	}
 }
 
-// checkPorts refuses ports where a protocol of the rule has none: iptables
-// refuses them, and without them the rule would match more than its author
-// meant.
+// checkPorts refuses ports where a protocol of the rule has none: iptables does
+// too, and without them the rule would match more.
 func checkPorts(s *section, protos []Proto) {
 	for _, option := range []string{"src_port", "dest_port"} {
 		if !s.given(option) {

@@ -69,9 +69,8 @@ func (s *section) items(name string) []uci.Value {
 	return s.Values(name)
 }
 
-// words returns the values of a list, where each item may hold several values
-// with blanks between them: `option track_ip '1.1.1.1 9.9.9.9'`, as netifd
-// reads its lists. separators are further characters that count as blanks.
+// words returns the values of a list, of which each item may hold several with
+// blanks between them, as netifd reads its lists. separators count as blanks.
 func (s *section) words(name, separators string) []uci.Value {
 	var words []uci.Value
 	for _, item := range s.items(name) {
@@ -103,9 +102,8 @@ func (s *section) withoutEffect(name, why string) {
 	}
 }
 
-// reportUnknown warns about options that were not read. It is called when the
-// whole section has been read. In a rule they are errors: without the selector
-// whose name is misspelt the rule would match other traffic, too.
+// reportUnknown, at the end, warns about options that were not read. In a rule
+// they are errors: without a misspelt selector it would match other traffic, too.
 func (s *section) reportUnknown() {
 	for _, option := range s.Options {
 		if slices.Contains(s.known, option.Name) {
@@ -121,8 +119,7 @@ func (s *section) reportUnknown() {
 }
 
 // single reads an option with one value through a parser. It returns otherwise
-// if the option is not given, and, after an error was reported, if it is
-// faulty.
+// if the option is not given, or is faulty, which it reports.
 func single[T any](s *section, name string, otherwise T, parse func(string) (T, error)) T {
 	values := s.items(name)
 	if len(values) > 1 {

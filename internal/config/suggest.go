@@ -39,9 +39,8 @@ func (c *Config) NoMember(name string) error {
 }
 
 // nearestName returns the first of the known names with the smallest edit
-// distance from name, or from our name for the same thing (otherNames). Two
-// edits are allowed, as one slip often costs two; in names of up to four
-// letters only one, or "up" would be suggested for "log".
+// distance from name, or from our name for the same thing. One slip often costs
+// two edits; in up to four letters one is allowed, or "log" would suggest "up".
 func nearestName(name string, known []string) (string, bool) {
 	wanted := cmp.Or(otherNames[name], name)
 	limit := 2

@@ -47,9 +47,8 @@ func oneOf[T ~string](choices ...T) func(string) (T, error) {
 	}
 }
 
-// durationWithin returns a parser for times in a range: a number, which may
-// have a fraction, with the suffix ms, s, m or h. A plain number counts in
-// units.
+// durationWithin returns a parser for times in a range: a number, which may have
+// a fraction, with ms, s, m or h, or in units.
 func durationWithin(unit, shortest, longest time.Duration) func(string) (time.Duration, error) {
 	units := map[string]float64{"": float64(unit), "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9}
 	return func(text string) (time.Duration, error) {
@@ -69,9 +68,8 @@ func durationWithin(unit, shortest, longest time.Duration) func(string) (time.Du
 // byteUnits are the decimal units of amounts: providers count in these.
 var byteUnits = map[string]float64{"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12}
 
-// ParseBytes reads an amount of bytes, such as 50GB; a plain number is bytes. One
-// that is less than 1MB was probably written without its unit; 1000TB are as much
-// as 100 Gbit/s carry in a day.
+// ParseBytes reads an amount of bytes, such as 50GB. Less than 1MB was probably
+// written without its unit; 1000TB are what 100 Gbit/s carry in a day.
 func ParseBytes(text string) (int64, error) {
 	n, ok := parseQuantity(strings.ReplaceAll(strings.ToLower(text), " ", ""), byteUnits)
 	if !ok || n > 0 && n < 1e6 || n > 1e15 {

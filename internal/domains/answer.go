@@ -39,9 +39,8 @@ type answer struct {
 	addresses []record
 }
 
-// payload returns the DNS message in a packet that begins with its IP header and
-// that the filter has let pass. Of a fragmented message it is the beginning; other
-// fragments have none.
+// payload returns the DNS message in an IP packet that the filter has let pass: of
+// a fragmented message the beginning, in the first fragment.
 func payload(packet []byte) []byte {
 	if len(packet) < ipv4Header {
 		return nil

@@ -1,8 +1,7 @@
 // Package domains fills sets with the addresses of domains: it sees the DNS
-// answers that this machine gives, to other hosts and to its own programs, and
-// enters the addresses in them into the sets that name their domain. Any resolver
-// will do. The kernel keeps all that was learnt, see ipset.Learnt; what is in
-// memory only spares questions.
+// answers that this machine gives, to other hosts and to its own programs, by
+// whatever resolver. The kernel keeps all that was learnt, see ipset.Learnt; what
+// is in memory only spares questions.
 package domains
 
 import (

@@ -16,12 +16,11 @@ import (
 const receiveBuffer = 1 << 20
 
 // openSocket opens a packet socket that delivers the DNS answers which this
-// machine sends, on all devices, from their IP header on. They are told from
-// forwarded ones by the device that a packet has come in by: none. What hosts
-// send, with whatever source, never counts, and an answer counts also where NAT
-// has given it another source, as it does for hosts whose questions to other
-// resolvers are redirected to this one. Classic BPF does not know that device,
-// hence eBPF; OpenWrt's kernels have it since 21.02.
+// machine sends, on all devices, from their IP header on. Unlike forwarded ones
+// they have come in by no device. So nothing counts that hosts send, with whatever
+// source, and an answer counts also where NAT has given it another source, for
+// hosts whose questions are redirected to this resolver. Classic BPF does not know
+// that device, hence eBPF; OpenWrt's kernels have it since 21.02.
 func openSocket() (*os.File, error) {
 	// Protocol 0: nothing is received until the filter is there.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -64,8 +63,7 @@ const dnsPort = 53
 func filter() []bpf.Instruction {
 	const ingressIfindex = 36 // in struct __sk_buff of linux/bpf.h
 	// All but the first instruction work on register 0, which is also the
-	// result. part loads a part of the packet, which is dropped if it is too
-	// short, and jump skips some instructions.
+	// result. part loads a part of a packet, and drops one that is too short.
 	part := func(size uint8, offset int32) bpf.Instruction {
 		return bpf.Instruction{Operation: unix.BPF_LD | unix.BPF_ABS | size, Value: offset}
 	}

@@ -1,8 +1,7 @@
 // Package fwmark converts between the values that we deal to connections and
-// packet marks (fwmarks). We own only the bits of one mask; a value is spread
-// over these bits from the lowest to the highest. 0 is no mark, the values from
-// 1 on are members' indices, and the three highest ones are blackhole,
-// unreachable and default.
+// packet marks (fwmarks). A value is spread over the bits of our mask from the
+// lowest to the highest. 0 is no mark, the values from 1 on are members' indices,
+// and the three highest ones are blackhole, unreachable and default.
 package fwmark
 
 import "math/bits"

@@ -3,10 +3,8 @@
 //
 // They are ordinary hotplug scripts of OpenWrt: the shell reads them, so they
 // need not be executable, functions.sh is loaded, and the environment says what
-// happened.
-//
-// A script that leaves a process in the background should redirect the output of
-// that process: the pipe behind it is closed soon after the script's end.
+// happened. One that leaves a process in the background should redirect its
+// output: the pipe is closed soon after the script's end.
 package hooks
 
 import (
@@ -40,10 +38,9 @@ const maxQueue = 256
 // name gets an answer or an error.
 const scriptLimit = 10 * time.Second
 
-// grace is the time from SIGTERM to SIGKILL. It is also how long output is still
-// read after the script's end, which a process in the background may keep open.
-// It adds to scriptLimit; both together stay below the monitor's term_timeout in
-// the init script.
+// grace is the time from SIGTERM to SIGKILL, and how long output is still read
+// after the script's end, which a process in the background may keep open. With
+// scriptLimit it stays below the monitor's term_timeout in the init script.
 const grace = time.Second
 
 // Runner runs the scripts of one folder for the events that are posted to it. It
@@ -63,16 +60,15 @@ type Runner struct {
 	closed  bool
 }
 
-// NewRunner returns a runner for the scripts in dir, which need not exist. The
-// runner calls log with a level of option loglevel and one line of text, from a
-// goroutine of its own.
+// NewRunner returns a runner for the scripts in dir, which need not exist. It
+// calls log with a level and one line of text, from a goroutine of its own.
 func NewRunner(dir string, log func(level, text string)) *Runner {
 	return &Runner{dir: dir, log: log, limit: scriptLimit, grace: grace}
 }
 
-// Post queues an event: the scripts run for it after those of earlier events. It
-// never blocks. A repetition is dropped where a script of the member runs or waits. Of more than 256 waiting events the oldest are dropped, and the
-// log says so. After Close it does nothing.
+// Post queues an event and never blocks. A repetition is dropped where a script of
+// the member runs or waits. Of more than 256 waiting events the oldest are dropped,
+// and the log says so. After Close it does nothing.
 func (r *Runner) Post(e Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

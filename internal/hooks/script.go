@@ -22,8 +22,7 @@ import (
 const DefaultDir = "/etc/hotplug.d/loadbalance"
 
 // source has the shell read a script as hotplug-call does (openwrt,
-// base-files/files/sbin/hotplug-call), with the functions for UCI where they
-// are.
+// base-files/files/sbin/hotplug-call), with the functions for UCI.
 const source = `[ ! -f /lib/functions.sh ] || . /lib/functions.sh; . "$0"`
 
 // environment is that of hotplug-call, and the rest of what a login sets.
@@ -36,9 +35,8 @@ var environment = []string{
 	"HOTPLUG_TYPE=loadbalance",
 }
 
-// leftOvers are ends of names of what editors and the package managers leave
-// beside a file: opkg and apk put the package's version of a changed file
-// there.
+// leftOvers are ends of names of what editors leave beside a file, and opkg and
+// apk, whose version of a changed file it is.
 var leftOvers = []string{"~", ".bak", ".orig", "-opkg", ".apk-new"}
 
 // outputLimit is how many bytes of output are kept for the log, as much as a

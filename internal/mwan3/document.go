@@ -107,9 +107,9 @@ func (s *section) value(name string) string {
 	return ""
 }
 
-// settle comments out what package config refuses, until it refuses nothing,
-// and returns what it reads. Whatever mwan3's file holds, the result can be
-// applied. What it warns of in a member has no effect, and goes as well.
+// settle comments out what package config refuses, until it refuses nothing: the
+// result can always be applied. What it warns of in a member has no effect, and
+// goes as well.
 func (d *document) settle() (*config.Config, error) {
 	for {
 		cfg, problems, err := read(d.String())

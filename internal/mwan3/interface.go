@@ -109,8 +109,7 @@ func readTargets(s *source, out *section, family string) (probed, answering int)
 }
 
 // methods are our kinds of probes for those of mwan3, with their ports there;
-// none is ping. A UDP probe has no counterpart, since it says little: a target
-// that is alive need not answer.
+// none is ping. UDP has no counterpart: a target that is alive need not answer.
 var methods = map[string]struct{ method, port string }{
 	"": {}, "ping": {}, "nping-icmp": {}, "arping": {method: "arp"}, "nping-arp": {method: "arp"},
 	"nslookup": {method: "dns"}, "httping": {"tcp", "80"}, "nping-tcp": {"tcp", "80"},

@@ -12,9 +12,8 @@
 //   - Sections `member` have no counterpart; what they say stands in the
 //     policies' lists.
 //   - What mwan3 did with a rule counts, not what its author may have meant: a
-//     rule that mwan3 left out is commented out. A rule that mwan3 widened
-//     (a port without a protocol) is commented out as well, since nobody can
-//     have wanted that.
+//     rule that it left out is commented out. So is one that it widened (a port
+//     without a protocol), since nobody can have wanted that.
 //   - mwan3 leaves traffic that no rule matches to the main table; here it
 //     would be dealt out by 'balanced'. A last rule keeps mwan3's way.
 package mwan3
@@ -52,8 +51,7 @@ const maxSkipped = 10
 
 // Convert converts a configuration of mwan3, the text of the file name. Like
 // mwan3 it skips lines with mistakes. The error is a *uci.SyntaxError if nothing
-// of the file can be read. Any other means a bug in this package: the result
-// cannot be parsed, or has an error that cannot be commented out.
+// of the file can be read; any other means a bug in this package.
 func Convert(name string, text []byte) (Result, error) {
 	file, skipped, err := uci.ParseTolerant(name, text)
 	if err != nil {

@@ -18,9 +18,6 @@ func (c *converter) readPolicy(s *source) {
 	if len(s.Name) > maxChainName {
 		out.note(traffic, "mwan3 never applied it, since its name has more than %d characters; here it works", maxChainName)
 	}
-	if slices.Contains(outcomes, s.Name) {
-		out.note(minor, "mwan3 never used it: `use_policy '%s'` means something else to a rule", s.Name)
-	}
 	shares := c.shares(s, out)
 	for _, share := range shares {
 		out.list("use_member", fmt.Sprintf("%s weight=%d metric=%d", share.member.name, share.weight, share.metric))
@@ -79,9 +76,8 @@ func (c *converter) shares(s *source, out *section) (shares []share) {
 	return shares
 }
 
-// Limits of a member's place in a policy: mwan3 leaves out metrics above the
-// first, and our configuration takes no metric above it either, and no weight
-// above the second.
+// Limits of a member's place in a policy: mwan3 takes no metric above the first
+// either, our configuration no weight above the second.
 const (
 	maxMetric = 256
 	maxWeight = 1000

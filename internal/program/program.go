@@ -15,9 +15,8 @@ import (
 
 const (
 	// pipeDelay is how long what a program has left behind may keep the pipe to
-	// us open. What the program itself printed is in the pipe when it ends, and
-	// read within a millisecond; up to three programs run before new chains are
-	// there, which may come a second late.
+	// us open. Its own output is read within a millisecond; up to three programs
+	// run before new chains are there, which may come a second late.
 	pipeDelay = 200 * time.Millisecond
 	// maxOutput is the most that a program may print, in bytes: 50,000 rules of
 	// 160 bytes, or 4,000 interfaces of netifd. Tables of 60 members take 100 KB.

@@ -142,8 +142,7 @@ func (d Dir) remove(name string) error {
 }
 
 // write replaces a file by what read will return. Where there is no room for
-// another file, the old one is overwritten: what is then cut off does not check
-// out, which is better than what is outdated.
+// another, it is overwritten: a text cut off is better than one outdated.
 func (d Dir) write(name string, text []byte) error {
 	if err := d.clear(name); err != nil {
 		return err
@@ -163,8 +162,7 @@ func (d Dir) write(name string, text []byte) error {
 }
 
 // read returns what was written. The error of a file that is not there matches
-// fs.ErrNotExist. What cannot be replaced any more may be outdated and is not
-// returned.
+// fs.ErrNotExist. What cannot be replaced any more may be outdated.
 func (d Dir) read(name string) ([]byte, error) {
 	if err := d.check(); err != nil {
 		return nil, err

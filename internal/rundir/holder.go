@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// look is how often somebody who waits for a lock asks who has it. Whoever has
-	// no business there is found by the second look, so that a blackout, which is
-	// seen after 2.8 s at most, is answered within 4 s.
+	// look is how often somebody who waits for a lock asks who has it. The second
+	// look finds intruders, so that a blackout, seen after 2.8 s, is answered
+	// within 4 s.
 	look = 300 * time.Millisecond
 	// hungAfter is when a run of ours counts as hanging, such as one whose output
 	// nobody reads: all its programs have time limits, which together are less.

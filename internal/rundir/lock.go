@@ -45,9 +45,8 @@ type Lock struct {
 	began int64
 }
 
-// Wait waits for the lock. If meanwhile another run with the same request has
-// begun and ended, and no event came after it had begun, it returns that run's
-// result instead of the lock.
+// Wait waits for the lock. If meanwhile a run with the same request has begun and
+// ended, and no event came after that, it returns its result instead.
 func (d Dir) Wait(request string) (*Lock, *Result, error) {
 	arrived := sinceBoot()
 	lock, err := d.queueUp(unix.LOCK_EX)

@@ -59,8 +59,7 @@ func hear(file *os.File, changes, gone chan struct{}) {
 
 // readEvents reports whether events in the kernel's format name one of the files
 // that matter, and whether the directory is gone, or may be somebody else's. Without
-// the monitor's file it is as good as gone, since nobody finds the monitor any
-// more; so far comes who removes everything while a run creates new files.
+// the monitor's file, which nobody finds then, it is as good as gone.
 func readEvents(events []byte) (concerned, gone bool) {
 	for len(events) >= unix.SizeofInotifyEvent {
 		// struct inotify_event: descriptor, mask, cookie and the name's length.

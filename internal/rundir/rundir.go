@@ -1,9 +1,8 @@
 // Package rundir owns the run directory (/var/run/loadbalance): what has to
 // outlive one run of the program but not a reboot. None of it is needed to
-// recognise what is ours in the kernel; when it is lost, the next apply finds
-// out what it can and goes on. So nothing that fails here keeps anybody from
-// changing the kernel. Nobody but root takes part: others can neither open a
-// file, nor lock one, nor ask the monitor.
+// recognise what is ours in the kernel, so nothing that fails here keeps anybody
+// from changing the kernel. Only root can open a file, lock one, or ask the
+// monitor.
 package rundir
 
 import (
@@ -130,9 +129,8 @@ func (d Dir) Save(name string, text []byte) error {
 // nothing.
 func (d Dir) Stopped() bool { return d.exists(stoppedFile) }
 
-// SetStopped leaves or removes the mark that the service is stopped. With the
-// mark goes the accepted configuration: a stopped service has none. Its verdicts
-// go too, since nobody keeps them true.
+// SetStopped leaves or removes the mark that the service is stopped. Then it has
+// no accepted configuration, and no verdicts, since nobody keeps them true.
 func (d Dir) SetStopped(stopped bool) error {
 	if !stopped {
 		return d.remove(stoppedFile)

@@ -24,9 +24,8 @@ const (
 	verdictsFile = "verdicts.json"
 )
 
-// monitorLock is the lock on the whole file. It is one of fcntl(2) that belongs
-// to the open file, because that can be asked for without being taken, as
-// flock(2) cannot: to ask must not keep a monitor from starting.
+// monitorLock is a lock of fcntl(2) that belongs to the open file. Unlike one of
+// flock(2) it can be asked for without keeping a monitor from starting.
 var monitorLock = unix.Flock_t{Type: unix.F_WRLCK}
 
 // ErrMonitorRuns says that there is a monitor already.

@@ -191,9 +191,8 @@ func (p *parser) expectEnd() {
 	}
 }
 
-// set gives an option one value (uci_set), or adds an item to a list
-// (uci_add_list). An option that is there already stays in its place, as in
-// libuci since 2022.
+// set is uci_set or, with a list, uci_add_list. An option that is there already
+// stays in its place, as in libuci since 2022.
 func (s *Section) set(o Option) {
 	i := slices.IndexFunc(s.Options, func(old Option) bool { return old.Name == o.Name })
 	if i < 0 {

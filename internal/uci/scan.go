@@ -185,8 +185,7 @@ func (s *scanner) escaped(text []byte) []byte {
 func quote(text string) string { return Quote(text, 40) }
 
 // Quote returns text from a file as messages show it, safe for a terminal and a
-// log: in single quotes, on one line, without control characters, and shortened
-// to some characters.
+// log: in single quotes, escaped, and shortened to some characters.
 func Quote(text string, longest int) string {
 	end := "'"
 	if shown := fmt.Sprintf("%.*s", longest, text); shown != text {

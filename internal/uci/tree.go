@@ -7,10 +7,9 @@ import (
 	goUCI "github.com/digineo/go-uci/v2"
 )
 
-// noDirectory is the directory of the Tree. go-uci looks there for a file
-// whenever it meets a configuration for the first time, and must find none:
-// process 0 has no entry in /proc, and nobody can make one. (A path that fails
-// with anything but "not exist" makes AddSection dereference nil.)
+// noDirectory is where go-uci looks for a file whenever it meets a configuration
+// for the first time. It must find none: nobody can make an entry for process 0.
+// (Any failure but "not exist" makes AddSection dereference nil.)
 const noDirectory = "/proc/0"
 
 // throughTree puts the sections into a new Tree and replaces every value by the

@@ -1,6 +1,6 @@
 // Package uci reads files of /etc/config. It accepts what libuci accepts and
-// gives it the same meaning, keeps the line of everything it finds, and refuses
-// with a *SyntaxError what libuci refuses.
+// gives it the same meaning, keeps the line of everything, and refuses with a
+// *SyntaxError what libuci refuses.
 // All goes through go-uci's Tree: every value in a File is read from there.
 //
 // The model is file.c, list.c and util.c of libuci, with the flags that
@@ -152,9 +152,8 @@ func ReadText(dir, name string) ([]byte, error) {
 }
 
 // OpenRegular opens a regular file, or a link to one, and nothing that could
-// make the caller wait. No more than the returned size should be read of it: a
-// file of the kernel such as /proc/kmsg calls itself regular and empty, and a
-// reader of it waits.
+// make the caller wait. No more than the returned size should be read of it:
+// /proc/kmsg calls itself regular and empty, and a reader of it waits.
 func OpenRegular(path string) (*os.File, int64, error) {
 	// Asked before, since to open a device can have effects, and afterwards,
 	// since another file may have taken the place.
@@ -188,8 +187,8 @@ func Parse(name string, text []byte) (*File, error) {
 }
 
 // ParseTolerant reads text as the shell scripts of OpenWrt do: a line with a
-// mistake counts as if it were not there. It returns the mistakes. The options
-// behind a `config` line that is skipped belong to the section before.
+// mistake is returned and counts as if it were not there. The options behind a
+// `config` line that is skipped belong to the section before.
 func ParseTolerant(name string, text []byte) (*File, []*SyntaxError, error) {
 	return parse(name, text, true)
 }
