@@ -109,23 +109,19 @@ func (set *IPSet) load(problems *collector) error {
 // RuleInterfaces returns the netifd interfaces in option src_iface of enabled
 // rules, sorted, each once.
 func (c *Config) RuleInterfaces() []string {
-	var names []string
-	for _, r := range c.Rules {
-		if r.Enabled && r.SrcIface != "" && r.SrcIface != Router {
-			names = append(names, r.SrcIface)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return c.namesInRules(func(r Rule) []string { return []string{r.SrcIface} }, func(name string) bool { return name != Router })
 }
 
 // ForeignSets returns the names of the sets that enabled rules use and that
 // another program has to create; sorted, each once.
 func (c *Config) ForeignSets() []string {
-	var names []string
+	return c.namesInRules(func(r Rule) []string { return []string{r.IPSet, r.IPSetSrc} }, func(name string) bool { return c.IPSet(name) == nil })
+}
+
+func (c *Config) namesInRules(of func(Rule) []string, wanted func(string) bool) (names []string) {
 	for _, r := range c.Rules {
-		for _, name := range []string{r.IPSet, r.IPSetSrc} {
-			if r.Enabled && name != "" && c.IPSet(name) == nil {
+		for _, name := range of(r) {
+			if r.Enabled && name != "" && wanted(name) {
 				names = append(names, name)
 			}
 		}

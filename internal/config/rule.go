@@ -152,32 +152,30 @@ func (r *reader) parseUse(text string) (string, error) {
 // missing has an error of its own, so that the rule gets a warning only.
 func (r *reader) isUsable(s *section, rule *Rule) bool {
 	usable := true
-	if d, ok := r.names[rule.Use]; ok && d.state != valid && rule.Use != builtinPolicy {
-		s.warnf(s.line("use_policy"), "left out, because %s is %s (line %d)", d.title, d.state, d.Line)
-		usable = false
+	check := func(option string, part *section) {
+		if part != nil && part.state != valid {
+			s.warnf(s.line(option), "left out, because %s is %s (line %d)", part.title, part.state, part.Line)
+			usable = false
+		}
+	}
+	if rule.Use != builtinPolicy {
+		check("use_policy", r.names[rule.Use])
 	}
 	if p := r.config.Policy(rule.Use); p != nil && rule.Enabled && len(p.Members) == 0 && r.names[rule.Use] != nil {
 		s.warnf(s.line("use_policy"), "all members of policy '%s' are disabled: its last_resort applies", p.Name)
 	}
 	for _, option := range []struct{ name, set string }{{"ipset", rule.IPSet}, {"ipset_src", rule.IPSetSrc}} {
-		d, ours := r.sets[option.set]
-		if ours && d.state != valid {
-			s.warnf(s.line(option.name), "left out, because %s is %s (line %d)", d.title, d.state, d.Line)
-			usable = false
+		ours := r.sets[option.set]
+		check(option.name, ours)
+		if option.set == "" || ours != nil {
+			continue
 		}
-		if !ours && option.set != "" {
-			r.suggestSet(s, option.name, option.set)
+		if suggestion := didYouMean(option.set, r.namesOf("ipset")); suggestion != "" {
+			s.warnf(s.line(option.name), "option '%s': there is no set %s in this file%s, another program has to create it",
+				option.name, quote(option.set), suggestion)
 		}
 	}
 	return usable
-}
-
-// suggestSet warns if another program's set looks like one of ours, misspelt.
-func (r *reader) suggestSet(s *section, option, set string) {
-	if suggestion := didYouMean(set, r.namesOf("ipset")); suggestion != "" {
-		s.warnf(s.line(option), "option '%s': there is no set %s in this file%s, another program has to create it",
-			option, quote(set), suggestion)
-	}
 }
 
 // ParseMAC reads a MAC address of 6 bytes in any usual notation and returns it

@@ -14,13 +14,10 @@ import (
 	"loadbalance/internal/plan"
 )
 
-// Set is a set that learns.
+// Set is a set that learns. Its entries are there in any case.
 type Set struct {
-	Name    string // the kernel's
-	Family  family.Family
-	Domains []string
-	// Listed are the entries that are there in any case.
-	Listed []netip.Prefix
+	plan.Set
+	Family family.Family
 }
 
 // SetsOf returns the sets of a plan that learn.
@@ -29,7 +26,7 @@ func SetsOf(p *plan.Plan) []Set {
 	for _, f := range family.All {
 		for _, s := range p.Family(f).Sets {
 			if len(s.Domains) > 0 {
-				sets = append(sets, Set{Name: s.Name, Family: f, Domains: s.Domains, Listed: s.Entries})
+				sets = append(sets, Set{s, f})
 			}
 		}
 	}
@@ -39,8 +36,7 @@ func SetsOf(p *plan.Plan) []Set {
 // learns reports whether an address may become an entry. One that no host can
 // have is a resolver's way to say that it blocks the name.
 func (s *Set) learns(a netip.Addr) bool {
-	return family.Of(a) == s.Family && config.IsUnicast(a) &&
-		!family.Contain(s.Listed, a)
+	return family.Of(a) == s.Family && config.IsUnicast(a) && !family.Contain(s.Entries, a)
 }
 
 // lesson is what is to be learnt from an answer: one address for one set.

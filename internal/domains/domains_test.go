@@ -14,6 +14,7 @@ import (
 
 	"loadbalance/internal/apply/ipset"
 	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
 )
 
 // records are an answer section: name, type, data, time to live.
@@ -133,11 +134,11 @@ func lessonTexts(all []lesson) []string {
 
 func TestLessons(t *testing.T) {
 	sets := []Set{
-		{Name: "films", Domains: []string{"films.example", "example.org"}, Listed: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}},
-		{Name: "live", Domains: []string{"live.example.org", "cdn.example"}},
-		{Name: "both", Domains: []string{"example.org"}},
-		{Name: "six", Family: family.IPv6, Domains: []string{"example.org"}},
-		{Name: "top", Domains: []string{"org"}},
+		{Set: plan.Set{Name: "films", Domains: []string{"films.example", "example.org"}, Entries: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}}},
+		{Set: plan.Set{Name: "live", Domains: []string{"live.example.org", "cdn.example"}}},
+		{Set: plan.Set{Name: "both", Domains: []string{"example.org"}}},
+		{Set: plan.Set{Name: "six", Domains: []string{"example.org"}}, Family: family.IPv6},
+		{Set: plan.Set{Name: "top", Domains: []string{"org"}}},
 	}
 	m := newMatcher(sets)
 	for name, c := range map[string]struct {
@@ -198,7 +199,7 @@ func (f *fakeSets) Learnt(string) ([]ipset.Learnt, error) { return nil, f.fails 
 func TestEntries(t *testing.T) {
 	sets, told := &fakeSets{}, []string{}
 	l := &Learner{Log: func(level, text string) { told = append(told, level+": "+text) }, sets: sets,
-		matcher: newMatcher([]Set{{Name: "films", Domains: []string{"films.example", "music.example"}}, {Name: "other", Domains: []string{"other.example"}}}),
+		matcher: newMatcher([]Set{{Set: plan.Set{Name: "films", Domains: []string{"films.example", "music.example"}}}, {Set: plan.Set{Name: "other", Domains: []string{"other.example"}}}}),
 		known:   map[place][]string{}}
 	address := netip.MustParseAddr("203.0.113.1")
 	hear := func(name string, ttl uint32) {
@@ -274,7 +275,7 @@ func FuzzDNSAnswer(f *testing.F) {
 	f.Add(header(message(f, "a.films.example.", records{{"a.films.example.", "CNAME", "b.example.", 1}, {"b.example.", "A", "203.0.113.1", 1}})))
 	f.Add(header(message(f, "films.example.", records{{"films.example.", "AAAA", "2001:db8::1", 1}, {"films.example.", "TXT", "x", 1}})))
 	f.Add(append([]byte{0x60, 0, 0, 0, 0, 0, 44}, make([]byte, 60)...))
-	m := newMatcher([]Set{{Name: "films", Domains: []string{"films.example"}}, {Name: "six", Family: family.IPv6, Domains: []string{"example"}}})
+	m := newMatcher([]Set{{Set: plan.Set{Name: "films", Domains: []string{"films.example"}}}, {Set: plan.Set{Name: "six", Domains: []string{"example"}}, Family: family.IPv6}})
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		body := payload(packet)
 		if len(body) > max(0, len(packet)-ipv4Header-udpHeader) {

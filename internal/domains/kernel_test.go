@@ -16,6 +16,7 @@ import (
 	"loadbalance/internal/family"
 	"loadbalance/internal/kernel"
 	"loadbalance/internal/netlab"
+	"loadbalance/internal/plan"
 )
 
 func run(t *testing.T, words ...string) {
@@ -139,7 +140,7 @@ func TestLearner(t *testing.T) {
 	if n := sockets(t); n != 0 {
 		t.Fatalf("%d packet sockets with nothing to learn", n)
 	}
-	films := Set{Name: "lb_films", Family: family.IPv4, Domains: []string{"films.example", "music.example"}}
+	films := Set{Set: plan.Set{Name: "lb_films", Domains: []string{"films.example", "music.example"}}, Family: family.IPv4}
 	l.Learn([]Set{films})
 	if n := sockets(t); n != 1 {
 		t.Fatalf("%d packet sockets", n)
