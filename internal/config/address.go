@@ -92,8 +92,7 @@ func parsePrefix6(text string) (netip.Prefix, error) {
 	return prefix, err
 }
 
-// parseSetEntry reads an entry of a set of type hash:net, which cannot hold a
-// prefix of length 0.
+// parseSetEntry reads an entry of a hash:net set, which holds no prefix of length 0.
 func parseSetEntry(text string) (netip.Prefix, error) {
 	prefix, err := parsePrefix(text)
 	if err == nil && prefix.Bits() == 0 {
@@ -135,8 +134,7 @@ func (m Masked) Contains(a netip.Addr) bool {
 	return a.BitLen() == m.Mask.BitLen() && (and(a, m.Mask) == m.Address) != m.Not
 }
 
-// String returns m as iptables takes it behind -s and -d, without the negation:
-// "0.0.0.1/0.0.0.1".
+// String returns m as iptables takes it: "0.0.0.1/0.0.0.1".
 func (m Masked) String() string { return m.Address.String() + "/" + m.Mask.String() }
 
 // CanonicalAddress clears bits of an address that do not count, and writes a
@@ -154,8 +152,7 @@ func CanonicalAddress(text string) string {
 	return text
 }
 
-// addressMatch reads a list of addresses, prefixes and masked addresses,
-// negated ones with a '!' before them.
+// addressMatch reads a list of addresses, negated ones with a '!' before them.
 func (s *section) addressMatch(name string) AddressMatch {
 	var match AddressMatch
 	values := s.words(name, ",")

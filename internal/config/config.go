@@ -137,8 +137,7 @@ type PolicyMember struct {
 	Metric int // tier, 1-256; lower first
 }
 
-// Rule is a section `config rule`: which new connections take which policy.
-// Empty selectors match everything.
+// Rule is a section `config rule`. Empty selectors match everything.
 type Rule struct {
 	Pos       Pos
 	Name      string // "": anonymous
@@ -157,8 +156,7 @@ type Rule struct {
 	IPSet     string // destination set
 	IPSetSrc  string
 	DSCP      int // -1: any
-	// FWMark are bits that another program set, FWMask those that are looked at;
-	// 0: none.
+	// FWMark are bits of another program, FWMask those that are looked at; 0: none.
 	FWMark, FWMask uint32
 	Sticky         bool
 	StickyPair     bool          // each destination of a source has an entry of its own
@@ -182,8 +180,7 @@ type Masked struct {
 	Not           bool
 }
 
-// Proto is an IP protocol: its number, and the name under which the file has
-// it.
+// Proto is an IP protocol: its number, and its name in the file.
 type Proto struct {
 	Number uint8
 	Name   string

@@ -8,19 +8,16 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// Limits of a domain name: RFC 1035, section 2.3.4 (255 octets on the wire are
-// 253 characters of text).
+// Limits of a name: RFC 1035, section 2.3.4 (255 octets are 253 characters).
 const (
 	maxDomain = 253
 	maxLabel  = 63
 )
 
-// domainPrefix begins a label that stands for one in another script (RFC 5890,
-// section 2.3.2.1).
+// domainPrefix begins a label in another script (RFC 5890, section 2.3.2.1).
 const domainPrefix = "xn--"
 
-// otherDots are what keyboards for Chinese and Japanese write for a dot in a
-// name (RFC 3490, section 3.1).
+// otherDots are dots of Chinese and Japanese keyboards (RFC 3490, section 3.1).
 var otherDots = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".")
 
 // ParseDomain returns a domain name as DNS has it: in lower case, in ASCII,
@@ -82,8 +79,7 @@ const (
 
 const punyDigits = "abcdefghijklmnopqrstuvwxyz0123456789"
 
-// punycode encodes a label: RFC 3492, section 6.3. The encoder of
-// golang.org/x/net is not exported.
+// punycode is RFC 3492, section 6.3; golang.org/x/net does not export its encoder.
 func punycode(label []rune) string {
 	var out []byte
 	for _, c := range label {

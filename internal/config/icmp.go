@@ -10,10 +10,9 @@ import (
 	"loadbalance/internal/family"
 )
 
-// ICMPTypes are the names that old and new versions of iptables (IPv4) and
-// ip6tables (IPv6) accept for --icmp-type and --icmpv6-type, with the type, or
-// type and code, that they match (RFC 792, RFC 4443, RFC 4861); "" in a family
-// that does not have the name.
+// ICMPTypes are the names that iptables (IPv4) and ip6tables (IPv6) accept for
+// --icmp-type and --icmpv6-type, with the type, or type and code, that they match
+// (RFC 792, RFC 4443, RFC 4861); "" in a family that does not have the name.
 var ICMPTypes = map[string][len(family.All)]string{
 	"address-mask-reply":         {"18", ""},
 	"address-mask-request":       {"17", ""},

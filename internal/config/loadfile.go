@@ -68,8 +68,7 @@ func (set *IPSet) load(problems *collector) error {
 	rest := &io.LimitedReader{R: io.LimitReader(file, size), N: maxLoadFile + 1}
 	lines := bufio.NewScanner(rest)
 	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) {
-		// A line that the limit cuts off is dropped: half an address would be
-		// another address.
+		// A line that the limit cuts off is dropped: it may be another address.
 		return bufio.ScanLines(data, atEOF && rest.N > 0)
 	})
 	number, wrong := 1, 0
@@ -106,14 +105,13 @@ func (set *IPSet) load(problems *collector) error {
 	return lines.Err()
 }
 
-// RuleInterfaces returns the netifd interfaces in option src_iface of enabled
-// rules, sorted, each once.
+// RuleInterfaces returns the netifd interfaces that enabled rules name, sorted.
 func (c *Config) RuleInterfaces() []string {
 	return c.namesInRules(func(r Rule) []string { return []string{r.SrcIface} }, func(name string) bool { return name != Router })
 }
 
-// ForeignSets returns the names of the sets that enabled rules use and that
-// another program has to create; sorted, each once.
+// ForeignSets returns the sets of enabled rules that another program has to create,
+// sorted.
 func (c *Config) ForeignSets() []string {
 	return c.namesInRules(func(r Rule) []string { return []string{r.IPSet, r.IPSetSrc} }, func(name string) bool { return c.IPSet(name) == nil })
 }

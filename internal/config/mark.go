@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// minMaskBits leaves room for four members: of the values of a mask, four are
-// reserved (see package fwmark).
+// minMaskBits leaves room for four members, see fwmark.reserved.
 const minMaskBits = 3
 
 func parseMarkMask(text string) (uint32, error) {
@@ -36,8 +35,7 @@ func ParseMark(text string) (uint32, error) {
 	return uint32(mark), nil
 }
 
-// parseForeignMark reads bits of a mark and the mask of those that are looked at.
-// None of them may be ours.
+// parseForeignMark reads bits of a mark and their mask. None may be ours.
 func parseForeignMark(text string, ours uint32) (mark, mask uint32, err error) {
 	value, rest, masked := strings.Cut(text, "/")
 	if !masked {

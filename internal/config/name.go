@@ -12,8 +12,7 @@ import (
 // takes less (28 for a chain, 31 for a set), the planner shortens the name.
 const maxSectionName = 32
 
-// reservedNames mean something else in option use_policy or as the name of a
-// routing table.
+// reservedNames mean something else in use_policy or as the name of a table.
 var reservedNames = []string{"default", "unreachable", "blackhole", "main", "local", "local6"}
 
 func validSectionName(name string) bool {
@@ -24,10 +23,9 @@ func validSectionName(name string) bool {
 const maxDeviceName = 15
 
 // ValidDevice reports whether name can be the name of a network device. It takes
-// less than the kernel does (dev_valid_name refuses '/', ':' and blanks): nothing
-// that iptables would take for an option ('-', '!'), a wildcard ('+' at the end)
-// or a quotation, and not the directories of /proc/sys/net/ipv4/conf that are no
-// devices.
+// less than the kernel (dev_valid_name): nothing that iptables would take for an
+// option ('-', '!'), a wildcard ('+' at the end) or a quotation, and not the
+// directories of /proc/sys/net/ipv4/conf that are no devices.
 func ValidDevice(name string) bool {
 	switch name {
 	case "", ".", "..", "all", "default":
@@ -41,8 +39,7 @@ func ValidDevice(name string) bool {
 	})
 }
 
-// maxInterfaceName is generous: netifd itself has no limit, but an interface is
-// a section of /etc/config/network, and ours end at 32 as well.
+// maxInterfaceName is that of our sections; netifd itself has no limit.
 const maxInterfaceName = 32
 
 // ValidInterface reports whether name can be the name of a netifd interface.
@@ -54,8 +51,7 @@ func ValidInterface(name string) bool {
 // maxSetName is the kernel's IPSET_MAXNAMELEN (32) without the final NUL.
 const maxSetName = 31
 
-// validSetName is about an ipset, which may be another program's and so need not
-// have the name of a section.
+// validSetName is about an ipset, which may be another program's.
 func validSetName(name string) bool {
 	return validSectionName(name) ||
 		name != "" && len(name) <= maxSetName && uci.ConsistsOf(name, "_-.:") && name[0] != '-'

@@ -43,8 +43,8 @@ func checkClaims(members []*memberSection) {
 	}
 }
 
-// deviceAndGateway tells members on one device apart: each needs another gateway.
-// The first may have the one of the main table.
+// deviceAndGateway tells members on one device apart: only one can do without a
+// gateway, and has that of the main table.
 func (m *memberSection) deviceAndGateway() string {
 	for _, gateway := range []netip.Addr{m.Gateway, m.Gateway6} {
 		if gateway.IsValid() {
@@ -54,8 +54,7 @@ func (m *memberSection) deviceAndGateway() string {
 	return "device " + quote(m.Device)
 }
 
-// checkMask refuses marks and tables that do not fit the mark mask, and members
-// for which it has no room.
+// checkMask refuses marks, tables and members for which the mask has no room.
 func checkMask(members []*memberSection, mask fwmark.Mask) {
 	capacity := mask.Capacity()
 	enabled := 0
@@ -83,8 +82,7 @@ func (m *memberSection) checkMark(mask fwmark.Mask) {
 	}
 }
 
-// checkTable refuses a pinned table that is the kernel's own, or that another
-// member could get by its index.
+// checkTable refuses the kernel's tables, and those of other members' indices.
 func (m *memberSection) checkTable(mask fwmark.Mask) {
 	first, last := fwmark.Table(0), fwmark.Table(mask.Default())
 	switch {

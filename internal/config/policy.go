@@ -26,8 +26,7 @@ func (r *reader) readPolicy(s *section) (p Policy, usable bool) {
 	return p, complete || len(p.Members) > 0
 }
 
-// useMembers reads the list use_member. complete is false if a line is faulty
-// or names a faulty member.
+// useMembers reads use_member. complete is false if a line or its member is faulty.
 func (r *reader) useMembers(s *section) (members []PolicyMember, complete bool) {
 	complete = true
 	lines := make(map[string]int)
@@ -56,8 +55,7 @@ func (r *reader) useMembers(s *section) (members []PolicyMember, complete bool) 
 }
 
 // memberState returns the state of a member. It reports one that is faulty or
-// missing; a disabled one was switched off on purpose, and a rule whose policy
-// has no other gets a warning.
+// missing, but not a disabled one, which was switched off on purpose.
 func (r *reader) memberState(s *section, line int, name string) state {
 	member, ok := r.names[name]
 	if !ok || member.Type != "member" {

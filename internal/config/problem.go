@@ -15,8 +15,7 @@ type Severity int
 const (
 	// Warning: what is wrong is left out without harm.
 	Warning Severity = iota
-	// Error: traffic would be lost or misdirected. A running service keeps
-	// its state.
+	// Error: traffic would be lost or misdirected. A running service stays as it is.
 	Error
 )
 
@@ -56,12 +55,10 @@ func (ps Problems) Fatal() bool {
 	return slices.ContainsFunc(ps, func(p Problem) bool { return p.Fatal })
 }
 
-// maxProblems bounds the memory that a list with a million faulty items can cost.
-// Nobody reads more than this many.
+// maxProblems bounds the memory that a hostile file costs. Nobody reads more.
 const maxProblems = 1000
 
-// collector gathers problems. One stands for all beyond maxProblems, and is as
-// bad as the worst of them.
+// collector gathers problems. The last one stands for all beyond maxProblems.
 type collector struct {
 	problems Problems
 	dropped  int

@@ -10,8 +10,7 @@ import (
 	"loadbalance/internal/family"
 )
 
-// Protocol numbers that get special treatment (IANA "Assigned Internet Protocol
-// Numbers", as do all of protoNumbers).
+// Protocol numbers that get special treatment (IANA, as all of protoNumbers).
 const (
 	protoAll     = 0 // iptables: every protocol
 	protoICMP    = 1
@@ -41,8 +40,7 @@ var protoNumbers = map[string]uint8{
 	"igmp": 2, "ospf": 89, "pim": 103, "vrrp": 112,
 }
 
-// protos reads the protocols of a rule; none means all. ok is false if any is
-// faulty.
+// protos reads the protocols of a rule; none means all.
 func (s *section) protos(name string) (protos []Proto, ok bool) {
 	ok = true
 	all := false
@@ -139,8 +137,7 @@ func ParseDSCP(text string) (int, error) {
 	return int(number), nil
 }
 
-// ExistsIn reports whether packets of a family can have the protocol, as
-// iptables or ip6tables matches it.
+// ExistsIn reports whether ip(6)tables matches the protocol in a family.
 func (p Proto) ExistsIn(f family.Family) bool { return p.families()&familiesOf(f) != 0 }
 
 func (p Proto) families() families {

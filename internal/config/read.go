@@ -14,8 +14,7 @@ type reader struct {
 	file     *uci.File
 	config   *Config
 	problems collector
-	// names has members and policies, which share a namespace, since
-	// use_policy may name either.
+	// names has members and policies: use_policy may name either.
 	names map[string]*section
 	sets  map[string]*section
 }
@@ -202,8 +201,7 @@ func (r *reader) declare(s *section, namespace map[string]*section) {
 }
 
 // maxSuggestions bounds the names that a misspelt one is compared with, or the
-// time to read a hostile file would grow with the square of its size. There are
-// 199 members at most.
+// time would grow with the square of the file. There are 199 members at most.
 const maxSuggestions = 200
 
 // namesOf returns the names of the sections of some types, for suggestions.

@@ -8,12 +8,10 @@ import (
 	"time"
 )
 
-// maxSetTimeout is the kernel's IPSET_MAX_TIMEOUT, UINT_MAX/2 in milliseconds, in
-// whole seconds.
+// maxSetTimeout is the kernel's IPSET_MAX_TIMEOUT, UINT_MAX/2 ms, in whole seconds.
 const maxSetTimeout = 2147483 * time.Second
 
-// Router in a rule's option src_iface stands for the router itself, also where
-// an interface has that name.
+// Router in option src_iface is the router itself, whatever interface has that name.
 const Router = "router"
 
 // readRule reads `config rule`.
@@ -130,8 +128,7 @@ func warnUseless(s *section, option string, m AddressMatch, common families) {
 	}
 }
 
-// setFamilies returns the families of a set: both for another program's, whose
-// family is not known.
+// setFamilies returns the families of a set: both where they are not known.
 func (r *reader) setFamilies(name string) families {
 	if set := r.config.IPSet(name); set != nil {
 		return familiesOf(set.Family)
@@ -178,8 +175,7 @@ func (r *reader) isUsable(s *section, rule *Rule) bool {
 	return usable
 }
 
-// ParseMAC reads a MAC address of 6 bytes in any usual notation and returns it
-// in lower case with colons.
+// ParseMAC reads a MAC address and returns it in lower case with colons.
 func ParseMAC(text string) (string, error) {
 	mac, err := net.ParseMAC(text)
 	if err != nil || len(mac) != 6 {
@@ -188,8 +184,7 @@ func ParseMAC(text string) (string, error) {
 	return mac.String(), nil
 }
 
-// parseSetTimeout reads the timeout of a set's entries, which the kernel keeps
-// in whole seconds.
+// parseSetTimeout reads a timeout, which the kernel keeps in whole seconds.
 func parseSetTimeout(text string) (time.Duration, error) {
 	d, err := durationWithin(time.Second, time.Second, maxSetTimeout)(text)
 	if err == nil && d%time.Second != 0 {

@@ -11,8 +11,7 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// section reads the options of one section. It records which were read: the rest
-// is unknown.
+// section reads options. It records which were read: the rest is unknown.
 type section struct {
 	uci.Section
 	problems *collector
@@ -54,14 +53,12 @@ func (s *section) report(line int, severity Severity, format string, args []any)
 		Severity: severity,
 		Section:  s.title,
 		Text:     fmt.Sprintf(format, args...),
-		// Nothing can be applied without valid globals, above all the mark
-		// mask.
+		// Nothing can be applied without valid globals, above all the mask.
 		Fatal: severity == Error && s.Type == "globals",
 	})
 }
 
-// items returns the values of an option as they are written. A plain option
-// counts as a list of one.
+// items returns the values of an option; a plain one counts as a list of one.
 func (s *section) items(name string) []uci.Value {
 	if !slices.Contains(s.known, name) {
 		s.known = append(s.known, name)
@@ -136,8 +133,7 @@ func single[T any](s *section, name string, otherwise T, parse func(string) (T, 
 	return parsed
 }
 
-// several reads the words of a list through a parser; it reports faulty ones and
-// leaves them out.
+// several reads the words of a list; it reports faulty ones and leaves them out.
 func several[T any](s *section, name, separators string, parse func(string) (T, error)) []T {
 	var all []T
 	for _, v := range s.words(name, separators) {
@@ -188,8 +184,7 @@ func (s *section) prefixes(name string, parse func(string) (netip.Prefix, error)
 	return all
 }
 
-// prefix reads an address or prefix. Host bits are cleared with a warning, as
-// iptables clears them.
+// prefix reads a prefix. Host bits are cleared, as by iptables, with a warning.
 func (s *section) prefix(name string, v uci.Value, parse func(string) (netip.Prefix, error)) (netip.Prefix, bool) {
 	written, err := parse(v.Text)
 	if err != nil {

@@ -52,8 +52,7 @@ func nearestName(name string, known []string) (string, bool) {
 		if candidate == name {
 			continue
 		}
-		// The difference in length is a lower bound; it keeps huge values out
-		// of the table.
+		// The least that the distance can be; it keeps huge values out of the table.
 		if d := len(wanted) - len(candidate); d > limit || -d > limit {
 			continue
 		}

@@ -162,9 +162,8 @@ func readLimits(s *section, t *Track) {
 // maxURL is the length that every server must take: RFC 9110, section 4.1.
 const maxURL = 8000
 
-// parseProbeURL checks the URL of an HTTP probe and returns its port. HTTPS is
-// refused: a probe finds out whether the line works, and TLS would double the
-// size of the program.
+// parseProbeURL checks the URL of an HTTP probe and returns its port. TLS would
+// make the program twice as large, and say no more about the line.
 func parseProbeURL(text string) (port uint16, err error) {
 	authority, isHTTP := strings.CutPrefix(text, "http://")
 	if !isHTTP {

@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// ParseBoolean reads a boolean as OpenWrt's shell library does (config_get_bool
-// in /lib/functions.sh).
+// ParseBoolean reads a boolean as config_get_bool of /lib/functions.sh does.
 func ParseBoolean(text string) (bool, error) {
 	switch text {
 	case "1", "on", "true", "yes", "enabled":
@@ -84,8 +83,7 @@ var rateUnits = map[string]float64{"": 1, "bit": 1, "kbit": 1e3, "mbit": 1e6, "g
 	"bps": 8, "kbps": 8e3, "mbps": 8e6, "gbps": 8e9, "tbps": 8e12,
 	"kibps": 8 << 10, "mibps": 8 << 20, "gibps": 8 << 30, "tibps": 8 << 40}
 
-// parseRate reads a rate such as 20mbit, in bits per second. One below 8kbit was
-// probably written without its unit.
+// parseRate reads a rate, in bit/s. Below 8kbit the unit is probably missing.
 func parseRate(text string) (float64, error) {
 	n, ok := parseQuantity(strings.ReplaceAll(strings.ToLower(text), " ", ""), rateUnits)
 	if !ok || n > 0 && n < 8e3 || n > 1e13 {

@@ -18,8 +18,7 @@ import (
 // maxPacket is the largest packet: on lo, answers come in one piece.
 const maxPacket = 0xffff
 
-// readPause keeps a socket that cannot be read (out of memory or the like) from
-// becoming a busy loop.
+// readPause keeps a socket that cannot be read from becoming a busy loop.
 const readPause = 100 * time.Millisecond
 
 // kernelSets are the sets in the kernel.
@@ -35,8 +34,7 @@ type Learner struct {
 
 	mutex   sync.Mutex // guards what follows
 	matcher *matcher
-	// known are the domains of the entries, since the kernel tells them only
-	// with all others of the set.
+	// known are the domains of entries, which the kernel tells only for a whole set.
 	known  map[place][]string
 	told   string // the last message
 	sets   kernelSets
@@ -128,8 +126,7 @@ func (l *Learner) hear(a answer) {
 	}
 }
 
-// enter enters an address, or renews it. Others of the set's domains may have it,
-// too.
+// enter enters or renews an address, which others of the set's domains may have too.
 func (l *Learner) enter(x lesson) {
 	at := place{x.set.Name, x.address}
 	domains := slices.DeleteFunc(slices.Clone(l.known[at]), func(d string) bool { return d == x.domain })
@@ -144,8 +141,7 @@ func (l *Learner) enter(x lesson) {
 	}
 }
 
-// tell reports what goes wrong, such as a set that is full: the same once until
-// something else goes wrong.
+// tell reports what goes wrong, such as a full set; the same only once.
 func (l *Learner) tell(err error) {
 	if err != nil && err.Error() != l.told {
 		l.told = err.Error()

@@ -12,8 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lookupTimeout is what resolvers themselves wait for theirs, and glibc for them
-// (RES_TIMEOUT).
+// lookupTimeout is what glibc waits for a resolver (RES_TIMEOUT).
 const lookupTimeout = 5 * time.Second
 
 // largestAnswer fits into a packet on every path (DNS Flag Day 2020).
@@ -51,8 +50,7 @@ func resolvers(text string) []netip.Addr {
 	return all
 }
 
-// ask asks a resolver for the addresses of both families. A name that does not
-// exist has none.
+// ask asks for the addresses of both families. A name that does not exist has none.
 func ask(resolver netip.Addr, name string) (addresses []netip.Addr, err error) {
 	domain, to := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: dnsPort, Addr: resolver.As16()})
 	if resolver.Is4() {

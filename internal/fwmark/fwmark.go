@@ -18,8 +18,7 @@ const Fallback Mask = 0x3f000000
 // the ip rules (9000+i, 9200+i and so on) has room for 199 members.
 const MaxIndex = 199
 
-// reserved is the number of values that are no members: 0 (no mark yet),
-// default, unreachable and blackhole.
+// reserved counts no mark (0), default, unreachable and blackhole.
 const reserved = 4
 
 // values returns the number of values that the mask can hold.

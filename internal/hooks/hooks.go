@@ -34,8 +34,7 @@ type Event struct {
 const maxQueue = 256
 
 // scriptLimit is the time that a script has. A resolver asks twice and waits 5 s
-// each time (resolv.conf(5)): within 10 s a script that reports to a server by
-// name gets an answer or an error.
+// each time (resolv.conf(5)), so a report to a server by name arrives or fails.
 const scriptLimit = 10 * time.Second
 
 // grace is the time from SIGTERM to SIGKILL, and how long output is still read

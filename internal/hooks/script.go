@@ -106,8 +106,7 @@ func (r *Runner) runScript(name string, e Event) (problem string) {
 	if err := cmd.Start(); err != nil {
 		return err.Error()
 	}
-	// The normal priority, not the monitor's. An error means that the script
-	// has ended already.
+	// The normal priority, not the monitor's. It fails if the script has ended already.
 	_ = unix.Setpriority(unix.PRIO_PGRP, cmd.Process.Pid, 0)
 	err := cmd.Wait()
 	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
@@ -125,9 +124,8 @@ func (r *Runner) runScript(name string, e Event) (problem string) {
 	return problem
 }
 
-// endGroup waits for the processes of a script's group to end, until the given
-// time, and then kills them. While one of them lives, the kernel gives the
-// group's number to nobody else.
+// endGroup waits for the processes of a script's group to end, and then kills them.
+// While one of them lives, the kernel gives the group's number to nobody else.
 func endGroup(leader int, end time.Time) {
 	for unix.Kill(-leader, 0) == nil {
 		if time.Now().After(end) {
@@ -139,8 +137,7 @@ func endGroup(leader int, end time.Time) {
 	}
 }
 
-// firstLine returns the first line that is not empty, with blanks in place of
-// control characters.
+// firstLine returns the first line, with blanks in place of control characters.
 func firstLine(output []byte) string {
 	line, _, _ := bytes.Cut(bytes.TrimSpace(output), []byte("\n"))
 	return strings.Map(func(c rune) rune {

@@ -20,16 +20,14 @@ type document struct {
 	lines    []line // as last written
 }
 
-// line is a line of the text, with the section or the entry of one that begins
-// there.
+// line is a line of the text, with the section or the entry that begins there.
 type line struct {
 	text    string
 	section *section
 	entry   *entry
 }
 
-// note is a difference between mwan3's file, or what mwan3 made of it, and the
-// result.
+// note is a difference between what mwan3 did and the result.
 type note struct {
 	weight weight
 	text   string
@@ -107,9 +105,8 @@ func (s *section) value(name string) string {
 	return ""
 }
 
-// settle comments out what package config refuses, until it refuses nothing: the
-// result can always be applied. What it warns of in a member has no effect, and
-// goes as well.
+// settle comments out what package config refuses, until it refuses nothing, and
+// what it warns of in a member, since that has no effect.
 func (d *document) settle() (*config.Config, error) {
 	for {
 		cfg, problems, err := read(d.String())
@@ -146,10 +143,9 @@ func read(text string) (*config.Config, config.Problems, error) {
 	return cfg, problems, nil
 }
 
-// takeOutEntry comments out one line, or its whole section: a rule, since
-// without one of its conditions (all but the timeout) it would match more; a
-// member without its interface; a set without its family; a policy without
-// members, since it would then have all.
+// takeOutEntry comments out one line, or its whole section: a rule, which would
+// match more without a condition (all but the timeout); a member without its
+// interface; a set without its family; a policy, which would have all members.
 func (d *document) takeOutEntry(s *section, e *entry, reason string) {
 	if s.kind == "rule" && e.name != "timeout" || e.name == "interface" || e.name == "family" {
 		d.takeOutSection(s, reason)
@@ -175,8 +171,7 @@ func (d *document) takeOutSection(s *section, reason string) {
 	}
 }
 
-// notes returns the notes of a weight. Equal ones of several sections of a kind
-// are one.
+// notes returns the notes of a weight; equal ones of a kind's sections are one.
 func (d *document) notes(w weight) []string {
 	type group struct{ kind, text string }
 	var groups []group

@@ -52,8 +52,7 @@ func (c *converter) readInterface(s *source) {
 	c.hasIPv6 = c.hasIPv6 || m.family == "ipv6" && m.enabled
 }
 
-// option is an option of mwan3track with its default there, which is written out
-// where ours differs.
+// option is an option of mwan3track with its default there.
 type option struct{ name, otherwise string }
 
 func (o option) valueOf(s *source) string { return cmp.Or(s.value(o.name), o.otherwise) }
@@ -72,9 +71,8 @@ func (c *converter) readHealth(s *source, out *section, family string) {
 	readPacket(s, out)
 }
 
-// readTargets converts the targets. It returns how many are probed here, and
-// how many can have answered mwan3: none of the other family, and 0.0.0.0,
-// which is the router itself, always.
+// readTargets returns how many targets are probed here, and how many can have
+// answered mwan3: none of the other family, and 0.0.0.0, the router itself, always.
 func readTargets(s *source, out *section, family string) (probed, answering int) {
 	var kept []netip.Addr
 	// Of the nftables port, which ignores it in IPv6.
@@ -133,8 +131,7 @@ func readMethod(s *source, out *section, family string) {
 	optional(out, "track_port", ours.port)
 }
 
-// readReliability converts the number of targets that must answer, at most as
-// many as there are.
+// readReliability converts the number of targets that must answer.
 func readReliability(s *source, out *section, probed, answering int) {
 	n, ok := s.number("reliability")
 	switch {

@@ -143,8 +143,7 @@ func (c *converter) noteFamilies(cfg *config.Config) {
 	}
 }
 
-// add adds the section that s becomes, under a name or, with a note, under
-// another one.
+// add adds the section that s becomes, under a name or, noted, under another one.
 func (c *converter) add(kind, name string, s *source) *section {
 	wanted := name
 	if name != "" {
@@ -158,8 +157,7 @@ func (c *converter) add(kind, name string, s *source) *section {
 	return out
 }
 
-// newName returns the name of a section in the result: its old one, unless that
-// is too long here, reserved or taken.
+// newName returns an old name, or one like it if that is too long, reserved or taken.
 func (c *converter) newName(kind, name string) string {
 	const maxName = 32 // characters; see package config
 	isFree := func(name string) bool {

@@ -39,12 +39,11 @@ func (c *converter) readPolicy(s *source) {
 	s.mentionRest(out)
 }
 
-// outcomes are what a rule can use in place of a policy, and a policy without a
-// live member.
+// outcomes stand in place of a policy, and of members that are not there.
 var outcomes = []string{"default", "unreachable", "blackhole"}
 
-// lastResort converts what a policy does without a live member. mwan3 treats
-// every unknown word as 'unreachable'.
+// lastResort is what a policy does without a live member. To mwan3 every unknown
+// word is 'unreachable'.
 func lastResort(s *source, out *section) string {
 	resort := cmp.Or(s.value("last_resort"), "unreachable")
 	if !slices.Contains(outcomes, resort) {

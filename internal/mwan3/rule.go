@@ -68,8 +68,7 @@ func readFamily(s *source, out *section) {
 	}
 }
 
-// readAddresses converts addresses. iptables takes several, parted by commas,
-// and a mask in place of a length.
+// readAddresses converts what iptables takes: commas, and masks for lengths.
 func readAddresses(s *source, out *section) {
 	for _, name := range []string{"src_ip", "dest_ip"} {
 		if len(s.words(name)) > 1 {
@@ -176,8 +175,7 @@ func takesAll(r config.Rule) bool {
 // notInNames are the characters that no name of a section can have.
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9_]`)
 
-// readIPSet converts a set of mwan3's port to nftables, the only one that has
-// sections of that type.
+// readIPSet converts a set, which only mwan3's port to nftables has.
 func (c *converter) readIPSet(s *source) {
 	name := s.value("name")
 	if name == "" {

@@ -9,8 +9,7 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// source is a section of mwan3's file. It records which options were read: the
-// others are noted.
+// source is a section of mwan3's file. Options that were not asked for are noted.
 type source struct {
 	uci.Section
 	asked map[string]bool

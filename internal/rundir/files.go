@@ -15,12 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// safely keeps root from being led elsewhere, or from waiting for a FIFO's other
-// end.
+// safely keeps root from being led elsewhere, or waiting for a FIFO's other end.
 const safely = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 
-// maxFile bounds what is read: 16 times the largest file that we write with 60
-// members.
+// maxFile is 16 times the largest file that we write with 60 members.
 const maxFile = 16 << 20
 
 // Create makes the directory. One that is there must be root's, and others must
@@ -77,8 +75,7 @@ func (d Dir) trouble(err error) error {
 	return fmt.Errorf("%s: %w", d, err)
 }
 
-// Trouble reports why nothing can be kept in the directory; nil if it can, or if
-// there is none yet.
+// Trouble reports why nothing can be kept in the directory, if there is one.
 func (d Dir) Trouble() error {
 	var room unix.Statfs_t
 	err := d.check()
@@ -203,8 +200,7 @@ func (d Dir) readJSON(name string, value any) error {
 	return err
 }
 
-// seal is the line before a text by which one that was cut off or altered is
-// recognised.
+// seal is the line before a text that shows whether it was cut off or altered.
 func seal(text []byte) []byte {
 	return fmt.Appendf(nil, "%08x %d\n", crc32.ChecksumIEEE(text), len(text))
 }

@@ -85,8 +85,7 @@ func flock(file *os.File, how int) error {
 	}
 }
 
-// holderOf finds who has a file locked; the zero holder if nobody has, or one
-// whom this process cannot see.
+// holderOf finds who has a file locked, if this process can see it.
 func holderOf(file *os.File) holder {
 	var stat unix.Stat_t
 	locks, err := os.ReadFile("/proc/locks")

@@ -25,8 +25,7 @@ const (
 
 // Result is what one run did, for those that shared it.
 type Result struct {
-	// Began is the time in nanoseconds since boot at which the run had the
-	// lock and began to read.
+	// Began is when the run had the lock and began to read, in ns since boot.
 	Began int64 `json:"began"`
 	// Request is what the run was asked to do; only equal requests can share.
 	Request string `json:"request"`
@@ -125,8 +124,7 @@ func (l *Lock) End(request string, code int, text string) error {
 	return l.dir.writeJSON(resultFile, Result{Began: l.began, Request: request, Code: code, Text: text})
 }
 
-// sinceBoot is a clock that all processes share and that nobody sets. Linux has it
-// since 2.6.39.
+// sinceBoot is a clock that all processes share; Linux has it since 2.6.39.
 func sinceBoot() int64 {
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now)

@@ -47,13 +47,11 @@ type Sysctl struct {
 
 // Family is what we remember of one family's mangle table.
 type Family struct {
-	// Starts are the slots at which the cascades began when they were
-	// written, by chain.
+	// Starts are the slots at which the cascades began, by chain.
 	Starts map[string]uint64 `json:"starts,omitempty"`
 	// Policies are what the policies have dealt, by name.
 	Policies map[string]Policy `json:"policies,omitempty"`
-	// Dealing are the chains whose counters count on from there, with their
-	// policy.
+	// Dealing are the chains whose counters count on, with their policy.
 	Dealing map[string]string `json:"dealing,omitempty"`
 	// Legacy says which back end holds our chains.
 	Legacy bool `json:"legacy,omitempty"`
@@ -61,8 +59,7 @@ type Family struct {
 	CreatedTable bool `json:"created_table,omitempty"`
 }
 
-// Policy is what a policy has dealt in one family since the service was
-// started. All is by member chain.
+// Policy is what a policy has dealt in a family since the start, by member chain.
 type Policy struct {
 	// Ended are the connections that went through chains which were written
 	// anew since, so that their counters are gone.
@@ -77,8 +74,7 @@ type Policy struct {
 
 func (d Dir) path(name string) string { return filepath.Join(string(d), name) }
 
-// Exists reports whether any run that changes the kernel has been started since
-// boot.
+// Exists reports whether the kernel may have been changed since boot.
 func (d Dir) Exists() bool {
 	_, err := os.Lstat(string(d))
 	return err == nil
@@ -125,8 +121,7 @@ func (d Dir) Save(name string, text []byte) error {
 	return d.write(name, text)
 }
 
-// Stopped reports whether somebody has stopped the service: events then do
-// nothing.
+// Stopped reports whether the service was stopped: events then do nothing.
 func (d Dir) Stopped() bool { return d.exists(stoppedFile) }
 
 // SetStopped leaves or removes the mark that the service is stopped. Then it has

@@ -12,9 +12,8 @@ import (
 // plain are the characters that mean nothing to a shell, in no place of a word.
 const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.,:/@%+="
 
-// Quote returns a word as a shell reads it as it is: without quotes where none
-// are needed. One that cannot be printed stands in the form $'\x1b', which bash
-// and busybox read.
+// Quote returns a word as a shell reads it, with quotes if need be. One that cannot
+// be printed stands in the form $'\x1b', which bash and busybox read.
 func Quote(word string) string {
 	switch {
 	case word != "" && strings.Trim(word, plain) == "":
@@ -26,8 +25,7 @@ func Quote(word string) string {
 	return "$'" + strings.ReplaceAll(escaped[1:len(escaped)-1], "'", `\'`) + "'"
 }
 
-// Input returns a command that is given a text, which ends with a line break,
-// as its input.
+// Input returns a command with a text, which ends with a line break, as its input.
 func Input(command, text string) string {
 	const end = "EOF\n"
 	if isPrintable(strings.ReplaceAll(text, "\n", "")) && !strings.Contains("\n"+text, "\n"+end) {

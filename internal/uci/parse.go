@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// Limits that keep time and memory bounded. A file with 10 000 sections of
-// nine options each is still read.
+// Limits of time and memory: 10 000 sections of nine options each are read.
 const (
 	maxCommands = 100_000 // in a file
 	maxOptions  = 1_000   // names in one section: go-uci searches them one by one
@@ -23,9 +22,8 @@ type parser struct {
 	commands int
 }
 
-// parse reads a whole file. If it is tolerant, it skips the lines with mistakes
-// and returns these: libuci without its strict flag drops what it has fetched
-// and goes on (uci_import).
+// parse reads a whole file. If it is tolerant, it skips the lines with mistakes, as
+// libuci without its strict flag (uci_import), and returns these.
 func parse(name string, text []byte, tolerant bool) (file *File, skipped []*SyntaxError, err error) {
 	p := &parser{
 		scanner: scanner{file: name, text: text},
@@ -209,14 +207,12 @@ func (s *Section) set(o Option) {
 // option. further is what it may have beside: '-' in a configuration's name.
 func validName(text, further string) bool { return text != "" && ConsistsOf(text, "_"+further) }
 
-// ConsistsOf reports whether a text has only ASCII letters, digits and further
-// characters.
+// ConsistsOf reports whether a text has only ASCII letters, digits and further ones.
 func ConsistsOf(text, further string) bool {
 	return strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"+further) == ""
 }
 
-// validType reports whether libuci takes text as a section type: any printable
-// ASCII character but the blank.
+// validType reports whether libuci takes text as a type: ASCII without blanks.
 func validType(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r < 33 || r > 126 })
 }

@@ -39,8 +39,7 @@ func (s *scanner) fail(line int, format string, args ...any) {
 	}
 }
 
-// fetchLine extends the fetched text by one line (uci_getln) and reports
-// whether there was one.
+// fetchLine extends the fetched text by one line (uci_getln), if there is one.
 func (s *scanner) fetchLine() bool {
 	if s.end == len(s.text) {
 		return false
@@ -58,8 +57,7 @@ func (s *scanner) atEnd() bool { return s.pos == s.end }
 
 func (s *scanner) at(c byte) bool { return s.pos < s.end && s.text[s.pos] == c }
 
-// atSpace asks with C's isspace. It separates arguments; command words are
-// separated by blank and tab only.
+// atSpace is C's isspace, which ends arguments; only blank and tab end commands.
 func (s *scanner) atSpace() bool {
 	return s.at(' ') || s.pos < s.end && s.text[s.pos] >= '\t' && s.text[s.pos] <= '\r'
 }
@@ -96,8 +94,7 @@ func (s *scanner) command() (word string, ended bool) {
 	return word, false
 }
 
-// next returns the next argument (next_arg), quotes and backslashes resolved;
-// it is empty where the command ends.
+// next returns the next argument (next_arg); it is empty where the command ends.
 func (s *scanner) next() Value {
 	s.skipSpace()
 	arg := Value{Line: s.line()}

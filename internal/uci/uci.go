@@ -46,8 +46,7 @@ import (
 	"syscall"
 )
 
-// maxSize is the largest file in bytes that is read. 60 uplinks with every
-// option set take some 50 KiB.
+// maxSize is in bytes: 60 uplinks with every option set take some 50 KiB.
 const maxSize = 4 << 20
 
 // File is one parsed configuration file.
@@ -65,8 +64,7 @@ type Section struct {
 	Options    []Option // in libuci's order, one per name, none without a value
 }
 
-// Label returns the section's name as `uci` takes it: an anonymous one is
-// "@type[index]".
+// Label returns the name as `uci` takes it, of an anonymous section "@type[index]".
 func (s Section) Label() string {
 	if s.Name == "" {
 		return fmt.Sprintf("@%s[%d]", s.Type, s.Index)
@@ -74,8 +72,7 @@ func (s Section) Label() string {
 	return s.Name
 }
 
-// Values returns the values of an option without empty ones: an option with an
-// empty value is unset.
+// Values returns the values of an option; an empty one is unset.
 func (s Section) Values(name string) []Value {
 	var values []Value
 	for _, o := range s.Options {
@@ -101,8 +98,7 @@ func (s Section) Words(name string) []string {
 	return words
 }
 
-// Option is a value or a list of values. Values has exactly one entry unless
-// List is set, and never less than one.
+// Option is a value or a list of values, of which there is at least one.
 type Option struct {
 	Name   string
 	Line   int // of the last `option` or `list` command for it
@@ -137,8 +133,7 @@ func Load(dir, name string) (*File, error) {
 	return Parse(name, text)
 }
 
-// ReadText reads the file dir/name. The error wraps fs.ErrNotExist if there is
-// none.
+// ReadText reads the file dir/name. The error may wrap fs.ErrNotExist.
 func ReadText(dir, name string) ([]byte, error) {
 	if !validName(name, "-") {
 		return nil, fmt.Errorf("%s is not a name for a configuration file", quote(name))
@@ -179,8 +174,7 @@ func OpenRegular(path string) (*os.File, int64, error) {
 	return nil, 0, err
 }
 
-// Parse reads text as the configuration file called name. Every error about
-// the content is a *SyntaxError.
+// Parse reads text as the file called name. Its errors are *SyntaxErrors.
 func Parse(name string, text []byte) (*File, error) {
 	file, _, err := parse(name, text, false)
 	return file, err
