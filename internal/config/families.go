@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"net/netip"
-	"strings"
 
 	"loadbalance/internal/family"
 )
@@ -29,14 +28,7 @@ func (fs families) list() (list []family.Family) {
 	return list
 }
 
-// String names the families: "ipv4", "ipv6" or "ipv4 and ipv6".
-func (fs families) String() string {
-	var names []string
-	for _, f := range fs.list() {
-		names = append(names, f.String())
-	}
-	return strings.Join(names, " and ")
-}
+func (fs families) String() string { return [...]string{"", "ipv4", "ipv6", "ipv4 and ipv6"}[fs] }
 
 func parseFamilies(text string) (families, error) {
 	named, err := oneOf("ipv4", "ipv6", "any")(text)

@@ -50,8 +50,11 @@ func (r *reader) readRule(s *section) Rule {
 	if s.given("src_iface") && s.given("src_device") {
 		s.errorf(s.line("src_device"), "options 'src_iface' and 'src_device' exclude each other")
 	}
-	if rule.SrcIface == Router {
-		r.checkRouter(s)
+	if rule.SrcIface == Router && s.given("src_mac") {
+		s.errorf(s.line("src_mac"), "option 'src_mac': with src_iface 'router' no packet has one; leave one of the two out")
+	}
+	if rule.SrcIface == Router && !r.config.Globals.RouterTraffic {
+		s.warnf(s.line("src_iface"), "option 'src_iface': the rule has no effect, since router_traffic is '0' in the globals")
 	}
 	if protosRead {
 		checkPorts(s, protos)
@@ -60,15 +63,6 @@ func (r *reader) readRule(s *section) Rule {
 	rule.Families = r.ruleFamilies(s, &rule).list()
 	s.reportUnknown()
 	return rule
-}
-
-func (r *reader) checkRouter(s *section) {
-	if s.given("src_mac") {
-		s.errorf(s.line("src_mac"), "option 'src_mac': with src_iface 'router' no packet has one; leave one of the two out")
-	}
-	if !r.config.Globals.RouterTraffic {
-		s.warnf(s.line("src_iface"), "option 'src_iface': the rule has no effect, since router_traffic is '0' in the globals")
-	}
 }
 
 // checkPorts refuses ports where a protocol of the rule has none: iptables does

@@ -23,7 +23,7 @@ var otherNames = map[string]string{
 // didYouMean returns " (did you mean 'NAME'?)" with the known name that means
 // the same as a wrong one or is closest to it, or nothing when none is.
 func didYouMean(name string, known []string) string {
-	if nearest, found := nearestName(name, known); found {
+	if nearest := nearestName(name, known); nearest != "" {
 		return " (did you mean " + quote(nearest) + "?)"
 	}
 	return ""
@@ -41,13 +41,12 @@ func (c *Config) NoMember(name string) error {
 // nearestName returns the first of the known names with the smallest edit
 // distance from name, or from our name for the same thing. One slip often costs
 // two edits; in up to four letters one is allowed, or "log" would suggest "up".
-func nearestName(name string, known []string) (string, bool) {
+func nearestName(name string, known []string) (nearest string) {
 	wanted := cmp.Or(otherNames[name], name)
 	limit := 2
 	if len(wanted) <= 4 {
 		limit = 1
 	}
-	nearest, found := "", false
 	for _, candidate := range known {
 		if candidate == name {
 			continue
@@ -56,13 +55,11 @@ func nearestName(name string, known []string) (string, bool) {
 		if d := len(wanted) - len(candidate); d > limit || -d > limit {
 			continue
 		}
-		distance := editDistance(wanted, candidate)
-		if distance <= limit {
-			nearest, found = candidate, true
-			limit = distance - 1
+		if distance := editDistance(wanted, candidate); distance <= limit {
+			nearest, limit = candidate, distance-1
 		}
 	}
-	return nearest, found
+	return nearest
 }
 
 // editDistance counts the insertions, deletions, replacements and swaps of

@@ -37,7 +37,7 @@ func TestNearestName(t *testing.T) {
 		{"markmask", "mark_mask"},
 		{"", ""},
 	} {
-		if got, _ := nearestName(c.name, known); got != c.want {
+		if got := nearestName(c.name, known); got != c.want {
 			t.Errorf("nearestName(%q) = %q, want %q", c.name, got, c.want)
 		}
 	}

@@ -114,7 +114,6 @@ func (l *Learner) receive(socket *os.File) {
 	}
 }
 
-// hear learns from an answer.
 func (l *Learner) hear(a answer) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()

@@ -43,7 +43,6 @@ var leftOvers = []string{"~", ".bak", ".orig", "-opkg", ".apk-new"}
 // line of syslog takes (RFC 3164, section 4.1).
 const outputLimit = 1024
 
-// run runs all scripts for an event.
 func (r *Runner) run(e Event) {
 	names, err := scripts(r.dir)
 	if err != nil {
