@@ -28,8 +28,6 @@ const (
 	maxWindow = 1000
 	// A login that is tried once a day is not retried.
 	maxPortalRetry = 24 * time.Hour
-	// No answer is later than the longest timeout.
-	maxLatency = maxProbeTimeout
 )
 
 var parseFailback = oneOf("new", "all", "never")
@@ -148,8 +146,8 @@ func readLimits(s *section, t *Track) {
 	if t.FailureLoss > 0 && t.RecoveryLoss > t.FailureLoss {
 		s.errorf(s.line("recovery_loss"), "option 'recovery_loss': %d is more than failure_loss %d", t.RecoveryLoss, t.FailureLoss)
 	}
-	t.FailureLatency = s.duration("failure_latency", 0, time.Millisecond, 0, maxLatency)
-	t.RecoveryLatency = s.duration("recovery_latency", min(300*time.Millisecond, t.FailureLatency), time.Millisecond, 0, maxLatency)
+	t.FailureLatency = s.duration("failure_latency", 0, time.Millisecond, 0, maxProbeTimeout)
+	t.RecoveryLatency = s.duration("recovery_latency", min(300*time.Millisecond, t.FailureLatency), time.Millisecond, 0, maxProbeTimeout)
 	if s.given("track_ip") && !s.given("failure_latency") {
 		s.withoutEffect("recovery_latency", "without 'failure_latency'")
 	}

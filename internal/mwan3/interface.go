@@ -68,7 +68,11 @@ func (c *converter) readHealth(s *source, out *section, family string) {
 	readReliability(s, out, probed, answering)
 	readTiming(s, out)
 	readQuality(s, out)
-	readPacket(s, out)
+	for _, o := range []option{{"size", "56"}, {"max_ttl", "60"}} {
+		if text := o.valueOf(s); text != o.otherwise {
+			out.note(minor, "%s %s is left out: it is fixed here", o.name, quote(text))
+		}
+	}
 }
 
 // readTargets returns how many targets are probed here, and how many can have
@@ -202,14 +206,6 @@ func readQuality(s *source, out *section) {
 			out.option(limit.name, value)
 		} else if i < 2 {
 			out.option(limit.name, "0")
-		}
-	}
-}
-
-func readPacket(s *source, out *section) {
-	for _, o := range []option{{"size", "56"}, {"max_ttl", "60"}} {
-		if text := o.valueOf(s); text != o.otherwise {
-			out.note(minor, "%s %s is left out: it is fixed here", o.name, quote(text))
 		}
 	}
 }

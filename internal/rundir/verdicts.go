@@ -2,7 +2,6 @@ package rundir
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"strconv"
@@ -47,7 +46,7 @@ func (d Dir) BecomeMonitor() (*os.File, error) {
 		if errors.Is(err, unix.EAGAIN) {
 			return nil, ErrMonitorRuns
 		}
-		return nil, fmt.Errorf("lock %s: %w", d.path(monitorFile), err)
+		return nil, d.trouble(err)
 	}
 	// For people; where there is no room the lock is enough.
 	if file.Truncate(0) == nil {
@@ -67,10 +66,8 @@ func (d Dir) MonitorRuns() (bool, error) {
 	}
 	defer file.Close()
 	whole := monitorLock
-	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, &whole); err != nil {
-		return false, fmt.Errorf("lock %s: %w", d.path(monitorFile), err)
-	}
-	return whole.Type != unix.F_UNLCK, nil
+	err = unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, &whole)
+	return err == nil && whole.Type != unix.F_UNLCK, d.trouble(err)
 }
 
 // SaveVerdicts keeps the verdicts for whoever applies next.

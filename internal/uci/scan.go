@@ -87,11 +87,10 @@ func (s *scanner) command() (word string, ended bool) {
 		s.dropLine()
 		return "", true
 	}
-	if s.atEnd() {
-		return word, true
+	if ended = s.atEnd(); !ended {
+		s.pos++
 	}
-	s.pos++
-	return word, false
+	return word, ended
 }
 
 // next returns the next argument (next_arg); it is empty where the command ends.
