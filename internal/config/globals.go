@@ -18,8 +18,7 @@ func readGlobals(s *section) Globals {
 		Balance:            single(s, "balance", NTH, parseBalance),
 		LogLevel:           single(s, "loglevel", "notice", oneOf("error", "warning", "notice", "info", "debug")),
 		Monitor:            s.boolean("monitor", true),
-		// They go into a set of type hash:net, which cannot hold a whole
-		// family; `option enabled '0'` excludes everything.
+		// `option enabled '0'` excludes everything.
 		Bypass: s.prefixes("bypass", parseSetEntry),
 	}
 	s.reportUnknown()

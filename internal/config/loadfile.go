@@ -19,9 +19,8 @@ import (
 const maxLoadFile = 16 << 20
 
 const (
-	// maxWrongLines is how many lines that are no entries end the reading of a
-	// file: lists with host names among the addresses have some thousands, and
-	// 10,000 take a slow router some tenths of a second.
+	// maxWrongLines is how many lines that are no entries end the reading: lists
+	// with host names have thousands, and these take a slow router tenths of a second.
 	maxWrongLines = 10_000
 	// maxNamed is how many of them are named, each time that the file is read:
 	// enough to see what kind of file it is.

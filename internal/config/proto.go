@@ -87,20 +87,18 @@ const maxPort = 65535
 
 // parsePortRange reads a port, or a range such as 8000-8100 or 8000:8100.
 func parsePortRange(text string) (PortRange, error) {
-	separator := strings.IndexAny(text, "-:")
-	if separator < 0 {
-		port, err := parsePort(text)
-		return PortRange{First: port, Last: port}, err
+	low, high, isRange := strings.Cut(strings.Replace(text, ":", "-", 1), "-")
+	first, err := parsePort(low)
+	if !isRange {
+		return PortRange{first, first}, err
 	}
-	first, err := parsePort(text[:separator])
-	last, errLast := parsePort(text[separator+1:])
+	last, errLast := parsePort(high)
 	if err != nil || errLast != nil {
-		return PortRange{}, fmt.Errorf("%s is not a range of ports (1 to %d)", quote(text), maxPort)
+		err = fmt.Errorf("%s is not a range of ports (1 to %d)", quote(text), maxPort)
+	} else if first > last {
+		err = fmt.Errorf("range %s ends before it begins", quote(text))
 	}
-	if first > last {
-		return PortRange{}, fmt.Errorf("range %s ends before it begins", quote(text))
-	}
-	return PortRange{First: first, Last: last}, nil
+	return PortRange{first, last}, err
 }
 
 func parsePort(text string) (uint16, error) {

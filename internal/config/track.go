@@ -21,8 +21,7 @@ const (
 	// A LAN answers in less, a satellite or a loaded LTE line within seconds.
 	minProbeTimeout = 10 * time.Millisecond
 	maxProbeTimeout = time.Minute
-	// More misses or hits in a row than this take minutes at the default
-	// interval, which a longer interval expresses better.
+	// More take minutes at the default interval: a longer one says that better.
 	maxStreak = 1000
 	// One result per probe is kept in memory for each target.
 	maxWindow = 1000

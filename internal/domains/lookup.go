@@ -18,9 +18,8 @@ const lookupTimeout = 5 * time.Second
 // largestAnswer fits into a packet on every path (DNS Flag Day 2020).
 const largestAnswer = 1232
 
-// Lookup asks for the addresses of a name as a host of the LAN does: the resolver
-// on this machine, and where there is none, those of /etc/resolv.conf. The
-// resolver of package net would add 100 KB to the package.
+// Lookup asks for the addresses of a name as a host of the LAN does: this machine,
+// else the resolvers of /etc/resolv.conf. That of package net would add 100 KB.
 func Lookup(name string) ([]netip.Addr, error) {
 	text, _ := os.ReadFile("/etc/resolv.conf") // without it, only this machine is asked
 	var failed error

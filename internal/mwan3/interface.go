@@ -155,11 +155,9 @@ func readReliability(s *source, out *section, probed, answering int) {
 }
 
 // readTiming converts interval, timeout, down and up, which make sense only
-// together: if any is set, the others get mwan3's defaults; if none is, they
-// are left to ours, which find a dead line in 3 seconds instead of a minute.
-//
-// mwan3 has an interval for each state. Here there is one, the shortest: a line
-// is found dead, and back, no later than by mwan3.
+// together: if any is set, the others get mwan3's defaults, else ours, which find a
+// dead line in 3 seconds instead of a minute. Of mwan3's intervals, one for each
+// state, the shortest counts: a line is found dead, and back, no later than there.
 func readTiming(s *source, out *section) {
 	options := []option{{"interval", "10"}, {"timeout", "4"}, {"down", "5"}, {"up", "5"}}
 	normal := options[0].valueOf(s) // seconds

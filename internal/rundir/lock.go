@@ -8,9 +8,8 @@ import (
 )
 
 // Every apply and stop holds the lock. At most one more waits for it: that one
-// reads the world only after it has the lock, so it sees everything that
-// happened up to then, and whoever else wants an apply meanwhile needs none of
-// its own but takes the waiter's result.
+// reads the world only after it has the lock, so whoever else wants an apply
+// meanwhile takes the waiter's result.
 //
 //	lock    held while the kernel is changed, or must not be
 //	queue   held by the one that waits for lock

@@ -16,8 +16,7 @@ import (
 //	monitor        locked while a monitor lives; its text is the process's id
 //	verdicts.json  the members that are offline
 //
-// The verdicts stay when the monitor ends, so that the next one can begin with
-// them; nobody else uses them then.
+// When the monitor ends, the verdicts stay for the next one only.
 const (
 	monitorFile  = "monitor"
 	verdictsFile = "verdicts.json"

@@ -3,10 +3,9 @@
 // *SyntaxError what libuci refuses.
 // All goes through go-uci's Tree: every value in a File is read from there.
 //
-// The model is file.c, list.c and util.c of libuci, with the flags that
-// uci_alloc_context sets: strict mode, so that the first mistake refuses the
-// whole file. (config_load of the shell scripts uses `uci -S`, which skips the
-// lines with mistakes: ParseTolerant.) What libuci does, and one might not expect:
+// The model is file.c, list.c and util.c of libuci, with the strict mode of
+// uci_alloc_context: the first mistake refuses the whole file. (The shell scripts
+// use `uci -S`: ParseTolerant.) What one might not expect:
 //
 //   - `package NAME` is checked and otherwise ignored, whatever the name.
 //   - An `option` with an empty value does nothing; an earlier value stays.
