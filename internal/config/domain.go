@@ -14,9 +14,6 @@ const (
 	maxLabel  = 63
 )
 
-// domainPrefix begins a label in another script (RFC 5890, section 2.3.2.1).
-const domainPrefix = "xn--"
-
 // otherDots are dots of Chinese and Japanese keyboards (RFC 3490, section 3.1).
 var otherDots = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".")
 
@@ -63,7 +60,7 @@ func asciiLabel(label string) string {
 	if !strings.ContainsFunc(label, foreign) || strings.ContainsFunc(label, refused) || len(label) > maxDomain {
 		return label
 	}
-	return domainPrefix + punycode([]rune(label))
+	return "xn--" + punycode([]rune(label)) // RFC 5890, section 2.3.2.1
 }
 
 // Parameters of Punycode: RFC 3492, section 5.

@@ -106,19 +106,23 @@ func (set *IPSet) load(problems *collector) error {
 
 // RuleInterfaces returns the netifd interfaces that enabled rules name, sorted.
 func (c *Config) RuleInterfaces() []string {
-	return c.namesInRules(func(r Rule) []string { return []string{r.SrcIface} }, func(name string) bool { return name != Router })
+	var names []string
+	for _, r := range c.Rules {
+		if r.Enabled && r.SrcIface != "" && r.SrcIface != Router {
+			names = append(names, r.SrcIface)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // ForeignSets returns the sets of enabled rules that another program has to create,
 // sorted.
 func (c *Config) ForeignSets() []string {
-	return c.namesInRules(func(r Rule) []string { return []string{r.IPSet, r.IPSetSrc} }, func(name string) bool { return c.IPSet(name) == nil })
-}
-
-func (c *Config) namesInRules(of func(Rule) []string, wanted func(string) bool) (names []string) {
+	var names []string
 	for _, r := range c.Rules {
-		for _, name := range of(r) {
-			if r.Enabled && name != "" && wanted(name) {
+		for _, name := range []string{r.IPSet, r.IPSetSrc} {
+			if r.Enabled && name != "" && c.IPSet(name) == nil {
 				names = append(names, name)
 			}
 		}

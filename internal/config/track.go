@@ -40,7 +40,7 @@ var targetOptions = [...]string{"track_method", "track_port", "track_url", "trac
 func readTrack(s *section) Track {
 	t := Track{
 		Method:       single(s, "track_method", "ping", oneOf("ping", "arp", "tcp", "dns", "http")),
-		Status:       s.integer("track_status", 204, 100, 599), // as captive-portal checks have it; RFC 9110, section 15
+		Status:       s.integer("track_status", 204, 100, 599), // 204 as in checks for portals; RFC 9110, section 15
 		Interval:     s.duration("interval", 500*time.Millisecond, time.Second, minInterval, maxInterval),
 		Timeout:      s.duration("timeout", 800*time.Millisecond, time.Second, minProbeTimeout, maxProbeTimeout),
 		Down:         s.integer("down", 4, 1, maxStreak),

@@ -9,8 +9,7 @@
 //     and wan6 on one line is not joined into a member with interface6: mwan3
 //     judges the two by targets of their own, and a member has one verdict, so
 //     IPv4 that is dead would hide behind IPv6 that answers.
-//   - Sections `member` have no counterpart; what they say stands in the
-//     policies' lists.
+//   - What sections `member` say stands in the policies' lists.
 //   - What mwan3 did with a rule counts, not what its author may have meant: a
 //     rule that it left out is commented out. So is one that it widened (a port
 //     without a protocol), since nobody can have wanted that.

@@ -26,14 +26,12 @@
 //
 // Where this package differs from libuci:
 //
-//   - A NUL byte is an error. libuci drops the text behind it, up to a point
-//     that depends on how large its buffer is at the time.
+//   - A NUL byte is an error. libuci drops some of the text behind it.
 //   - libuci names anonymous sections (cfg013fd6, differently from version to
 //     version), and a section in the file may carry such a name to continue
 //     one. Here anonymous sections have no name.
 //   - There are limits: see maxSize, maxCommands and maxOptions.
-//   - Changes that `uci set` has kept in /tmp/.uci and `uci commit` has not
-//     written yet are not seen.
+//   - Changes that `uci commit` has not written yet are not seen.
 package uci
 
 import (
