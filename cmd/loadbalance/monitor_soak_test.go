@@ -152,10 +152,18 @@ func (s *soak) fault() string {
 		return "an apply stopped"
 	case 6:
 		s.sh("until rm -rf " + s.dir + "/rt_tables.d && true > " + s.dir + "/rt_tables.d; do :; done; rm -rf " + s.list() + "; mkfifo " + s.list() + " || true")
-		return "a file for the names of tables, a pipe for the set"
+		return "a file for the names of tables, a pipe for the set, " + s.reload()
 	}
 	s.mendFiles()
-	return "names and set mended"
+	return "names and set mended, " + s.reload()
+}
+
+// reload is what follows whenever somebody changes what the configuration names:
+// where the accepted one is lost, status goes by the file at once, the monitor by
+// its next full look.
+func (s *soak) reload() string {
+	check(s.t, s.monitor.Process.Signal(syscall.SIGHUP))
+	return "SIGHUP"
 }
 
 func (s *soak) mendFiles() {
@@ -209,8 +217,7 @@ func (s *soak) event() string {
 	case 7:
 		s.weight = 1 + s.random.IntN(5)
 		s.configure(s.config())
-		check(s.t, s.monitor.Process.Signal(syscall.SIGHUP))
-		return "SIGHUP"
+		return s.reload()
 	case 8:
 		s.sh(iptables + "-F; " + iptables + "-X || true")
 		return "mangle flushed"
@@ -239,6 +246,11 @@ func (s *soak) toggle(i int, failed *bool, fail, restore func(int) error) {
 // is.
 func (s *soak) settle(after string) {
 	s.t.Helper()
+	defer func() {
+		if s.t.Failed() {
+			s.t.Log(s.must("status"))
+		}
+	}()
 	eventually(s.t, "the kernel equals the plan after: "+after, func() bool {
 		now := s.status()
 		if !now.InSync || !now.Monitor.Running {
