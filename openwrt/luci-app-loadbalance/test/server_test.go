@@ -100,6 +100,10 @@ func (s *server) page(w http.ResponseWriter, r *http.Request) {
 	if user == "" {
 		user = "owner"
 	}
+	if !s.mayOpen(user, strings.TrimPrefix(r.URL.Path, luciPath)) {
+		http.Error(w, "Forbidden", http.StatusForbidden)
+		return
+	}
 	env, _ := json.Marshal(map[string]any{
 		"resource": staticPath + "resources", "media": staticPath + "bootstrap", "scriptname": luciPath[:len(luciPath)-1],
 		"pathinfo": "/", "documentroot": "/www", "sessionid": user, "token": user, "ubuspath": "/ubus/", "pollinterval": 5,
@@ -120,6 +124,22 @@ if (window.sfh) window.TR = Object.fromEntries(Object.entries(TRANSLATIONS || {}
 <body><header><ul id="topmenu"></ul><div id="indicators"></div></header><div id="maincontent" class="container"><div id="view">
 <script>L.require('ui').then(function(ui) { ui.instantiateView('%s'); });</script></div></div></body></html>`,
 		r.URL.Query().Get("dark") != "", translation, env, view)
+}
+
+// mayOpen reports whether a user has the groups that a page's menu entry and those
+// above it name: LuCI wants all of them.
+func (s *server) mayOpen(user, name string) bool {
+	if _, known := s.access[user]; !known {
+		return true // the owner and the reader are in all groups
+	}
+	for ; name != "."; name = path.Dir(name) {
+		for _, group := range s.menu[name].Depends.ACL {
+			if group != user {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // apply answers what ui.changes asks for.
