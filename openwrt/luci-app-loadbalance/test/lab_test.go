@@ -72,7 +72,7 @@ type router struct {
 // member yet. The main table has their routes, as netifd installs them.
 func newRouter(t *testing.T, uplinks int) *router {
 	t.Helper()
-	r := &router{t: t, lab: netlab.Start(t, netlab.Options{Uplinks: uplinks}), dir: t.TempDir()}
+	r := &router{t: t, lab: netlab.Start(t, netlab.Options{Uplinks: uplinks, Rate: "20mbit"}), dir: t.TempDir()}
 	check(t, os.MkdirAll(r.configDir(), 0o755))
 	network := "config interface 'loopback'\n\toption device 'lo'\n\toption proto 'static'\n\toption ipaddr '127.0.0.1/8'\n\n" +
 		"config interface 'lan'\n\toption device 'lan'\n\toption proto 'static'\n\toption ipaddr '192.168.1.1/24'\n"

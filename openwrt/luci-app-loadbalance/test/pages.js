@@ -78,6 +78,28 @@ async function overview(b) {
 	b.quiet();
 }
 
+/* A line that is full, and one behind the login page of a portal. */
+async function states(b) {
+	const portal = await b.laboratory('portal');
+	await b.laboratory('write', { name: 'loadbalance', text: members
+		.replace("config member 'wan4'\n", "$&\toption download '20mbit'\n")
+		.replace("'203.0.113.5'\n", `'203.0.113.1'\n\toption track_method 'http'\n\toption track_url '${portal}'\n`) });
+	await b.open('network/loadbalance/overview');
+	await b.page.click('text=Restart the service');
+	const filled = b.laboratory('fill', { number: 4 });
+	await b.shows('[data-member=wan5] [data-state]', 'portal');
+	await b.shows('[data-member=wan5]', 'redirected to http://203.0.113.1:8082/login');
+	await b.shows('[data-member=wan4] [data-state]', 'full');
+	await b.shows('[data-member=wan4]', 'of 20.0 Mbit/s');
+	await b.shows('[data-verdict=warning]', 'Out: wan5 (portal)');
+	await b.picture('states');
+	await filled;
+	await b.laboratory('write', { name: 'loadbalance', text: members });
+	await b.page.click('text=Restart the service');
+	await b.shows('[data-verdict=success]', 'All is well: 5 of 5 uplinks');
+	b.quiet();
+}
+
 /* Nobody asks while nobody looks, and a poll asks once. */
 async function polling(b) {
 	await b.open('status/loadbalance');
@@ -450,7 +472,7 @@ async function screens(b) {
 async function main() {
 	const b = await Browser.start(process.argv[2]);
 	const only = process.env.STEPS?.split(',');
-	for (const step of [ uplinks, weights, overview, polling, rules, names, order, rollback, explain, startpage, reader, groups, facts, hostile, silent, screens, importing ]) {
+	for (const step of [ uplinks, weights, overview, states, polling, rules, names, order, rollback, explain, startpage, reader, groups, facts, hostile, silent, screens, importing ]) {
 		if (only && !only.includes(step.name))
 			continue;
 		const begin = Date.now();

@@ -13,8 +13,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/netlab"
 )
 
 // The paths of LuCI's pages and of their files.
@@ -176,6 +178,13 @@ func (s *server) laboratory(w http.ResponseWriter, r *http.Request) {
 		err = s.router.lab.Blackhole(number)
 	case "restore":
 		err = s.router.lab.Restore(number)
+	case "fill": // line number, for some seconds
+		_, err = s.router.lab.Throughput(netlab.Bulk{From: s.router.lab.Router, Device: s.router.lab.UplinkDevice(number), Duration: 10 * time.Second})
+	case "portal":
+		var portal *netlab.Portal
+		if portal, err = s.router.lab.StartPortal("user", "password", time.Hour); err == nil {
+			reply = portal.URL("generate_204")
+		}
 	case "connect":
 		reply = s.router.shares(number, query.Get("server"))
 	case "run":

@@ -59,7 +59,8 @@ return baseclass.extend({
 		return E('div', { 'class': 'lb-chart' }, [
 			svg('svg', { 'viewBox': '0 0 %d %d'.format(width, height), 'preserveAspectRatio': 'none', 'role': 'img' }, shapes),
 			E('span', { 'style': 'top:0' }, [ _('received, up to %s').format(format.rate(top / 8)) ]),
-			E('span', { 'style': 'bottom:0' }, [ _('sent, up to %s').format(format.rate(bottom / 8)) ])
+			E('span', { 'style': 'bottom:0' }, [ _('sent, up to %s').format(format.rate(bottom / 8)) ]),
+			E('span', { 'style': 'left:auto;right:.4em;top:0' }, [ _('the last %s').format('%t'.format(end - begin)) ])
 		]);
 	},
 
