@@ -377,7 +377,7 @@ async function facts(b) {
 		members: [ line('wan1', 'active', { full: true, share: 1 }), line('wan2', 'portal', { reason: 'a login is wanted' }), line('wan3', 'asleep'),
 			{ ...line('wan4', 'down'), fault: "loadbalance:7: member 'wan4': option 'weight': 'abc' is no number" } ],
 		problems: [ "loadbalance:7: member 'wan4': option 'weight': 'abc' is no number", "loadbalance:9: rule '@rule[1]': x" ],
-		policies: [], devices: [], usage: [ { member: 'wan1', bytes: 12.5e9, quota: 50e9 } ],
+		policies: [], devices: [], usage: [ { member: 'wan1', bytes: 12.5e9, quota: 50e9 }, { member: 'wan2', bytes: 999.6, quota: 2e6 } ],
 		history: { step_s: 60, end: new Date().toISOString(), paths: [ { member: 'wan1', family: 'ipv4', device: 'wan1', points: '100,0,10,1e6,1e5;100,0,10,2e6,1e5;50,50,,3e6,1e5' } ] }
 	};
 	await b.laboratory('set', { hostile: JSON.stringify(reply) });
@@ -386,6 +386,7 @@ async function facts(b) {
 	await b.shows('[data-member=wan1]', 'full');
 	await b.shows('[data-member=wan1]', '12.5 GB of 50.0 GB');
 	await b.shows('[data-member=wan2]', 'a login is wanted');
+	await b.shows('[data-member=wan2]', '1000 B of 2.0 MB'); // LuCI's %m rounds nothing below its limit
 	await b.shows('[data-member=wan4]', "'abc' is no number");
 	assert.match(await b.page.locator('li:has-text("loadbalance:7") a').getAttribute('href'), /network\/loadbalance\/uplinks#wan4$/);
 	assert.match(await b.page.locator('li:has-text("loadbalance:9") a').getAttribute('href'), /network\/loadbalance\/rules#%40rule%5B1%5D$/);

@@ -45,9 +45,9 @@ return baseclass.extend({
 	colour(i) { return colours[i % colours.length]; },
 
 	/* Bytes per second, as lines are sold: in bits. */
-	rate(bytes) { return '%1000.1mbit/s'.format(number(bytes) * 8); },
+	rate(bytes) { return '%1000.1mbit/s'.format(Math.round(number(bytes) * 8)); },
 
-	amount(bytes) { return '%1000.1mB'.format(number(bytes)); },
+	amount(bytes) { return '%1000.1mB'.format(Math.round(number(bytes))); },
 
 	percent(part) {
 		const value = number(part) * 100;

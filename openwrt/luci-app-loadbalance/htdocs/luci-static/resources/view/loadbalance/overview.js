@@ -266,7 +266,7 @@ return view.extend({
 					this.lineButton(name, _('Reconnect'), 'cbi-button-reload', 'handleUp'), ' ',
 					this.lineButton(name, _('Switch off'), 'cbi-button-negative', 'handleDown')
 				] : [];
-				return E('tr', { 'class': 'tr', 'data-member': m.name }, cells.concat([ E('td', { 'class': 'td nowrap cbi-section-actions' }, buttons) ]));
+				return E('tr', { 'class': 'tr', 'data-member': m.name }, cells.concat([ E('td', { 'class': 'td nowrap cbi-section-actions' }, [ E('div', {}, buttons) ]) ]));
 			});
 			dom.content(this.uplinks, [ table(
 				[ _('Uplink'), _('State'), _('Share'), _('Rate'), _('Latency and loss'), _('Connections'), _('Quota'), '' ],

@@ -169,11 +169,11 @@ return view.extend({
 						cell(_('Protocol'), [ i.proto ]),
 						cell(_('Device'), [ i.device ?? '–' ]),
 						cell(_('Missing'), [ this.renderMissing(i.name) ]),
-						E('td', { 'class': 'td cbi-section-actions' }, [ E('button', {
+						E('td', { 'class': 'td nowrap cbi-section-actions' }, [ E('div', {}, [ E('button', {
 							'class': 'btn cbi-button cbi-button-add',
 							'disabled': this.map.readonly || null,
 							'click': ui.createHandlerFn(this, 'handleOffer', i.name)
-						}, [ _('Add') ]) ])
+						}, [ _('Add') ]) ]) ])
 					]))
 				])
 		]);
