@@ -414,6 +414,7 @@ async function silent(b) {
 	]) {
 		await b.open(page);
 		await b.shows('.alert-message', text);
+		assert.doesNotMatch(await b.page.locator('#view').innerText(), /handleCallReply/);
 	}
 	await b.laboratory('set');
 	b.quiet();

@@ -56,12 +56,17 @@ const callHostHints = rpc.declare({
 	expect: { '': {} }
 });
 
+/* Why something failed. LuCI's messages say on further lines where in its code. */
+function reason(e) {
+	return e.message.split('\n')[0];
+}
+
 /* The reply of a call, or an object with the error as text: no page may wait
    for an answer that does not come. */
 function answered(call) {
 	return call.then(
 		(reply) => L.isObject(reply) ? reply : { error: _('The answer is empty.') },
-		(e) => ({ error: _('The program does not answer: %s. Is the package loadbalance installed, and was rpcd restarted since?').format(e.message) }));
+		(e) => ({ error: _('The program does not answer: %s. Is the package loadbalance installed, and was rpcd restarted since?').format(reason(e)) }));
 }
 
 /* Runs an init script, whose access list names the exact command. */
@@ -92,5 +97,7 @@ return baseclass.extend({
 
 	hostHints() { return L.resolveDefault(callHostHints(), {}); },
 
-	initScript
+	initScript,
+
+	reason
 });

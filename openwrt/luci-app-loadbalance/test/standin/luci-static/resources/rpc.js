@@ -6,7 +6,8 @@
 const codes = { 2: 'Invalid argument', 3: 'Method not found', 4: 'Resource not found', 6: 'Permission denied', 9: 'Unspecified error' };
 
 function fail(options, why) {
-	throw new Error('RPC call to %s/%s failed with %s'.format(options.object, options.method, why));
+	/* LuCI's messages say on further lines where in its code they come from. */
+	throw new Error('RPC call to %s/%s failed with %s\n  at handleCallReply (rpc.js:1:1)'.format(options.object, options.method, why));
 }
 
 return baseclass.extend({

@@ -49,8 +49,8 @@ return view.extend({
 				.catch((e) => fs.write(path, before)
 					.then(() => calls.initScript('mwan3', 'enable'))
 					.then(() => calls.initScript('mwan3', 'start'))
-					.then(() => this.say('danger', _('It did not work: %s. The configuration from before is back, and mwan3 runs again.').format(e.message)))
-					.catch((again) => this.say('danger', _('It did not work: %s. What was before could not be put back: %s.').format(e.message, again.message)))));
+					.then(() => this.say('danger', _('It did not work: %s. The configuration from before is back, and mwan3 runs again.').format(calls.reason(e))))
+					.catch((again) => this.say('danger', _('It did not work: %s. What was before could not be put back: %s.').format(calls.reason(e), calls.reason(again))))));
 	},
 
 	render([ reply, checked ]) {

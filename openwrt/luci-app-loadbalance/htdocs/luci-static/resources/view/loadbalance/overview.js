@@ -250,7 +250,7 @@ return view.extend({
 
 	report(done) {
 		return done.catch((e) => {
-			ui.addNotification(null, E('p', {}, [ e.message ]), 'danger');
+			ui.addNotification(null, E('p', {}, [ calls.reason(e) ]), 'danger');
 		}).then(() => this.poll());
 	},
 
