@@ -80,6 +80,8 @@ return baseclass.extend({
 			points.forEach((point, i) => {
 				const time = end - (points.length - 1 - i) * step;
 				const values = point.split(',');
+				if (!values[3])
+					return; // unknown, as in the first step
 				samples[time] ??= { time, rates: {} };
 				samples[time].rates[path.member] = [ format.number(values[3]), format.number(values[4]) ];
 			});
