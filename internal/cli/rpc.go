@@ -129,6 +129,9 @@ func (in *invocation) setArguments(method string, input io.Reader) error {
 	return nil
 }
 
+// kinds are the types of signatures in words.
+var kinds = map[string]string{"string": "a text", "float64": "a number", "bool": "true or false"}
+
 // setArgument sets an option to a value that must be of the type of example.
 func (in *invocation) setArgument(name string, example, value any) error {
 	wanted, is := fmt.Sprintf("%T", example), fmt.Sprintf("%T", value)
@@ -137,7 +140,7 @@ func (in *invocation) setArgument(name string, example, value any) error {
 	case example == nil:
 		return errors.New("is unknown")
 	case is != wanted && (is != "string" || wanted != "float64"):
-		return fmt.Errorf("must be of the type of %#v", example)
+		return errors.New("must be " + kinds[wanted])
 	case strings.ContainsRune(text, 0):
 		return errors.New("has a character NUL")
 	case name == "config":
