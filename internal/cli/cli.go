@@ -177,9 +177,7 @@ func Run(args []string, out, errOut io.Writer) int {
 		fmt.Fprintf(errOut, "loadbalance: %v\n\n%s", err, usage)
 		return exitUsage
 	}
-	log := openLog(opts.log, errOut)
-	defer log.Close()
-	return run(&invocation{options: opts, out: out, log: log})
+	return run(&invocation{options: opts, out: out, log: openLog(opts.log, errOut)})
 }
 
 // parse reads flags before and after the command.

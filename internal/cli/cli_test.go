@@ -234,7 +234,6 @@ func TestLogLevels(t *testing.T) {
 		l.Error("e1\ne2\n")
 		l.Warning("w")
 		l.Notice("n")
-		l.Close()
 		if out.String() != tt.want || l.kept.String() != tt.want {
 			t.Errorf("%s: written %q, kept %q, want %q", tt.level, out.String(), l.kept.String(), tt.want)
 		}

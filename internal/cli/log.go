@@ -24,9 +24,9 @@ var levels = []string{"error", "warning", "notice", "info", "debug"}
 // well. It also keeps the text for runs that share this run's result.
 type logger struct {
 	out    io.Writer
-	quiet  bool // out is only for what syslog does not take
-	syslog *syslogSocket
-	level  int // index into levels of the least important that is written
+	quiet  bool   // out is only for what syslog does not take
+	syslog string // where its daemon listens; empty: not to syslog
+	level  int    // index into levels of the least important that is written
 	kept   strings.Builder
 	// forgetful: nothing is kept, since nobody shares a result.
 	forgetful bool
@@ -42,7 +42,7 @@ func openLog(where string, errOut io.Writer) *logger {
 	if where != logSyslog {
 		return l
 	}
-	l.syslog = openSyslog(syslogPath)
+	l.syslog = syslogPath
 	_, _, terminal := terminalSize(errOut)
 	l.quiet = !terminal
 	return l
@@ -54,13 +54,6 @@ func (l *logger) SetLevel(name string) {
 	defer l.mu.Unlock()
 	if level := slices.Index(levels, name); level >= 0 {
 		l.level = level
-	}
-}
-
-// Close closes the connection to syslog.
-func (l *logger) Close() {
-	if l.syslog != nil {
-		l.syslog.Close()
 	}
 }
 
@@ -92,10 +85,10 @@ func (l *logger) Log(level, text string) {
 		if !l.quiet {
 			fmt.Fprintln(l.out, line)
 		}
-		if l.syslog == nil {
+		if l.syslog == "" {
 			continue
 		}
-		if err := l.syslog.Send(level, line); err != nil && l.quiet {
+		if err := sendToSyslog(l.syslog, level, line); err != nil && l.quiet {
 			fmt.Fprintln(l.out, line) // as at boot, and where no logd runs
 		}
 	}

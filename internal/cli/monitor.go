@@ -109,7 +109,6 @@ func (in *invocation) monitor() error {
 	// The applies run beside the rest and have a log of their own.
 	log := openLog(in.options.log, in.log.out)
 	log.forgetful = true
-	defer log.Close()
 	// First, or a SIGHUP would end the process. There is room for one: several
 	// are one reload.
 	reload := make(chan os.Signal, 1)

@@ -65,7 +65,7 @@ func (d *daemon) expect(want ...string) {
 // syslogLogger is a logger of a process without a terminal.
 func syslogLogger(path string, errOut *bytes.Buffer) *logger {
 	l := openLog(logStderr, errOut)
-	l.syslog, l.quiet = openSyslog(path), true
+	l.syslog, l.quiet = path, true
 	return l
 }
 
@@ -74,7 +74,6 @@ func TestSyslogLines(t *testing.T) {
 	d := startDaemon(t, path)
 	var errOut bytes.Buffer
 	l := syslogLogger(path, &errOut)
-	defer l.Close()
 	l.SetLevel("debug")
 	l.Error("two\nlines\n")
 	l.Warning("w")
@@ -94,7 +93,6 @@ func TestSyslogComesAndGoes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	var errOut bytes.Buffer
 	l := syslogLogger(path, &errOut)
-	defer l.Close()
 	l.Error("too early")
 	first := startDaemon(t, path)
 	l.Error("first")
@@ -105,7 +103,7 @@ func TestSyslogComesAndGoes(t *testing.T) {
 	l.Error("second")
 	second.expect("<27>second")
 	second.stop()
-	// Nobody has written meanwhile, so the old connection looks good.
+	// Nobody has written meanwhile.
 	third := startDaemon(t, path)
 	l.Error("third")
 	third.expect("<27>third")
@@ -121,7 +119,6 @@ func TestSyslogHangs(t *testing.T) {
 	d := startDaemon(t, path)
 	var errOut bytes.Buffer
 	l := syslogLogger(path, &errOut)
-	defer l.Close()
 	var sent []string
 	for errOut.Len() == 0 {
 		text := fmt.Sprint("line ", len(sent))
