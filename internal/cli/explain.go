@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -47,7 +48,7 @@ func explainCommand(in *invocation) int {
 			return in.fail(err)
 		}
 	}
-	var found []explained
+	var found []*explain.Explanation
 	for _, destination := range destinations {
 		described := in.packet
 		described.dst = destination
@@ -97,24 +98,18 @@ func (in *invocation) destinations() (addresses []string, name string, err error
 	return addresses, name, nil
 }
 
-// explained is the explanation of a packet, as JSON too.
-type explained struct {
-	*explain.Explanation
-	Without *explain.Without `json:"without,omitempty"`
-}
-
-func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed, packet explain.Packet) (e explained, err error) {
+func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed, packet explain.Packet) (*explain.Explanation, error) {
 	connection, notes, err := findConnection(p, packet)
 	if err != nil {
-		return e, err
+		return nil, err
 	}
 	wanted, err := observed.Plan()
 	if err != nil {
-		return e, err
+		return nil, err
 	}
-	e.Explanation, err = walked(p, wanted, observed.Config, packet, connection)
+	e, err := walked(p, wanted, observed.Config, packet, connection)
 	if err != nil {
-		return e, err
+		return nil, err
 	}
 	e.Notes = append(e.Notes, notes...)
 	member := in.packet.without
@@ -123,17 +118,16 @@ func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed,
 	}
 	wanted, err = observed.Without(member).Plan()
 	if err != nil {
-		return e, err
+		return nil, err
 	}
 	if connection != nil && wanted.Connections[packet.Family()].Fate(connection.Mark, connection.OriginalDestination) != plan.Keep {
 		connection = nil // it is dealt anew
 	}
 	then, err := walked(p, wanted, observed.Config, packet, connection)
 	if err != nil {
-		return e, err
+		return nil, err
 	}
-	without := explain.Compare(member, e.Explanation, then)
-	e.Without = &without
+	e.Compare(member, then)
 	return e, nil
 }
 
@@ -185,7 +179,7 @@ func findConnection(p *pipeline.Pipeline, packet explain.Packet) (*explain.Conne
 }
 
 // printExplanations prints that of an address, or those of a name's addresses.
-func (in *invocation) printExplanations(all []explained, name string) error {
+func (in *invocation) printExplanations(all []*explain.Explanation, name string) error {
 	if in.json {
 		encoder := json.NewEncoder(in.out)
 		encoder.SetIndent("", "  ")
@@ -193,28 +187,22 @@ func (in *invocation) printExplanations(all []explained, name string) error {
 			return encoder.Encode(all[0])
 		}
 		return encoder.Encode(struct {
-			Name      string      `json:"name"`
-			Addresses []explained `json:"addresses"`
+			Name      string                 `json:"name"`
+			Addresses []*explain.Explanation `json:"addresses"`
 		}{name, all})
 	}
+	var text strings.Builder
 	for i, e := range all {
 		if i > 0 {
-			fmt.Fprintln(in.out)
+			text.WriteString("\n")
 		}
 		if name != "" {
-			fmt.Fprintf(in.out, "%s, address %d of %d\n", name, i+1, len(all))
+			fmt.Fprintf(&text, "%s, address %d of %d\n", name, i+1, len(all))
 		}
-		if err := e.WriteText(in.out); err != nil {
-			return err
-		}
-		if e.Without == nil {
-			continue
-		}
-		if err := e.Without.WriteText(in.out); err != nil {
-			return err
-		}
+		text.WriteString(e.Text())
 	}
-	return nil
+	_, err := io.WriteString(in.out, text.String())
+	return err
 }
 
 // IP protocol numbers (IANA).

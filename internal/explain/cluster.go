@@ -22,20 +22,15 @@ func slotOf(source netip.Addr, total int, seed uint32) int {
 const jhashStart = 0xdeadbeef
 
 // jhash is jhash_1word of linux/jhash.h, to which jhash2 comes down for one
-// word.
+// word, with its __jhash_final.
 func jhash(word, seed uint32) uint32 {
-	start := seed + jhashStart + 1<<2
-	return jhashFinal(word+start, start, start)
-}
-
-// jhashFinal is __jhash_final of linux/jhash.h.
-func jhashFinal(a, b, c uint32) uint32 {
+	b := seed + jhashStart + 1<<2
+	a, c := word+b, b
 	c = (c ^ b) - bits.RotateLeft32(b, 14)
 	a = (a ^ c) - bits.RotateLeft32(c, 11)
 	b = (b ^ a) - bits.RotateLeft32(a, 25)
 	c = (c ^ b) - bits.RotateLeft32(b, 16)
 	a = (a ^ c) - bits.RotateLeft32(c, 4)
 	b = (b ^ a) - bits.RotateLeft32(a, 14)
-	c = (c ^ b) - bits.RotateLeft32(b, 24)
-	return c
+	return (c ^ b) - bits.RotateLeft32(b, 24)
 }

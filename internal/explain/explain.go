@@ -90,6 +90,8 @@ type Explanation struct {
 	Outcomes []Outcome `json:"outcomes"`
 	// Notes are for the user.
 	Notes []string `json:"notes,omitempty"`
+	// Without is what Compare has found.
+	Without *Without `json:"without,omitempty"`
 }
 
 // Draw is how one of several members is chosen.
@@ -192,28 +194,19 @@ func (w *walker) complete(p *Packet) {
 	}
 }
 
+// outcome adds where a way through the chains leads.
 func (w *walker) outcome(p path) Outcome {
-	o := Outcome{
-		Conditions: p.conditions, Share: p.share, Steps: p.steps,
-		Rule: p.rule, Policy: p.policy, Draw: p.draw,
-		Member: w.memberOfMark(p.mark), Mark: p.mark, ConnectionMark: p.connectionMark,
-		Route: w.route(p.packet, p.mark, p.destination()),
-	}
+	o, to := p.Outcome, p.destination()
+	o.Member, o.Route = w.memberOfMark(o.Mark), w.route(p.packet, o.Mark, to)
 	byUplink := slices.ContainsFunc(w.Plan.Members, func(m plan.Member) bool { return m.State(w.family).Device == p.packet.InDevice })
 	if !p.packet.Own && p.packet.InDevice != "" && byUplink {
-		reply := w.replyRoute(p)
+		// Whether the router replies or a host behind it, the reply carries the
+		// connection's mark.
+		answer := Packet{Source: to, Destination: p.packet.Source, Own: w.isLocal(to), Protocol: p.packet.Protocol}
+		reply := w.route(answer, uint32(w.mask)&o.ConnectionMark, answer.Destination)
 		o.Reply = &reply
 	}
 	return o
-}
-
-// replyRoute returns the route of the reply to a packet. Whether the router
-// replies or a host behind it, the reply carries the connection's mark.
-func (w *walker) replyRoute(p path) Route {
-	answer := Packet{Source: p.destination(), Destination: p.packet.Source,
-		Own: w.isLocal(p.destination()), Protocol: p.packet.Protocol}
-	mark := uint32(w.mask) & p.connectionMark
-	return w.route(answer, mark, answer.Destination)
 }
 
 // noteForeign says that a rule of another program decides about a route.

@@ -343,8 +343,8 @@ func TestWithout(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := Compare(test.member, now, then)
-		if c.Changed != test.changed || len(c.Outcomes) != test.want {
+		now.Compare(test.member, then)
+		if c := now.Without; c.Changed != test.changed || len(c.Outcomes) != test.want {
 			t.Errorf("without %s: changed %v, %d outcomes", test.member, c.Changed, len(c.Outcomes))
 		}
 	}

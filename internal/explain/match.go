@@ -46,7 +46,7 @@ func (w *walker) holds(p *path, m plan.Match) truth {
 		return is((string(m) == "lo") != w.isLocal(packet.Destination))
 	case plan.MarkIs:
 		// Bits outside our mask are asked for by rules of the configuration.
-		return turned(known(packet.MarkKnown || m.Mask&uint32(w.mask) != 0, p.mark&m.Mask == m.Value), m.Not)
+		return turned(known(packet.MarkKnown || m.Mask&uint32(w.mask) != 0, p.Mark&m.Mask == m.Value), m.Not)
 	case plan.Source:
 		return turned(is(m.Prefix.Contains(packet.Source)), m.Not)
 	case plan.Destination:

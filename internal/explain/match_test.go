@@ -132,7 +132,7 @@ func TestHolds(t *testing.T) {
 		{plan.CtOriginal{}, p(icmp(1, 0, 0)), no},
 	} {
 		w := walkerFor(t, test.packet)
-		if got := w.holds(&path{packet: test.packet, mark: test.packet.Mark}, test.match); got != test.want {
+		if got := w.holds(&path{packet: test.packet, Outcome: Outcome{Mark: test.packet.Mark}}, test.match); got != test.want {
 			t.Errorf("%s for %+v: %d, want %d", test.match.Args(), test.packet, got, test.want)
 		}
 	}

@@ -3,26 +3,33 @@ package explain
 import (
 	"cmp"
 	"fmt"
-	"io"
-	"loadbalance/internal/family"
-	"loadbalance/internal/uplink"
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"loadbalance/internal/family"
+	"loadbalance/internal/uplink"
 )
 
-// WriteText prints an explanation as text: the description, and for each group
-// of outcomes under the same conditions the steps that they share and where
-// each leads.
-func (e *Explanation) WriteText(out io.Writer) error {
+// Text is an explanation as text: the description, and for each group of
+// outcomes under the same conditions the steps that they share and where each
+// leads; then what would be different without a member.
+func (e *Explanation) Text() string {
 	var text strings.Builder
 	text.WriteString(e.Packet.String() + "\n")
 	for _, n := range e.Notes {
 		text.WriteString("  " + n + "\n")
 	}
 	writeOutcomes(&text, e.Outcomes)
-	_, err := io.WriteString(out, text.String())
-	return err
+	switch w := e.Without; {
+	case w == nil:
+	case w.Changed:
+		text.WriteString("\nwithout '" + w.Member + "':\n")
+		writeOutcomes(&text, w.Outcomes)
+	default:
+		text.WriteString("\nwithout '" + w.Member + "': nothing would change\n")
+	}
+	return text.String()
 }
 
 func writeOutcomes(text *strings.Builder, outcomes []Outcome) {

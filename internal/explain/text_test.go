@@ -1,7 +1,6 @@
 package explain
 
 import (
-	"strings"
 	"testing"
 )
 
@@ -52,12 +51,8 @@ ipv4: tcp, 203.0.113.10:4000 → 198.18.3.2:443, coming in on 'wan3'
 			if err != nil {
 				t.Fatal(err)
 			}
-			var got strings.Builder
-			if err := e.WriteText(&got); err != nil {
-				t.Fatal(err)
-			}
-			if got.String() != test.want[1:] {
-				t.Errorf("got\n%s\nwant%s", got.String(), test.want)
+			if got := e.Text(); got != test.want[1:] {
+				t.Errorf("got\n%s\nwant%s", got, test.want)
 			}
 		})
 	}

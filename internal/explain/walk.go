@@ -24,25 +24,18 @@ type walker struct {
 
 // path is a packet on its way through the chains.
 type path struct {
-	packet         Packet // with what was assumed on the way
-	mark           uint32
-	connectionMark uint32
-	translated     netip.Addr // destination after address translation
-	share          float64
-	conditions     []string
+	Outcome               // as far as it is known
+	packet     Packet     // with what was assumed on the way
+	translated netip.Addr // destination after address translation
 	// assumed has the conditions that the description leaves open, by their
 	// text, with the value assumed on this way.
 	assumed map[string]bool
 	// refuted are groups of such conditions of which at least one is false.
 	refuted [][]string
-	steps   []Step
-	rule    string
-	policy  string
-	draw    Draw
 }
 
 func (p *path) step(chain, text string) {
-	p.steps = append(slices.Clip(p.steps), Step{Text: text, Chain: chain})
+	p.Steps = append(slices.Clip(p.Steps), Step{Text: text, Chain: chain})
 }
 
 // destination returns the packet's destination at the routing decision.
@@ -54,14 +47,14 @@ func (p *path) destination() netip.Addr {
 }
 
 func (w *walker) start(packet Packet) path {
-	p := path{packet: packet, mark: packet.Mark, share: 1, assumed: map[string]bool{}}
+	p := path{Outcome: Outcome{Mark: packet.Mark, Share: 1}, packet: packet, assumed: map[string]bool{}}
 	if w.Connection == nil {
 		p.step("", w.firstPacket(packet))
 		return p
 	}
-	p.connectionMark = w.Connection.Mark
+	p.ConnectionMark = w.Connection.Mark
 	p.translated = w.Connection.Destination
-	p.draw = ByConnection
+	p.Draw = ByConnection
 	p.step("", w.knownConnection())
 	return p
 }
@@ -162,10 +155,10 @@ func (p path) assume(open []plan.Match) path {
 		case plan.DSCP:
 			p.packet.DSCP = int(m)
 		case plan.MarkIs:
-			p.mark = p.mark&^m.Mask | m.Value
+			p.Mark = p.Mark&^m.Mask | m.Value
 		}
 	}
-	p.conditions = append(slices.Clip(p.conditions), conditionText(open))
+	p.Conditions = append(slices.Clip(p.Conditions), conditionText(open))
 	return p
 }
 
@@ -181,7 +174,7 @@ func (p path) refute(open []plan.Match) path {
 		}
 		p.refuted = append(slices.Clip(p.refuted), group)
 	}
-	p.conditions = append(slices.Clip(p.conditions), "not: "+conditionText(open))
+	p.Conditions = append(slices.Clip(p.Conditions), "not: "+conditionText(open))
 	return p
 }
 
@@ -203,15 +196,15 @@ func (w *walker) act(p path, chain plan.Chain, i int) []path {
 		w.addJump(&p, chain, rule, "")
 		return []path{p}
 	case plan.SetMark:
-		p.mark = p.mark&^t.Mask ^ t.Value
+		p.Mark = p.Mark&^t.Mask ^ t.Value
 		w.addMark(&p, chain, t)
 	case plan.SaveMark:
 		if w.tracked(p.packet) {
-			p.connectionMark = p.connectionMark&^uint32(t) ^ p.mark&uint32(t)
+			p.ConnectionMark = p.ConnectionMark&^uint32(t) ^ p.Mark&uint32(t)
 		}
 	case plan.RestoreMark:
 		if w.tracked(p.packet) {
-			p.mark = p.mark&^uint32(t) ^ p.connectionMark&uint32(t)
+			p.Mark = p.Mark&^uint32(t) ^ p.ConnectionMark&uint32(t)
 		}
 	case plan.AddSource:
 		p.step(chain.Name, fmt.Sprintf("%s is added to set %s for %d s: its next connections use the same member",
@@ -242,8 +235,8 @@ func (w *walker) deal(p path, chain plan.Chain) []path {
 	var ways []path
 	for _, target := range slices.Sorted(maps.Keys(weights)) {
 		way, share := p, float64(weights[target])/float64(total)
-		way.share *= share
-		way.draw = draw
+		way.Share *= share
+		way.Draw = draw
 		w.addDeal(&way, chain, target, share)
 		ways = append(ways, w.follow(way, w.chain(target), 0)...)
 	}

@@ -57,19 +57,19 @@ func (w *walker) addJump(p *path, chain plan.Chain, rule plan.Rule, target strin
 	case chain.Name == rulesChain || chain.Name == rulesOutChain:
 		text = w.ruleStep(p, rule, target)
 	case slices.ContainsFunc(rule.Matches, w.isSticky):
-		p.draw = BySticky
+		p.Draw = BySticky
 		text = fmt.Sprintf("%s has a sticky entry: it keeps '%s'", stuck(p, rule.Matches[0].(plan.InSet).Pair), w.memberOfChain(target))
 	case slots(chain) > 0:
-		p.draw = ByHash
+		p.Draw = ByHash
 		source, total := w.originalSource(p), slots(chain)
 		text = fmt.Sprintf("%s: %s hashes to slot %d of %d: '%s'", w.dealer(p, chain),
 			source, slotOf(source, total, plan.ClusterSeed), total, w.memberOfChain(target))
 	case w.policyOf(chain.Name) != nil:
-		p.policy = w.policyOf(chain.Name).Name
+		p.Policy = w.policyOf(chain.Name).Name
 		text = w.lastResort(p, chain, w.memberOfChain(target))
 	case w.policyOf(target) != nil:
-		p.policy = w.policyOf(target).Name
-		text = "goes to policy '" + p.policy + "'"
+		p.Policy = w.policyOf(target).Name
+		text = "goes to policy '" + p.Policy + "'"
 	default:
 		return // to a member's chain, which adds the step for the mark
 	}
@@ -82,7 +82,7 @@ func (w *walker) hookText(p *path, chain string, rule plan.Rule, target string) 
 	for _, m := range rule.Matches {
 		switch m := m.(type) {
 		case plan.InDevice:
-			p.draw = ByArrival
+			p.Draw = ByArrival
 			return fmt.Sprintf("comes in on '%s': the connection belongs to '%s', replies leave by it", string(m), member)
 		case plan.InSet:
 			return fmt.Sprintf("the destination is local: it is in set %s (routes of main, addresses of the router, option bypass)", m.Name)
@@ -109,11 +109,11 @@ func (w *walker) hookText(p *path, chain string, rule plan.Rule, target string) 
 		case plan.MarkIs:
 			switch {
 			case chain == outChain && target == "":
-				return fmt.Sprintf("an ip rule of another program looks for the mark %#x as a whole: left alone", p.mark)
-			case target == socketsChain && p.mark&^uint32(w.mask) != 0:
-				return fmt.Sprintf("the mark %#x has bits of mark_mask but is no member's: left alone", p.mark)
+				return fmt.Sprintf("an ip rule of another program looks for the mark %#x as a whole: left alone", p.Mark)
+			case target == socketsChain && p.Mark&^uint32(w.mask) != 0:
+				return fmt.Sprintf("the mark %#x has bits of mark_mask but is no member's: left alone", p.Mark)
 			}
-			return fmt.Sprintf("keeps the mark %#x ('%s')", p.mark, w.memberOfMark(p.mark))
+			return fmt.Sprintf("keeps the mark %#x ('%s')", p.Mark, w.memberOfMark(p.Mark))
 		}
 	}
 	return "goes to '" + member + "'"
@@ -133,17 +133,17 @@ func (w *walker) ownerOf(prefix netip.Prefix) string {
 func (w *walker) ruleStep(p *path, rule plan.Rule, target string) string {
 	used := w.policyOf(target)
 	if rule.Origin == "" {
-		p.policy = plan.BalancedPolicy
+		p.Policy = plan.BalancedPolicy
 		return "no rule matches: policy '" + plan.BalancedPolicy + "'"
 	}
-	p.rule = rule.Origin
+	p.Rule = rule.Origin
 	configured := w.configured(rule.Origin)
 	if configured != nil && used == nil {
 		used = w.Config.Policy(configured.Use)
 	}
 	switch {
 	case used != nil:
-		p.policy = used.Name
+		p.Policy = used.Name
 		return rule.Origin + " matches: policy '" + used.Name + "'"
 	case configured == nil:
 		return rule.Origin + " matches"
@@ -174,17 +174,17 @@ func (w *walker) configured(origin string) *config.Rule {
 
 // lastResort returns the step for a policy without a live member.
 func (w *walker) lastResort(p *path, chain plan.Chain, use string) string {
-	p.draw = ByLastResort
+	p.Draw = ByLastResort
 	return fmt.Sprintf("%s has no live member: last resort '%s'", w.dealer(p, chain), use)
 }
 
 // addDeal adds the step for what a chain draws.
 func (w *walker) addDeal(p *path, chain plan.Chain, target string, share float64) {
 	if policy := w.policyOf(chain.Name); policy != nil {
-		p.policy = policy.Name
+		p.Policy = policy.Name
 	}
-	text := fmt.Sprintf("deals %s: '%s' gets %s", drawWords[p.draw], w.memberOfChain(target), percent(share))
-	if p.draw == ByOnlyOneAlive {
+	text := fmt.Sprintf("deals %s: '%s' gets %s", drawWords[p.Draw], w.memberOfChain(target), percent(share))
+	if p.Draw == ByOnlyOneAlive {
 		text = fmt.Sprintf("has only one live member: '%s'", w.memberOfChain(target))
 	}
 	p.step(chain.Name, w.dealer(p, chain)+" "+text)
@@ -216,8 +216,8 @@ func (w *walker) dealer(p *path, chain plan.Chain) string {
 		}
 		return text
 	}
-	if p.policy != "" {
-		return "policy '" + p.policy + "' (" + p.rule + ", sticky)"
+	if p.Policy != "" {
+		return "policy '" + p.Policy + "' (" + p.Rule + ", sticky)"
 	}
 	return chain.Name
 }
