@@ -8,7 +8,7 @@
 package advice
 
 import (
-	"slices"
+	"fmt"
 
 	"loadbalance/internal/apply/iptables"
 	"loadbalance/internal/config"
@@ -55,21 +55,40 @@ type Advice struct {
 	Limits []string
 }
 
+// finder collects advice on facts.
+type finder struct {
+	Facts
+	Advice
+}
+
+func (f *finder) warn(format string, args ...any) {
+	f.Warnings = append(f.Warnings, fmt.Sprintf(format, args...))
+}
+
+func (f *finder) note(format string, args ...any) {
+	f.Notes = append(f.Notes, fmt.Sprintf(format, args...))
+}
+
 // Find returns advice for a system. A configuration without enabled members
 // does nothing and gets none.
-func Find(f Facts) Advice {
+func Find(facts Facts) Advice {
+	f := finder{Facts: facts}
 	if !Active(f.Config) {
-		return Advice{}
+		return f.Advice
 	}
-	unmasqueraded, routed := f.unmasqueraded()
-	unlearnt, limits := f.learning()
-	return Advice{
-		Errors: slices.Concat(f.mwan3(), f.ownTargets()),
-		Warnings: slices.Concat(f.markClashes(), f.ruleClashes(), f.tableClashes(), unmasqueraded,
-			f.foreignDefaults(), f.unasked(), f.unreachableNeighbours(), f.strictTCP(), unlearnt),
-		Notes:  slices.Concat(routed, f.offloading(), f.largeTables()),
-		Limits: limits,
-	}
+	f.mwan3()
+	f.markClashes()
+	f.ruleClashes()
+	f.tableClashes()
+	f.unmasqueraded()
+	f.foreignDefaults()
+	f.targets()
+	f.unreachableNeighbours()
+	f.strictTCP()
+	f.learning()
+	f.offloading()
+	f.largeTables()
+	return f.Advice
 }
 
 // Active reports whether a configuration puts anything into the kernel.

@@ -103,7 +103,7 @@ func (f Facts) markUses() (uses []markUse) {
 }
 
 // markClashes finds chains and ip rules that use bits of our mask.
-func (f Facts) markClashes() (found []string) {
+func (f *finder) markClashes() {
 	uses, ours := f.markUses(), uint32(f.mask())
 	var used uint32
 	for _, u := range uses {
@@ -119,11 +119,9 @@ func (f Facts) markClashes() (found []string) {
 			remedy = fmt.Sprintf("give one of the two another mask (here: option mark_mask '%#x', which is free)", free)
 		}
 		if u.bits&ours != 0 {
-			found = append(found, fmt.Sprintf("%s %s the mark bits %#x, which overlap ours (%#x): %s; %s",
-				u.who, u.does, u.bits, ours, u.effect, remedy))
+			f.warn("%s %s the mark bits %#x, which overlap ours (%#x): %s; %s", u.who, u.does, u.bits, ours, u.effect, remedy)
 		}
 	}
-	return found
 }
 
 // freeMask returns a mask that shares no bit with what is used and has room for
@@ -156,33 +154,28 @@ func (f Facts) eachRule(do func(family.Family, uplink.Rule)) {
 }
 
 // ruleClashes finds foreign ip rules among ours.
-func (f Facts) ruleClashes() []string {
-	var found []string
+func (f *finder) ruleClashes() {
 	f.eachRule(func(fam family.Family, r uplink.Rule) {
 		if r.Priority >= routing.FirstPriority && r.Priority <= routing.LastPriority {
-			found = append(found, fmt.Sprintf(
-				"ip rule %d (%s)%s is in our range (%d to %d) and can take packets away from their uplink: give it another priority",
-				r.Priority, fam, probably(owner(r)), routing.FirstPriority, routing.LastPriority))
+			f.warn("ip rule %d (%s)%s is in our range (%d to %d) and can take packets away from their uplink: give it another priority",
+				r.Priority, fam, probably(owner(r)), routing.FirstPriority, routing.LastPriority)
 		}
 	})
-	return found
 }
 
 // tableClashes finds foreign routes in our tables.
-func (f Facts) tableClashes() (found []string) {
+func (f *finder) tableClashes() {
 	for _, fam := range family.All {
-		note := func(table int, whose string) {
+		look := func(table int, whose string) {
 			if len(f.Uplinks.Main(fam).Tables[table]) > 0 {
-				found = append(found, fmt.Sprintf(
-					"table %d (%s) %s has a route of another program: give that program another table, or the member (option table)",
-					table, fam, whose))
+				f.warn("table %d (%s) %s has a route of another program: give that program another table, or the member (option table)",
+					table, fam, whose)
 			}
 		}
 		for _, m := range f.Members {
-			note(m.Table, "of member '"+m.Name+"'")
+			look(m.Table, "of member '"+m.Name+"'")
 		}
-		note(fwmark.Table(f.mask().Blackhole()), "of our blackhole")
-		note(fwmark.Table(f.mask().Unreachable()), "of our unreachable route")
+		look(fwmark.Table(f.mask().Blackhole()), "of our blackhole")
+		look(fwmark.Table(f.mask().Unreachable()), "of our unreachable route")
 	}
-	return found
 }

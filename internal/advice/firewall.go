@@ -72,9 +72,9 @@ func (z zone) holds(networks []string, device string) bool {
 
 // unmasqueraded warns of members whose IPv4 packets keep their LAN addresses, to
 // which nobody on the internet can reply; of routed lines it notes it.
-func (f Facts) unmasqueraded() (warnings, notes []string) {
+func (f *finder) unmasqueraded() {
 	if f.Firewall == nil {
-		return nil, nil
+		return
 	}
 	all := zones(f.Firewall)
 	for _, m := range f.Config.EnabledMembers() {
@@ -96,13 +96,11 @@ func (f Facts) unmasqueraded() (warnings, notes []string) {
 		switch {
 		case slices.ContainsFunc(in, hasMasq):
 		case m.RouterTraffic:
-			warnings = append(warnings, explainZone(m, in, all))
+			f.Warnings = append(f.Warnings, explainZone(m, in, all))
 		default:
-			notes = append(notes, fmt.Sprintf("member '%s' is a routed line (router_traffic '0'): %s"+
-				"a rule or policy has to keep them off", m.Name, noReplies))
+			f.note("member '%s' is a routed line (router_traffic '0'): %sa rule or policy has to keep them off", m.Name, noReplies)
 		}
 	}
-	return warnings, notes
 }
 
 // What follows from a missing zone, and what to do about a line that needs none.
@@ -158,20 +156,17 @@ func isOn(s uci.Section, device string) bool {
 
 // offloading notes what flow offloading means for balancing: a connection is
 // offloaded after its first packets, which have passed our chains.
-func (f Facts) offloading() []string {
+func (f *finder) offloading() {
 	if f.Firewall == nil {
-		return nil
+		return
 	}
 	for _, s := range f.Firewall.Sections {
-		if s.Type != "defaults" {
-			continue
-		}
 		for _, option := range []string{"flow_offloading", "flow_offloading_hw"} {
-			if isTrue(value(s, option)) {
-				return []string{fmt.Sprintf("option %s is set in /etc/config/firewall: balancing works, since a connection gets its uplink "+
-					"before it is offloaded, but packet and byte counters miss offloaded traffic", option)}
+			if s.Type == "defaults" && isTrue(value(s, option)) {
+				f.note("option %s is set in /etc/config/firewall: balancing works, since a connection gets its uplink "+
+					"before it is offloaded, but packet and byte counters miss offloaded traffic", option)
+				return
 			}
 		}
 	}
-	return nil
 }

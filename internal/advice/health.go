@@ -1,7 +1,6 @@
 package advice
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 
@@ -14,22 +13,18 @@ import (
 // strictTCP finds that conntrack does not pick up TCP connections in the
 // middle. What a client sends after its line has died is then INVALID and not
 // balanced, and no server can reset it.
-func (f Facts) strictTCP() []string {
-	if f.TCPLoose != "0" {
-		return nil
+func (f *finder) strictTCP() {
+	resets := func(m config.Member) bool { return m.Track.OnDead == "reset" }
+	if f.TCPLoose == "0" && slices.ContainsFunc(f.Config.EnabledMembers(), resets) {
+		f.warn("net.netfilter.nf_conntrack_tcp_loose is 0: TCP connections of a dead line hang until they time out " +
+			"instead of being reset at once; leave it at 1, the default, in /etc/sysctl.conf")
 	}
-	if !slices.ContainsFunc(f.Config.EnabledMembers(), func(m config.Member) bool { return m.Track.OnDead == "reset" }) {
-		return nil
-	}
-	return []string{"net.netfilter.nf_conntrack_tcp_loose is 0: TCP connections of a dead line hang until they time out " +
-		"instead of being reset at once; leave it at 1, the default, in /etc/sysctl.conf"}
 }
 
 // unreachableNeighbours finds targets that track_method 'arp' can never reach,
 // since they are no neighbours. A point-to-point line has none, so its targets
 // are pinged.
-func (f Facts) unreachableNeighbours() []string {
-	var found []string
+func (f *finder) unreachableNeighbours() {
 	for _, fam := range family.All {
 		for _, m := range f.Config.EnabledMembers() {
 			path := f.Uplinks.Path(m.Name, fam)
@@ -38,52 +33,39 @@ func (f Facts) unreachableNeighbours() []string {
 			}
 			for _, target := range m.Track.IPs {
 				if family.Of(target) == fam && !mayAnswer(target, path) {
-					found = append(found, fmt.Sprintf("member '%s': track_ip %s is in no network of '%s', and track_method 'arp' reaches only neighbours: "+
-						"on Ethernet it will never answer; use 'gateway' or another track_method", m.Name, target, path.Device))
+					f.warn("member '%s': track_ip %s is in no network of '%s', and track_method 'arp' reaches only neighbours: "+
+						"on Ethernet it will never answer; use 'gateway' or another track_method", m.Name, target, path.Device)
 				}
 			}
 		}
 	}
-	return found
 }
 
-// ownTargets finds targets that are addresses of the router itself.
-func (f Facts) ownTargets() []string {
-	var found []string
+// targets finds targets that are addresses of the router itself, and members
+// that are up without a usable one: the target is the gateway and there is none,
+// or all addresses are of the other family.
+func (f *finder) targets() {
 	for _, m := range f.Config.EnabledMembers() {
+		up, targets := false, 0
 		for _, fam := range family.All {
 			path := f.Uplinks.Path(m.Name, fam)
 			if path == nil {
 				path = &uplink.Path{} // the targets that are listed can be judged all the same
 			}
-			_, own := health.Targets(m.Track, fam, path, f.Uplinks.Main(fam))
+			others, own := health.Targets(m.Track, fam, path, f.Uplinks.Main(fam))
 			for _, target := range own {
-				found = append(found, health.OwnTarget(m.Name, target))
+				f.Errors = append(f.Errors, health.OwnTarget(m.Name, target))
 			}
-		}
-	}
-	return found
-}
-
-// unasked finds members that are up without a usable probe target: the target
-// is the gateway and there is none, or all addresses are of the other family.
-func (f Facts) unasked() []string {
-	var found []string
-	for _, m := range f.Config.EnabledMembers() {
-		up, targets := false, 0
-		for _, fam := range family.All {
-			if path := f.Uplinks.Path(m.Name, fam); path != nil && path.Up {
+			if path.Up {
 				up = true
-				others, own := health.Targets(m.Track, fam, path, f.Uplinks.Main(fam))
 				targets += len(others) + len(own)
 			}
 		}
 		if up && targets == 0 && (m.Track.Gateway || len(m.Track.IPs) > 0) {
-			found = append(found, fmt.Sprintf("member '%s' has no probe target: track_ip has no address of a family that is up, "+
-				"and no gateway is known; add an address, such as 1.1.1.1", m.Name))
+			f.warn("member '%s' has no probe target: track_ip has no address of a family that is up, "+
+				"and no gateway is known; add an address, such as 1.1.1.1", m.Name)
 		}
 	}
-	return found
 }
 
 // mayAnswer reports whether a target can be a neighbour, or the link is

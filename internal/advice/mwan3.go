@@ -39,13 +39,12 @@ const MWAN3Running = "mwan3 is running, and both would balance the same connecti
 	"run `/etc/init.d/mwan3 stop; /etc/init.d/mwan3 disable`, then `/etc/init.d/loadbalance restart`"
 
 // mwan3 finds mwan3 where it runs, or will.
-func (f Facts) mwan3() []string {
+func (f *finder) mwan3() {
 	switch {
 	case MWAN3Runs(f.Mangle, f.Uplinks):
-		return []string{MWAN3Running}
+		f.Errors = append(f.Errors, MWAN3Running)
 	case f.MWAN3Link != "":
-		return []string{"mwan3 starts at boot (" + f.MWAN3Link + "), and both would balance the same connections: " +
-			"run `/etc/init.d/mwan3 disable`"}
+		f.Errors = append(f.Errors, "mwan3 starts at boot ("+f.MWAN3Link+"), and both would balance the same connections: "+
+			"run `/etc/init.d/mwan3 disable`")
 	}
-	return nil
 }

@@ -62,9 +62,10 @@ func TestMarkClashesBesideMWAN3(t *testing.T) {
 		{[]string{"mwan3_hook"}, []uplink.Rule{foreign}, []string{"chain 'mark_it'", "ip rule 100 "}},
 		{nil, []uplink.Rule{mwan3, foreign}, []string{"chain 'mark_it'", "ip rule 100 "}},
 	} {
-		f := Facts{Config: &config.Config{Globals: config.Globals{MarkMask: 0x3f00}}, Uplinks: uplink.State{IPv4: uplink.Main{Rules: tt.rules}},
-			Mangle: map[family.Family]*iptables.Table{family.IPv4: {Markers: chains, ForeignChains: tt.hook}, family.IPv6: nil}}
-		got := f.markClashes()
+		f := finder{Facts: Facts{Config: &config.Config{Globals: config.Globals{MarkMask: 0x3f00}}, Uplinks: uplink.State{IPv4: uplink.Main{Rules: tt.rules}},
+			Mangle: map[family.Family]*iptables.Table{family.IPv4: {Markers: chains, ForeignChains: tt.hook}, family.IPv6: nil}}}
+		f.markClashes()
+		got := f.Warnings
 		same := len(got) == len(tt.want)
 		for i := range got {
 			same = same && strings.Contains(got[i], tt.want[i])
@@ -200,15 +201,17 @@ func TestMemberOfAFamily(t *testing.T) {
 		f.Firewall = parse(t, "config zone\n option name lan\n")
 		f.Uplinks.Members = []uplink.Member{{Name: "wan2", IPv4: tt.ipv4, IPv6: tt.ipv6}}
 		f.Config.Members = f.Config.Members[1:2]
-		if got, _ := f.unmasqueraded(); len(got) > 0 != tt.want {
-			t.Errorf("%s: %q", tt.name, got)
+		found := finder{Facts: f}
+		if found.unmasqueraded(); len(found.Warnings) > 0 != tt.want {
+			t.Errorf("%s: %q", tt.name, found.Warnings)
 		}
 	}
 	// The device in the file counts where no other is known.
 	f := twoMembers(t)
 	f.Uplinks.Members[1].IPv4 = &uplink.Path{}
-	if got, _ := f.unmasqueraded(); len(got) > 0 {
-		t.Errorf("by its configured device: %q", got)
+	found := finder{Facts: f}
+	if found.unmasqueraded(); len(found.Warnings) > 0 {
+		t.Errorf("by its configured device: %q", found.Warnings)
 	}
 }
 
@@ -245,9 +248,9 @@ func TestOffloadingIsReadInDefaults(t *testing.T) {
 		"config defaults\nconfig defaults\n option flow_offloading true\n":           1,
 		"config defaults\n option flow_offloading 1\n option flow_offloading_hw 1\n": 1,
 	} {
-		f := Facts{Files: Files{Firewall: parse(t, text)}}
-		if got := f.offloading(); len(got) != want {
-			t.Errorf("%q: %q", text, got)
+		f := finder{Facts: Facts{Files: Files{Firewall: parse(t, text)}}}
+		if f.offloading(); len(f.Notes) != want {
+			t.Errorf("%q: %q", text, f.Notes)
 		}
 	}
 }

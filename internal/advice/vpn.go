@@ -1,7 +1,6 @@
 package advice
 
 import (
-	"fmt"
 	"slices"
 
 	"loadbalance/internal/family"
@@ -12,8 +11,7 @@ import (
 // foreignDefaults finds families in which main's best default route leaves by
 // no member, such as by a VPN. Balanced connections do not use it, although its
 // user may believe that all traffic does.
-func (f Facts) foreignDefaults() []string {
-	var found []string
+func (f *finder) foreignDefaults() {
 	for _, fam := range family.All {
 		var members []string // their devices
 		for _, m := range f.Config.EnabledMembers() {
@@ -22,26 +20,21 @@ func (f Facts) foreignDefaults() []string {
 			}
 		}
 		if device := foreignDefault(f.Uplinks.Main(fam), members); device != "" && len(members) > 0 {
-			found = append(found, fmt.Sprintf(
-				"the main table's best default route (%s) leaves by '%s', which is not a member (a VPN for all traffic?): "+
-					"balanced connections do not use it; make it a member, or exempt what must use it by list bypass or a rule with use_policy 'default'",
-				fam, device))
+			f.warn("the main table's best default route (%s) leaves by '%s', which is not a member (a VPN for all traffic?): "+
+				"balanced connections do not use it; make it a member, or exempt what must use it by list bypass or a rule with use_policy 'default'",
+				fam, device)
 		}
 	}
-	return found
 }
 
 // largeTables names families with a table whose routes are no local destinations.
-func (f Facts) largeTables() []string {
-	var found []string
+func (f *finder) largeTables() {
 	for _, fam := range family.All {
 		if f.Uplinks.Main(fam).Large {
-			found = append(found, fmt.Sprintf(
-				"the main table, or one of another program, has more than %d routes (%s): they are used as ever, but connections to their destinations take turns like all others, "+
-					"and are cut off when the member dies whose turn they took; list bypass exempts what must not be", kernel.ManyRoutes, fam))
+			f.note("the main table, or one of another program, has more than %d routes (%s): they are used as ever, but connections to their destinations take turns like all others, "+
+				"and are cut off when the member dies whose turn they took; list bypass exempts what must not be", kernel.ManyRoutes, fam)
 		}
 	}
-	return found
 }
 
 // foreignDefault returns the device of main's best default route, "" if there is
