@@ -7,18 +7,9 @@ import (
 
 	"loadbalance/internal/apply/routing"
 	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
 	"loadbalance/internal/uplink"
 )
-
-// Way is the kernel's answer to which way a packet takes that carries a
-// member's mark.
-type Way struct {
-	Family family.Family
-	Flow   uplink.Flow
-	// Expected is the member's device, Device the one that the packet leaves
-	// by; "" if it is refused.
-	Expected, Device string
-}
 
 // faraway are addresses that no network should know better than by its default
 // route: two blocks that are kept for documentation and are often refused as
@@ -28,11 +19,11 @@ var faraway = map[family.Family][]netip.Addr{
 	family.IPv6: {netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2620:fe::fe"), netip.MustParseAddr("2606:4700:4700::1111")},
 }
 
-// Askers are packets for which the kernel is to be asked because another
+// askers are packets for which the kernel is to be asked because another
 // program has ip rules before ours: from the router, from a host of each
 // network of main, and from somebody in each prefix that such a rule names.
 // The mark is left to the caller.
-func Askers(f family.Family, uplinks uplink.State) []uplink.Flow {
+func askers(f family.Family, uplinks uplink.State) []uplink.Flow {
 	main := uplinks.Main(f)
 	i := slices.IndexFunc(faraway[f], func(a netip.Addr) bool { return specific(main, a) == nil })
 	before := rulesBefore(main)
@@ -105,29 +96,48 @@ func host(main *uplink.Main, p netip.Prefix) netip.Addr {
 	return a
 }
 
-// Taken finds the ip rules of other programs that take packets away from the
-// member that they were dealt to.
-func Taken(uplinks uplink.State, ways []Way) []string {
-	var found []string
-	for _, way := range ways {
-		if way.Device == way.Expected {
-			continue
-		}
-		main := uplinks.Main(way.Family)
-		for _, r := range rulesBefore(main) {
-			if !r.Matches(way.Flow) || !decides(main, r, way.Flow.Destination) {
-				continue
+// Taken asks the kernel, by lookup, which way packets take that were dealt to the
+// members, and names the ip rules of other programs that take some away.
+func Taken(uplinks uplink.State, members []plan.Member,
+	lookup func(source, destination netip.Addr, in string, mark uint32) (device string, err error)) (found []string, err error) {
+	for _, f := range family.All {
+		for _, flow := range askers(f, uplinks) {
+			for _, m := range members {
+				if !m.State(f).Up {
+					continue
+				}
+				flow.Mark = m.Mark
+				device, err := lookup(flow.Source, flow.Destination, flow.In, flow.Mark)
+				if err != nil {
+					return nil, err
+				}
+				if device == m.State(f).Device {
+					continue
+				}
+				if text := taker(f, uplinks.Main(f), flow, device); text != "" && !slices.Contains(found, text) {
+					found = append(found, text)
+				}
 			}
-			text := fmt.Sprintf("ip rule %d (%s)%s, '%s', comes before ours: what it matches %s, whatever uplink it was dealt to; "+
-				"if that is not wanted, give it a priority above %d, or selectors", r.Priority, way.Family, probably(owner(r)),
-				r.Text(uplink.TableText(r.Table)), leaves(way.Device), routing.LastPriority)
-			if !slices.Contains(found, text) {
-				found = append(found, text)
-			}
-			break
 		}
 	}
-	return found
+	return found, nil
+}
+
+// taker tells of the rule that has a packet leave by a device, or be refused where
+// that is ""; "" if no rule before ours does.
+func taker(f family.Family, main *uplink.Main, flow uplink.Flow, device string) string {
+	for _, r := range rulesBefore(main) {
+		if r.Matches(flow) && decides(main, r, flow.Destination) {
+			does := "is refused"
+			if device != "" {
+				does = "leaves by '" + device + "'"
+			}
+			return fmt.Sprintf("ip rule %d (%s)%s, '%s', comes before ours: what it matches %s, whatever uplink it was dealt to; "+
+				"if that is not wanted, give it a priority above %d, or selectors", r.Priority, f, probably(owner(r)),
+				r.Text(uplink.TableText(r.Table)), does, routing.LastPriority)
+		}
+	}
+	return ""
 }
 
 // decides reports whether a rule has an answer for a destination.
@@ -146,11 +156,4 @@ func decides(main *uplink.Main, r uplink.Rule, destination netip.Addr) bool {
 		})
 	}
 	return true
-}
-
-func leaves(device string) string {
-	if device == "" {
-		return "is refused"
-	}
-	return "leaves by '" + device + "'"
 }

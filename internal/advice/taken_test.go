@@ -1,11 +1,13 @@
 package advice
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"testing"
 
 	"loadbalance/internal/family"
+	"loadbalance/internal/plan"
 	"loadbalance/internal/uplink"
 )
 
@@ -38,10 +40,10 @@ func world(rules ...uplink.Rule) uplink.State {
 // TestAskers: nobody where no rule comes before ours; else the router, a host of
 // the LAN, and somebody for each rule with a source.
 func TestAskers(t *testing.T) {
-	if flows := Askers(family.IPv4, world(lookUp(6000, 50, ""), lookUp(32765, 50, ""))); flows != nil {
+	if flows := askers(family.IPv4, world(lookUp(6000, 50, ""), lookUp(32765, 50, ""))); flows != nil {
 		t.Errorf("nothing stands before ours: %v", flows)
 	}
-	flows := Askers(family.IPv4, world(lookUp(100, 50, "192.168.1.77/32"), lookUp(101, 50, "198.18.0.2/32"), lookUp(102, 50, "172.16.0.0/12")))
+	flows := askers(family.IPv4, world(lookUp(100, 50, "192.168.1.77/32"), lookUp(101, 50, "198.18.0.2/32"), lookUp(102, 50, "172.16.0.0/12")))
 	var got []string
 	for _, f := range flows {
 		got = append(got, f.In+" "+f.Source.String()+" "+f.Destination.String())
@@ -52,7 +54,7 @@ func TestAskers(t *testing.T) {
 	}
 	blocked := world(lookUp(100, 50, ""))
 	blocked.IPv4.Routes = append(blocked.IPv4.Routes, uplink.Route{Destination: netip.MustParsePrefix("192.0.2.0/24"), Type: uplink.Blackhole})
-	if flows := Askers(family.IPv4, blocked); flows[0].Destination.String() != "9.9.9.9" {
+	if flows := askers(family.IPv4, blocked); flows[0].Destination.String() != "9.9.9.9" {
 		t.Errorf("asks for %v, which is known to be nowhere", flows[0].Destination)
 	}
 }
@@ -60,13 +62,30 @@ func TestAskers(t *testing.T) {
 // TestTaken: the first rule that has an answer is named, once; none where the
 // packets take their way.
 func TestTaken(t *testing.T) {
-	flow := uplink.Flow{Destination: netip.MustParseAddr("192.0.2.1"), In: "lo", Mark: 0x2000000}
 	state := world(lookUp(99, 51, ""), lookUp(100, 52, ""), lookUp(101, 50, ""), lookUp(102, 254, ""))
-	way := Way{Flow: flow, Expected: "eth2", Device: "eth1"}
-	got := Taken(state, []Way{{Flow: flow, Expected: "eth1", Device: "eth1"}, way, way})
+	member := func(name, device string, up bool) plan.Member {
+		return plan.Member{Name: name, Mark: 0x2000000, IPv4: plan.MemberState{Device: device, Up: up}}
+	}
+	members := []plan.Member{member("wan1", "eth1", true), member("down", "eth2", false)}
+	asked := 0
+	lookup := func(source, destination netip.Addr, in string, mark uint32) (string, error) {
+		asked++
+		if mark != 0x2000000 || destination.String() != "192.0.2.1" {
+			t.Errorf("asks for %v, mark %#x", destination, mark)
+		}
+		return "eth1", nil
+	}
+	if got, err := Taken(state, members, lookup); got != nil || err != nil || asked != 2 { // the router and a host of the LAN
+		t.Errorf("got %q, %v, asked %d times", got, err, asked)
+	}
+	got, err := Taken(state, append(members, member("wan2", "eth2", true), member("wan3", "eth3", true)), lookup)
 	want := []string{"ip rule 101 (ipv4), 'lookup 50', comes before ours: what it matches leaves by 'eth1', whatever uplink it was dealt to; " +
 		"if that is not wanted, give it a priority above 9999, or selectors"}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q", got)
+	if !slices.Equal(got, want) || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	lost := errors.New("lost")
+	if _, err := Taken(state, members, func(netip.Addr, netip.Addr, string, uint32) (string, error) { return "", lost }); err != lost {
+		t.Errorf("error %v", err)
 	}
 }

@@ -131,23 +131,7 @@ func (p *Pipeline) Taken(o *Observed, members []plan.Member) ([]string, error) {
 	if !advice.Active(o.Config) {
 		return nil, nil
 	}
-	var ways []advice.Way
-	for _, f := range family.All {
-		for _, flow := range advice.Askers(f, o.Uplinks) {
-			for _, m := range members {
-				if !m.State(f).Up {
-					continue
-				}
-				flow.Mark = m.Mark
-				device, err := p.kernel.Lookup(flow.Source, flow.Destination, flow.In, flow.Mark)
-				if err != nil {
-					return nil, err
-				}
-				ways = append(ways, advice.Way{Family: f, Flow: flow, Expected: m.State(f).Device, Device: device})
-			}
-		}
-	}
-	return advice.Taken(o.Uplinks, ways), nil
+	return advice.Taken(o.Uplinks, members, p.kernel.Lookup)
 }
 
 // state is what the last run left. What cannot be read is as good as lost.
