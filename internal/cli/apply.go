@@ -43,7 +43,12 @@ func (in *invocation) locked(name string, work func() int) int {
 		return in.fail(fmt.Errorf("run directory: %w", err))
 	}
 	if shared != nil {
-		in.repeat(shared)
+		if level := "error"; shared.Text != "" { // what that run had to say
+			if shared.Code == exitDone {
+				level = "notice"
+			}
+			in.log.Log(level, shared.Text)
+		}
 		return shared.Code
 	}
 	in.note(lock.Notes...)
@@ -59,17 +64,6 @@ func (in *invocation) locked(name string, work func() int) int {
 // end gives the lock back.
 func (in *invocation) end(lock *rundir.Lock, request string, code int) {
 	in.noteRunDir(lock.End(request, code, in.log.kept.String()))
-}
-
-// repeat writes what another run had to say.
-func (in *invocation) repeat(shared *rundir.Result) {
-	switch {
-	case shared.Text == "":
-	case shared.Code == exitDone:
-		in.log.Notice(shared.Text)
-	default:
-		in.log.Error(shared.Text)
-	}
 }
 
 // apply applies a configuration file that could be read. With errors in it, a
@@ -92,9 +86,11 @@ func (in *invocation) apply(cfg *pipeline.Configuration, verdicts plan.Verdicts)
 		return &run{code: exitFailed, err: err}
 	}
 	defer p.Close()
-	if faulty && in.running(observed) {
-		in.log.Error("nothing was changed: the configuration that ran before goes on")
-		return &run{code: exitUsage}
+	if faulty {
+		if _, none := in.rundir().Accepted(); none == nil || observed.Kernel.Ours() {
+			in.log.Error("nothing was changed: the configuration that ran before goes on")
+			return &run{code: exitUsage}
+		}
 	}
 	done := in.carryOut(p, cfg, observed)
 	if done.report != nil && done.report.Complete && !faulty {
@@ -145,12 +141,6 @@ func (in *invocation) logNetifd(silence string) {
 		in.log.Notice("netifd answers again")
 	}
 	in.wasSilent = silence != ""
-}
-
-// running reports whether there is a state that a faulty file must not touch.
-func (in *invocation) running(observed *pipeline.Observed) bool {
-	_, err := in.rundir().Accepted()
-	return err == nil || observed.Kernel.Ours()
 }
 
 // tell prints what an apply changed, or writes it to the log if that is where
@@ -213,7 +203,6 @@ func (in *invocation) stop() int {
 	defer p.Close()
 	stopped := in.rundir().Stopped()
 	if err := p.Stop(); err != nil {
-		defer in.logRefused(err)
 		return in.fail(err)
 	}
 	cgroup.Remove()

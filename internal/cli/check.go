@@ -63,7 +63,6 @@ func (in *invocation) checkSystem(cfg *pipeline.Configuration) int {
 		in.log.Notice(text)
 	}
 	if err := in.rehearse(observed); err != nil {
-		defer in.logRefused(err)
 		return in.fail(fmt.Errorf("the kernel or iptables %s does not take the rules (is a kernel module missing?): %w", version, err))
 	}
 	if len(found.Errors) > 0 {
@@ -87,20 +86,15 @@ func (in *invocation) rehearse(observed *pipeline.Observed) error {
 			result <- nil
 			return
 		}
-		result <- in.load(observed)
+		p, err := in.open()
+		if err == nil {
+			err = p.Rehearse(observed)
+		}
+		p.Close()
+		if errors.Is(err, iptables.ErrMissing) {
+			err = nil // reported already
+		}
+		result <- err
 	}()
 	return <-result
-}
-
-func (in *invocation) load(observed *pipeline.Observed) error {
-	p, err := in.open()
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	err = p.Rehearse(observed)
-	if errors.Is(err, iptables.ErrMissing) {
-		return nil // reported already
-	}
-	return err
 }

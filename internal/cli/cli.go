@@ -223,6 +223,7 @@ type configError struct{ error }
 func (in *invocation) fail(err error) int {
 	in.failure = err
 	in.log.Error(err.Error())
+	in.logRefused(err)
 	var unusable configError
 	if errors.Is(err, errUsage) || errors.As(err, &unusable) {
 		return exitUsage

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -311,13 +312,8 @@ func (f packetFlags) readTransport(p *explain.Packet) error {
 
 // deviceNamed is the device of a member, of an interface, or itself.
 func deviceNamed(name string, f family.Family, uplinks uplink.State) string {
-	for _, m := range uplinks.Members {
-		if path := m.Path(f); m.Name == name && path != nil && path.Device != "" {
-			return path.Device
-		}
+	if path := uplinks.Path(name, f); path != nil && path.Device != "" {
+		return path.Device
 	}
-	if device := uplinks.Interfaces[name]; device != "" {
-		return device
-	}
-	return name
+	return cmp.Or(uplinks.Interfaces[name], name)
 }

@@ -44,8 +44,13 @@ func hotplugCommand(in *invocation) int {
 	if !wanted {
 		return exitDone
 	}
-	if in.wakeMonitor(e) {
+	// A monitor that lives makes the apply.
+	err = monitor.Notify(in.runDir, e.String())
+	if err == nil {
 		return exitDone
+	}
+	if !errors.Is(err, monitor.ErrNone) {
+		in.log.Warning(fmt.Sprintf("%s: %v: applying without it", e, err))
 	}
 	lock, err := in.rundir().TryWait()
 	if err != nil {
@@ -60,44 +65,22 @@ func hotplugCommand(in *invocation) int {
 	return code
 }
 
-// wakeMonitor tells the monitor of an event, and reports whether there is one
-// that took it in: it then makes the apply.
-func (in *invocation) wakeMonitor(e netifdEvent) bool {
-	err := monitor.Notify(in.runDir, e.String())
-	if errors.Is(err, monitor.ErrNone) {
-		return false
-	}
-	if err != nil {
-		in.log.Warning(fmt.Sprintf("%s: %v: applying without it", e, err))
-		return false
-	}
-	return true
-}
-
-// wanted reports whether the service runs and the event concerns it.
+// wanted reports whether the service runs and the event concerns it. One that was
+// not started since boot must not come up with the first interface.
 func (in *invocation) wanted(e netifdEvent) (bool, error) {
 	if in.rundir().Stopped() {
 		return false, nil
 	}
-	started, err := in.started()
-	if !started || err != nil {
-		return false, err
+	if !in.rundir().Exists() { // or it was removed: then our rules are there
+		if devices, err := ruleDevices(); len(devices) == 0 || err != nil {
+			return false, err
+		}
 	}
 	cfg, err := in.currentConfig()
 	if err != nil || cfg.Problems.Fatal() {
 		return true, nil // follow reports it
 	}
 	return e.concerns(cfg.Config, ruleDevices)
-}
-
-// started reports whether the service was started since boot: a service that is
-// disabled must not come up with the first interface.
-func (in *invocation) started() (bool, error) {
-	if in.rundir().Exists() {
-		return true, nil
-	}
-	devices, err := ruleDevices()
-	return len(devices) > 0, err
 }
 
 // isOf reports whether the event is about an interface, or one that its protocol

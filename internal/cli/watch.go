@@ -74,14 +74,9 @@ func (f *frames) show(current status.Status) error {
 	if f.json {
 		return current.WriteJSONLine(f.out)
 	}
-	var text strings.Builder
-	if err := current.WriteText(&text); err != nil {
-		return err
-	}
-	return f.write(text.String(), first)
-}
-
-func (f *frames) write(text string, first bool) error {
+	var drawn strings.Builder
+	_ = current.WriteText(&drawn) // which takes everything
+	text := drawn.String()
 	if columns, rows, isTerminal := terminalSize(f.out); isTerminal {
 		text = overdraw(text, columns, rows)
 	} else if !first {
