@@ -105,7 +105,7 @@ func (r *rig) startMonitor() (*running, error) {
 
 // ask asks the monitor how it goes, without starting a process.
 func (m *running) ask() (health.Snapshot, error) {
-	return monitor.Query(filepath.Join(m.rig.dir, "run"), false)
+	return monitor.Ask(filepath.Join(m.rig.dir, "run"), monitor.Question{})
 }
 
 // report is the health of an uplink's IPv4 line.

@@ -45,7 +45,7 @@ func hotplugCommand(in *invocation) int {
 		return exitDone
 	}
 	// A monitor that lives makes the apply.
-	err = monitor.Notify(in.runDir, e.String())
+	_, err = monitor.Ask(in.runDir, monitor.Question{Event: e.String()})
 	if err == nil {
 		return exitDone
 	}

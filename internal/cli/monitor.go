@@ -265,7 +265,7 @@ func (r *run) scope() drift.Scope {
 
 // health asks the monitor how it goes; nil where none runs.
 func (in *invocation) health() (*health.Snapshot, error) {
-	snapshot, err := monitor.Query(in.runDir, in.history)
+	snapshot, err := monitor.Ask(in.runDir, monitor.Question{History: in.history})
 	if errors.Is(err, monitor.ErrNone) {
 		return nil, nil
 	}

@@ -68,7 +68,7 @@ func (p *presence) appear() (known monitor.Presence, err error) {
 // the run directory does not tell of.
 func (p *presence) listen() (err error) {
 	p.hush()
-	if _, err := monitor.Query(string(p.dir), false); err == nil {
+	if _, err := monitor.Ask(string(p.dir), monitor.Question{}); err == nil {
 		return rundir.ErrMonitorRuns
 	}
 	p.socket, err = monitor.Listen(string(p.dir))

@@ -20,7 +20,7 @@ func usageCommand(in *invocation) int {
 		}
 		used = &quota.Usage{Member: in.words[0], Bytes: bytes}
 	}
-	snapshot, err := monitor.Correct(in.runDir, used)
+	snapshot, err := monitor.Ask(in.runDir, monitor.Question{Used: used})
 	usage := []quota.Usage{}
 	for _, u := range snapshot.Usage {
 		if len(in.words) == 0 || u.Member == in.words[0] {

@@ -124,53 +124,49 @@ func (m *Monitor) compare(was, is plan.Member) {
 	if is.IPv6.Device == "" {
 		is.IPv6.Device = was.IPv6.Device
 	}
-	inactive := families(func(f family.Family) bool { return was.State(f).Active && !is.State(f).Active })
-	offline := families(func(f family.Family) bool {
-		return (was.State(f).Online || was.State(f).Portal) && !is.State(f).Online && !is.State(f).Portal
-	})
-	portal := families(func(f family.Family) bool { return !was.State(f).Portal && is.State(f).Portal })
-	online := families(func(f family.Family) bool { return !was.State(f).Online && is.State(f).Online })
-	told := is
-	told.IPv4.Reason, told.IPv6.Reason = is.Spent, is.Spent
+	now := func(f family.Family) plan.MemberState { return is.State(f) }
+	then := func(f family.Family) plan.MemberState { return was.State(f) }
+	because := func(reason string) plan.Member {
+		told := is
+		told.IPv4.Reason, told.IPv6.Reason = reason, reason
+		return told
+	}
+	full := families(func(f family.Family) bool { return was.Full == "" && is.Full != "" && now(f).Online })
+	free := families(func(f family.Family) bool { return was.Full != "" && is.Full == "" && now(f).Online })
 	quota := families(func(f family.Family) bool {
-		return was.Spent == "" && is.Spent != "" && (is.State(f).Up || !is.IPv4.Up && !is.IPv6.Up)
+		return was.Spent == "" && is.Spent != "" && (now(f).Up || !is.IPv4.Up && !is.IPv6.Up)
 	})
-	active := families(func(f family.Family) bool { return !was.State(f).Active && is.State(f).Active })
-	m.compareLoad(was, is)
-	// Mostly they come together, and one line says enough.
-	m.log("quota", told, quota)
-	if !slices.Equal(inactive, offline) && !slices.Equal(inactive, portal) && !slices.Equal(inactive, quota) {
-		m.log("inactive", is, inactive)
+	inactive := families(func(f family.Family) bool { return then(f).Active && !now(f).Active })
+	offline := families(func(f family.Family) bool {
+		return (then(f).Online || then(f).Portal) && !now(f).Online && !now(f).Portal
+	})
+	portal := families(func(f family.Family) bool { return !then(f).Portal && now(f).Portal })
+	online := families(func(f family.Family) bool { return !then(f).Online && now(f).Online })
+	active := families(func(f family.Family) bool { return !then(f).Active && now(f).Active })
+	// Mostly several come together, and one line in the log says enough.
+	changes := []struct {
+		action string
+		member plan.Member
+		in     []family.Family
+		isSaid bool
+	}{
+		{"full", because(is.Full), full, false},
+		{"free", because(""), free, false},
+		{"quota", because(is.Spent), quota, false},
+		{"inactive", is, inactive, slices.Equal(inactive, offline) || slices.Equal(inactive, portal) || slices.Equal(inactive, quota)},
+		{"offline", is, offline, slices.Equal(offline, quota)},
+		{"portal", is, portal, false},
+		{"online", is, online, false},
+		{"active", is, active, slices.Equal(online, active)},
 	}
-	if !slices.Equal(offline, quota) {
-		m.log("offline", is, offline)
+	for _, c := range changes {
+		if !c.isSaid {
+			m.log(c.action, c.member, c.in)
+		}
 	}
-	m.log("portal", is, portal)
-	m.log("online", is, online)
-	if !slices.Equal(online, active) {
-		m.log("active", is, active)
+	for _, c := range changes {
+		m.post(c.action, c.member, c.in, false)
 	}
-	m.post("quota", told, quota, false)
-	m.post("inactive", is, inactive, false)
-	m.post("offline", is, offline, false)
-	m.post("portal", is, portal, false)
-	m.post("online", is, online, false)
-	m.post("active", is, active, false)
-}
-
-// compareLoad announces that a line that is in use has become full, or free again.
-func (m *Monitor) compareLoad(was, is plan.Member) {
-	if (was.Full == "") == (is.Full == "") {
-		return
-	}
-	action := "free"
-	if is.Full != "" {
-		action = "full"
-	}
-	is.IPv4.Reason, is.IPv6.Reason = is.Full, is.Full
-	carry := families(func(f family.Family) bool { return is.State(f).Online })
-	m.log(action, is, carry)
-	m.post(action, is, carry, false)
 }
 
 func families(hold func(family.Family) bool) []family.Family {

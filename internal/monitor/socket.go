@@ -26,26 +26,17 @@ const socketName = "monitor.sock"
 // millisecond otherwise.
 const socketTimeout = 2 * time.Second
 
-// message is a request on the socket.
-type message struct {
-	// Event is what happened, in words for the log; empty for a mere question.
+// Question is a request to the monitor. The answer is always how it goes.
+type Question struct {
+	// Event, unless empty, is something that happened, in words for the log: an
+	// apply is wanted. Without an error, the monitor makes it.
 	Event string `json:"event,omitempty"`
 	// History asks for that as well.
 	History bool `json:"history,omitempty"`
-	// Used is what a member has used of its quota, by the provider's count.
-	Used *quota.Usage `json:"used,omitempty"`
-}
-
-// Question is a request as it reaches the monitor. The answer is always how it
-// goes.
-type Question struct {
-	// Event, unless empty, is something that happened: an apply is wanted.
-	Event   string
-	History bool
 	// Used, unless nil, corrects what a member has used of its quota.
-	Used *quota.Usage
+	Used *quota.Usage `json:"used,omitempty"`
 	// Answer takes one value without waiting.
-	Answer chan<- health.Snapshot
+	Answer chan<- health.Snapshot `json:"-"`
 }
 
 // backlog is how many may ask at the same moment.
@@ -176,44 +167,27 @@ func (s *Socket) answer(caller *os.File) {
 	if err := caller.SetDeadline(time.Now().Add(socketTimeout)); err != nil {
 		return
 	}
-	var m message
-	if err := json.NewDecoder(caller).Decode(&m); err != nil {
+	reply := make(chan health.Snapshot, 1)
+	q := Question{Answer: reply}
+	if err := json.NewDecoder(caller).Decode(&q); err != nil {
 		return // gone, or none of ours
 	}
-	reply := make(chan health.Snapshot, 1)
 	select {
-	case s.questions <- Question{m.Event, m.History, m.Used, reply}:
+	case s.questions <- q:
 		_ = json.NewEncoder(caller).Encode(<-reply) // whoever has gone meanwhile needs no answer
 	case <-time.After(socketTimeout): // the monitor hangs, and the caller has given up
 	case <-s.done:
 	}
 }
 
-// Query asks the monitor that runs in a run directory how it goes, and if wanted
-// for the history.
-func Query(dir string, history bool) (health.Snapshot, error) {
-	return exchange(dir, message{History: history})
-}
-
-// Notify tells the monitor that runs in a run directory of an event. Without an
-// error, the monitor makes the apply that it calls for.
-func Notify(dir, event string) error {
-	_, err := exchange(dir, message{Event: event})
-	return err
-}
-
-// Correct tells the monitor what a member has used of its quota, if not nil.
-func Correct(dir string, used *quota.Usage) (health.Snapshot, error) {
-	return exchange(dir, message{Used: used})
-}
-
-func exchange(dir string, m message) (answer health.Snapshot, err error) {
+// Ask asks the monitor that runs in a run directory.
+func Ask(dir string, q Question) (answer health.Snapshot, err error) {
 	conn, err := reach(dir)
 	if err != nil {
 		return answer, err
 	}
 	defer conn.Close()
-	if err = json.NewEncoder(conn).Encode(m); err == nil {
+	if err = json.NewEncoder(conn).Encode(q); err == nil {
 		err = json.NewDecoder(conn).Decode(&answer)
 	}
 	if err != nil {

@@ -69,7 +69,7 @@ func TestQuery(t *testing.T) {
 			want := large()
 			answerAll(t, open(t, dir), want)
 			for range 3 {
-				got, err := Query(dir, false)
+				got, err := Ask(dir, Question{})
 				if err != nil || got.PID != want.PID || !got.Silent || len(got.Paths) != len(want.Paths) {
 					t.Errorf("got %d paths of process %d, %v", len(got.Paths), got.PID, err)
 				}
@@ -87,7 +87,7 @@ func TestCorrect(t *testing.T) {
 		asked <- q
 		q.Answer <- health.Snapshot{PID: 7}
 	}()
-	s, err := Correct(dir, &quota.Usage{Member: "lte", Bytes: 12345678901})
+	s, err := Ask(dir, Question{Used: &quota.Usage{Member: "lte", Bytes: 12345678901}})
 	if q := <-asked; err != nil || s.PID != 7 || q.Used == nil || *q.Used != (quota.Usage{Member: "lte", Bytes: 12345678901}) || q.Event != "" {
 		t.Errorf("asked %+v, answered %+v, %v", q, s, err)
 	}
@@ -101,7 +101,7 @@ func TestManyAsk(t *testing.T) {
 		asking.Add(1)
 		go func() {
 			defer asking.Done()
-			if s, err := Query(dir, false); err != nil || s.PID != 7 {
+			if s, err := Ask(dir, Question{}); err != nil || s.PID != 7 {
 				t.Errorf("process %d, %v", s.PID, err)
 			}
 		}()
@@ -120,18 +120,18 @@ func TestSocketLeftOver(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(dir, socketName)); err != nil {
 		t.Fatalf("the socket is gone: %v", err)
 	}
-	if _, err := Query(dir, false); err == nil {
+	if _, err := Ask(dir, Question{}); err == nil {
 		t.Error("an answer from nobody")
 	}
 	answerAll(t, open(t, dir), health.Snapshot{PID: 8})
-	if s, err := Query(dir, false); err != nil || s.PID != 8 {
+	if s, err := Ask(dir, Question{}); err != nil || s.PID != 8 {
 		t.Errorf("process %d, %v", s.PID, err)
 	}
 }
 
 func TestNobodyToAsk(t *testing.T) {
 	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "missing")} {
-		if _, err := Query(dir, false); err == nil {
+		if _, err := Ask(dir, Question{}); err == nil {
 			t.Errorf("%s: an answer from nobody", dir)
 		}
 	}
@@ -153,11 +153,11 @@ func TestNoPlaceForASocket(t *testing.T) {
 		}
 		answer := health.Snapshot{PID: 10}
 		go func() { (<-d.Questions()).Answer <- answer }()
-		if s, err := Query(dir, false); err != nil || s.PID != answer.PID {
+		if s, err := Ask(dir, Question{}); err != nil || s.PID != answer.PID {
 			t.Errorf("%s: process %d, %v", dir, s.PID, err)
 		}
 		d.Close()
-		if _, err := Query(dir, false); !errors.Is(err, ErrNone) {
+		if _, err := Ask(dir, Question{}); !errors.Is(err, ErrNone) {
 			t.Errorf("%s: %v", dir, err)
 		}
 		if entries, err := os.ReadDir(dir); len(entries) > 0 {
@@ -176,7 +176,7 @@ func TestMonitorHangs(t *testing.T) {
 		asking.Add(1)
 		go func() {
 			defer asking.Done()
-			if _, err := Query(dir, false); err == nil {
+			if _, err := Ask(dir, Question{}); err == nil {
 				t.Error("an answer from nobody")
 			}
 		}()
@@ -192,7 +192,7 @@ func TestMonitorHangs(t *testing.T) {
 		t.Fatal("some wait for ever")
 	}
 	answerAll(t, d, health.Snapshot{PID: 9})
-	if s, err := Query(dir, false); err != nil || s.PID != 9 {
+	if s, err := Ask(dir, Question{}); err != nil || s.PID != 9 {
 		t.Errorf("when it goes on: process %d, %v", s.PID, err)
 	}
 }
@@ -215,7 +215,7 @@ func TestCallerDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(time.Minute); ; {
-		if s, err := Query(dir, false); err == nil && s.PID == 7 {
+		if s, err := Ask(dir, Question{}); err == nil && s.PID == 7 {
 			break
 		}
 		if time.Now().After(end) {
@@ -237,14 +237,14 @@ func TestNotify(t *testing.T) {
 		heard <- q.Event
 		q.Answer <- health.Snapshot{}
 	}()
-	if err := Notify(dir, "ifup wan1"); err != nil {
+	if _, err := Ask(dir, Question{Event: "ifup wan1"}); err != nil {
 		t.Fatal(err)
 	}
 	if event := <-heard; event != "ifup wan1" {
 		t.Errorf("the monitor heard of %q", event)
 	}
 	s.Close()
-	if err := Notify(dir, "ifup wan1"); err == nil {
+	if _, err := Ask(dir, Question{Event: "ifup wan1"}); err == nil {
 		t.Error("nobody has heard of the event, and there is no error")
 	}
 }
