@@ -274,11 +274,7 @@ func (p *proof) mac(f frame) net.HardwareAddr {
 func (p *proof) explain(packet explain.Packet, connection *explain.Connection) *explain.Explanation {
 	p.t.Helper()
 	e, err := explain.Explain(explain.Input{Config: p.world.config, Plan: p.world.plan, Uplinks: p.world.uplinks,
-		Connection: connection,
-		InSet: func(set string, a ...netip.Addr) (in, known bool) {
-			in, err := p.sets.Contains(set, a...)
-			return in, err == nil
-		}}, packet)
+		Connection: connection, InSet: p.sets.Contains}, packet)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -185,17 +185,17 @@ func parse(args []string) (o options, name string, err error) {
 	o = options{configDir: "/etc/config", runDir: "/var/run/loadbalance", rtTables: "/etc/iproute2/rt_tables.d",
 		iptables: string(iptables.Auto), log: logStderr, eventsDir: hooks.DefaultDir}
 	words, err := o.parseFlags(args)
-	if err != nil {
-		return o, "", err
+	if err == nil {
+		err = o.check()
 	}
-	if len(words) == 0 {
-		return o, "", o.check()
+	if err != nil || len(words) == 0 {
+		return o, "", err
 	}
 	name, o.words = words[0], words[1:]
 	if most := maxWords[name]; len(o.words) > most {
-		return o, name, fmt.Errorf("%w: unexpected argument '%s'", errUsage, o.words[most])
+		err = fmt.Errorf("%w: unexpected argument '%s'", errUsage, o.words[most])
 	}
-	return o, name, o.check()
+	return o, name, err
 }
 
 func (o options) check() error {

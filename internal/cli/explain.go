@@ -100,7 +100,7 @@ func (in *invocation) destinations() (addresses []string, name string, err error
 }
 
 func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed, packet explain.Packet) (*explain.Explanation, error) {
-	connection, notes, err := findConnection(p, packet)
+	connection, note, err := findConnection(p, packet)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,9 @@ func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed,
 	if err != nil {
 		return nil, err
 	}
-	e.Notes = append(e.Notes, notes...)
+	if note != "" {
+		e.Notes = append(e.Notes, note)
+	}
 	member := in.packet.without
 	if member == "" {
 		return e, nil
@@ -153,30 +155,26 @@ func (in *invocation) noteDifference(observed *pipeline.Observed) error {
 func walked(p *pipeline.Pipeline, wanted *plan.Plan, cfg *config.Config, packet explain.Packet, connection *explain.Connection) (*explain.Explanation, error) {
 	input := explain.Input{Config: cfg, Plan: wanted, Uplinks: wanted.Uplinks, Connection: connection}
 	if p != nil {
-		input.InSet = func(set string, a ...netip.Addr) (in, known bool) {
-			in, err := p.Sets.Contains(set, a...)
-			return in, err == nil
-		}
+		input.InSet = p.Sets.Contains
 	}
 	return explain.Explain(input, packet)
 }
 
 // findConnection finds the entry that the packet belongs to. Without the ports,
 // and for ICMP, it can only tell of connections that look alike.
-func findConnection(p *pipeline.Pipeline, packet explain.Packet) (*explain.Connection, []string, error) {
+func findConnection(p *pipeline.Pipeline, packet explain.Packet) (found *explain.Connection, note string, err error) {
 	if p == nil || packet.Protocol == explain.Unknown || !packet.Source.IsValid() {
-		return nil, nil, nil
+		return nil, "", nil
 	}
 	search := explain.Search{Packet: packet}
-	err := p.Connections.Each(packet.Family(), search.Visit)
+	err = p.Connections.Each(packet.Family(), search.Visit)
 	if errors.Is(err, conntrack.ErrUnavailable) {
-		return nil, []string{"connections that exist are not looked at: " + err.Error()}, nil
+		return nil, "connections that exist are not looked at: " + err.Error(), nil
 	}
-	var notes []string
 	if search.Alike > 0 {
-		notes = append(notes, fmt.Sprintf("%d connections of this description exist already and stay where they are; this is about a new one", search.Alike))
+		note = fmt.Sprintf("%d connections of this description exist already and stay where they are; this is about a new one", search.Alike)
 	}
-	return search.Found, notes, err
+	return search.Found, note, err
 }
 
 // printExplanations prints that of an address, or those of a name's addresses.

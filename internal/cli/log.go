@@ -57,14 +57,9 @@ func (l *logger) SetLevel(name string) {
 	}
 }
 
-// Error writes a message of that level.
-func (l *logger) Error(text string) { l.Log("error", text) }
-
-// Warning writes a message of that level.
+func (l *logger) Error(text string)   { l.Log("error", text) }
 func (l *logger) Warning(text string) { l.Log("warning", text) }
-
-// Notice writes a message of that level.
-func (l *logger) Notice(text string) { l.Log("notice", text) }
+func (l *logger) Notice(text string)  { l.Log("notice", text) }
 
 // Log writes a message line by line: syslog would join or cut longer ones. The
 // level is given by its name.

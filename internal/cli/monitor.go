@@ -78,15 +78,9 @@ func monitorCommand(in *invocation) int {
 // hasten gives the priority to all threads that there are; later ones and
 // programs inherit it.
 func hasten() error {
-	threads, err := filepath.Glob("/proc/self/task/*")
-	if err != nil {
-		return err
-	}
+	threads, _ := filepath.Glob("/proc/self/task/*")
 	for _, path := range threads {
-		thread, err := strconv.Atoi(filepath.Base(path))
-		if err != nil {
-			return err
-		}
+		thread, _ := strconv.Atoi(filepath.Base(path)) // always a number
 		if err := unix.Setpriority(unix.PRIO_PROCESS, thread, monitorNice); err != nil && err != unix.ESRCH {
 			return err
 		}
@@ -233,7 +227,8 @@ func (a *monitorApplier) underLock(work func() *run) (monitor.Outcome, error) {
 	return a.outcome(done)
 }
 
-// outcome tells the monitor what an apply found and did.
+// outcome tells the monitor what an apply found and did, with what the watcher
+// must know to look at the result.
 func (a *monitorApplier) outcome(done *run) (monitor.Outcome, error) {
 	if done.err != nil && done.report == nil {
 		return monitor.Outcome{}, done.err
@@ -242,25 +237,19 @@ func (a *monitorApplier) outcome(done *run) (monitor.Outcome, error) {
 		return monitor.Outcome{Idle: true}, done.err
 	}
 	a.monitorLog.SetLevel(done.cfg.Globals.LogLevel)
-	changes := done.report.Changes
-	return monitor.Outcome{
-		Config: done.cfg.Config, Uplinks: changes.Plan.Uplinks, Members: changes.Plan.Members,
-		Scope: done.scope(), Domains: domains.SetsOf(changes.Plan), Changed: !changes.Empty(), Summary: done.report.Summary(),
-		News: done.news, LeftOut: changes.Plan.LeftOut, Warnings: a.notes,
-	}, done.err
-}
-
-// scope is what the watcher must know to look at the result of an apply.
-func (r *run) scope() drift.Scope {
-	scope := drift.Scope{Legacy: r.legacy}
+	changes, scope := done.report.Changes, drift.Scope{Legacy: done.legacy}
 	for _, f := range family.All {
-		for _, s := range r.report.Changes.Plan.Family(f).Sets {
+		for _, s := range changes.Plan.Family(f).Sets {
 			if len(s.Domains) > 0 || len(s.Entries) > maxCounted {
 				scope.OpenSets = append(scope.OpenSets, s.Name)
 			}
 		}
 	}
-	return scope
+	return monitor.Outcome{
+		Config: done.cfg.Config, Uplinks: changes.Plan.Uplinks, Members: changes.Plan.Members,
+		Scope: scope, Domains: domains.SetsOf(changes.Plan), Changed: !changes.Empty(), Summary: done.report.Summary(),
+		News: done.news, LeftOut: changes.Plan.LeftOut, Warnings: a.notes,
+	}, done.err
 }
 
 // health asks the monitor how it goes; nil where none runs.

@@ -123,11 +123,12 @@ func (in *invocation) accept(cfg *pipeline.Configuration) {
 // has said.
 func (in *invocation) note(texts ...string) {
 	for _, text := range texts {
-		if !in.quiet && !slices.Contains(in.notes, text) && !slices.Contains(in.noted, text) {
-			in.log.Warning(text)
+		if slices.Contains(in.notes, text) {
+			continue
 		}
-		if !slices.Contains(in.notes, text) {
-			in.notes = append(in.notes, text)
+		in.notes = append(in.notes, text)
+		if !in.quiet && !slices.Contains(in.noted, text) {
+			in.log.Warning(text)
 		}
 	}
 }

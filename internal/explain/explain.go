@@ -78,9 +78,9 @@ type Input struct {
 	// first packet of a connection.
 	Connection *Connection
 	// InSet reports whether an address, or a source with its destination, is in a
-	// set of the kernel, for sets whose entries the plan does not know. known is
-	// false if it cannot be told. A nil InSet knows nothing.
-	InSet func(set string, a ...netip.Addr) (in, known bool)
+	// set of the kernel, for sets whose entries the plan does not know. A nil InSet
+	// knows nothing.
+	InSet func(set string, a ...netip.Addr) (bool, error)
 }
 
 // Explanation is what happens to a packet.

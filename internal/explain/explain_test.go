@@ -284,8 +284,8 @@ func TestKnownConnections(t *testing.T) {
 
 func TestStickyEntryDecides(t *testing.T) {
 	in := world(t, "config rule 'it'\n\toption sticky '1'\n", uplinks())
-	in.InSet = func(set string, a ...netip.Addr) (in, known bool) {
-		return set == "lb_rule.it.m24" && a[0] == address("10.20.1.5"), true
+	in.InSet = func(set string, a ...netip.Addr) (bool, error) {
+		return set == "lb_rule.it.m24" && a[0] == address("10.20.1.5"), nil
 	}
 	kept := explained(t, in, packet("10.20.1.5", "203.0.113.10"))
 	if len(kept) != 1 || kept[0].Member != "wan2" || kept[0].Draw != BySticky {

@@ -145,6 +145,6 @@ func (w *walker) inSet(p *Packet, m plan.InSet) truth {
 	if m.Pair {
 		ends = []netip.Addr{p.Source, p.Destination}
 	}
-	in, isKnown := w.InSet(m.Name, ends...)
-	return known(isKnown, in)
+	in, err := w.InSet(m.Name, ends...)
+	return known(err == nil, in)
 }

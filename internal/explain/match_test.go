@@ -2,6 +2,7 @@ package explain
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -173,24 +174,24 @@ func TestInSet(t *testing.T) {
 	set := func(name string) plan.InSet { return plan.InSet{Name: name} }
 	for _, test := range []struct {
 		match  plan.InSet
-		answer func(string, ...netip.Addr) (bool, bool)
+		answer func(string, ...netip.Addr) (bool, error)
 		want   truth
 	}{
 		{set("lb_streaming"), nil, yes},
 		{plan.InSet{Name: "lb_streaming", Source: true}, nil, no},
-		{plan.InSet{Name: "lb_streaming", Source: true}, func(string, ...netip.Addr) (bool, bool) { return true, true }, no},
+		{plan.InSet{Name: "lb_streaming", Source: true}, func(string, ...netip.Addr) (bool, error) { return true, nil }, no},
 		{set("lb_open"), nil, unknown},
-		{set("lb_open"), func(string, ...netip.Addr) (bool, bool) { return true, true }, yes},
-		{set("lb_open"), func(string, ...netip.Addr) (bool, bool) { return false, true }, no},
-		{set("lb_rule.s.m14"), func(string, ...netip.Addr) (bool, bool) { return true, true }, yes},
-		{set("theirs"), func(name string, a ...netip.Addr) (bool, bool) {
-			return name == "theirs" && a[0] == p.Destination, true
+		{set("lb_open"), func(string, ...netip.Addr) (bool, error) { return true, nil }, yes},
+		{set("lb_open"), func(string, ...netip.Addr) (bool, error) { return false, nil }, no},
+		{set("lb_rule.s.m14"), func(string, ...netip.Addr) (bool, error) { return true, nil }, yes},
+		{set("theirs"), func(name string, a ...netip.Addr) (bool, error) {
+			return name == "theirs" && a[0] == p.Destination, nil
 		}, yes},
-		{plan.InSet{Name: "theirs", Source: true}, func(_ string, a ...netip.Addr) (bool, bool) { return a[0] == p.Source && len(a) == 1, true }, yes},
-		{plan.InSet{Name: "pairs", Source: true, Pair: true}, func(_ string, a ...netip.Addr) (bool, bool) {
-			return slices.Equal(a, []netip.Addr{p.Source, p.Destination}), true
+		{plan.InSet{Name: "theirs", Source: true}, func(_ string, a ...netip.Addr) (bool, error) { return a[0] == p.Source && len(a) == 1, nil }, yes},
+		{plan.InSet{Name: "pairs", Source: true, Pair: true}, func(_ string, a ...netip.Addr) (bool, error) {
+			return slices.Equal(a, []netip.Addr{p.Source, p.Destination}), nil
 		}, yes},
-		{set("theirs"), func(string, ...netip.Addr) (bool, bool) { return true, false }, unknown},
+		{set("theirs"), func(string, ...netip.Addr) (bool, error) { return true, errors.New("it is not there") }, unknown},
 	} {
 		w.InSet = test.answer
 		if got := w.inSet(&p, test.match); got != test.want {

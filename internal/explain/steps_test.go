@@ -126,9 +126,9 @@ func TestSteps(t *testing.T) {
 				Type: uplink.Unicast, Device: "wan9", Gateway: address("fe80::9")})
 			in := world(t, test.rules, state, strings.Fields(test.offline)...)
 			in.Connection = test.connection
-			in.InSet = func(set string, a ...netip.Addr) (bool, bool) {
+			in.InSet = func(set string, a ...netip.Addr) (bool, error) {
 				pair := set == "lb_rule.it.p14" && len(a) == 2 && a[1] == address("203.0.113.10")
-				return (pair || set == "lb_rule.it.m14" && len(a) == 1) && a[0] == address("10.20.1.9"), true
+				return (pair || set == "lb_rule.it.m14" && len(a) == 1) && a[0] == address("10.20.1.9"), nil
 			}
 			o := explained(t, in, test.packet)[0]
 			var got []string

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"loadbalance/internal/family"
 	"loadbalance/internal/kernel"
@@ -121,20 +120,15 @@ func (s Status) rateText(name string, shown map[string]bool) (received, sent str
 
 // bytesPerSecond formats a rate with about three digits and a decimal unit.
 func bytesPerSecond(rate float64) string {
-	for _, unit := range []string{"B/s", "kB/s", "MB/s"} {
-		if rate < 1000 {
-			return strconv.FormatFloat(rate, 'f', decimals(rate, unit), 64) + " " + unit
-		}
+	units, unit, decimals := []string{"B/s", "kB/s", "MB/s", "GB/s"}, 0, 0
+	for ; rate >= 1000 && unit < 3; unit++ {
 		rate /= 1000
 	}
-	return strconv.FormatFloat(rate, 'f', 2, 64) + " GB/s"
-}
-
-// decimals returns the number of digits after the point: none for bytes and for
-// numbers from 100 on.
-func decimals(rate float64, unit string) int {
-	if unit == "B/s" || rate >= 100 {
-		return 0
+	switch {
+	case unit == 3:
+		decimals = 2
+	case unit > 0 && rate < 100:
+		decimals = 1
 	}
-	return 1
+	return fmt.Sprintf("%.*f %s", decimals, rate, units[unit])
 }

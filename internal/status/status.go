@@ -172,12 +172,9 @@ func New(in Input) Status {
 		})
 	}
 	if in.Health != nil {
-		s.Usage = in.Health.Usage
+		s.Usage, s.History = in.Health.Usage, in.Health.History
 	}
 	s.Devices = in.devices(s.Members)
-	if in.Health != nil {
-		s.History = in.Health.History
-	}
 	s.addFaults(in.Found)
 	return s
 }
