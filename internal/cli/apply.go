@@ -13,9 +13,8 @@ import (
 	"loadbalance/internal/rundir"
 )
 
-// applyCommand brings the kernel to the configuration, under the lock. A run
-// that had to wait while another one with the same request did everything
-// returns that one's result.
+// applyCommand brings the kernel to the configuration, under the lock. A run that had to
+// wait while another one did everything returns that one's result.
 func applyCommand(in *invocation) int {
 	return in.locked("apply", func() int {
 		cfg, err := in.readToApply()
@@ -66,10 +65,9 @@ func (in *invocation) end(lock *rundir.Lock, request string, code int) {
 	in.noteRunDir(lock.End(request, code, in.log.kept.String()))
 }
 
-// apply applies a configuration file that could be read. With errors in it, a
-// running system stays as it is; a system that holds nothing of ours (boot)
-// gets what is right in it. Either way the user is told by exit code 2. verdicts
-// are those of the calling monitor; nil: those of the one that lives.
+// apply applies a configuration file that could be read. With errors in it, a running
+// system stays as it is; one that holds nothing of ours (boot) gets what is right in it.
+// verdicts are those of the calling monitor; nil: those of the one that lives.
 func (in *invocation) apply(cfg *pipeline.Configuration, verdicts plan.Verdicts) *run {
 	in.log.SetLevel(cfg.Globals.LogLevel)
 	in.report(cfg)
@@ -143,8 +141,7 @@ func (in *invocation) logNetifd(silence string) {
 	in.wasSilent = silence != ""
 }
 
-// tell prints what an apply changed, or writes it to the log if that is where
-// the caller looks.
+// tell prints what an apply changed, or logs it if that is where the caller looks.
 func (in *invocation) tell(done *run) {
 	if in.options.log == logSyslog {
 		in.logChanges(netifdEvent{action: "apply"}, done)
@@ -158,9 +155,8 @@ func (in *invocation) tell(done *run) {
 	}
 }
 
-// logChanges writes one line with the event that led to changes, what the user
-// should know and was not told before, and how much changed; nothing when nothing
-// did. What is new of members that the event is not about has lines of its own.
+// logChanges writes one line with what is new to the user and how much changed, if
+// anything. What is new of members that the event is not about has lines of its own.
 func (in *invocation) logChanges(e netifdEvent, done *run) {
 	if done.report == nil {
 		return
@@ -181,9 +177,8 @@ func (in *invocation) logChanges(e netifdEvent, done *run) {
 	}
 }
 
-// logRefused writes the numbered input that iptables-restore refused: its
-// message names only a line. The same is written once: a monitor tries it again
-// and again.
+// logRefused writes the numbered input that iptables-restore refused, whose message names
+// only a line; the same only once, since a monitor tries again and again.
 func (in *invocation) logRefused(err error) {
 	var refused *iptables.InputError
 	if !errors.As(err, &refused) || refused.Numbered() == in.refused {
@@ -193,8 +188,7 @@ func (in *invocation) logRefused(err error) {
 	in.log.Error("the rules from before go on; this is what was refused:\n" + in.refused)
 }
 
-// stop removes everything of ours and leaves the mark that keeps events from
-// bringing it back.
+// stop removes everything of ours and leaves the mark that keeps events from bringing it back.
 func (in *invocation) stop() int {
 	p, err := in.open()
 	if err != nil {

@@ -71,15 +71,13 @@ func (in *invocation) checkSystem(cfg *pipeline.Configuration) int {
 	return exitDone
 }
 
-// rehearse loads chains and sets into a network namespace of its own, where
-// they touch nobody: only that shows whether every match and target is there,
-// in iptables and in the kernel. (iptables-restore --test does not ask the
-// kernel.)
+// rehearse loads chains and sets into a network namespace of its own, where they touch
+// nobody: only that shows whether iptables and the kernel have every match and target.
+// (iptables-restore --test does not ask the kernel.)
 func (in *invocation) rehearse(observed *pipeline.Observed) error {
 	result := make(chan error)
 	go func() {
-		// The thread keeps the namespace and is never given back: it ends
-		// with this goroutine.
+		// The thread keeps the namespace and ends with this goroutine.
 		runtime.LockOSThread()
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			in.log.Notice(fmt.Sprintf("the rules were not tried, which takes root and a kernel with network namespaces: %v", err))

@@ -1,7 +1,6 @@
-// Package cli is the command line: one file per command. It finds flags and
-// the command, wires the packages together, and turns what they return into
-// output and exit codes. Results go to standard output, messages to standard
-// error or to syslog.
+// Package cli is the command line: one file per command. It finds flags and the command,
+// wires the packages together, and turns what they return into output and exit codes.
+// Results go to standard output, messages to standard error or to syslog.
 package cli
 
 import (

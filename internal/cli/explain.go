@@ -134,8 +134,7 @@ func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed,
 	return e, nil
 }
 
-// noteDifference says so where the kernel does not hold what the configuration
-// asks for: the explanation is of the configuration.
+// noteDifference says so where the kernel does not hold the configuration that is explained.
 func (in *invocation) noteDifference(observed *pipeline.Observed) error {
 	changes, err := observed.Changes()
 	if err != nil {
@@ -150,8 +149,7 @@ func (in *invocation) noteDifference(observed *pipeline.Observed) error {
 	return nil
 }
 
-// walked explains the packet by a plan. p is nil where there is no kernel to
-// ask.
+// walked explains the packet by a plan. p is nil where there is no kernel to ask.
 func walked(p *pipeline.Pipeline, wanted *plan.Plan, cfg *config.Config, packet explain.Packet, connection *explain.Connection) (*explain.Explanation, error) {
 	input := explain.Input{Config: cfg, Plan: wanted, Uplinks: wanted.Uplinks, Connection: connection}
 	if p != nil {

@@ -13,13 +13,11 @@ import (
 	"loadbalance/internal/monitor"
 )
 
-// netifdEvent is what the hotplug hook or the firewall's include reports, or what
-// else has led to a run. It only says where to look: the state is read from netifd and the kernel each time,
-// since events come late, merged and out of order.
+// netifdEvent is what the hook or the firewall's include reports, or what else led to a run.
+// It only says where to look, since events come late, merged and out of order.
 type netifdEvent struct {
 	action string
-	// netInterface is netifd's name; empty for an event that concerns all
-	// members.
+	// netInterface is netifd's name; empty for an event that concerns all members.
 	netInterface string
 	// device is known for ifup and ifupdate only.
 	device string
@@ -89,14 +87,12 @@ func (e netifdEvent) isOf(name string) bool {
 	return e.netInterface == name || strings.HasPrefix(e.netInterface, name+"_")
 }
 
-// isAbout reports whether the event can be about a member. One that is only a
-// device may belong to any interface.
+// isAbout reports whether the event can be about a member; one with a device may have any interface.
 func (e netifdEvent) isAbout(m *config.Member) bool {
 	return e.netInterface == "" || m.Device != "" || e.isOf(m.Interface) || m.Interface6 == e.netInterface
 }
 
-// concerns reports whether an event can concern a member or a rule. upDevices
-// returns the devices of the members that are up.
+// concerns reports whether an event can concern a member or a rule.
 func (e netifdEvent) concerns(cfg *config.Config, upDevices func() ([]string, error)) (bool, error) {
 	members := cfg.EnabledMembers()
 	if e.netInterface == "" {
@@ -118,13 +114,11 @@ func (e netifdEvent) concerns(cfg *config.Config, upDevices func() ([]string, er
 		return sharing > 0, nil
 	}
 	devices, err := upDevices()
-	// With fewer devices than members, some member is down and its device
-	// not known.
+	// With fewer devices than members, that of some member is not known.
 	return len(devices) < len(members) || slices.Contains(devices, e.device), err
 }
 
-// ruleDevices are the devices of the members that are up, as our ip rules name
-// them. Reading these costs no process.
+// ruleDevices are the devices of members that are up, by our ip rules: that costs no process.
 func ruleDevices() ([]string, error) {
 	handle, err := kernel.Open()
 	if err != nil {

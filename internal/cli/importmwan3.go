@@ -14,8 +14,7 @@ import (
 // mwan3ConfigName is mwan3's file in --config-dir.
 const mwan3ConfigName = "mwan3"
 
-// importMWAN3Command prints mwan3's configuration as one of ours. It changes
-// nothing.
+// importMWAN3Command prints mwan3's configuration as one of ours. It changes nothing.
 func importMWAN3Command(in *invocation) int {
 	path := filepath.Join(in.configDir, mwan3ConfigName)
 	if len(in.words) > 0 {

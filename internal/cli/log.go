@@ -14,14 +14,12 @@ const (
 	logSyslog = "syslog"
 )
 
-// levels are the values of option loglevel, the most important first. In syslog
-// their numbers follow each other as well.
+// levels are the values of option loglevel, the most important first, as in syslog.
 var levels = []string{"error", "warning", "notice", "info", "debug"}
 
-// logger writes messages to standard error or to syslog, where procd's
-// triggered scripts must write because their standard error is lost. With
-// syslog, somebody who started the script at a terminal sees them there as
-// well. It also keeps the text for runs that share this run's result.
+// logger writes messages to standard error, or to syslog, as scripts of procd's triggers
+// must, whose standard error is lost; at a terminal to both. It also keeps the text for
+// runs that share this run's result.
 type logger struct {
 	out    io.Writer
 	quiet  bool   // out is only for what syslog does not take
@@ -35,8 +33,7 @@ type logger struct {
 	mu       sync.Mutex
 }
 
-// openLog never fails: messages that syslog does not take (at boot it may not
-// be there yet) go to standard error.
+// openLog never fails: what syslog does not take (as at boot) goes to standard error.
 func openLog(where string, errOut io.Writer) *logger {
 	l := &logger{out: errOut, level: slices.Index(levels, "notice")}
 	if where != logSyslog {
@@ -61,8 +58,7 @@ func (l *logger) Error(text string)   { l.Log("error", text) }
 func (l *logger) Warning(text string) { l.Log("warning", text) }
 func (l *logger) Notice(text string)  { l.Log("notice", text) }
 
-// Log writes a message line by line: syslog would join or cut longer ones. The
-// level is given by its name.
+// Log writes a message line by line: syslog would join or cut longer ones.
 func (l *logger) Log(level, text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

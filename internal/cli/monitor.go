@@ -29,34 +29,28 @@ import (
 	"loadbalance/internal/rundir"
 )
 
-// monitorGarbage is the garbage, in percent of what is in use, at which the
-// monitor collects it. It leaves 1 MB (a quarter of Go's 4 MB) before the first
-// collection, so that the whole process stays below 12 MB: a router may have 64 MB.
+// monitorGarbage is the garbage, in percent of what is in use, at which the monitor collects
+// it: 1 MB (a quarter of Go's 4 MB) at first, so that the process stays below 12 MB.
 const monitorGarbage = 25
 
-// monitorMemory is what Go may take, in bytes, before it collects more often: the
-// dump of a table of 20,000 routes made 20 MB of the process, and 12 MB so. It is
-// well above what is in use with 60 members.
+// monitorMemory is what Go may take, in bytes, before it collects more often, well above what
+// 60 members need: a dump of 20,000 routes made 20 MB of the process, and 12 MB so.
 const monitorMemory = 8 << 20
 
-// monitorNice is the priority of the monitor and of the iptables programs that
-// it starts (nice(2)): a dead line's users wait for nothing else, and it takes
-// next to no time. It leaves the highest half of the range to others, such as
-// what feeds a watchdog.
+// monitorNice is the priority of the monitor and of the iptables programs that it starts
+// (nice(2)): a dead line's users wait for nothing else, and it takes next to no time. The
+// highest half is left to others, such as what feeds a watchdog.
 const monitorNice = -10
 
-// maxAnswers is how many answers to probes can wait while the monitor is busy:
-// those of 60 members with two targets each over four seconds at the default
-// interval. More would only be counted late.
+// maxAnswers is how many answers to probes can wait while the monitor is busy: those of 60
+// members with two targets each over four seconds at the default interval.
 const maxAnswers = 1024
 
-// maxCounted is the size of a set in entries up to which the monitor counts
-// them with each look: the kernel takes 13 ms for a million. Larger ones are
-// only compared by the full look once a minute.
+// maxCounted is up to how many entries of a set are counted with each look (13 ms for a
+// million). Larger ones are only compared by the full look once a minute.
 const maxCounted = 10000
 
-// monitorCommand probes the lines and keeps the kernel true until it is told
-// to end. The state in the kernel stays then.
+// monitorCommand probes the lines and keeps the kernel true, and leaves it so, until told to end.
 func monitorCommand(in *invocation) int {
 	if in.wantedOnly {
 		return in.monitorWanted()
@@ -75,8 +69,7 @@ func monitorCommand(in *invocation) int {
 	return exitDone
 }
 
-// hasten gives the priority to all threads that there are; later ones and
-// programs inherit it.
+// hasten gives the priority to all threads there are; later ones and programs inherit it.
 func hasten() error {
 	threads, _ := filepath.Glob("/proc/self/task/*")
 	for _, path := range threads {
@@ -88,8 +81,7 @@ func hasten() error {
 	return nil
 }
 
-// monitorWanted tells the init script whether the configuration wants the
-// monitor to run, by the exit code.
+// monitorWanted tells the init script by the exit code whether the monitor is to run.
 func (in *invocation) monitorWanted() int {
 	cfg, err := in.currentConfig()
 	if err != nil || cfg.Problems.Fatal() || !cfg.Globals.Enabled || !cfg.Globals.Monitor || len(cfg.EnabledMembers()) == 0 {
@@ -103,8 +95,7 @@ func (in *invocation) monitor() error {
 	// The applies run beside the rest and have a log of their own.
 	log := openLog(in.options.log, in.log.out)
 	log.forgetful = true
-	// First, or a SIGHUP would end the process. There is room for one: several
-	// are one reload.
+	// First, or a SIGHUP would end the process. Several are one reload.
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, unix.SIGHUP)
 	quit, forget := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
@@ -159,13 +150,11 @@ type monitorApplier struct {
 	told time.Time
 }
 
-// unreadAfter is how long a file may be newer than what runs before the log says
-// so: whoever edits it reloads it next.
+// unreadAfter is how long a file may be newer than what runs: whoever edits it reloads it next.
 const unreadAfter = time.Minute
 
-// Overdue reports whether the configuration file is to be read now, since it was
-// not complete when somebody asked for it, or later. A file that changed and
-// that nobody asked for is not applied, only named.
+// Overdue reports whether the file is to be read now, since it was not complete when somebody
+// asked for it, or later. A change that nobody asked for is not applied, only named.
 func (a *monitorApplier) Overdue(now time.Time) (due, later bool) {
 	if a.rundir().Overdue() {
 		staged := pipeline.Staged(a.configDir)
@@ -187,9 +176,8 @@ func (a *monitorApplier) Follow(verdicts plan.Verdicts) (monitor.Outcome, error)
 	return a.underLock(func() *run { return a.followed(verdicts) })
 }
 
-// Reload applies the configuration file. With errors in it, they are reported
-// and what ran before goes on. A service that was stopped stays so, also where a
-// reload that failed before is tried again.
+// Reload applies the configuration file. With errors in it, what ran before goes on. A
+// service that was stopped stays so, also where a reload that failed is tried again.
 func (a *monitorApplier) Reload(verdicts plan.Verdicts) (monitor.Outcome, error) {
 	return a.underLock(func() *run {
 		if a.rundir().Stopped() {
@@ -227,8 +215,7 @@ func (a *monitorApplier) underLock(work func() *run) (monitor.Outcome, error) {
 	return a.outcome(done)
 }
 
-// outcome tells the monitor what an apply found and did, with what the watcher
-// must know to look at the result.
+// outcome tells the monitor what an apply did, and what to watch of it.
 func (a *monitorApplier) outcome(done *run) (monitor.Outcome, error) {
 	if done.err != nil && done.report == nil {
 		return monitor.Outcome{}, done.err

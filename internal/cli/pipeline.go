@@ -24,9 +24,8 @@ func (in *invocation) open() (*pipeline.Pipeline, error) {
 	})
 }
 
-// observe opens the kernel and observes everything that counts. verdicts are
+// observe opens the kernel, which the caller closes, and observes everything. verdicts are
 // those of the calling monitor; nil: those of the one that lives, if one does.
-// The pipeline is to be closed.
 func (in *invocation) observe(cfg *pipeline.Configuration, verdicts plan.Verdicts) (*pipeline.Pipeline, *pipeline.Observed, error) {
 	p, err := in.open()
 	if err != nil {
@@ -61,9 +60,8 @@ func (in *invocation) readConfig() (*pipeline.Configuration, error) {
 	return cfg, nil
 }
 
-// readToApply reads the configuration file for an apply, with the lock held. An
-// apply that comes before the commit is made up for by the monitor: the
-// reload_config behind the commit finds nothing new and sends no event.
+// readToApply reads the file with the lock held. What comes before the commit is made up for by
+// the monitor: the reload_config behind it finds nothing new and sends no event.
 func (in *invocation) readToApply() (*pipeline.Configuration, error) {
 	in.noteRunDir(in.rundir().SetOverdue(pipeline.Staged(in.configDir)))
 	return in.readConfig()
@@ -86,10 +84,9 @@ func (in *invocation) shownConfig() (cfg *pipeline.Configuration, refused bool, 
 	return cfg, refusal != nil, nil
 }
 
-// currentConfig is the configuration that events go by: the last accepted one.
-// Where there is none yet it is the file, of which faulty sections are left out.
-// Where it is lost, only a file without mistakes takes its place, or else what
-// this process knows: nothing that runs is torn down for it.
+// currentConfig is what events go by: the last accepted configuration. Where there is none yet
+// it is the file, without faulty sections. Where it is lost, only a file without mistakes takes
+// its place, or what this process knows: nothing that runs is torn down for it.
 func (in *invocation) currentConfig() (*pipeline.Configuration, error) {
 	cfg, lost := pipeline.AcceptedConfiguration(in.rundir())
 	if lost == nil {
@@ -112,15 +109,13 @@ func (in *invocation) currentConfig() (*pipeline.Configuration, error) {
 	return nil, fmt.Errorf("nothing was changed: %w", errors.Join(lost, err))
 }
 
-// accept keeps a configuration that is in the kernel, here as well: the run
-// directory may be lost.
+// accept keeps a configuration that is in the kernel, here as well if the run directory is lost.
 func (in *invocation) accept(cfg *pipeline.Configuration) {
 	in.accepted = cfg
 	in.noteRunDir(in.rundir().Accept(cfg.Text))
 }
 
-// note says what went wrong beside the kernel, but not again what the run before
-// has said.
+// note says what went wrong beside the kernel, but not again what the run before has said.
 func (in *invocation) note(texts ...string) {
 	for _, text := range texts {
 		if slices.Contains(in.notes, text) {
@@ -140,8 +135,7 @@ func (in *invocation) noteRunDir(err error) {
 	}
 }
 
-// verdicts are those of the monitor that lives. One that does not answer has
-// saved them.
+// verdicts are those of the monitor that lives; one that does not answer has saved them.
 func (in *invocation) verdicts() plan.Verdicts {
 	if snapshot, err := in.health(); err == nil && snapshot != nil {
 		return snapshot.Verdicts

@@ -39,9 +39,8 @@ func planCommand(in *invocation) int {
 	return exitDone
 }
 
-// observeOrRead observes the kernel, or with --uplinks an empty one, in which
-// the uplinks stand as the file says: the pipeline is then nil, and closing it
-// does nothing.
+// observeOrRead observes the kernel, or with --uplinks an empty one where the uplinks stand as the
+// file says: the pipeline is then nil, and closing it does nothing.
 func (in *invocation) observeOrRead(cfg *pipeline.Configuration) (*pipeline.Pipeline, *pipeline.Observed, error) {
 	if in.uplinks == "" {
 		return in.observe(cfg, nil)

@@ -10,9 +10,8 @@ import (
 	"loadbalance/internal/rundir"
 )
 
-// appearEvery is the time after which a monitor tries again to be known in a run
-// directory that it cannot use. It works meanwhile; only a new configuration is
-// taken up later.
+// appearEvery is when a monitor tries again to be known in a run directory that it cannot use.
+// It works meanwhile; only a new configuration is taken up later.
 const appearEvery = 2 * time.Second
 
 // presence is what makes this process known as the monitor.
@@ -27,8 +26,7 @@ type presence struct {
 	accepted *rundir.Notifier
 }
 
-// appear makes the process known, also again. The error says that there is
-// another monitor.
+// appear makes the process known, also again. The error: there is another monitor.
 func (p *presence) appear() (known monitor.Presence, err error) {
 	p.lock.Close() // of nil is none
 	if p.accepted != nil {
@@ -64,8 +62,7 @@ func (p *presence) appear() (known monitor.Presence, err error) {
 	return known, nil
 }
 
-// listen opens the socket. The error may be that another monitor answers, whom
-// the run directory does not tell of.
+// listen opens the socket. The error may be a monitor of which the run directory does not tell.
 func (p *presence) listen() (err error) {
 	p.hush()
 	if _, err := monitor.Ask(string(p.dir), monitor.Question{}); err == nil {

@@ -13,23 +13,19 @@ import (
 	"loadbalance/internal/status"
 )
 
-// signatures are the methods of the object on ubus as rpcd wants them: each
-// argument with a value of its type. Arguments are flags of the command that
-// answers, but for config, a text that is checked in place of the file. A number
-// may also be given as a text.
+// signatures are the methods on ubus as rpcd wants them: each argument with a value of its
+// type. Arguments are flags of the command that answers, but for config, a text that is
+// checked in place of the file. A number may also be given as a text.
 const signatures = `{"status":{"history":true},"check":{"config":""},"plan":{},"usage":{},"import":{},
 "explain":{"src":"","dst":"","proto":"","sport":32,"dport":32,"in":"","mac":"","dscp":"","mark":"","without":""}}`
 
-// maxArguments is how many bytes of arguments are read: as many as a message on
-// ubus holds (UBUS_MAX_MSGLEN).
+// maxArguments is how many bytes of arguments are read: a message on ubus (UBUS_MAX_MSGLEN).
 const maxArguments = 1 << 20
 
-// maxAge is how old the chains and counters may be that a poll shows: pages ask
-// every few seconds.
+// maxAge is how old the chains and counters of a poll may be: pages ask every few seconds.
 const maxAge = 30 * time.Second
 
-// rpcCommand is what rpcd's plugin calls. A call is answered by one JSON object,
-// also where it fails: rpcd does not look at exit codes.
+// rpcCommand is what rpcd's plugin calls. A failed call is answered too: rpcd ignores exit codes.
 func rpcCommand(in *invocation) int {
 	switch {
 	case len(in.words) == 1 && in.words[0] == "list":
@@ -98,8 +94,7 @@ func (in *invocation) answer(method string) int {
 	return importMWAN3Command(in)
 }
 
-// setArguments sets the options that the arguments of a method stand for: those
-// that the method has, of the right type.
+// setArguments sets the options that a method's arguments stand for: known ones, of the right type.
 func (in *invocation) setArguments(method string, input io.Reader) error {
 	var methods map[string]map[string]any
 	err := json.Unmarshal([]byte(signatures), &methods)

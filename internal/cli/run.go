@@ -11,12 +11,10 @@ import (
 
 // run is what one apply of the current configuration found and did.
 type run struct {
-	// cfg is nil where there was nothing to apply: the service is stopped or
-	// disabled.
+	// cfg is nil where the service is stopped or disabled.
 	cfg    *pipeline.Configuration
 	legacy bool // the back end that holds our chains
-	// report is nil where the run did not get as far as a plan. Otherwise it is
-	// there after an error, too.
+	// report is nil where the run did not get as far as a plan; after an error it may be there.
 	report *apply.Report
 	// news are the notices of the plan that the run before did not have.
 	news []string
@@ -24,8 +22,7 @@ type run struct {
 	err  error
 }
 
-// follow brings the kernel to the current configuration and logs what changed,
-// if anything, with the event. It is called with the lock held.
+// follow brings the kernel to the current configuration, with the lock held, and logs what changed.
 func (in *invocation) follow(e netifdEvent) int {
 	done := in.followed(nil)
 	in.logChanges(e, done)
@@ -35,8 +32,7 @@ func (in *invocation) follow(e netifdEvent) int {
 	return done.code
 }
 
-// followed is follow without a message. verdicts are those of the calling
-// monitor; nil: those of the one that lives.
+// followed is follow without a message. verdicts are the calling monitor's; nil: of the one that lives.
 func (in *invocation) followed(verdicts plan.Verdicts) *run {
 	if in.rundir().Stopped() { // meanwhile, by the run that we waited for
 		return &run{}

@@ -17,8 +17,7 @@ import (
 	"loadbalance/internal/status"
 )
 
-// statusCommand shows the running service, once or again and again. Problems of
-// the configuration are part of what it shows and no failure of this command.
+// statusCommand shows the service. What is wrong with the configuration is part of that, no failure.
 func statusCommand(in *invocation) int {
 	if in.watch {
 		return in.watchStatus()
@@ -102,8 +101,7 @@ func (in *invocation) status() (status.Status, error) {
 	}), nil
 }
 
-// faults are what is wrong with what stands around the kernel, as this process
-// and the monitor see it.
+// faults are what is wrong around the kernel, as this process and the monitor see it.
 func (in *invocation) faults(snapshot *health.Snapshot) []string {
 	_, lost := in.rundir().Accepted()
 	if errors.Is(lost, fs.ErrNotExist) {
@@ -117,8 +115,7 @@ func (in *invocation) faults(snapshot *health.Snapshot) []string {
 	return in.notes
 }
 
-// countConnections counts live connections by mark. A kernel that does not
-// tell them is worth a notice, and the rest a look all the same.
+// countConnections counts live connections by mark. A kernel that does not tell them is worth a notice.
 func countConnections(p *pipeline.Pipeline, cfg *pipeline.Configuration) (counts map[family.Family]map[uint32]conntrack.Count, notices []string, err error) {
 	counts = map[family.Family]map[uint32]conntrack.Count{}
 	for _, f := range family.All {

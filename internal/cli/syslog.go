@@ -9,8 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syslogTimeout bounds the wait for a daemon that hangs: the monitor has lines
-// to look after.
+// syslogTimeout bounds the wait for a daemon that hangs: the monitor has lines to look after.
 const syslogTimeout = 100 * time.Millisecond
 
 // syslogPath is where logd (OpenWrt) and other daemons listen for datagrams.
@@ -22,10 +21,9 @@ const (
 	severityError  = 3
 )
 
-// sendToSyslog sends one line; the daemon adds time and host. The standard
-// library's log/syslog would do, but brings the whole network dialer, 330 KB of
-// it. Each line has a socket of its own: the daemon may not be there yet (at
-// boot) and may be restarted at any time.
+// sendToSyslog sends one line; the daemon adds time and host. Package log/syslog would bring
+// the whole network dialer, 330 KB of it. Each line has a socket of its own: the daemon may
+// not be there yet (at boot) and may be restarted at any time.
 func sendToSyslog(path, level, line string) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -7,10 +7,9 @@ import (
 	"time"
 )
 
-// setTimeZone makes local time what it is for other programs of OpenWrt, whose
-// /etc/TZ has the zone as POSIX writes it (CET-1CEST,M3.5.0,M10.5.0/3). Go reads
-// that only at the end of a file of zoneinfo: here the least one (RFC 8536), two
-// headers of which the second counts one zone with a name of four bytes.
+// setTimeZone makes local time that of OpenWrt, whose /etc/TZ has the zone as POSIX writes it
+// (CET-1CEST,M3.5.0,M10.5.0/3). Go reads that only at the end of a file of zoneinfo: here the
+// least one (RFC 8536), two headers of which the second counts one zone with a name of four bytes.
 func setTimeZone(file string) {
 	zone, err := os.ReadFile(file)
 	if err != nil || os.Getenv("TZ") != "" {

@@ -9,8 +9,7 @@ import (
 	"loadbalance/internal/quota"
 )
 
-// usageCommand shows what the monitor has counted for members with a quota, or
-// corrects it.
+// usageCommand shows what the monitor has counted for members with a quota, or corrects it.
 func usageCommand(in *invocation) int {
 	var used *quota.Usage
 	if len(in.words) == 2 {

@@ -14,8 +14,7 @@ import (
 	"loadbalance/internal/plan"
 )
 
-// useCommand becomes a program whose connections all take one member's line. It
-// returns only where that could not be; the program ends with an exit code of its own.
+// useCommand becomes a program whose connections take one member's line. It returns only on failure.
 func useCommand(in *invocation) int {
 	if len(in.words) < 2 {
 		in.log.Error("use: a member and a program are needed, as in 'loadbalance use wan curl …'")

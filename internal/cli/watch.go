@@ -13,16 +13,13 @@ import (
 	"loadbalance/internal/status"
 )
 
-// frameInterval is how often a watched status is read: as often as the eye can
-// follow numbers. A frame costs some 30 ms on a PC.
+// frameInterval is as often as the eye can follow numbers. A frame costs some 30 ms on a PC.
 const frameInterval = time.Second
 
-// watchStatus shows the status once a second until somebody ends it or nobody
-// reads it any more. What cannot be read once may be there in the next second,
-// as while another program holds a lock; only the first frame must succeed.
+// watchStatus shows the status once a second until somebody ends it or nobody reads it any more.
+// Only the first must succeed: another program may hold a lock for a while.
 func (in *invocation) watchStatus() int {
-	// With SIGPIPE among them, a write to a closed pipe is an error and no
-	// longer the program's end.
+	// With SIGPIPE among them, a write to a closed pipe is an error, not the program's end.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGPIPE)
 	ticks := time.NewTicker(frameInterval)
@@ -48,16 +45,14 @@ func (in *invocation) watchStatus() int {
 			return exitDone
 		case <-ticks.C:
 		}
-		// Only now: Ctrl-C at a terminal also ends the programs that were
-		// being asked.
+		// Only now: Ctrl-C at a terminal also ends the programs that were being asked.
 		if unread != nil {
 			in.log.Error(unread.Error())
 		}
 	}
 }
 
-// frames prints one status after another: on a terminal over the one before,
-// elsewhere below it.
+// frames prints one status after another: on a terminal over the one before, elsewhere below it.
 type frames struct {
 	out  io.Writer
 	json bool
@@ -99,18 +94,16 @@ func terminalSize(w io.Writer) (columns, rows int, isTerminal bool) {
 	return int(size.Col), int(size.Row), true
 }
 
-// The control sequences of ECMA-48: to the upper left corner, clear to the end
-// of the line, clear to the end of the screen.
+// Of ECMA-48: to the upper left corner, clear to the end of the line, of the screen.
 const (
 	home      = "\x1b[H"
 	clearLine = "\x1b[K"
 	clearRest = "\x1b[J"
 )
 
-// overdraw returns what draws a text over the one before. Everything is
-// overwritten and only the rest cleared, so that nothing flickers. Lines and
-// columns that a terminal does not have are left out; the last row is left to
-// the cursor. A size of 0 is not known.
+// overdraw returns what draws a text over the one before; only the rest is cleared, so that
+// nothing flickers. Lines and columns that a terminal does not have are left out; the last
+// row is left to the cursor. A size of 0 is not known.
 func overdraw(text string, columns, rows int) string {
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	if rows > 0 && len(lines) > rows-1 {
@@ -125,8 +118,8 @@ func overdraw(text string, columns, rows int) string {
 	return drawn.String()
 }
 
-// cutLine returns a line that fits, with the rest of its row cleared. Behind a
-// line that fills its row, clearing would take the last character away.
+// cutLine returns a line that fits, with the rest of its row cleared: of a full row, clearing
+// would take the last character.
 func cutLine(line string, columns int) string {
 	characters := []rune(line)
 	if columns > 0 && len(characters) >= columns {
