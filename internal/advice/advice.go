@@ -1,8 +1,6 @@
-// Package advice finds what in the rest of the system breaks balancing or is
-// broken by it: another program that uses our mark bits, tables or priorities,
-// a member that no firewall zone masquerades, a VPN that has the main table's
-// default route, a target that cannot answer. Find is a pure function of Facts;
-// the Read functions collect them.
+// Package advice finds what in the rest of the system breaks balancing or is broken by it:
+// another program that uses our mark bits, a member that no zone masquerades, a target that
+// cannot answer. Find is a pure function of Facts; the Read functions collect them.
 //
 // Each finding is one sentence: what, where, and what to do about it.
 package advice
@@ -30,8 +28,7 @@ type Facts struct {
 	// NFT are the chains of nftables that look at marks.
 	NFT []iptables.Marker
 	Files
-	// TCPLoose is net.netfilter.nf_conntrack_tcp_loose; "" if conntrack is not
-	// loaded yet.
+	// TCPLoose is net.netfilter.nf_conntrack_tcp_loose; "" if conntrack is not loaded yet.
 	TCPLoose string
 }
 
@@ -69,8 +66,7 @@ func (f *finder) note(format string, args ...any) {
 	f.Notes = append(f.Notes, fmt.Sprintf(format, args...))
 }
 
-// Find returns advice for a system. A configuration without enabled members
-// does nothing and gets none.
+// Find returns advice; none for a configuration without enabled members, which does nothing.
 func Find(facts Facts) Advice {
 	f := finder{Facts: facts}
 	if !Active(f.Config) {

@@ -12,8 +12,7 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// ownersOfChains has the programs to which mangle chains probably belong, by
-// the beginning of the name.
+// ownersOfChains has the probable owners of mangle chains, by the beginning of the name.
 var ownersOfChains = []struct{ prefix, owner string }{
 	{"mwan3_", "mwan3"},
 	{"PBR_", "pbr"},
@@ -40,9 +39,8 @@ func ownerOfChain(name string) string {
 	return ""
 }
 
-// owner returns the program to which a rule probably belongs, by the
-// priorities, tables and masks that programs use by default; "" if there is
-// none.
+// owner returns the program of a rule, probably, by the priorities, tables and masks that
+// programs use by default; "" if there is none.
 func owner(r uplink.Rule) string {
 	switch {
 	case isMWAN3(r):
@@ -91,9 +89,8 @@ func (f Facts) markUses() (uses []markUse) {
 	}
 	add("nftables", f.NFT)
 	f.eachRule(func(fam family.Family, r uplink.Rule) {
-		// "not fwmark" of a whole mark keeps a tunnel's own packets out of it.
-		// Before ours it sees their mark as it is (plan); where it is behind,
-		// they do not come.
+		// "not fwmark" of a whole mark keeps a tunnel's own packets out of it. Before ours it sees
+		// their mark as it is (plan); where it is behind, they do not come.
 		if mwan3 && isMWAN3(r) || r.Not && r.Mask == math.MaxUint32 && r.Mark&uint32(f.mask()) == 0 {
 			return
 		}
@@ -124,10 +121,9 @@ func (f *finder) markClashes() {
 	}
 }
 
-// freeMask returns a mask that shares no bit with what is used and has room for
-// so many members; 0 if there is none. It has six bits (60 members) or as few
-// more as are needed, else less. It is sought in the highest byte first: most
-// programs use numbers that are lower.
+// freeMask returns a mask without used bits and with room for so many members; 0 for none. It has
+// six bits (60 members) or as many more as are needed, else less, and is sought in the highest
+// byte first: most programs use lower numbers.
 func freeMask(used uint32, members int) uint32 {
 	most, room := 6, func(bits int) bool { return fwmark.Mask(1<<bits-1).Capacity() >= members }
 	for most < 8 && !room(most) {

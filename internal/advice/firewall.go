@@ -46,8 +46,7 @@ func zones(firewall *uci.File) []zone {
 	return all
 }
 
-// translated reports whether a section nat translates the source of packets
-// that leave by the zone, in place of option masq.
+// translated reports whether a section nat does what option masq would.
 func translated(firewall *uci.File, zoneName string) bool {
 	return slices.ContainsFunc(firewall.Sections, func(s uci.Section) bool {
 		target := strings.ToUpper(value(s, "target"))
@@ -70,8 +69,8 @@ func (z zone) holds(networks []string, device string) bool {
 	})
 }
 
-// unmasqueraded warns of members whose IPv4 packets keep their LAN addresses, to
-// which nobody on the internet can reply; of routed lines it notes it.
+// unmasqueraded warns of members whose IPv4 packets keep their LAN addresses, to which nobody
+// can reply; of routed lines it is a note.
 func (f *finder) unmasqueraded() {
 	if f.Firewall == nil {
 		return
@@ -126,8 +125,7 @@ func explainZone(m config.Member, in, all []zone) string {
 		"add list %s to %s in /etc/config/firewall, "+ifRouted, m.Name, what, option, target)
 }
 
-// networksOf returns the names by which zones can contain a member: its
-// interface, and the networks on its device.
+// networksOf returns by which networks a zone can contain a member: its own, those on its device.
 func (f Facts) networksOf(m config.Member, device string) []string {
 	var names []string
 	if m.Interface != "" {
@@ -144,9 +142,8 @@ func (f Facts) networksOf(m config.Member, device string) []string {
 	return names
 }
 
-// isOn reports whether a network uses a device: the one in its section (ifname
-// before OpenWrt 21.02), or one that its protocol creates and names after it,
-// such as pppoe-wan, 6in4-henet or wg0.
+// isOn reports whether a network uses a device: that of its section (ifname before OpenWrt 21.02),
+// or one that its protocol creates and names after it, such as pppoe-wan, 6in4-henet or wg0.
 func isOn(s uci.Section, device string) bool {
 	if slices.Contains(s.Words("device"), device) || slices.Contains(s.Words("ifname"), device) {
 		return true
@@ -154,8 +151,7 @@ func isOn(s uci.Section, device string) bool {
 	return s.Name != "" && (device == s.Name && value(s, "proto") == "wireguard" || device == value(s, "proto")+"-"+s.Name)
 }
 
-// offloading notes what flow offloading means for balancing: a connection is
-// offloaded after its first packets, which have passed our chains.
+// offloading: a connection is offloaded after its first packets, which have passed our chains.
 func (f *finder) offloading() {
 	if f.Firewall == nil {
 		return

@@ -10,9 +10,8 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// strictTCP finds that conntrack does not pick up TCP connections in the
-// middle. What a client sends after its line has died is then INVALID and not
-// balanced, and no server can reset it.
+// strictTCP finds that conntrack picks up no TCP connections in the middle. After its line has
+// died, a client's packets are then INVALID and not balanced, and no server can reset it.
 func (f *finder) strictTCP() {
 	resets := func(m config.Member) bool { return m.Track.OnDead == "reset" }
 	if f.TCPLoose == "0" && slices.ContainsFunc(f.Config.EnabledMembers(), resets) {
@@ -21,9 +20,8 @@ func (f *finder) strictTCP() {
 	}
 }
 
-// unreachableNeighbours finds targets that track_method 'arp' can never reach,
-// since they are no neighbours. A point-to-point line has none, so its targets
-// are pinged.
+// unreachableNeighbours finds targets of track_method 'arp' that are no neighbours. A
+// point-to-point line has none, so its targets are pinged.
 func (f *finder) unreachableNeighbours() {
 	for _, fam := range family.All {
 		for _, m := range f.Config.EnabledMembers() {
@@ -41,9 +39,8 @@ func (f *finder) unreachableNeighbours() {
 	}
 }
 
-// targets finds targets that are addresses of the router itself, and members
-// that are up without a usable one: the target is the gateway and there is none,
-// or all addresses are of the other family.
+// targets finds targets that are addresses of the router itself, and members that are up without
+// a usable one: without a gateway, or with addresses of the other family alone.
 func (f *finder) targets() {
 	for _, m := range f.Config.EnabledMembers() {
 		up, targets := false, 0
@@ -68,8 +65,7 @@ func (f *finder) targets() {
 	}
 }
 
-// mayAnswer reports whether a target can be a neighbour, or the link is
-// point-to-point.
+// mayAnswer reports whether a target can be a neighbour, or the link is point-to-point.
 func mayAnswer(target netip.Addr, path *uplink.Path) bool {
 	pointToPoint := true
 	for _, n := range path.Networks {

@@ -8,10 +8,8 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// What mwan3 puts into the kernel (lib/mwan3/mwan3.sh of its package): the
-// chain mwan3_hook in mangle, and ip rules with priorities 1000+id to 3000+id,
-// of which those with a mark use the mask 0x3f00 unless option mmx_mask says
-// otherwise.
+// What mwan3 puts into the kernel (lib/mwan3/mwan3.sh of its package): a chain in mangle, and ip
+// rules with priorities 1000+id to 3000+id and the mask 0x3f00 unless option mmx_mask says otherwise.
 const (
 	mwan3Chain         = "mwan3_hook"
 	mwan3FirstPriority = 1000
@@ -19,8 +17,8 @@ const (
 	mwan3Mask          = 0x3f00
 )
 
-// MWAN3Runs reports whether the kernel has the rules of mwan3, which balances
-// by mark bits, too, and deletes rules and routes of others when it stops.
+// MWAN3Runs reports whether the kernel has the rules of mwan3, which balances by mark bits, too,
+// and deletes rules and routes of others when it stops.
 func MWAN3Runs(mangle map[family.Family]*iptables.Table, uplinks uplink.State) bool {
 	for _, table := range mangle {
 		if table != nil && slices.Contains(table.ForeignChains, mwan3Chain) {

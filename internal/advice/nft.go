@@ -15,13 +15,11 @@ import (
 	"loadbalance/internal/program"
 )
 
-// nftLimit is how long nft may take: ban lists of 100,000 entries take seconds,
-// although entries are not printed.
+// nftLimit is for nft: ban lists of 100,000 entries take seconds, although they are not printed.
 const nftLimit = 30 * time.Second
 
-// ReadNFT returns the chains of nftables that look at marks, but for ours and
-// the mangle tables of iptables-nft. Where there is no nft program, there is
-// nothing to read.
+// ReadNFT returns the chains of nftables that look at marks, but for ours and the mangle tables
+// of iptables-nft; none where there is no nft program.
 func ReadNFT() ([]iptables.Marker, error) {
 	output, err := program.Run(nftLimit, "", "nft", "--json", "--terse", "list", "ruleset")
 	if errors.Is(err, exec.ErrNotFound) {
@@ -89,8 +87,7 @@ func comparedBits(v any) (bits uint32) {
 	return bits
 }
 
-// writtenBits returns the bits of a mark that change when it is set to a value.
-// What a whole mark is restored from is what we saved.
+// writtenBits returns the bits of a mark that change when it is set; a mark that is restored is one that we saved.
 func writtenBits(key, value any) uint32 {
 	for _, operator := range []string{"|", "^"} {
 		if inner, bits, ok := operands(value, operator); ok {

@@ -9,10 +9,8 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// ReadFiles reads the configuration of other programs in a folder such as
-// /etc/config, and the boot links in the folder rc.d beside it. What cannot be
-// read is left out and named in the error; a file that does not exist is no
-// error.
+// ReadFiles reads the configuration of other programs in a folder such as /etc/config, and the boot
+// links in rc.d beside it. Files need not exist; what cannot be read is named in the error.
 func ReadFiles(configDir string) (Files, error) {
 	var errs []error
 	read := func(name string) *uci.File {
@@ -30,8 +28,7 @@ func ReadFiles(configDir string) (Files, error) {
 	return files, errors.Join(append(errs, err)...)
 }
 
-// ReadTCPLoose returns net.netfilter.nf_conntrack_tcp_loose; "" if conntrack is
-// not loaded.
+// ReadTCPLoose returns net.netfilter.nf_conntrack_tcp_loose; "" if conntrack is not loaded.
 func ReadTCPLoose() (string, error) {
 	value, err := sysctl.Proc{}.Read("net/netfilter/nf_conntrack_tcp_loose")
 	if errors.Is(err, fs.ErrNotExist) {

@@ -19,10 +19,9 @@ var faraway = map[family.Family][]netip.Addr{
 	family.IPv6: {netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2620:fe::fe"), netip.MustParseAddr("2606:4700:4700::1111")},
 }
 
-// askers are packets for which the kernel is to be asked because another
-// program has ip rules before ours: from the router, from a host of each
-// network of main, and from somebody in each prefix that such a rule names.
-// The mark is left to the caller.
+// askers are packets, but for the mark, for which the kernel is to be asked where rules of others
+// come before ours: from the router, from a host of each network of main, and from somebody in
+// each prefix that such a rule names.
 func askers(f family.Family, uplinks uplink.State) []uplink.Flow {
 	main := uplinks.Main(f)
 	i := slices.IndexFunc(faraway[f], func(a netip.Addr) bool { return specific(main, a) == nil })
@@ -57,8 +56,7 @@ func askers(f family.Family, uplinks uplink.State) []uplink.Flow {
 	return flows
 }
 
-// rulesBefore returns the rules of other programs that the kernel asks before
-// ours.
+// rulesBefore returns the rules of other programs that the kernel asks before ours.
 func rulesBefore(main *uplink.Main) []uplink.Rule {
 	return slices.DeleteFunc(slices.Clone(main.Rules), func(r uplink.Rule) bool { return r.Priority >= routing.FirstPriority })
 }
@@ -79,8 +77,7 @@ func isMembers(f family.Family, uplinks uplink.State, device string) bool {
 	})
 }
 
-// host returns the first address of a network that is not the router's; of a
-// network without room, its address.
+// host returns the first address of a network that is not the router's; without room, its own.
 func host(main *uplink.Main, p netip.Prefix) netip.Addr {
 	a := p.Masked().Addr()
 	for range 4 { // a router has rarely more addresses in a row
@@ -123,8 +120,7 @@ func Taken(uplinks uplink.State, members []plan.Member,
 	return found, nil
 }
 
-// taker tells of the rule that has a packet leave by a device, or be refused where
-// that is ""; "" if no rule before ours does.
+// taker tells of the rule before ours that has a packet leave by a device, "" if refused, if any.
 func taker(f family.Family, main *uplink.Main, flow uplink.Flow, device string) string {
 	for _, r := range rulesBefore(main) {
 		if r.Matches(flow) && decides(main, r, flow.Destination) {

@@ -8,9 +8,8 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// foreignDefaults finds families in which main's best default route leaves by
-// no member, such as by a VPN. Balanced connections do not use it, although its
-// user may believe that all traffic does.
+// foreignDefaults finds families in which main's best default leaves by no member, such as by a
+// VPN, whose user may believe that all traffic does.
 func (f *finder) foreignDefaults() {
 	for _, fam := range family.All {
 		var members []string // their devices
@@ -37,8 +36,7 @@ func (f *finder) largeTables() {
 	}
 }
 
-// foreignDefault returns the device of main's best default route, "" if there is
-// none or one of its devices is a member's.
+// foreignDefault returns the device of main's best default route, "" for none or a member's.
 func foreignDefault(main *uplink.Main, members []string) string {
 	best := main.BestDefault()
 	if best == nil {

@@ -32,8 +32,7 @@ func pack(destination, source uint8, bigEndian bool) uint8 {
 
 // Load loads a program of a type (BPF_PROG_TYPE_…) and returns its file descriptor.
 func Load(kind uint32, program []Instruction) (int, error) {
-	// Before Linux 5.11 the programs of all of root's processes count as locked
-	// memory, of which 64 KB are the usual limit.
+	// Before Linux 5.11, programs of root count as locked memory, of which 64 KB are the usual limit.
 	var limit unix.Rlimit
 	if unix.Prlimit(0, unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}, &limit) == nil {
 		defer unix.Prlimit(0, unix.RLIMIT_MEMLOCK, &limit, nil)
@@ -49,8 +48,7 @@ func Load(kind uint32, program []Instruction) (int, error) {
 	})
 }
 
-// Attach has the kernel run a program for a control group, in the place of one that
-// did so before. kind is BPF_CGROUP_….
+// Attach has the kernel run a program for a control group in place of another. kind is BPF_CGROUP_….
 func Attach(group, program int, kind uint32) error {
 	_, err := call(unix.BPF_PROG_ATTACH, &[3]uint64{pair(uint32(group), uint32(program)), pair(kind, 0)})
 	return err

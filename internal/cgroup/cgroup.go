@@ -1,7 +1,6 @@
-// Package cgroup has the kernel mark all sockets of a program and of its
-// children: a control group of their own, with a BPF program that sees each socket
-// when it is made. The mark is there before the kernel chooses the route, and so the
-// source address, in both families; a rule of iptables would come after that.
+// Package cgroup has the kernel mark all sockets of a program and of its children, by a control
+// group with a BPF program that sees each socket when it is made: before the kernel chooses the
+// route, and so the source address. A rule of iptables would come after that.
 package cgroup
 
 import (
@@ -16,8 +15,7 @@ import (
 	"loadbalance/internal/bpf"
 )
 
-// Join moves this process, and so what it executes, into the group whose sockets
-// carry the mark. Sockets that are open already stay as they are.
+// Join moves this process, and what it executes, into the group whose new sockets carry the mark.
 func Join(mark uint32) error {
 	parent, err := parentOfGroups()
 	if err != nil {
@@ -58,8 +56,7 @@ func parentOfGroups() (string, error) {
 	return "", errors.New("the kernel has no control groups, or no cgroup2 file system is mounted")
 }
 
-// program sets a socket's mark, which lies 16 bytes into the struct bpf_sock that
-// register 1 points to, and lets the socket be made.
+// program sets a socket's mark, 16 bytes into the struct bpf_sock of register 1, and lets it be made.
 func program(mark uint32) []bpf.Instruction {
 	const move = unix.BPF_ALU | unix.BPF_MOV | unix.BPF_K
 	return []bpf.Instruction{
@@ -70,8 +67,7 @@ func program(mark uint32) []bpf.Instruction {
 	}
 }
 
-// attach has the kernel run the program for each IPv4 and IPv6 socket that is made
-// in the group.
+// attach has the kernel run the program for each IPv4 and IPv6 socket made in the group.
 func attach(group string, program []bpf.Instruction) error {
 	fd, err := bpf.Load(unix.BPF_PROG_TYPE_CGROUP_SOCK, program)
 	if err != nil {

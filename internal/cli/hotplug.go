@@ -87,7 +87,7 @@ func (e netifdEvent) isOf(name string) bool {
 	return e.netInterface == name || strings.HasPrefix(e.netInterface, name+"_")
 }
 
-// isAbout reports whether the event can be about a member; one with a device may have any interface.
+// isAbout reports whether the event can be about a member; a mere device may be any interface's.
 func (e netifdEvent) isAbout(m *config.Member) bool {
 	return e.netInterface == "" || m.Device != "" || e.isOf(m.Interface) || m.Interface6 == e.netInterface
 }

@@ -1,6 +1,5 @@
-// Package dealt counts what the policies have dealt to members, across all
-// changes of their chains: the kernel's counters end with each chain that is
-// written, so the run directory keeps the sums. It owns nothing in the kernel.
+// Package dealt counts what policies have dealt to members: the kernel's counters end with each
+// chain that is written, so the run directory keeps the sums. It owns nothing in the kernel.
 package dealt
 
 import (
@@ -13,13 +12,11 @@ import (
 	"loadbalance/internal/rundir"
 )
 
-// Sum is what a policy has dealt in one family since the service was started, by
-// member chain. Connections of sticky rules count into the policy
-// that the rule uses, those too that went where their source went before.
+// Sum is what a policy has dealt in one family since the service was started, by member chain.
+// Connections of sticky rules count into the policy that the rule uses.
 type Sum struct {
 	Count map[string]uint64
-	// Expected is how many each member should have been dealt by the shares
-	// that were in force when the connections came.
+	// Expected is by the shares that were in force when the connections came.
 	Expected map[string]float64
 }
 
@@ -32,8 +29,7 @@ func (s Sum) Total() uint64 {
 	return total
 }
 
-// By adds up what a policy has dealt in a family, the router's own connections
-// too. table may be nil.
+// By adds up what a policy has dealt, the router's own connections too. table may be nil.
 func By(policy string, state rundir.Family, table *iptables.Table) Sum {
 	sum, own := by(policy, state, table), by(plan.OutputPolicy(policy), state, table)
 	for chain, n := range own.Count {
@@ -45,8 +41,7 @@ func By(policy string, state rundir.Family, table *iptables.Table) Sum {
 	return sum
 }
 
-// by adds up what was dealt under one name: in chains that are gone, which state
-// remembers, and in those that the kernel has.
+// by adds up what was dealt under one name: in chains that are gone (state) or in the kernel.
 func by(policy string, state rundir.Family, table *iptables.Table) Sum {
 	known := state.Policies[policy]
 	sum := Sum{Count: copied(known.Ended), Expected: copied(known.Expected)}
@@ -64,8 +59,7 @@ func by(policy string, state rundir.Family, table *iptables.Table) Sum {
 	return sum
 }
 
-// dealing returns the chains in the kernel that deal for a policy: what was
-// remembered, or where that was lost, the policy's own.
+// dealing returns the chains that deal for a policy; where that was lost, the policy's own.
 func dealing(state rundir.Family, policy string) []string {
 	if state.Dealing == nil {
 		return []string{plan.PolicyChain(policy)}
@@ -98,11 +92,9 @@ func addCounters(sums map[string]uint64, chain *iptables.Chain) {
 	}
 }
 
-// Remember returns a family's state with what was dealt up to now, before the
-// change ends the counters of the chains that it writes or deletes. What is dealt
-// between the reading of the counters and the change, some 20 ms, is not counted.
-// After a run that was killed before the change, all of it counts twice. A stop
-// ends the count.
+// Remember returns a family's state with what was dealt up to now, before the change ends
+// counters. What is dealt in the 20 ms until then is not counted; after a run that was killed
+// before the change, all counts twice. A stop ends the count.
 func Remember(f family.Family, wanted *plan.Plan, change iptables.Change, table *iptables.Table, old rundir.Family) rundir.Family {
 	state := old
 	state.Dealing, state.Policies = map[string]string{}, map[string]rundir.Policy{}

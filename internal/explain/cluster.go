@@ -6,12 +6,10 @@ import (
 	"net/netip"
 )
 
-// slotOf returns the slot, from 1, into which the cluster match puts a source
-// (xt_cluster.c: jhash over the address, scaled to the number of slots). Of an
-// IPv6 address it hashes the first 32 bits only: it divides NF_CT_TUPLE_L3SIZE,
-// which counts words, by the size of a word once more. The kernel takes words
-// in the machine's own byte order, so the result holds for the machine on which
-// it is computed.
+// slotOf returns the slot, from 1, into which the cluster match puts a source (xt_cluster.c: jhash
+// over the address, scaled to the number of slots). Of an IPv6 address it hashes the first 32 bits
+// only: it divides NF_CT_TUPLE_L3SIZE, which counts words, by the size of a word once more. Words
+// are in the machine's byte order, so the result holds for the machine that computes it.
 func slotOf(source netip.Addr, total int, seed uint32) int {
 	hash := jhash(binary.NativeEndian.Uint32(source.AsSlice()), seed)
 	// reciprocal_scale of linux/kernel.h
@@ -21,8 +19,7 @@ func slotOf(source netip.Addr, total int, seed uint32) int {
 // jhashStart is JHASH_INITVAL of linux/jhash.h.
 const jhashStart = 0xdeadbeef
 
-// jhash is jhash_1word of linux/jhash.h, to which jhash2 comes down for one
-// word, with its __jhash_final.
+// jhash is jhash_1word of linux/jhash.h, to which jhash2 comes down for one word.
 func jhash(word, seed uint32) uint32 {
 	b := seed + jhashStart + 1<<2
 	a, c := word+b, b

@@ -6,19 +6,17 @@ import (
 	"loadbalance/internal/apply/conntrack"
 )
 
-// Search looks for the connection that a packet belongs to among the entries
-// of the connection table.
+// Search looks for the connection of a packet among the entries of the connection table.
 type Search struct {
 	Packet Packet
 	// Found is the packet's connection; nil if there is none.
 	Found *Connection
-	// Alike counts the entries that fit the description, if it has no ports
-	// and so does not identify one of them.
+	// Alike counts the entries that fit a description which cannot identify one of them.
 	Alike int
 }
 
-// Visit looks at an entry and reports whether to go on. Connections that have
-// ended are skipped: the next SYN between the same ports begins a new one.
+// Visit looks at an entry and reports whether to go on. The ended are skipped: the next SYN
+// between the same ports begins a new one.
 func (s *Search) Visit(e conntrack.Entry) bool {
 	if e.Ended {
 		return true
@@ -41,8 +39,7 @@ func (s *Search) Visit(e conntrack.Entry) bool {
 	return false
 }
 
-// belongs reports whether the packet matches one direction of a connection, as
-// far as its ports are known.
+// belongs reports whether the packet fits one direction of a connection, as far as is known.
 func (p Packet) belongs(protocol uint8, t conntrack.Tuple) bool {
 	fits := func(known int, port uint16) bool { return known == Unknown || known == int(port) }
 	return p.Protocol == int(protocol) && p.Source == t.Source && p.Destination == t.Destination &&
@@ -57,6 +54,5 @@ func (p Packet) exact() bool {
 	return p.Protocol != icmpOf[p.Family()]
 }
 
-// HasPorts reports whether an IP protocol has ports that rules can match: TCP,
-// UDP, DCCP, SCTP or UDP-Lite (IANA protocol numbers).
+// HasPorts reports whether rules match ports of a protocol: TCP, UDP, DCCP, SCTP, UDP-Lite (IANA).
 func HasPorts(protocol int) bool { return slices.Contains([]int{6, 17, 33, 132, 136}, protocol) }

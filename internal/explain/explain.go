@@ -1,10 +1,8 @@
-// Package explain shows which way a described packet takes, and why. It walks
-// the plan rule by rule, as the kernel does. It does no I/O: what only the
-// kernel knows (connections, entries of sets) is passed in.
+// Package explain shows which way a described packet takes, and why. It walks the plan rule by
+// rule, as the kernel does, and does no I/O: what only the kernel knows is passed in.
 //
-// Nothing is guessed. If the description lacks what a rule looks at, such as
-// the source MAC address, there are two outcomes, each with its condition; a
-// draw has an outcome for every member, with its share.
+// Nothing is guessed. If the description lacks what a rule looks at, such as the source MAC
+// address, there are two outcomes, each with its condition; a draw has one for every member.
 package explain
 
 import (
@@ -22,11 +20,9 @@ import (
 // Unknown is the value of a number that the description does not give.
 const Unknown = -1
 
-// Packet describes a packet as it reaches the router, or as the router itself
-// sends it.
+// Packet describes a packet as it reaches the router, or as the router itself sends it.
 type Packet struct {
-	// Source may be the zero Addr for the router's own packets: the kernel
-	// chooses it then.
+	// Source may be the zero Addr for the router's own packets: the kernel chooses it then.
 	Source      netip.Addr
 	Destination netip.Addr
 	// Protocol is an IP protocol number, 0 to 255, or Unknown.
@@ -35,8 +31,7 @@ type Packet struct {
 	SourcePort, DestinationPort int
 	// The ICMP type and code are 0 to 255, or Unknown.
 	ICMPType, ICMPCode int
-	// InDevice is the device by which the packet comes in; "" if it is not
-	// known. The router's own packets have none.
+	// InDevice is by what the packet comes in; "" if not known. The router's own have none.
 	InDevice string
 	// Own is true if the router itself sends the packet.
 	Own bool
@@ -44,9 +39,8 @@ type Packet struct {
 	SourceMAC string
 	// DSCP is 0 to 63, or Unknown.
 	DSCP int
-	// Mark is the packet's mark before our rules see it: from its socket, or
-	// from rules of another program. Where MarkKnown is false, only the bits of
-	// our mask are known.
+	// Mark is the packet's mark before our rules see it, from its socket or other programs.
+	// Unless MarkKnown, only the bits of our mask are known.
 	Mark      uint32
 	MarkKnown bool
 }
@@ -59,11 +53,9 @@ type Connection struct {
 	Mark uint32
 	// Source is the connection's original source.
 	Source netip.Addr
-	// Reply is true if the packet goes in the direction opposite to the
-	// connection's first one, Answered if another one has gone there before.
+	// Reply: it goes against the connection's first packet; Answered: another has done so before.
 	Reply, Answered bool
-	// Destination is the packet's destination after address translation; the
-	// zero Addr if it is not translated.
+	// Destination is the one after address translation; the zero Addr if it is not translated.
 	Destination netip.Addr
 	// OriginalDestination is where its first packet went.
 	OriginalDestination netip.Addr
@@ -74,12 +66,10 @@ type Input struct {
 	Config  *config.Config
 	Plan    *plan.Plan
 	Uplinks uplink.State
-	// Connection is the packet's entry in the connection table; nil for the
-	// first packet of a connection.
+	// Connection is the packet's entry in the connection table; nil for a first packet.
 	Connection *Connection
-	// InSet reports whether an address, or a source with its destination, is in a
-	// set of the kernel, for sets whose entries the plan does not know. A nil InSet
-	// knows nothing.
+	// InSet reports whether an address, or a source with its destination, is in a set of the
+	// kernel, for sets whose entries the plan does not know. A nil InSet knows nothing.
 	InSet func(set string, a ...netip.Addr) (bool, error)
 }
 
@@ -114,25 +104,20 @@ const (
 type Outcome struct {
 	// Conditions must hold for it, besides the description.
 	Conditions []string `json:"conditions,omitempty"`
-	// Share is the share of the connections of this description, under the
-	// conditions, that take this way, 0 to 1.
+	// Share is what share of such connections takes this way under the conditions, 0 to 1.
 	Share float64 `json:"share"`
 	Steps []Step  `json:"steps"`
-	// Rule is the configured rule that decided, with file and line; "" if
-	// none did.
+	// Rule is the configured rule that decided, with file and line; "" if none did.
 	Rule   string `json:"rule,omitempty"`
 	Policy string `json:"policy,omitempty"`
 	Draw   Draw   `json:"draw,omitempty"`
-	// Member is the member's name, or default, unreachable or blackhole; ""
-	// if the packet carries no mark of ours.
+	// Member is a member, default, unreachable or blackhole; "" without a mark of ours.
 	Member string `json:"member,omitempty"`
-	// Mark is the packet's mark at the routing decision, ConnectionMark the
-	// one that conntrack keeps for the connection.
+	// Mark is that at the routing decision, ConnectionMark the one that the connection keeps.
 	Mark           uint32 `json:"mark"`
 	ConnectionMark uint32 `json:"connection_mark"`
 	Route          Route  `json:"route"`
-	// Reply is the route of the replies, for connections that come in by an
-	// uplink.
+	// Reply is the route of the replies, for connections that come in by an uplink.
 	Reply *Route `json:"reply,omitempty"`
 }
 
@@ -143,8 +128,7 @@ type Step struct {
 	Chain string `json:"chain,omitempty"`
 }
 
-// Explain returns what happens to a packet. It fails if the packet's addresses
-// are of different families.
+// Explain returns what happens to a packet. Its addresses must be of the same family.
 func Explain(in Input, packet Packet) (*Explanation, error) {
 	if packet.Source.IsValid() && family.Of(packet.Source) != packet.Family() {
 		return nil, fmt.Errorf("%s and %s are not of the same family", packet.Source, packet.Destination)
@@ -200,8 +184,7 @@ func (w *walker) outcome(p path) Outcome {
 	o.Member, o.Route = w.memberOfMark(o.Mark), w.route(p.packet, o.Mark, to)
 	byUplink := slices.ContainsFunc(w.Plan.Members, func(m plan.Member) bool { return m.State(w.family).Device == p.packet.InDevice })
 	if !p.packet.Own && p.packet.InDevice != "" && byUplink {
-		// Whether the router replies or a host behind it, the reply carries the
-		// connection's mark.
+		// Whether the router replies or a host behind it, the connection's mark counts.
 		answer := Packet{Source: to, Destination: p.packet.Source, Own: w.isLocal(to), Protocol: p.packet.Protocol}
 		reply := w.route(answer, uint32(w.mask)&o.ConnectionMark, answer.Destination)
 		o.Reply = &reply
@@ -226,8 +209,7 @@ func (w *walker) note(format string, args ...any) {
 	}
 }
 
-// memberOfMark returns the member of a mark, or default, unreachable or
-// blackhole; "" for a mark without our bits.
+// memberOfMark returns a member, default, unreachable or blackhole; "" without our bits.
 func (w *walker) memberOfMark(mark uint32) string {
 	value := w.mask.Value(mark)
 	switch value {

@@ -14,8 +14,7 @@ import (
 // icmpOf has the ICMP protocol of each family (IANA protocol numbers).
 var icmpOf = map[family.Family]int{family.IPv4: 1, family.IPv6: 58}
 
-// ParseICMPType reads an ICMP type as the configuration has it: a name, a
-// number or "type/code". The code is Unknown if text does not give one.
+// ParseICMPType reads a name, a number or "type/code". Without a code, that is Unknown.
 func ParseICMPType(f family.Family, text string) (number, code int, err error) {
 	first, second, both := strings.Cut(cmp.Or(config.ICMPTypes[text][f], text), "/")
 	value, err := strconv.ParseUint(first, 10, 8)
@@ -31,16 +30,14 @@ func ParseICMPType(f family.Family, text string) (number, code int, err error) {
 	return int(value), code, nil
 }
 
-// opensConnection has the types with which conntrack begins a connection
-// (valid_new in nf_conntrack_proto_icmp.c and nf_conntrack_proto_icmpv6.c).
-// Other types belong to an existing connection, or to none.
+// opensConnection has the types with which conntrack begins a connection (valid_new in
+// nf_conntrack_proto_icmp.c and nf_conntrack_proto_icmpv6.c).
 var opensConnection = map[family.Family][]int{
 	family.IPv4: {8, 13, 15, 17},
 	family.IPv6: {128, 139},
 }
 
-// tracked reports whether the packet has a conntrack entry when it reaches our
-// rules.
+// tracked reports whether the packet has a conntrack entry when it reaches our rules.
 func (w *walker) tracked(p Packet) bool {
 	if w.Connection != nil || p.Protocol != icmpOf[w.family] || p.ICMPType == Unknown {
 		return true

@@ -64,8 +64,7 @@ func (w *walker) holds(p *path, m plan.Match) truth {
 	case plan.ICMPType:
 		return w.icmpHolds(packet, m.Type)
 	case plan.ICMPv6Type:
-		// Of an unknown type it is no neighbour discovery, which opens no
-		// connection, see complete.
+		// An unknown type is no neighbour discovery, which opens no connection (see complete).
 		ofICMP := packet.Protocol == Unknown || packet.Protocol == icmpOf[family.IPv6]
 		return is(ofICMP && packet.ICMPType == int(m))
 	case plan.DSCP:
@@ -78,8 +77,7 @@ func (w *walker) holds(p *path, m plan.Match) truth {
 		}
 		return is(m.Contains(packet.Destination))
 	case plan.CtState:
-		// The only states that we match are INVALID,UNTRACKED (see tracked) and
-		// ESTABLISHED.
+		// Of the states, plans have only INVALID,UNTRACKED (see tracked) and ESTABLISHED.
 		c := w.Connection
 		return is(!w.tracked(*packet) || c != nil && (c.Answered || c.Reply))
 	case plan.CtOriginal:
@@ -105,8 +103,7 @@ func portsHold(p *Packet, m plan.Ports) truth {
 	}))
 }
 
-// icmpHolds evaluates an ICMP type, which always follows a condition on the
-// protocol.
+// icmpHolds evaluates an ICMP type, which always follows a condition on the protocol.
 func (w *walker) icmpHolds(p *Packet, text string) truth {
 	number, code, err := ParseICMPType(w.family, text)
 	if err != nil {
@@ -125,8 +122,7 @@ func (w *walker) icmpHolds(p *Packet, text string) truth {
 	return known(p.ICMPCode != Unknown, p.ICMPCode == code)
 }
 
-// inSet looks an address up in the plan, or, for sets that have other entries,
-// too, in the kernel.
+// inSet looks an address up in the plan, or, for sets with other entries too, in the kernel.
 func (w *walker) inSet(p *Packet, m plan.InSet) truth {
 	address := p.Destination
 	if m.Source {

@@ -14,12 +14,10 @@ import (
 
 // Route is the result of the routing decision for a packet.
 type Route struct {
-	// Type is unicast, local (to the router itself), broadcast, multicast
-	// (not forwarded), unreachable, prohibit or blackhole; "none" when no
-	// table has a route.
+	// Type is unicast, local (to the router itself), broadcast, multicast (not forwarded),
+	// unreachable, prohibit or blackhole; "none" when no table has a route.
 	Type uplink.RouteType `json:"type"`
-	// Priority is that of the ip rule that led to the table; Rule is this rule
-	// as `ip rule` prints it.
+	// Priority is that of the ip rule that led to the table; Rule is it as `ip rule` has it.
 	Priority  int    `json:"priority"`
 	Rule      string `json:"rule,omitempty"`
 	Table     int    `json:"table,omitempty"`
@@ -30,13 +28,11 @@ type Route struct {
 	Hops []Hop `json:"hops,omitempty"`
 	// Source is the route's preferred source.
 	Source netip.Addr `json:"source"`
-	// Passed are the ip rules that matched, but whose table had no usable
-	// route.
+	// Passed are the ip rules that matched, but whose table had no usable route.
 	Passed []string `json:"passed,omitempty"`
 }
 
-// Hop is a next hop. On a point-to-point link, and to an on-link destination,
-// the gateway is the zero Addr.
+// Hop is a next hop. On-link and on point-to-point links, the gateway is the zero Addr.
 type Hop = uplink.Nexthop
 
 // The kernel's own tables and the priorities of its rules for them.
@@ -104,8 +100,7 @@ func (w *walker) apply(rule uplink.Rule, source, destination netip.Addr) (found 
 	return found, ""
 }
 
-// flow is what ip rules see of a packet. What its description leaves open is
-// taken for what most packets have.
+// flow is what ip rules see of a packet. What is not described is as in most packets.
 func (w *walker) flow(p Packet, mark uint32, destination netip.Addr) uplink.Flow {
 	flow := uplink.Flow{Source: p.Source, Destination: destination, Mark: mark, In: p.InDevice,
 		TOS: max(p.DSCP, 0) << 2, Protocol: max(p.Protocol, 0), SourcePort: max(p.SourcePort, 0), Port: max(p.DestinationPort, 0)}
@@ -139,8 +134,7 @@ func (w *walker) lookup(table int, source, destination netip.Addr) *Route {
 	return bestRoute(routes, source, destination)
 }
 
-// bestRoute returns the route to a destination: that with the longest
-// destination, then, in IPv6, the longest source, then the lowest metric.
+// bestRoute returns the route with the longest destination, then (IPv6) source, then the lowest metric.
 func bestRoute(routes []uplink.Route, source, destination netip.Addr) *Route {
 	var best *uplink.Route
 	for i, r := range routes {
@@ -158,8 +152,7 @@ func bestRoute(routes []uplink.Route, source, destination netip.Addr) *Route {
 
 func (w *walker) isLocal(a netip.Addr) bool { return a.IsLoopback() || w.main.Has(a) }
 
-// localType returns the type of the route to a destination in the kernel's
-// local table, "" if there is none.
+// localType returns the type of the route in the kernel's local table, "" if there is none.
 func (w *walker) localType(p Packet, a netip.Addr) uplink.RouteType {
 	switch {
 	case w.isLocal(a):
@@ -177,8 +170,7 @@ func (w *walker) localType(p Packet, a netip.Addr) uplink.RouteType {
 	return ""
 }
 
-// deviceTowards returns the device of main's route to an address, "" if it is
-// only a default route.
+// deviceTowards returns the device of main's route to an address, "" for a default route.
 func (w *walker) deviceTowards(a netip.Addr) string {
 	found := bestRoute(w.main.Routes, netip.Addr{}, a)
 	if found == nil || found.Destination.Bits() == 0 || len(found.Hops) != 1 {
@@ -187,8 +179,7 @@ func (w *walker) deviceTowards(a netip.Addr) string {
 	return found.Hops[0].Device
 }
 
-// sourceFor returns the source that the kernel gives to a packet of the router:
-// that of the route which it would take without our mark.
+// sourceFor returns the source that the kernel gives to a packet of the router before our mark.
 func (w *walker) sourceFor(p Packet) netip.Addr {
 	if w.isLocal(p.Destination) {
 		return p.Destination
@@ -197,8 +188,7 @@ func (w *walker) sourceFor(p Packet) netip.Addr {
 	if r.Source.IsValid() || len(r.Hops) == 0 {
 		return r.Source
 	}
-	// IPv4 goes by the next hop, IPv6 by the destination: its gateways are mostly
-	// link-local.
+	// IPv4 goes by the next hop, IPv6 by the destination: its gateways are mostly link-local.
 	near := r.Hops[0].Gateway
 	if !near.IsValid() || w.family == family.IPv6 {
 		near = p.Destination

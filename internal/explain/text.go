@@ -11,9 +11,8 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// Text is an explanation as text: the description, and for each group of
-// outcomes under the same conditions the steps that they share and where each
-// leads; then what would be different without a member.
+// Text has the description, for each group of outcomes under the same conditions the steps that
+// they share and where each leads, and what would be different without a member.
 func (e *Explanation) Text() string {
 	var text strings.Builder
 	text.WriteString(e.Packet.String() + "\n")

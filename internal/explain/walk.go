@@ -27,8 +27,7 @@ type path struct {
 	Outcome               // as far as it is known
 	packet     Packet     // with what was assumed on the way
 	translated netip.Addr // destination after address translation
-	// assumed has the conditions that the description leaves open, by their
-	// text, with the value assumed on this way.
+	// assumed has the conditions that the description leaves open, by their text.
 	assumed map[string]bool
 	// refuted are groups of such conditions of which at least one is false.
 	refuted [][]string
@@ -82,8 +81,7 @@ func (w *walker) mangle(p path) []path {
 	return w.follow(p, builtin, 0)
 }
 
-// follow follows a packet through a chain from the i-th rule on and returns all
-// ways in which it can leave it.
+// follow follows a packet from a chain's i-th rule on and returns all ways in which it leaves.
 func (w *walker) follow(p path, chain plan.Chain, i int) []path {
 	for ; i < len(chain.Rules); i++ {
 		hit, miss := w.test(p, chain.Rules[i])
@@ -100,8 +98,7 @@ func (w *walker) follow(p path, chain plan.Chain, i int) []path {
 	return w.deal(p, chain)
 }
 
-// test splits a way at a rule: hit is the way if the rule matches, miss if it
-// does not; nil if that is impossible.
+// test splits a way at a rule: hit if the rule matches, miss if not; nil if that cannot be.
 func (w *walker) test(p path, rule plan.Rule) (hit, miss *path) {
 	var open []plan.Match
 	for _, m := range rule.Matches {
@@ -178,8 +175,7 @@ func (p path) refute(open []plan.Match) path {
 	return p
 }
 
-// act carries out the target of the i-th rule of a chain and follows the packet
-// from there.
+// act carries out the target of a chain's i-th rule and follows the packet from there.
 func (w *walker) act(p path, chain plan.Chain, i int) []path {
 	rule := chain.Rules[i]
 	switch t := rule.Target.(type) {

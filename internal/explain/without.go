@@ -10,8 +10,7 @@ type Without struct {
 	Outcomes []Outcome `json:"outcomes"`
 }
 
-// Compare adds what would change for the packet if a member were down: then is
-// the explanation without it.
+// Compare adds what would change without a member: then is the explanation of that.
 func (e *Explanation) Compare(member string, then *Explanation) {
 	same := slices.EqualFunc(e.Outcomes, then.Outcomes, sameWay)
 	e.Without = &Without{Member: member, Changed: !same, Outcomes: then.Outcomes}

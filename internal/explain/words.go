@@ -45,8 +45,7 @@ func (w *walker) knownConnection() string {
 	return text + mark
 }
 
-// addJump adds the step that a rule sends the packet to a chain, or, with "",
-// returns.
+// addJump adds the step that a rule sends the packet to a chain, or, with "", returns.
 func (w *walker) addJump(p *path, chain plan.Chain, rule plan.Rule, target string) {
 	var text string
 	switch {
@@ -192,8 +191,7 @@ func (w *walker) addDeal(p *path, chain plan.Chain, target string, share float64
 
 var drawWords = map[Draw]string{ByTurn: "in turn", ByChance: "by chance", ByHash: "by hash"}
 
-// addMark adds the step for a mark. If a policy's own chain sets it, the
-// policy had no live member.
+// addMark adds the step for a mark. A policy's own chain sets it without a live member.
 func (w *walker) addMark(p *path, chain plan.Chain, t plan.SetMark) {
 	member := w.memberOfMark(t.Value)
 	if !slices.ContainsFunc(chain.Rules, func(r plan.Rule) bool { _, saves := r.Target.(plan.SaveMark); return saves }) {
@@ -206,8 +204,7 @@ func (w *walker) addMark(p *path, chain plan.Chain, t plan.SetMark) {
 	p.step(chain.Name, fmt.Sprintf("gets the mark %#x ('%s'), which the connection keeps", t.Value, member))
 }
 
-// dealer returns what deals in a chain, in words: a policy, itself or for a
-// sticky rule.
+// dealer returns what deals in a chain, in words: a policy, itself or for a sticky rule.
 func (w *walker) dealer(p *path, chain plan.Chain) string {
 	if policy := w.policyOf(chain.Name); policy != nil {
 		text := "policy '" + policy.Name + "'"
@@ -266,8 +263,7 @@ func (w *walker) isSticky(m plan.Match) bool {
 	return set != nil && set.Timeout > 0
 }
 
-// slots returns the number of slots into which a chain divides sources; 0 if it
-// does not.
+// slots returns into how many slots a chain divides sources; 0 if it does not.
 func slots(c plan.Chain) int {
 	for _, r := range c.Rules {
 		for _, m := range r.Matches {

@@ -20,8 +20,7 @@ type Usage struct {
 	Action string    `json:"action"` // last or off
 }
 
-// Verdict is what is held against the member: words that stay the same as it goes
-// on.
+// Verdict is what is held against the member, in words that stay the same as it goes on.
 func (u Usage) Verdict() (v plan.Verdict) {
 	if u.Bytes >= u.Quota {
 		v.Spent = fmt.Sprintf("its quota of %v GB is used up", float64(u.Quota)/1e9)
@@ -48,8 +47,7 @@ type Book struct {
 	Devices []kernel.Traffic `json:"devices"`
 }
 
-// firstYear is the year in which this was written: no clock that is set tells
-// an earlier one.
+// firstYear is that of this line: no clock that is set tells an earlier one.
 const firstYear = 2026
 
 // Of returns what a member has used; nil if it is not in the book.
@@ -62,9 +60,8 @@ func (b *Book) Of(member string) *Usage {
 	return nil
 }
 
-// Count adds to members that have a quota what their devices have carried since
-// the last time, but nothing from before they had one: that may be of another
-// period. It returns what they have used, and whether that is news.
+// Count adds to members that have a quota what their devices have carried since the last time, but
+// nothing from before they had one. It returns what they have used, and whether that is news.
 //
 // A period begins where its first moment lies between the last time and now, so
 // neither a clock that is not set yet nor another quota_day does it.
@@ -104,10 +101,9 @@ func (b *Book) Count(now time.Time, traffic []kernel.Traffic, members []plan.Mem
 	return usage, news
 }
 
-// grown is by how much that device of a member has grown that carried most. They
-// are mostly one in both families, or one is a tunnel through the other (DS-Lite).
-// An index that is new is that of a device that was made since: its counter began
-// with 0.
+// grown is by how much that device of a member has grown that carried most: they are mostly one in
+// both families, or one a tunnel through the other (DS-Lite). A new index is that of a device made
+// since, whose counter began with 0.
 func (b *Book) grown(traffic []kernel.Traffic, m *plan.Member) (most int64) {
 	for _, t := range traffic {
 		if t.Name != m.IPv4.Device && t.Name != m.IPv6.Device {

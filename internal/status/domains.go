@@ -16,9 +16,8 @@ type Set struct {
 	Domains []Domain `json:"domains"`
 }
 
-// Domain is a domain of a set with what was learnt of it and of all names below.
-// Addresses counts those that the set has now, LastAnswer is when the router last
-// answered with one of them; nil if it has none.
+// Domain is a domain of a set with what was learnt of it and of all names below. Addresses are
+// those that the set has now, LastAnswer is the last with one of them; nil if it has none.
 type Domain struct {
 	Name       string     `json:"name"`
 	Addresses  int        `json:"addresses"`

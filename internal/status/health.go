@@ -21,8 +21,7 @@ type Monitor struct {
 	PID   int    `json:"pid,omitempty"`
 	// Started is nil if it does not run.
 	Started *time.Time `json:"started,omitempty"`
-	// Silent is true if no target in a family answers, so that no path goes
-	// offline there: see health.Snapshot.
+	// Silent: no target in a family answers, so no path goes offline there (health.Snapshot).
 	Silent  bool `json:"silent"`
 	silence health.Silence
 }
@@ -67,8 +66,7 @@ func (m Monitor) trouble() []string {
 	return nil
 }
 
-// healthTable has a row for each path that is probed, and one for each target
-// that differs from the others.
+// healthTable has a row for each path that is probed, and for each target that stands out.
 func (s Status) healthTable() string {
 	rows := []string{"\nHEALTH\tFAMILY\tVERDICT\tSINCE\tIN A ROW\tLOSS\tLATENCY\tFLAPS\tWHY"}
 	s.eachFamily(func(m Member, f family.Family, state *Family) {
@@ -97,8 +95,7 @@ func verdict(online bool, state *Family) string {
 	return stateOffline
 }
 
-// ago formats how long ago something was: to the second within a day;
-// otherwise, or if the clock was set back since, the time itself.
+// ago formats how long ago something was; over a day, or before the clock was set back, the time.
 func ago(now, then time.Time) string {
 	passed := now.Sub(then)
 	if passed < 0 || passed >= 24*time.Hour {
@@ -131,9 +128,8 @@ func why(r *health.Report) string {
 	return text
 }
 
-// Targets that differ by less than this count as alike: with 10 % of loss the
-// default of recovery_loss still lets a path come back, and the distances of
-// targets differ by a few milliseconds.
+// Targets that differ by less count as alike: the default of recovery_loss lets a path come back
+// with 10 %, and the distances of targets differ by a few milliseconds.
 const (
 	lossApart    = 0.1
 	latencyApart = 10 * time.Millisecond

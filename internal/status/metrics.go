@@ -9,9 +9,8 @@ import (
 	"loadbalance/internal/family"
 )
 
-// exposition builds a text in the exposition format of Prometheus, version
-// 0.0.4: for each metric a line with its help, one with its type, then its
-// samples.
+// exposition builds a text in Prometheus's exposition format, version 0.0.4: for each metric
+// its help, its type, then its samples.
 type exposition struct{ text strings.Builder }
 
 // begin begins a metric; help has no backslash and no line break.
@@ -38,8 +37,7 @@ const (
 	counter = "counter"
 )
 
-// WriteMetrics prints the status for Prometheus, in the format that the
-// textfile collector of its node exporter reads.
+// WriteMetrics prints the status as the textfile collector of Prometheus's node exporter reads it.
 func (s Status) WriteMetrics(w io.Writer) error {
 	var e exposition
 	s.serviceMetrics(&e)
@@ -77,8 +75,7 @@ func (s Status) serviceMetrics(e *exposition) {
 	}
 }
 
-// memberMetrics are the metrics with the labels member and family. value reads
-// one from a member's state; with health it needs a report.
+// memberMetrics have the labels member and family. With health, value needs a report.
 var memberMetrics = []struct {
 	name, kind, help string
 	health           bool
@@ -164,9 +161,8 @@ func (s Status) policyMetrics(e *exposition) {
 	}
 }
 
-// deviceMetrics writes the metrics of devices. They have no label member:
-// members may share a device, and a sum over members would count its bytes
-// twice.
+// deviceMetrics have no label member: members may share a device, and a sum over members would
+// count its bytes twice.
 func (s Status) deviceMetrics(e *exposition) {
 	e.begin("loadbalance_device_receive_bytes_total", counter, "Bytes that a member's device has received, of all its traffic.")
 	for _, d := range s.Devices {
@@ -185,6 +181,5 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// unixSeconds returns Unix time with the precision of a millisecond, more than
-// a verdict has.
+// unixSeconds returns Unix time to the millisecond, more than a verdict has.
 func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -15,8 +15,7 @@ type Policy struct {
 	Members []PolicyMember `json:"members"`
 }
 
-// PolicyMember is a member of a policy with its shares. IPv6 is nil if the
-// member has no share in it and never had.
+// PolicyMember is a member of a policy. IPv6 is nil if it has no share there and never had.
 type PolicyMember struct {
 	Name string       `json:"name"`
 	IPv4 *PolicyShare `json:"ipv4,omitempty"`
@@ -26,15 +25,13 @@ type PolicyMember struct {
 // share returns the member's share in one family, or nil.
 func (m PolicyMember) share(f family.Family) *PolicyShare { return family.Pick(f, m.IPv4, m.IPv6) }
 
-// PolicyShare is a member's share of a policy in one family. All shares are
-// from 0 to 1.
+// PolicyShare is a member's share of a policy in one family. All shares are from 0 to 1.
 type PolicyShare struct {
 	// Share is the share of new connections that the member is dealt now.
 	Share float64 `json:"share"`
-	// Dealt counts the connections that it was dealt since the service was
-	// started, by this policy and by the sticky rules that use it. DealtShare
-	// is their share of all that were dealt, and ExpectedShare what that
-	// should be by the shares in force when the connections came.
+	// Dealt counts the connections that this policy, or a sticky rule that uses it, has dealt to the
+	// member since the service was started. DealtShare is their share of all, and ExpectedShare what
+	// that should be by the shares in force when the connections came.
 	Dealt         uint64  `json:"dealt"`
 	DealtShare    float64 `json:"dealt_share"`
 	ExpectedShare float64 `json:"expected_share"`
@@ -53,9 +50,8 @@ func (in Input) policies() []Policy {
 	return policies
 }
 
-// rules counts the connections that each rule has decided about since the rules
-// were last written, by the packets of its lines: only the first packet of a
-// connection comes that far.
+// rules counts the connections that rules have decided about since they were last written, by the
+// packets of their lines: only the first of a connection comes that far.
 func (in Input) rules() map[string]uint64 {
 	rules := map[string]uint64{}
 	for f, table := range in.Kernel.Tables {
@@ -77,8 +73,7 @@ func (in Input) rules() map[string]uint64 {
 	return rules
 }
 
-// shares returns the members' shares in one family; for IPv6, nil for a member
-// that has none and never had.
+// shares returns the members' shares in one family; for IPv6, nil for those that never had one.
 func (in Input) shares(p plan.Policy, f family.Family) []*PolicyShare {
 	dealt := dealt.By(p.Name, in.State.Families[f], in.Kernel.Tables[f])
 	expected := 0.0

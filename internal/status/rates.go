@@ -9,8 +9,7 @@ import (
 	"loadbalance/internal/kernel"
 )
 
-// Device is a device that members use. Its counters include all its members and
-// both families.
+// Device is a device of members. Its counters include all of them and both families.
 type Device struct {
 	kernel.Traffic
 	// Rate is nil if there is no earlier status to compare with.
@@ -42,8 +41,7 @@ func (in Input) devices(members []Member) []Device {
 	return devices
 }
 
-// AddRates adds the rates since an earlier status. A counter that is lower than
-// before was reset in between and gives no rate.
+// AddRates adds the rates since an earlier status. A counter that was reset gives none.
 func (s *Status) AddRates(before Status) {
 	seconds := s.Time.Sub(before.Time).Seconds()
 	if seconds <= 0 {
@@ -88,8 +86,7 @@ func (s Status) dealtTo(member string, f family.Family) uint64 {
 	return dealt
 }
 
-// ratesTable has the rates of each member, if AddRates has added them. Members
-// that share a device have its rates in the first row only.
+// ratesTable has what AddRates has added; what members share stands in the first row only.
 func (s Status) ratesTable() string {
 	rows := []string{"\nRATES\tFAMILY\tDEVICE\tRECEIVED\tSENT\tNEW/S\tCONNECTIONS"}
 	shown := map[string]bool{}
@@ -104,8 +101,7 @@ func (s Status) ratesTable() string {
 	return table(rows)
 }
 
-// rateText formats the rates of a device, "as above" if they were shown
-// already.
+// rateText formats the rates of a device, "as above" if they were shown already.
 func (s Status) rateText(name string, shown map[string]bool) (received, sent string) {
 	device := s.device(name)
 	if device == nil || device.Rate == nil {

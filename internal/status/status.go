@@ -34,15 +34,12 @@ type Status struct {
 	Counted time.Time `json:"counted"`
 	// Running is true if the kernel holds our rules.
 	Running bool `json:"running"`
-	// Stopped is true if a user has stopped the service: events do nothing
-	// then.
+	// Stopped: a user has stopped the service, and events do nothing.
 	Stopped bool   `json:"stopped"`
 	Backend string `json:"backend"`
-	// Refused says why the configuration file is not what runs; everything
-	// else is about what runs. nil: it is not refused.
+	// Refused says why the file is not what runs and what all else is about; nil: it is not refused.
 	Refused *pipeline.Refusal `json:"refused,omitempty"`
-	// InSync is true if the kernel holds exactly what the configuration asks
-	// for; otherwise Drift is what an apply would change.
+	// InSync: the kernel holds what the configuration asks for; otherwise Drift is the difference.
 	InSync   bool     `json:"in_sync"`
 	Drift    []string `json:"drift,omitempty"`
 	Problems []string `json:"problems,omitempty"`
@@ -53,8 +50,7 @@ type Status struct {
 	Usage    []quota.Usage `json:"usage,omitempty"`
 	Policies []Policy      `json:"policies"`
 	Devices  []Device      `json:"devices"`
-	// Rules are what those rules have decided about that have lines in the
-	// kernel, by name; anonymous ones are called @rule[0].
+	// Rules are what rules with lines in the kernel have decided about, by name, such as @rule[0].
 	Rules map[string]uint64 `json:"rules,omitempty"`
 	// Sets are those that learn the addresses of domains.
 	Sets    []Set        `json:"sets,omitempty"`
@@ -71,8 +67,7 @@ type Member struct {
 	Table  int    `json:"table"`
 	Weight int    `json:"weight"`
 	Metric int    `json:"metric"`
-	// Fault is what is wrong with its section in the file. What ran before goes
-	// on, or if nothing did, the member is left out.
+	// Fault is what is wrong with its section. What ran before goes on, or it is left out.
 	Fault string  `json:"fault,omitempty"`
 	IPv4  *Family `json:"ipv4,omitempty"`
 	IPv6  *Family `json:"ipv6,omitempty"`
@@ -80,34 +75,28 @@ type Member struct {
 
 // Family is a member's state in one family.
 type Family struct {
-	// State is active (policy 'balanced' deals it connections), standby (works,
-	// but 'balanced' deals it none: a lower tier is in use, or the policy
-	// leaves it out), offline (by its health check), portal (the network wants
-	// a login) or down (no link, address or route). Reason says why, where it is not obvious.
+	// State is active (policy 'balanced' deals it connections), standby (works, but 'balanced' deals
+	// it none, for its tier or by configuration), offline (by its health check), portal (the network
+	// wants a login) or down (no link, address or route). Reason says why, where it is not obvious.
 	State string `json:"state"`
 	// Full: its line is full, so it is dealt nothing new while another has room.
 	Full    bool   `json:"full,omitempty"`
 	Reason  string `json:"reason,omitempty"`
 	Device  string `json:"device,omitempty"`
 	Gateway string `json:"gateway,omitempty"`
-	// Share is the share of new connections that policy 'balanced' deals to
-	// the member, 0 to 1. Dealt counts those that it was dealt since the
-	// service was started, and DealtShare is their share of all.
+	// Share is what policy 'balanced' deals to the member of new connections, 0 to 1. Dealt counts
+	// those since the service was started, and DealtShare is their share of all.
 	Share      float64 `json:"share"`
 	Dealt      uint64  `json:"dealt"`
 	DealtShare float64 `json:"dealt_share"`
-	// Connections counts the live connections with the member's mark, and
-	// UnansweredConnections those of them that have seen no answer yet.
-	// Unanswered is the share of these, 0 to 1: a line with a much higher one
-	// than others is in trouble.
+	// Connections counts the live ones with the member's mark, UnansweredConnections those without an
+	// answer yet. Unanswered is their share, 0 to 1: one much higher than others' is trouble.
 	Connections           int     `json:"connections"`
 	UnansweredConnections int     `json:"unanswered_connections"`
 	Unanswered            float64 `json:"unanswered"`
 	// Health is what the monitor found; nil without a monitor or track_ip.
 	Health *health.Report `json:"health,omitempty"`
-	// NewRate is the number of connections per second that all policies
-	// together deal to the member; nil without an earlier status to compare
-	// with.
+	// NewRate is what all policies deal to the member per second; nil without an earlier status.
 	NewRate *float64 `json:"new_per_second,omitempty"`
 }
 
@@ -131,8 +120,7 @@ type Input struct {
 	Connections map[family.Family]map[uint32]conntrack.Count
 	// Traffic has the counters of all devices.
 	Traffic []kernel.Traffic
-	// Health is the answer of the monitor; nil if none runs, or if it does not
-	// answer: MonitorError is the reason then.
+	// Health is the monitor's answer; nil where none runs, or for the reason in MonitorError.
 	Health       *health.Snapshot
 	MonitorError error
 	// MonitorWanted is true if the configuration has targets to probe.
@@ -225,8 +213,7 @@ func (in Input) family(m plan.Member, f family.Family) *Family {
 		Health:                in.report(m.Name, f),
 		Full:                  m.Full != "" && state.Online,
 	}
-	// A verdict may be older than the monitor or the link; the report then has
-	// no reason.
+	// A verdict may be older than the monitor or the link; the report then has no reason.
 	if h := result.Health; h != nil && !h.Online && state.Up && !state.Online {
 		h.Reason = state.Reason
 	}

@@ -31,8 +31,8 @@ func (s Status) WriteText(w io.Writer) error {
 	return err
 }
 
-// membersTable has a row for each member and family, and below them why a family
-// is not in use, if neither a notice nor the table HEALTH says it.
+// membersTable has a row for each member and family, and below them why one is not in use, if
+// neither a notice nor the table HEALTH says it.
 func (s Status) membersTable() string {
 	reasons := ""
 	rows := []string{"MEMBER\tFAMILY\tSTATE\tDEVICE\tGATEWAY\tMARK\tTABLE\tTIER\tWEIGHT\tSHARE\tDEALT\tCONNECTIONS\tUNANSWERED"}
@@ -63,8 +63,7 @@ func (s Status) eachFamily(visit func(Member, family.Family, *Family)) {
 	}
 }
 
-// table aligns rows of cells that end in tabs; the first row is the heading, and
-// without others there is no table.
+// table aligns rows of cells that end in tabs. Without a row below the heading there is no table.
 func table(rows []string) string {
 	if len(rows) == 1 {
 		return ""
