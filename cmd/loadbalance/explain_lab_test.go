@@ -231,10 +231,7 @@ func (p *proof) read() {
 		p.t.Fatal(err)
 	}
 	w.uplinks.Sets = map[string]string{"other": "ipv4"}
-	w.plan, err = plan.Build(plan.Input{Config: cfg, Uplinks: w.uplinks, State: &state.State})
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	w.plan = plan.Build(plan.Input{Config: cfg, Uplinks: w.uplinks, State: &state.State})
 	w.uplinks = w.plan.Uplinks
 	p.world = w
 }
@@ -273,12 +270,8 @@ func (p *proof) mac(f frame) net.HardwareAddr {
 
 func (p *proof) explain(packet explain.Packet, connection *explain.Connection) *explain.Explanation {
 	p.t.Helper()
-	e, err := explain.Explain(explain.Input{Config: p.world.config, Plan: p.world.plan, Uplinks: p.world.uplinks,
+	return explain.Explain(explain.Input{Config: p.world.config, Plan: p.world.plan, Uplinks: p.world.uplinks,
 		Connection: connection, InSet: p.sets.Contains}, packet)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return e
 }
 
 // find reads the packet's connection. A reading costs some milliseconds, since

@@ -19,10 +19,7 @@ func TestCommandsArePasted(t *testing.T) {
 	cfg := readConfig(t, "config member 'wan1'\nconfig member 'wan2'\n")
 	world := worldOf(cfg)
 	world.Members[0].IPv4.Device = device
-	wanted, err := plan.Build(plan.Input{Config: cfg, Uplinks: world})
-	if err != nil {
-		t.Fatal(err)
-	}
+	wanted := plan.Build(plan.Input{Config: cfg, Uplinks: world})
 	kernel := EmptyKernel()
 	kernel.Sets = append(kernel.Sets, ipset.Set{Name: set})
 	jump := iptables.Jump{Chain: "OUTPUT", Rule: "-m comment --comment \"a\nEOF\n>f\x1b\" -j lb_x"}

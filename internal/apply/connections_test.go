@@ -121,10 +121,7 @@ func TestTableNames(t *testing.T) {
 
 func TestSummary(t *testing.T) {
 	cfg := readConfig(t, firstConfig)
-	wanted, err := plan.Build(plan.Input{Config: cfg, Uplinks: worldOf(cfg)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	wanted := plan.Build(plan.Input{Config: cfg, Uplinks: worldOf(cfg)})
 	changes := Diff(wanted, EmptyKernel(), nil)
 	want := []string{
 		"ipv4: 11 chains written, 2 jumps set, 13 ip rules added, 6 routes set",

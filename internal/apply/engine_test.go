@@ -125,11 +125,7 @@ func (s *service) changes(text string) (*Changes, error) {
 	if state != nil {
 		in.State = &state.State
 	}
-	wanted, err := plan.Build(in)
-	if err != nil {
-		return nil, err
-	}
-	return Diff(wanted, k, state), nil
+	return Diff(plan.Build(in), k, state), nil
 }
 
 // apply is one run of the command.

@@ -45,9 +45,7 @@ func explainCommand(in *invocation) int {
 	}
 	defer p.Close()
 	if p != nil {
-		if err := in.noteDifference(observed); err != nil {
-			return in.fail(err)
-		}
+		in.noteDifference(observed)
 	}
 	var found []*explain.Explanation
 	for _, destination := range destinations {
@@ -104,14 +102,7 @@ func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed,
 	if err != nil {
 		return nil, err
 	}
-	wanted, err := observed.Plan()
-	if err != nil {
-		return nil, err
-	}
-	e, err := walked(p, wanted, observed.Config, packet, connection)
-	if err != nil {
-		return nil, err
-	}
+	e := walked(p, observed.Plan(), observed.Config, packet, connection)
 	if note != "" {
 		e.Notes = append(e.Notes, note)
 	}
@@ -119,38 +110,26 @@ func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed,
 	if member == "" {
 		return e, nil
 	}
-	wanted, err = observed.Without(member).Plan()
-	if err != nil {
-		return nil, err
-	}
+	wanted := observed.Without(member).Plan()
 	if connection != nil && wanted.Connections[packet.Family()].Fate(connection.Mark, connection.OriginalDestination) != plan.Keep {
 		connection = nil // it is dealt anew
 	}
-	then, err := walked(p, wanted, observed.Config, packet, connection)
-	if err != nil {
-		return nil, err
-	}
-	e.Compare(member, then)
+	e.Compare(member, walked(p, wanted, observed.Config, packet, connection))
 	return e, nil
 }
 
 // noteDifference says so where the kernel does not hold the configuration that is explained.
-func (in *invocation) noteDifference(observed *pipeline.Observed) error {
-	changes, err := observed.Changes()
-	if err != nil {
-		return err
-	}
+func (in *invocation) noteDifference(observed *pipeline.Observed) {
 	switch {
 	case !observed.Kernel.Ours():
 		in.log.Notice("loadbalance is not running: this is what would happen if it were")
-	case !changes.Empty():
+	case !observed.Changes().Empty():
 		in.log.Notice("the kernel does not hold this configuration yet: this is what would happen after 'loadbalance apply'")
 	}
-	return nil
 }
 
 // walked explains the packet by a plan. p is nil where there is no kernel to ask.
-func walked(p *pipeline.Pipeline, wanted *plan.Plan, cfg *config.Config, packet explain.Packet, connection *explain.Connection) (*explain.Explanation, error) {
+func walked(p *pipeline.Pipeline, wanted *plan.Plan, cfg *config.Config, packet explain.Packet, connection *explain.Connection) *explain.Explanation {
 	input := explain.Input{Config: cfg, Plan: wanted, Uplinks: wanted.Uplinks, Connection: connection}
 	if p != nil {
 		input.InSet = p.Sets.Contains

@@ -25,10 +25,7 @@ func planCommand(in *invocation) int {
 		return in.fail(err)
 	}
 	defer p.Close()
-	changes, err := observed.Changes()
-	if err != nil {
-		return in.fail(err)
-	}
+	changes := observed.Changes()
 	for _, notice := range changes.Plan.Notices {
 		in.log.Notice(notice)
 	}

@@ -75,14 +75,7 @@ func (in *invocation) status() (status.Status, error) {
 		return status.Status{}, err
 	}
 	defer p.Close()
-	wanted, err := observed.Plan()
-	if err != nil {
-		return status.Status{}, err
-	}
-	changes, err := observed.Changes()
-	if err != nil {
-		return status.Status{}, err
-	}
+	wanted := observed.Plan()
 	connections, notices, err := countConnections(p, cfg)
 	if err != nil {
 		return status.Status{}, err
@@ -95,7 +88,7 @@ func (in *invocation) status() (status.Status, error) {
 	return status.New(status.Input{
 		Version: Version, Now: time.Now(), Stopped: in.rundir().Stopped(), Refused: refusal, Problems: problems, Found: found,
 		Notices: slices.Concat(wanted.Notices, notices, advice.Errors, advice.Warnings, advice.Notes, in.faults(snapshot)),
-		Kernel:  observed.Kernel, State: observed.LastState(), Plan: wanted, Changes: changes, Uplinks: observed.Uplinks,
+		Kernel:  observed.Kernel, State: observed.LastState(), Plan: wanted, Changes: observed.Changes(), Uplinks: observed.Uplinks,
 		Connections: connections, Traffic: traffic,
 		Health: snapshot, MonitorError: monitorErr, MonitorWanted: wantsMonitor(cfg.Config),
 	}), nil

@@ -44,10 +44,7 @@ func (in *invocation) use(cfg *pipeline.Configuration, name string, program []st
 		return err
 	}
 	defer p.Close()
-	wanted, err := observed.Plan()
-	if err != nil {
-		return err
-	}
+	wanted := observed.Plan()
 	if !observed.Kernel.Ours() {
 		return errors.New("loadbalance is not running")
 	}

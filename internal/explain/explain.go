@@ -129,10 +129,7 @@ type Step struct {
 }
 
 // Explain returns what happens to a packet. Its addresses must be of the same family.
-func Explain(in Input, packet Packet) (*Explanation, error) {
-	if packet.Source.IsValid() && family.Of(packet.Source) != packet.Family() {
-		return nil, fmt.Errorf("%s and %s are not of the same family", packet.Source, packet.Destination)
-	}
+func Explain(in Input, packet Packet) *Explanation {
 	w := &walker{Input: in, family: packet.Family(), mask: fwmark.Mask(in.Config.Globals.MarkMask)}
 	w.plan = in.Plan.Family(w.family)
 	w.main = in.Uplinks.Main(w.family)
@@ -153,7 +150,7 @@ func Explain(in Input, packet Packet) (*Explanation, error) {
 		}
 	}
 	e.Notes = w.notes
-	return e, nil
+	return e
 }
 
 // complete adds to the description what follows from it, with notes.

@@ -178,10 +178,7 @@ func (g *rig) Follow(verdicts plan.Verdicts) (Outcome, error) {
 		panic(fmt.Sprint(problems))
 	}
 	uplinks := g.uplinks(cfg)
-	p, err := plan.Build(plan.Input{Config: cfg, Uplinks: uplinks, Verdicts: verdicts})
-	if err != nil {
-		panic(err)
-	}
+	p := plan.Build(plan.Input{Config: cfg, Uplinks: uplinks, Verdicts: verdicts})
 	changed := fmt.Sprint(g.applied) != fmt.Sprint(verdicts) || g.kernel.Ours%2 == 1
 	g.applied = verdicts
 	if changed && !g.undo {

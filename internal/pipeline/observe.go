@@ -49,30 +49,25 @@ func FromNothing(cfg *config.Config, uplinks uplink.State) *Observed {
 }
 
 // Plan plans the kernel state that is wanted, once.
-func (o *Observed) Plan() (*plan.Plan, error) {
+func (o *Observed) Plan() *plan.Plan {
 	if o.wanted != nil {
-		return o.wanted, nil
+		return o.wanted
 	}
 	in := plan.Input{Config: o.Config, Uplinks: o.Uplinks, Kernel: o.Kernel.ForPlan(), Verdicts: o.Verdicts}
 	if o.State != nil {
 		in.State = &o.State.State
 	}
-	var err error
-	o.wanted, err = plan.Build(in)
-	return o.wanted, err
+	o.wanted = plan.Build(in)
+	return o.wanted
 }
 
 // Changes returns what there is to change. A service that is switched off wants
 // nothing in the kernel.
-func (o *Observed) Changes() (*apply.Changes, error) {
+func (o *Observed) Changes() *apply.Changes {
 	if !o.Config.Globals.Enabled {
-		return apply.DiffStop(o.Kernel, o.State), nil
+		return apply.DiffStop(o.Kernel, o.State)
 	}
-	wanted, err := o.Plan()
-	if err != nil {
-		return nil, err
-	}
-	return apply.Diff(wanted, o.Kernel, o.State), nil
+	return apply.Diff(o.Plan(), o.Kernel, o.State)
 }
 
 // LastState is what the last run left; the zero value where that is nothing.

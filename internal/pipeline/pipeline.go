@@ -99,11 +99,7 @@ func (p *Pipeline) Apply(o *Observed) (*apply.Report, error) {
 	if advice.Active(o.Config) && advice.MWAN3Runs(o.Kernel.Tables, o.Uplinks) { // it deals out connections with marks, too
 		return nil, errors.New(advice.MWAN3Running + " (nothing was changed)")
 	}
-	changes, err := o.Changes()
-	if err != nil {
-		return nil, err
-	}
-	err = p.run.SetStopped(false)
+	err := p.run.SetStopped(false)
 	if !o.Config.Globals.Monitor {
 		// Nobody would notice that a line works again.
 		err = errors.Join(err, p.run.ForgetVerdicts())
@@ -111,7 +107,7 @@ func (p *Pipeline) Apply(o *Observed) (*apply.Report, error) {
 	if err != nil {
 		p.engine.Notice(fmt.Sprintf("run directory: %v", err))
 	}
-	report, err := p.engine.Apply(changes)
+	report, err := p.engine.Apply(o.Changes())
 	if p.netifd.Answer != nil {
 		_ = p.run.SaveNetifd(p.netifd.Answer) // a run directory that takes nothing is reported with its state
 	}
@@ -134,9 +130,5 @@ func (p *Pipeline) Stop() error {
 // Rehearse loads sets and chains of a plan into the network namespace, which
 // should be one in which nothing else is.
 func (p *Pipeline) Rehearse(o *Observed) error {
-	wanted, err := o.Plan()
-	if err != nil {
-		return err
-	}
-	return p.engine.Rehearse(apply.Diff(wanted, apply.EmptyKernel(), nil))
+	return p.engine.Rehearse(apply.Diff(o.Plan(), apply.EmptyKernel(), nil))
 }

@@ -13,13 +13,9 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// Build computes the plan. An error means that the mask has too few marks for
-// the members, which no configuration that was checked does.
-func Build(in Input) (*Plan, error) {
-	b, err := newBuilder(in)
-	if err != nil {
-		return nil, err
-	}
+// Build computes the plan.
+func Build(in Input) *Plan {
+	b := newBuilder(in)
 	b.plan.Uplinks = b.uplinks
 	b.plan.State = State{Indices: b.indices, Prefixes: prefixes(b.uplinks), Held: b.held,
 		Live: map[family.Family][]int{}, Active: map[family.Family][]int{}}
@@ -37,7 +33,7 @@ func Build(in Input) (*Plan, error) {
 	b.plan.Policies = b.policies()
 	b.connections()
 	b.plan.Notices, b.plan.State.Notices = b.notices, b.notices
-	return b.plan, nil
+	return b.plan
 }
 
 // builder holds what both families share.
@@ -84,7 +80,7 @@ func (b *builder) full(name string) string { return b.verdicts[family.IPv4][name
 // cannot reports whether nothing can be done in a family, whatever is wanted.
 func (b *builder) cannot(f family.Family) bool { return f == family.IPv6 && b.kernel.NoIP6Tables }
 
-func newBuilder(in Input) (*builder, error) {
+func newBuilder(in Input) *builder {
 	b := &builder{
 		config:    in.Config,
 		kernel:    in.Kernel,
@@ -96,10 +92,7 @@ func newBuilder(in Input) (*builder, error) {
 		plan:      &Plan{},
 	}
 	b.uplinks = withLastPrefixes(in.Uplinks, b.before.Prefixes)
-	var err error
-	if b.indices, err = b.before.Indices.Assign(in.Config); err != nil {
-		return nil, err
-	}
+	b.indices = b.before.Indices.Assign(in.Config)
 	for _, cfg := range in.Config.EnabledMembers() {
 		index := b.indices.Members[cfg.Name]
 		m := &member{
@@ -119,7 +112,7 @@ func newBuilder(in Input) (*builder, error) {
 	for _, f := range family.All {
 		b.held[f] = b.stillHeld(b.candidatesToHold(f), f)
 	}
-	return b, nil
+	return b
 }
 
 // familyBuilder builds one family's part of the plan.

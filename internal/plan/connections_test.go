@@ -135,10 +135,7 @@ func TestUnfinishedConnections(t *testing.T) {
 			family.IPv4: {Vacated: []int{2, 3}, Reused: []int{1}},
 		},
 	}
-	p, err := Build(Input{Config: cfg, Uplinks: world("a", "b", "c"), State: before, Kernel: Kernel{Ours: true}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := Build(Input{Config: cfg, Uplinks: world("a", "b", "c"), State: before, Kernel: Kernel{Ours: true}})
 	elsewhere := address("203.0.113.9")
 	for _, tt := range []struct {
 		name string
@@ -233,10 +230,7 @@ func TestAdoptByPlan(t *testing.T) {
 		{Destination: netip.MustParsePrefix("10.0.0.0/8"), Type: uplink.Unicast, Device: "lan"}}
 	adopted := func(in Input, remote string) uint32 {
 		in.Config, in.Uplinks = balanced("a", "b"), uplinks
-		p, err := Build(in)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := Build(in)
 		host := address("10.1.1.1")
 		return p.Connections[family.IPv4].Adopt(0x100, true, Ends{host, address(remote)}, Ends{address(remote), host})
 	}

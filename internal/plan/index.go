@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"sort"
@@ -30,8 +29,8 @@ type FreedIndex struct {
 
 // Assign gives every enabled member an index: the pinned one, else the one
 // that it had, else the lowest that nobody has had, else the one that was
-// freed first. Members must fit into the mask (config sees to that).
-func (old Indices) Assign(cfg *config.Config) (Indices, error) {
+// freed first. Members fit into the mask: config sees to that.
+func (old Indices) Assign(cfg *config.Config) Indices {
 	mask := fwmark.Mask(cfg.Globals.MarkMask)
 	assigned := Indices{Members: map[string]int{}}
 	taken := map[int]bool{}
@@ -60,15 +59,10 @@ func (old Indices) Assign(cfg *config.Config) (Indices, error) {
 	}
 	freed := old.freedBy(assigned, taken)
 	for _, name := range fresh {
-		index := nextIndex(mask, taken, freed)
-		if index == 0 {
-			return Indices{}, fmt.Errorf("member '%s': mask %#x has no index left (it holds %d members)",
-				name, uint32(mask), mask.Capacity())
-		}
-		take(name, index)
+		take(name, nextIndex(mask, taken, freed))
 	}
 	assigned.Freed = slices.DeleteFunc(freed, func(f FreedIndex) bool { return taken[f.Index] })
-	return assigned, nil
+	return assigned
 }
 
 // recover takes over the index of the member whose chain this is, also from another

@@ -28,10 +28,7 @@ func runs(t *testing.T, cfg *config.Config, offline ...string) *Plan {
 				in.Verdicts[f][name] = Verdict{Offline: "no answer"}
 			}
 		}
-		var err error
-		if p, err = Build(in); err != nil {
-			t.Fatal(err)
-		}
+		p = Build(in)
 		state := p.State
 		in.State = &state
 	}
@@ -112,11 +109,8 @@ func TestChangedTiers(t *testing.T) {
 			cfg.Members[i].Track.Failback = failbackAll
 		}
 		f := family.IPv4
-		p, err := Build(Input{Config: cfg, Uplinks: world("a", "b", "c"), State: &State{Indices: indices("a:1 b:2 c:3"),
+		p := Build(Input{Config: cfg, Uplinks: world("a", "b", "c"), State: &State{Indices: indices("a:1 b:2 c:3"),
 			Live: map[family.Family][]int{f: tt.live}, Active: map[family.Family][]int{f: tt.active}}})
-		if err != nil {
-			t.Fatal(err)
-		}
 		if got := p.Connections[f].Search; got != tt.search {
 			t.Errorf("%s: search %v", tt.name, got)
 		}
@@ -128,10 +122,7 @@ func TestChangedTiers(t *testing.T) {
 func TestUnfinished(t *testing.T) {
 	before := &State{Indices: indices("a:1")}
 	before.Unfinish(family.IPv4, Unfinished{})
-	p, err := Build(Input{Config: balanced("a"), Uplinks: world("a"), State: before})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := Build(Input{Config: balanced("a"), Uplinks: world("a"), State: before})
 	if !p.Connections[family.IPv4].Search || p.Connections[family.IPv6].Search {
 		t.Error("not the family that is unfinished is searched")
 	}
@@ -162,10 +153,7 @@ func TestForgottenState(t *testing.T) {
 		ours  bool
 		want  bool
 	}{{nil, true, true}, {nil, false, false}, {&State{}, true, false}} {
-		p, err := Build(Input{Config: balanced("a"), Uplinks: world("a"), State: tt.state, Kernel: Kernel{Ours: tt.ours}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := Build(Input{Config: balanced("a"), Uplinks: world("a"), State: tt.state, Kernel: Kernel{Ours: tt.ours}})
 		if got := p.Connections[family.IPv4].Search; got != tt.want {
 			t.Errorf("state %v, ours %v: search %v", tt.state, tt.ours, got)
 		}
@@ -186,10 +174,7 @@ func TestRecoveredIndices(t *testing.T) {
 		{&State{}, "a:1 b:2"},
 	} {
 		in.State = tt.state
-		p, err := Build(in)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := Build(in)
 		if got, want := fmt.Sprint(p.State.Indices), fmt.Sprint(indices(tt.want)); got != want {
 			t.Errorf("%+v: %s, want %s", tt.state, got, want)
 		}
@@ -269,10 +254,7 @@ func TestFailbackOfAPolicy(t *testing.T) {
 func TestPrefixesAreRemembered(t *testing.T) {
 	cfg := balanced("a", "b")
 	in := Input{Config: cfg, Uplinks: world("a", "b"), State: &State{}}
-	first, err := Build(in)
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := Build(in)
 	want := map[string][]netip.Prefix{"a": {prefix("2001:db8::/56")}, "b": {prefix("2001:db8:100::/56")}}
 	if !reflect.DeepEqual(first.State.Prefixes, want) {
 		t.Errorf("left %v, want %v", first.State.Prefixes, want)
@@ -281,10 +263,7 @@ func TestPrefixesAreRemembered(t *testing.T) {
 	down.Up, down.Reason, down.Prefixes = false, "device 'a' has no link", nil
 	in.Uplinks.Members[0].IPv6 = &down
 	in.State = &first.State
-	second, err := Build(in)
-	if err != nil {
-		t.Fatal(err)
-	}
+	second := Build(in)
 	if !reflect.DeepEqual(second.State.Prefixes, want) {
 		t.Errorf("left %v, want %v", second.State.Prefixes, want)
 	}
@@ -327,10 +306,7 @@ func TestRemovedMember(t *testing.T) {
 					in.Verdicts[f][name] = Verdict{Offline: "no answer"}
 				}
 			}
-			p, err := Build(in)
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := Build(in)
 			for f, c := range p.Connections {
 				if got := c.Fate(0x2000000, address("203.0.113.9")); got != ForgetAndReset {
 					t.Errorf("%s, offline %q, live before %v: fate %d", f, offline, live, got)
@@ -372,10 +348,7 @@ func TestFormerSources(t *testing.T) {
 		in := Input{Config: balanced(names...), Uplinks: uplinks, State: &State{Indices: indices("a:1 b:2 c:3")},
 			Kernel: Kernel{Ours: true, Rules: map[family.Family][]uplink.Rule{family.IPv4: {tt.rule}},
 				Routes: map[family.Family][]Route{family.IPv4: {route, network}}}}
-		p, err := Build(in)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := Build(in)
 		if got := slices.Contains(p.IPv4.Rules, tt.rule); got != tt.kept {
 			t.Errorf("%s: rule kept %v", tt.name, got)
 		}

@@ -20,9 +20,9 @@ func TestPolicies(t *testing.T) {
 	}
 	p := build(t, cfg, world("wan1", "wan2"))
 	want(p, "[{balanced [{wan1 0.5 0.5} {wan2 0.5 0.5}] []} {spread [{wan2 0.75 0.75} {wan1 0.25 0.25}] []}]")
-	p, err := Build(Input{Config: cfg, Uplinks: world("wan1", "wan2"), Kernel: Kernel{NoIP6Tables: true}})
-	if err != nil || len(p.IPv6.Chains) > 0 {
-		t.Fatal(err, p.IPv6.Chains)
+	p = Build(Input{Config: cfg, Uplinks: world("wan1", "wan2"), Kernel: Kernel{NoIP6Tables: true}})
+	if len(p.IPv6.Chains) > 0 {
+		t.Fatal(p.IPv6.Chains)
 	}
 	want(p, "[{balanced [{wan1 0.5 0} {wan2 0.5 0}] []} {spread [{wan2 0.75 0} {wan1 0.25 0}] []}]")
 	p = build(t, cfg, world("wan1", "wan2"), "wan2")

@@ -50,10 +50,7 @@ func TestSpent(t *testing.T) {
 					in.Verdicts[f][name] = Verdict{Spent: in.Verdicts[f][name].Spent, Offline: "no answer"}
 				}
 			}
-			p, err := Build(in)
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := Build(in)
 			for _, f := range family.All {
 				if got := activeText(p, f); got != tt.active {
 					t.Errorf("%s: dealt to %q, want %q", f, got, tt.active)
@@ -81,15 +78,9 @@ func TestSpent(t *testing.T) {
 // A member that comes last can carry its connections still.
 func TestConnectionsOfASpentMember(t *testing.T) {
 	cfg := balanced("a", "b")
-	before, err := Build(Input{Config: cfg, Uplinks: world("a", "b")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := Build(Input{Config: cfg, Uplinks: world("a", "b"), State: &before.State,
+	before := Build(Input{Config: cfg, Uplinks: world("a", "b")})
+	p := Build(Input{Config: cfg, Uplinks: world("a", "b"), State: &before.State,
 		Verdicts: Verdicts{family.IPv4: {"a": {Spent: "its quota is used up"}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if got := p.Connections[family.IPv4].Fate(p.Members[0].Mark, address("203.0.113.9")); got != Keep || activeText(p, family.IPv4) != "b" {
 		t.Errorf("fate %d, dealt to %q", got, activeText(p, family.IPv4))
 	}
