@@ -21,10 +21,8 @@ type Portal struct {
 	URL    string // where it leads; "" if nowhere
 }
 
-// graceTime is how long a judgement is put off after the process did not run
-// (suspended, starved, swapped out), so that answers that lie unread in the
-// sockets count. Reading them takes a few milliseconds; it is the shortest
-// interval.
+// graceTime is how long a judgement is put off after the process did not run, so
+// that unread answers count. Reading them takes milliseconds.
 const graceTime = shortestInterval
 
 // Check ends the rounds whose time limit has passed and returns the verdicts
@@ -54,9 +52,8 @@ func (ps *Paths) Check(now time.Time) []Transition {
 	return c.transitions
 }
 
-// stalled reports whether the judgement is put off because Check was called
-// late. It is put off only once: a process that is always late must judge as
-// well.
+// stalled reports whether the judgement is put off because Check was called late:
+// once, since a process that is always late must judge as well.
 func (ps *Paths) stalled(t time.Duration) bool {
 	asked := ps.asked
 	ps.asked = never
@@ -118,9 +115,8 @@ func (c *check) bringBack(alone bool) {
 	}
 }
 
-// judgeSilence takes silent paths offline, unless all paths of the family fell
-// silent together. A portal is no silence: where all want a login, somebody must
-// hear of it.
+// judgeSilence takes silent paths offline, unless all of the family fell silent
+// together. Where all want a login, somebody must hear of it.
 func (c *check) judgeSilence() {
 	c.forgive(c.silent &^ c.allQuiet())
 	c.waiting = false
@@ -141,9 +137,8 @@ func (c *check) judgeSilence() {
 	c.silent = c.allQuiet()
 }
 
-// allQuiet returns the families in which at least two paths are online and none
-// of them answers: each missed its newest round, and at least one missed as
-// many as Down allows.
+// allQuiet returns the families in which at least two paths are online, all have
+// missed their newest round, and one as many as Down allows.
 func (c *check) allQuiet() Silence {
 	var one, several, heard, silent Silence
 	for _, p := range c.paths {
@@ -185,9 +180,8 @@ func (c *check) hasPeer(p *path, isWanted func(*path) bool) bool {
 	})
 }
 
-// askOthers probes the peers that may have fallen silent together with this
-// path as often as it is probed, so that the verdict need not wait for a peer
-// with a long interval.
+// askOthers probes the peers that may have fallen silent together with this path as
+// often as it is probed: the verdict waits for them.
 func (c *check) askOthers(p *path) {
 	earliest := max(c.t, p.quietSince+p.patience())
 	for _, other := range c.paths {
@@ -202,9 +196,8 @@ func (c *check) askOthers(p *path) {
 	}
 }
 
-// judgeQuality takes paths offline that lose too much or are too slow, as long
-// as a peer is within its limits: if all are saturated, fewer would make it
-// worse.
+// judgeQuality takes paths offline that lose too much or are too slow, while a peer
+// is within its limits: if all are saturated, fewer would make it worse.
 func (c *check) judgeQuality() {
 	for _, p := range c.paths {
 		if !p.online || p.silent() || !p.tooLossy() && !p.tooSlow() {

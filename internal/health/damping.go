@@ -10,9 +10,8 @@ const (
 	// maxHold bounds the hold, or a path would stay offline for hours after
 	// its repair.
 	maxHold = 5 * time.Minute
-	// calmTime is how long a path must be online before its flaps are
-	// forgotten: the longest hold, so that a path that goes on flapping does so
-	// at most once in that time.
+	// calmTime is how long a path must be online before its flaps are forgotten:
+	// then one that goes on flapping does so at most once in that time.
 	calmTime = maxHold
 )
 
@@ -43,8 +42,7 @@ func (d *damping) flap(now, base time.Duration) {
 	}
 }
 
-// held reports whether it is too early to come back: the path must not have
-// been silent for the whole hold. Single misses do not start the hold anew:
-// they would not take the path offline either, and where one round in a hundred
-// is lost, five minutes without a miss come once in hours.
+// held reports whether it is too early to come back: the path must not have been
+// silent for the whole hold. Single misses do not count: where one round in a
+// hundred is lost, five minutes without one come once in hours.
 func (d *damping) held(now time.Duration) bool { return now-d.calmSince < d.hold }

@@ -142,10 +142,9 @@ type DayReport struct {
 	Paths []DayOfPath `json:"paths"`
 }
 
-// DayOfPath is the day of a path. Device is the one whose traffic it has, that of
-// all its members and of both families. Points are in the order of time, with
-// semicolons between them and commas between their values; what is unknown is
-// empty. They are a text since a number takes 12 bytes on ubus.
+// DayOfPath is the day of a path. Device is the one whose whole traffic it has.
+// Points are in the order of time, with semicolons between them and commas between
+// their values, empty where unknown: as numbers each would take 12 bytes on ubus.
 type DayOfPath struct {
 	Key
 	Device string `json:"device"`

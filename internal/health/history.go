@@ -5,16 +5,11 @@ import (
 	"time"
 )
 
-// history keeps the results of the rounds of one path. Rounds are numbered in
-// the order of sending. A round is answered when enough targets have answered;
-// it ends when all targets have answered or its time limit has passed. Rounds
-// end in order, and one that ends unanswered is missed, until a late answer
-// comes.
-//
-// Late answers count like others. A path that is slower than the time limit
-// carries packets all the same: it stays online, and comes back after an
-// outage. If it is too slow to be of use, that is for the limits of latency to
-// decide.
+// history keeps the results of the rounds of one path, numbered as they are sent.
+// A round is answered when enough targets have answered; it ends when all have, or
+// its time limit has passed. Rounds end in order, and one that ends unanswered is
+// missed, until a late answer comes: a path that is slower than the time limit
+// carries packets all the same. Whether it is too slow is for the limits of latency.
 type history struct {
 	rules  Rules
 	rounds []round // ring, by number

@@ -18,10 +18,9 @@ type path struct {
 	damping
 }
 
-// nextTick returns the next multiple of the interval, so that paths with equal
-// intervals are probed together and the monitor wakes up less often. A tick
-// that is less than a fifth of the interval away is skipped, since two rounds
-// that close would be lost together; the gap is then up to a fifth longer.
+// nextTick returns the next multiple of the interval, so that paths with equal ones
+// are probed together. A tick that is less than a fifth of the interval away is
+// skipped: two rounds that close would be lost together.
 func nextTick(now, interval time.Duration) time.Duration {
 	next := (now/interval + 1) * interval
 	if 5*(next-now) < interval {
@@ -40,9 +39,8 @@ func (p *path) knowsPortal() bool {
 	return p.met.Status != 429 && p.met.Status/100 != 5 || p.met.Status == 511
 }
 
-// patience returns by how much the beginnings of a silence can differ among
-// paths that fell silent together: one round may be sent up to an interval
-// later than another, and be answered just within the time limit.
+// patience is by how much a silence can begin later on another path: its round may
+// be sent an interval later, and be answered just within the time limit.
 func (p *path) patience() time.Duration { return p.rules.Interval + p.rules.Timeout }
 
 // aliveAfter reports whether the path answered so long after another fell

@@ -1,10 +1,7 @@
 // Package health decides which paths work. A path is a member in one address
-// family; its verdict, online or offline, follows from the probes that were
-// sent and the answers that came. The package sends no probe and reads no
-// clock: the caller passes in times, and subpackage probe sends.
-//
-// A round is one probe to each target of a path; enough answers make it a hit,
-// too few a miss.
+// family; its verdict follows from rounds of probes, one to each target: enough
+// answers make a hit, too few a miss. The package sends no probe and reads no clock:
+// the caller passes in times, and subpackage probe sends.
 package health
 
 import (
@@ -16,9 +13,8 @@ import (
 	"time"
 )
 
-// Paths are the paths that are probed, with their verdicts. Times that are
-// passed in must never go back; time.Now does not, within a process. Paths is
-// not safe for concurrent use.
+// Paths are the paths that are probed, with their verdicts. Times that are passed in
+// must never go back. It is not safe for concurrent use.
 type Paths struct {
 	paths []*path // ordered by key
 	known map[Key]*path
@@ -56,9 +52,8 @@ func (ps *Paths) at(now time.Time) time.Duration {
 	return now.Sub(ps.start)
 }
 
-// Set adds a path with its first verdict, or changes the rules of a known one,
-// which keeps its verdict and starts its history anew, unless the rules are the
-// same. The first round is due at once.
+// Set adds a path with its first verdict, whose first round is due at once, or gives
+// a known one other rules and a new history.
 func (ps *Paths) Set(key Key, rules Rules, online bool, now time.Time) {
 	t := ps.at(now)
 	p := ps.known[key]
@@ -113,16 +108,14 @@ func (ps *Paths) Online(key Key) (online, known bool) {
 	return known && p.online, known
 }
 
-// Silent returns the families in which all online paths, at least two, fell
-// silent together. That is taken for trouble of the targets or further
-// upstream: no path goes offline for it, and when one of them answers, the
-// misses of the others are reset.
+// Silent returns the families in which all online paths, at least two, fell silent
+// together. That is taken for trouble further upstream: no path goes offline for it,
+// and when one of them answers, the misses of the others are reset.
 func (ps *Paths) Silent() Silence { return ps.silent }
 
-// Due returns the paths whose next round is to be sent now, and schedules the
-// one after it. The caller calls Sent for each of them, also if sending failed:
-// the round is then missed. If Due is called late, the rounds in between are
-// skipped. The result is valid until the next call.
+// Due returns the paths whose next round is to be sent now, and schedules the one
+// after it. The caller calls Sent for each, also if sending failed: the round is then
+// missed. If it is late, rounds are skipped. The result holds until the next call.
 func (ps *Paths) Due(now time.Time) []Key {
 	t := ps.at(now)
 	ps.due = ps.due[:0]
@@ -145,9 +138,8 @@ func (ps *Paths) Sent(key Key, now time.Time) (round uint32) {
 	return p.send(ps.at(now))
 }
 
-// Answered records the answer of a target, counted from 0, to a round. Second
-// answers and those to rounds that are forgotten are ignored. Check is called
-// after all answers that have arrived are recorded.
+// Answered records the answer of a target, counted from 0, to a round. Check is
+// called after all answers that have arrived are recorded.
 func (ps *Paths) Answered(key Key, round uint32, target int, at time.Time) {
 	p := ps.known[key]
 	if p == nil {
@@ -189,9 +181,8 @@ func (ps *Paths) PortalURL(key Key) string {
 	return ""
 }
 
-// Wake returns when Due or Check will have something to do next, the zero time
-// for never. A Check that comes much later assumes that the process did not run
-// meanwhile, and puts off its judgement once.
+// Wake returns when Due or Check will have something to do next, the zero time for
+// never. A Check that comes much later puts off its judgement once.
 func (ps *Paths) Wake() time.Time {
 	ps.asked = max(ps.changedAt, ps.grace)
 	for _, p := range ps.paths {

@@ -46,9 +46,8 @@ func (h *history) judged() sample {
 	return h.sample(h.judgedFrom, func(number uint32) bool { return number <= h.ended })
 }
 
-// lost returns how many probes went unanswered to the worst target that is
-// needed: with reliability 2 of 3, that is the second best. Targets that are
-// not needed do no harm, however bad they are.
+// lost returns how many probes went unanswered to the worst target that is needed:
+// with reliability 2 of 3, that is the second best.
 func (s sample) lost() int {
 	if s.needed == 0 {
 		return 0
@@ -61,9 +60,8 @@ func (s sample) lost() int {
 	return sorted[s.needed-1]
 }
 
-// latency returns the mean time to an answer of the slowest target that is
-// needed, among those with at least that many answers. known is false if these
-// targets are too few.
+// latency returns the mean time to an answer of the slowest target that is needed,
+// among those with at least that many answers, if these are enough.
 func (s sample) latency(least int) (mean time.Duration, known bool) {
 	sorted := make([]time.Duration, 0, fewTargets)
 	for _, t := range s.targets {
@@ -80,22 +78,19 @@ func (s sample) latency(least int) (mean time.Duration, known bool) {
 
 func (t *tally) mean() time.Duration { return t.latency / time.Duration(max(t.answered, 1)) }
 
-// judgedLatency returns the latency that is compared with the limits. Only
-// targets that answered at least half the rounds have one: the few answers of a
-// dying target say nothing about the path.
+// judgedLatency returns the latency that is compared with the limits: the few answers
+// of a dying target, less than half, say nothing about the path.
 func (s sample) judgedLatency() (time.Duration, bool) { return s.latency((s.rounds + 1) / 2) }
 
-// tooLossy reports whether the loss is at the limit that takes a path offline.
-// Rounds that are still missing in the window count as answered, so that a path
-// is not judged by its first three rounds.
+// tooLossy reports whether the loss is at the limit that takes a path offline. Rounds
+// that are missing in the window count as answered: the first three are no measure.
 func (p *path) tooLossy() bool {
 	limit := p.rules.FailureLoss
 	return limit > 0 && p.judged().lost()*100 >= limit*p.rules.Window
 }
 
-// tooSlow reports whether the latency is at the limit that takes a path
-// offline. It is not judged before half the window is full, for the same
-// reason.
+// tooSlow reports whether the latency is at the limit that takes a path offline, once
+// half the window is full.
 func (p *path) tooSlow() bool {
 	limit := p.rules.FailureLatency
 	if limit == 0 {
@@ -106,9 +101,8 @@ func (p *path) tooSlow() bool {
 	return known && 2*s.rounds >= p.rules.Window && latency >= limit
 }
 
-// goodEnough reports whether loss and latency since the last silence are below
-// the limits under which a path may come back. With a limit of latency, a
-// latency must be known.
+// goodEnough reports whether loss and latency since the last silence are known, as
+// far as there are limits, and below those under which a path may come back.
 func (p *path) goodEnough() bool {
 	s := p.judged()
 	if lost, limit := s.lost(), p.rules.recoveryLoss(); limit > 0 && lost > 0 && lost*100 >= limit*s.rounds {

@@ -7,9 +7,8 @@ import (
 	"loadbalance/internal/config"
 )
 
-// Rules are how a path is probed and when its verdict changes. If only a
-// recovery limit is off, the failure limit holds in its place, or the path would
-// come back only to go offline at once.
+// Rules are how a path is probed and when its verdict changes. If only a recovery
+// limit is off, the failure limit holds in its place.
 type Rules struct {
 	// Targets are the targets by name, in a fixed order. A path without targets
 	// is never probed and keeps its verdict.

@@ -56,9 +56,8 @@ type Report struct {
 	// targets, or enough, answered. One of them is 0.
 	Misses int `json:"misses"`
 	Hits   int `json:"hits"`
-	// Loss is the part of the probes in the window that went unanswered, 0 to
-	// 1, and Latency the mean time to an answer, 0 if there was none: both of
-	// the worst target that is needed.
+	// Loss is the part of the probes in the window that went unanswered, 0 to 1, and
+	// Latency the mean time to an answer, 0 without any: of the worst needed target.
 	Loss    float64       `json:"loss"`
 	Latency time.Duration `json:"latency_ns"`
 	Flaps   int           `json:"flaps"` // how often it went offline since the monitor started
@@ -76,9 +75,8 @@ type TargetReport struct {
 	Latency time.Duration `json:"latency_ns"`
 }
 
-// Report returns the health of a path for status. It counts all rounds of the
-// window that are over, also those of a silence. Since is relative to now,
-// since the clock may have been set after the verdict.
+// Report returns the health of a path for status, with the rounds of a silence. Since
+// is relative to now: the clock may have been set after the verdict.
 func (ps *Paths) Report(key Key, now time.Time) Report {
 	p := ps.known[key]
 	if p == nil {

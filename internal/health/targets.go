@@ -11,10 +11,9 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// Targets returns the addresses to which a member's probes in one family go.
-// path has the gateway, for the target 'gateway'. own are the targets that are
-// addresses of the router, as main has them, and are not probed: what they
-// answer, if they do, says nothing about the line.
+// Targets returns the addresses to which a member's probes in one family go, path's
+// gateway for 'gateway'. own are addresses of the router, as main has them, which are
+// not probed: what they answer says nothing about the line.
 func Targets(track config.Track, f family.Family, path *uplink.Path, main *uplink.Main) (targets, own []netip.Addr) {
 	if !HasTargets(track, f) {
 		return nil, nil
@@ -51,9 +50,8 @@ func peer(path *uplink.Path) netip.Addr {
 	return netip.Addr{}
 }
 
-// HasTargets reports whether a member has targets in a family. The target
-// 'gateway' is one in both families, unless there are addresses beside it: then
-// it is one only in the families of these.
+// HasTargets reports whether a member has targets in a family. 'gateway' is one in
+// both, or only in those of the addresses beside it.
 func HasTargets(track config.Track, f family.Family) bool {
 	return len(ofFamily(track.IPs, f)) > 0 || track.Gateway && len(track.IPs) == 0
 }

@@ -33,9 +33,8 @@ func (m *Monitor) tell(r result) {
 	}
 }
 
-// causes are what led to the changes of an apply. Where links of members came or
-// went, these are: netifd's event if there was one of that interface, or what was
-// found. An event of another interface has only made the apply look.
+// causes are what led to the changes of an apply. Where links came or went, these
+// are, by netifd's event if there was one: others have only made the apply look.
 func (m *Monitor) causes(r result) []string {
 	reasons := r.reasons
 	if r.reload {
@@ -94,9 +93,8 @@ func isOf(netInterface string, member *config.Member) bool {
 	return netInterface == member.Interface || netInterface == member.Interface6 || strings.HasPrefix(netInterface, member.Interface+"_")
 }
 
-// announce logs what became of the members and runs the user's scripts. It
-// compares what two applies found, so whatever caused a transition is
-// announced the same way, and only once it is in the kernel.
+// announce logs what became of the members, as two applies found them, and runs the
+// user's scripts: whatever was the cause, and once it is in the kernel.
 func (m *Monitor) announce(before, after []plan.Member) {
 	old := map[string]plan.Member{}
 	for _, member := range before {

@@ -103,9 +103,8 @@ func (m *Monitor) fail(r result, now time.Time) {
 	m.lookBy(now.Add(lookEvery))
 }
 
-// askAgain has a further apply ask netifd where this one could not rely on what
-// it said, soon if there was news. A netifd that hangs takes a run a second, so it
-// is not asked faster than we look.
+// askAgain has a further apply ask netifd where this one could not rely on what it
+// said, soon if there was news, but not faster than we look: a hang takes a second.
 func (m *Monitor) askAgain(r result, isNews bool, now time.Time) {
 	switch {
 	case !r.Uplinks.Unsettled:

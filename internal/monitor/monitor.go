@@ -1,12 +1,10 @@
-// Package monitor is the long-running process: it probes the members' paths,
-// notices what changes in the kernel, and brings the kernel back to the plan
-// by the same steps as every other run. It decides when to apply, and why;
-// what the state should be is the planner's business, and how a line is judged
-// the health package's. It owns nothing in the kernel and keeps nothing that
-// another process needs, except the verdicts in the run directory.
+// Package monitor is the long-running process: it probes the members' paths, notices
+// what changes in the kernel, and decides when to apply, and why, by the same steps
+// as every other run. It owns nothing in the kernel and keeps nothing that another
+// process needs, except the verdicts in the run directory.
 //
-// One goroutine has all the state. Applies run beside it, one at a time, so
-// that probes go on leaving while programs run.
+// One goroutine has all the state. Applies run beside it, one at a time, so that
+// probes go on leaving while programs run.
 package monitor
 
 import (
@@ -28,14 +26,12 @@ import (
 )
 
 const (
-	// debounce is how long changes in the kernel are collected before one
-	// look at them. An interface that comes up causes some ten messages
-	// within a few milliseconds, and until the apply, which is to follow within
-	// 100 ms, packets go the old way.
+	// debounce is how long changes in the kernel are collected before one look at
+	// them: an interface that comes up causes ten messages within a few milliseconds,
+	// and the apply is to follow within 100 ms.
 	debounce = 50 * time.Millisecond
-	// lookEvery is the time between two looks at what the kernel does not
-	// report: chains and sets. A firewall that was reloaded, with our chains gone,
-	// is to be mended within 5 s, apply included.
+	// lookEvery is the time between two looks at what the kernel does not report:
+	// chains and sets that are gone are to be back within 5 s, apply included.
 	lookEvery = 2 * time.Second
 	// fullEvery is the time between two complete comparisons. They find what
 	// the cheap look cannot see, such as a rule that was exchanged for another.
@@ -43,12 +39,10 @@ const (
 	// verifyAfter is when an apply that changed something is compared once
 	// more: what somebody else changed while it ran went unseen.
 	verifyAfter = time.Second
-	// A network that does not come to rest, such as one whose routing daemon
-	// changes routes all the time, and a program that undoes our work each time
-	// must not keep the processor busy. They are followed at once burst times,
-	// which is more than twice what an interface causes that goes and comes back,
-	// and from then on every slowestFollow, which still lies within the 5 s,
-	// until there is a calm of calmAfter.
+	// A routing daemon that changes routes all the time, and a program that undoes our
+	// work, must not keep the processor busy. They are followed at once burst times,
+	// more than twice what an interface causes that goes and comes back, and then
+	// every slowestFollow, still within the 5 s, until there is a calm of calmAfter.
 	burst         = 10
 	slowestFollow = 2 * time.Second
 	calmAfter     = 10 * time.Second
@@ -56,10 +50,9 @@ const (
 	// late each time, up to lastRetry.
 	firstRetry = time.Second
 	lastRetry  = time.Minute
-	// An interface that netifd has not brought up is looked at again after
-	// firstAsk, then twice as late each time, up to fullEvery: one that comes up
-	// in steps does so within some seconds, and the kernel need not announce
-	// the last one.
+	// An interface that netifd has not brought up is looked at again after firstAsk,
+	// then twice as late each time, up to fullEvery: one that comes up in steps does so
+	// within seconds, and the kernel need not announce the last one.
 	firstAsk = 250 * time.Millisecond
 	// recordEvery is the time between two looks at the paths for the history:
 	// half the time over which loss and latency are averages by default.
@@ -92,9 +85,8 @@ type Outcome struct {
 
 // applier runs the four steps from the configuration to the kernel.
 type applier interface {
-	// Follow applies the accepted configuration under the verdicts. With an error
-	// the outcome is what was to be, without a Config if the apply did not get
-	// that far.
+	// Follow applies the accepted configuration under the verdicts. With an error the
+	// outcome is what was to be, without a Config if it did not get that far.
 	Follow(verdicts plan.Verdicts) (Outcome, error)
 	// Reload reads the configuration file first. If it has errors, it is
 	// reported and the accepted one is followed.

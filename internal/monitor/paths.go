@@ -61,9 +61,8 @@ func (m *Monitor) adopt(now time.Time) {
 // unproven is the verdict of a line that is offline from the start.
 var unproven = plan.Verdict{Offline: "has not answered yet (initial_state 'offline')"}
 
-// expectProofs has the lines of members with initial_state 'offline' be offline
-// until they answer: when they are new, and while they have no link, so that
-// they are not used for a moment when that is there.
+// expectProofs has the lines of members with initial_state 'offline' be offline until
+// they answer, also while they have no link: they are not used when that comes.
 func (m *Monitor) expectProofs() {
 	for _, member := range m.outcome.Members {
 		if m.member(member.Name).Track.InitialState != "offline" {

@@ -17,13 +17,11 @@ import (
 )
 
 // socketName is the socket in the run directory on which other processes ask the
-// monitor how it goes, or tell it of an event. Each connection carries one
-// request as JSON and one answer.
+// monitor. Each connection carries one request as JSON and one answer.
 const socketName = "monitor.sock"
 
-// socketTimeout bounds the wait for the other end: a monitor that is stopped or
-// hangs, or somebody who asks and does not listen. It is answered within a
-// millisecond otherwise.
+// socketTimeout bounds the wait for the other end, which may be stopped or hang. It
+// is answered within a millisecond otherwise.
 const socketTimeout = 2 * time.Second
 
 // Question is a request to the monitor. The answer is always how it goes.

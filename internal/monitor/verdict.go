@@ -65,9 +65,8 @@ func (m *Monitor) judge(now time.Time) {
 	}
 }
 
-// recall begins with the verdicts of the last monitor, so that a new one
-// neither brings back a dead line nor takes out a good one. What cannot be read
-// is replaced: every apply would fail with it.
+// recall begins with the verdicts of the last monitor, so that a new one neither
+// brings back a dead line nor takes out a good one. What cannot be read is replaced.
 func (m *Monitor) recall() {
 	m.offline = map[health.Key]plan.Verdict{}
 	last, err := m.Store.LastVerdicts()
@@ -102,10 +101,9 @@ func unconfirmed(v plan.Verdict) plan.Verdict {
 	return plan.Verdict{Offline: cmp.Or(v.Offline, v.Portal)}
 }
 
-// save keeps the verdicts where every apply finds them. It reports whether they
-// were others than before. What could not be saved is tried again before the
-// next apply. None are kept while the service is stopped or wants no monitor:
-// the next monitor would take them for true.
+// save keeps the verdicts where every apply finds them, and reports whether they are
+// others than before. What could not be saved is tried again before the next apply.
+// While the service is stopped none are kept: the next monitor would believe them.
 func (m *Monitor) save() bool {
 	if m.outcome.Idle {
 		m.saved, m.unsaved = nil, true
@@ -131,9 +129,9 @@ func (m *Monitor) save() bool {
 	return changed
 }
 
-// verdicts are the verdicts as the planner wants them. A family that has nobody
-// to ask goes by the member's other family: both leave by the same line. That
-// the other one has lost its link says nothing.
+// verdicts are the verdicts as the planner wants them. A family that has nobody to ask
+// goes by the member's other family, unless that has lost its link: both leave by the
+// same line.
 func (m *Monitor) verdicts() plan.Verdicts {
 	verdicts := plan.Verdicts{}
 	set := func(f family.Family, member string, verdict plan.Verdict) {

@@ -13,9 +13,8 @@ type hardware [6]byte
 
 var broadcast = hardware{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// devices is a socket by which devices are looked up by name. The kernel is
-// asked for every probe: that costs about a microsecond, and a name that was
-// kept would have to follow devices that vanish, return and are renamed.
+// devices is a socket by which devices are looked up by name, for every probe: that
+// costs a microsecond, and devices vanish, return and are renamed.
 type devices int
 
 func openDevices() (devices, error) {
@@ -28,10 +27,9 @@ func openDevices() (devices, error) {
 
 func (d devices) close() error { return unix.Close(int(d)) }
 
-// index returns the interface index of a device: it binds the socket to the
-// device and reads what it is bound to. The ioctl for this (SIOCGIFINDEX)
-// would, for a device that does not exist, start modprobe and wait for it. The
-// error is ENODEV if there is no device of that name.
+// index returns the interface index of a device, ENODEV if there is none: it binds
+// the socket and reads to what. The ioctl for this (SIOCGIFINDEX) would start
+// modprobe for a device that does not exist, and wait for it.
 func (d devices) index(device string) (int, error) {
 	if device == "" || len(device) >= unix.IFNAMSIZ {
 		return 0, unix.ENODEV
@@ -42,9 +40,8 @@ func (d devices) index(device string) (int, error) {
 	return unix.GetsockoptInt(int(d), unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
 }
 
-// ask makes an ioctl for a device and returns the union of struct ifreq, which
-// is 16 or 24 bytes. The Ifreq of x/sys does not give access to a hardware
-// address.
+// ask makes an ioctl for a device and returns the union of struct ifreq, which is 16
+// or 24 bytes. The Ifreq of x/sys has no hardware address.
 func (d devices) ask(request uintptr, device string) ([24]byte, error) {
 	var ifreq struct {
 		name  [unix.IFNAMSIZ]byte
@@ -58,9 +55,8 @@ func (d devices) ask(request uintptr, device string) ([24]byte, error) {
 	return ifreq.union, nil
 }
 
-// hardware returns the Ethernet address of a device, and false if the device
-// has none or does not resolve addresses (point-to-point, tun, raw IP; some
-// LTE modems are Ethernet devices without ARP).
+// hardware returns the Ethernet address of a device, and false if it has none or
+// does not resolve addresses (point-to-point, tun, raw IP, some LTE modems).
 func (d devices) hardware(device string) (hardware, bool, error) {
 	flags, err := d.ask(unix.SIOCGIFFLAGS, device)
 	if err != nil || binary.NativeEndian.Uint16(flags[:])&unix.IFF_NOARP != 0 {

@@ -161,9 +161,8 @@ func (path *pathState) handleND(m packet) []Answer {
 	return path.handleNeighbour(index, wanted, hardware{})
 }
 
-// handleNeighbour returns the answer of a neighbour that is waited for. Neither
-// ARP nor neighbour discovery says which request is answered, so it counts for
-// the newest one, once. The device is asked for as well: a packet may have come
+// handleNeighbour returns the answer of a neighbour that is waited for: to the newest
+// request, since none says to which, once. A packet of another device may have come
 // before the socket was bound.
 func (path *pathState) handleNeighbour(index int, neighbour netip.Addr, mac hardware) []Answer {
 	for i := range path.targets {

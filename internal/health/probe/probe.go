@@ -1,14 +1,11 @@
 // Package probe sends probes to targets and reports the answers. It owns the
-// sockets: how a probe leaves by a given device with a given mark, and which
-// packets count as its answer. When to probe, and what a missing answer means,
-// is decided in package health.
+// sockets: how a probe leaves by a given device with a given mark, and which packets
+// count as its answer. What a missing one means is decided in package health.
 //
-// Every socket is bound to the device of its path: what a LAN host or another
-// line sends is no answer, and does not even wake us. DNS, TCP and HTTP have a
-// socket per probe, since a port that serves once cannot be guessed, and since
-// two paths may have identical addresses, gateways and targets: only ports and
-// ICMP identifiers then tell their connections apart, for us and for connection
-// tracking.
+// Every socket is bound to the device of its path: what a LAN host or another line
+// sends does not even wake us. DNS, TCP and HTTP have a socket per probe: a port that
+// serves once cannot be guessed, and where two paths have the same addresses and
+// targets, only ports tell their connections apart.
 package probe
 
 import (
@@ -35,23 +32,19 @@ type Probe struct {
 	Target int
 	// Method is ping, arp, tcp, dns or http, as in config.Track.
 	//
-	// A ping is answered by an echo reply. arp asks by ARP or, with IPv6, by
-	// neighbour solicitation, on a device with Ethernet addresses; any other
-	// (point-to-point, tun, raw IP) has nobody to ask, so the target is
-	// pinged. tcp is answered by an accepted connection and likewise by a
-	// refusing RST of the target: the path has carried packets both ways. An
-	// ICMP error is no answer, nor is one to a SYN that the kernel repeated.
-	// dns asks for the name servers of the root; every response with that
-	// question counts, whatever its code. http is answered by a response with
-	// the expected Status.
+	// arp asks by ARP or, with IPv6, by neighbour solicitation; a device without
+	// Ethernet addresses has nobody to ask, so the target is pinged. tcp is answered
+	// by an accepted connection and by an RST of the target: the path has carried
+	// packets both ways. An ICMP error is no answer, nor is one to a SYN that the
+	// kernel repeated. dns asks for the name servers of the root; every response with
+	// that question counts. http is answered by the expected Status.
 	Method string
 	// Device and Mark are those by which the probe leaves.
 	Device string
 	Mark   uint32
-	// Source is where all but neighbour solicitations come from; without it the
-	// kernel chooses, and may choose an address of another member. ARP requests
-	// without it are sent from 0.0.0.0, as by a host that has no address yet
-	// (RFC 5227, section 2.1.1).
+	// Source is where all but neighbour solicitations come from; without it the kernel
+	// chooses, and may choose another member's. ARP requests then come from 0.0.0.0, as
+	// those of a host that has no address yet (RFC 5227, section 2.1.1).
 	Source  netip.Addr
 	Address netip.Addr
 	// Port is the target's port, for tcp, dns and http.
@@ -151,15 +144,13 @@ type target struct {
 	attempts []*attempt // those that are open, the oldest first
 }
 
-// Open returns a Prober for the network namespace of the calling thread. The
-// sockets of a method are opened at its first use, so Send must be called in
-// the same namespace. The caller must keep receiving answers: while one waits,
+// Open returns a Prober for the network namespace of the calling thread, in which
+// Send must be called, too: it opens sockets. While an answer waits for the caller,
 // nothing more is read from the network.
 //
-// forget is called with both ends of what is over and needs no entry in
-// connection tracking any more: each DNS query, and each TCP connection that did
-// not count as an answer, mostly a SYN that nobody answered. It is called from
-// several goroutines.
+// forget is called, from several goroutines, with both ends of what needs no entry
+// in connection tracking any more: each DNS query, and each TCP connection that did
+// not count as an answer.
 func Open(answers chan<- Answer, forget func(protocol uint8, local, remote netip.AddrPort)) (*Prober, error) {
 	var seed [32]byte
 	if _, err := unix.Getrandom(seed[:], 0); err != nil {
@@ -181,9 +172,8 @@ func Open(answers chan<- Answer, forget func(protocol uint8, local, remote netip
 	return p, nil
 }
 
-// Send sends a probe without waiting for anything. After an error, such as
-// ENETUNREACH, ENODEV or ENOBUFS, there will be no answer. The error names the
-// member, the target and the device.
+// Send sends a probe without waiting for anything. After an error, which names the
+// member, the target and the device, there will be no answer.
 func (p *Prober) Send(probe Probe) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

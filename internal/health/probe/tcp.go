@@ -14,14 +14,12 @@ import (
 )
 
 const (
-	// lateAnswer is how long a connection is tried at least, whatever the
-	// timeout: an answer within 5 s still tells loss from latency, and a dead
-	// line costs no more than maxAttempts sockets per target.
+	// lateAnswer is how long a connection is tried at least, whatever the timeout:
+	// an answer within 5 s still tells loss from latency.
 	lateAnswer = 5 * time.Second
-	// maxAttempts are open at a time for a target; the oldest gives way. At the
-	// shortest interval, 50 ms, it does so after 1.6 s: twice the default
-	// timeout, or no answer would be in time on a line that takes longer. At
-	// the default interval of 500 ms lateAnswer ends them before.
+	// maxAttempts are open at a time for a target; the oldest gives way, at the
+	// shortest interval of 50 ms after 1.6 s, twice the default timeout. At the
+	// default interval of 500 ms lateAnswer ends them before.
 	maxAttempts = 32
 	// synTimeout is the least time after which the kernel repeats a SYN:
 	// 1 s (RFC 6298, section 2.1), and some of its ticks less.
@@ -82,9 +80,8 @@ func (p *Prober) startAttempt(path *pathState, t *target, probe *Probe) error {
 	return nil
 }
 
-// begin connects, until a limit after the start. A connected UDP socket takes
-// packets from the target's address and port only, at a port of its own that the
-// kernel has drawn.
+// begin connects, until a limit after the start. A connected UDP socket takes packets
+// of the target's port only, at a port that the kernel has drawn.
 func (a *attempt) begin(index int, limit time.Duration) error {
 	err := unix.Connect(a.fd, sockaddr(a.remote, index))
 	if err != nil && err != unix.EINPROGRESS {
@@ -105,9 +102,8 @@ func (a *attempt) begin(index int, limit time.Duration) error {
 // itself has closed its socket, which is no error.
 func (a *attempt) giveUp() { a.file.SetDeadline(a.start) }
 
-// bind sets mark and, with IPv6, the source, that closing sends an RST
-// (so that nothing lingers here or at the target), and that ICMP errors are
-// kept apart from the RST of a target.
+// bind sets mark and source, that closing sends an RST (so that nothing lingers here
+// or at the target), and that ICMP errors are kept apart from a target's RST.
 func bind(fd int, probe *Probe) error {
 	err := errors.Join(
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(probe.Mark)),
@@ -121,10 +117,9 @@ func bind(fd int, probe *Probe) error {
 }
 
 // await waits for the outcome of an attempt and reports an answer. A connection
-// without one is also removed from conntrack: its entry would stay for two
-// minutes (nf_conntrack_tcp_timeout_syn_sent), and a dead line would collect
-// thousands, which look like connections of its users. So would the entries of
-// DNS queries, half a minute each (nf_conntrack_udp_timeout).
+// without one, and a DNS query, is also removed from conntrack: entries stay for two
+// minutes (nf_conntrack_tcp_timeout_syn_sent) or half a minute (…_udp_timeout), and a
+// dead line would collect thousands, which look like connections of its users.
 func (p *Prober) await(a *attempt) {
 	defer p.goroutines.Done()
 	answered := a.outcome()
@@ -145,9 +140,8 @@ func (p *Prober) await(a *attempt) {
 	}
 }
 
-// state returns the local end of an attempt, the zero AddrPort if it has none,
-// and whether it is open: the other end has accepted it, even if too late, and
-// not reset it since.
+// state returns the local end of an attempt, if it has one, and whether it is open:
+// the other end has accepted it, even if too late, and not reset it since.
 func (a *attempt) state() (local netip.AddrPort, open bool) {
 	_, noPeer := unix.Getpeername(a.fd)
 	name, _ := unix.Getsockname(a.fd) // nil after an error
@@ -214,12 +208,10 @@ func connectionState(fd int, elapsed time.Duration) connection {
 	return failed
 }
 
-// answersFirstSYN reports whether the target answered the first SYN and not a
-// retransmission by the kernel: a lost probe must stay lost, or a line that
-// loses every third packet would look perfect. After a retransmission only the
-// target's echo of the TCP timestamp can tell, by which the kernel measures the
-// round trip. If the target sends none, and after a refusal, the probe counts
-// as lost.
+// answersFirstSYN reports whether the target answered the first SYN and not one that
+// the kernel repeated: a line that loses every third packet would look perfect. After
+// a repetition only the target's echo of the TCP timestamp tells, by which the kernel
+// measures the round trip; without one, and after a refusal, the probe counts as lost.
 func answersFirstSYN(fd int, elapsed time.Duration) bool {
 	if elapsed < synTimeout {
 		return true
