@@ -14,8 +14,7 @@ type Transition struct {
 	Reason string
 }
 
-// Portal is an HTTP response that is not the target's: the network wants a login
-// first.
+// Portal is an HTTP response that is not the target's: the network wants a login.
 type Portal struct {
 	Status int
 	URL    string // where it leads; "" if nowhere

@@ -27,8 +27,7 @@ const (
 // dayPoint has one more than the values, packed; what is 0 is unknown.
 type dayPoint [dayValues]uint16
 
-// pack keeps the highest 11 bits of a number, that is 0.1 %, and in the other 5 how
-// many there are below.
+// pack keeps the highest 11 bits of a number (0.1 %), and how many there are below.
 func pack(n uint64) uint16 {
 	shift := max(bits.Len64(n)-11, 0)
 	return uint16(shift<<11) | uint16(n>>shift)
@@ -49,8 +48,7 @@ func (p *dayPath) add(value int, n uint64) {
 	p.count[value]++
 }
 
-// Day keeps a day of each path, as averages of a minute, or of several where there
-// are many paths.
+// Day keeps a day of each path, as averages of a minute; of several for many paths.
 type Day struct {
 	paths []*dayPath
 	step  time.Duration
@@ -63,8 +61,7 @@ func NewDay(now time.Time) *Day { return &Day{step: time.Minute, began: now} }
 
 func (d *Day) length() int { return int(24 * time.Hour / d.step) }
 
-// Add takes in how a path stands. The device is empty while there is none, r nil
-// where nothing is probed.
+// Add takes in how a path stands: device is "" without one, r nil if not probed.
 func (d *Day) Add(key Key, device string, online bool, r *Report) {
 	i := slices.IndexFunc(d.paths, func(p *dayPath) bool { return p.key == key })
 	if i < 0 && device == "" {

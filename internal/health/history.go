@@ -45,8 +45,7 @@ type round struct {
 // wrong is the latency of a target in whose place a portal answered.
 const wrong = -1
 
-// unheard is the answeredAt of a path that never answered. It is before any
-// time.
+// unheard is the answeredAt of a path that never answered, before any time.
 const unheard = -1
 
 // newHistory returns an empty history. Its rounds have numbers above last, so
@@ -108,8 +107,7 @@ func (h *history) send(now time.Duration) uint32 {
 	return h.newest
 }
 
-// answer records the answer of a target, and reports whether it is the one that
-// makes the round answered.
+// answer records a target's answer, and reports whether it makes the round answered.
 func (h *history) answer(number uint32, target int, at time.Duration) bool {
 	round := h.round(number)
 	if !h.isOpen(number) || target < 0 || target >= len(round.latencies) || round.latencies[target] != 0 {
@@ -124,8 +122,7 @@ func (h *history) answer(number uint32, target int, at time.Duration) bool {
 	return true
 }
 
-// meetsPortal reports whether a portal answered one of the rounds that take a
-// silent path offline.
+// meetsPortal reports whether a portal answered one of the last Down rounds.
 func (h *history) meetsPortal() bool {
 	for number := h.ended; h.ended-number < uint32(h.rules.Down); number-- {
 		if slices.Contains(h.round(number).latencies, wrong) {
@@ -176,8 +173,7 @@ func (h *history) over(number uint32, now time.Duration) bool {
 	return !slices.Contains(round.latencies, 0) || now >= round.sent+h.rules.Timeout
 }
 
-// deadline returns when the next round will be missed, never if no unanswered
-// round is under way.
+// deadline returns when the next round will be missed; never if none is under way.
 func (h *history) deadline() time.Duration {
 	for number := h.ended + 1; number <= h.newest; number++ {
 		if !h.answered(number) {

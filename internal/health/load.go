@@ -22,8 +22,7 @@ const (
 // Rates are what a line carries, in bits per second; 0: not stated.
 type Rates struct{ Download, Upload float64 }
 
-// Load tells which lines are full, from what their devices carry. The zero value
-// knows of none.
+// Load tells which lines are full, from what their devices carry.
 type Load struct {
 	changed  time.Time
 	readings []reading         // back to the first within loadTime
@@ -81,8 +80,7 @@ func (l *Load) Read(now time.Time, traffic []kernel.Traffic, members map[string]
 	return changed
 }
 
-// rate is what the devices of a member carry together, in bits per second, and
-// whether that is known of one.
+// rate is what a member's devices carry, in bits per second, if it is known of one.
 func rate(last, now []kernel.Traffic, devices []string, seconds float64) (download, upload float64, known bool) {
 	for _, t := range now {
 		for _, was := range last {

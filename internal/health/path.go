@@ -55,8 +55,7 @@ func (p *path) isPeer(other *path) bool {
 	return other != p && other.key.Family == p.key.Family
 }
 
-// good reports whether an online path can take over the traffic of another: it
-// answers, and is within its limits.
+// good reports whether a path answers and is within its limits.
 func (p *path) good() bool {
 	return p.misses() == 0 && p.answeredAt != unheard && !p.tooLossy() && !p.tooSlow()
 }

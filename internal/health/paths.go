@@ -101,8 +101,7 @@ func (ps *Paths) Keys() []Key {
 	return keys
 }
 
-// Online returns the verdict of a path; known is false if there is no such
-// path.
+// Online returns the verdict of a path, if there is one.
 func (ps *Paths) Online(key Key) (online, known bool) {
 	p, known := ps.known[key]
 	return known && p.online, known
@@ -128,8 +127,7 @@ func (ps *Paths) Due(now time.Time) []Key {
 	return ps.due
 }
 
-// Sent records that a round was sent to all targets of a path, and returns its
-// number, 0 for an unknown path.
+// Sent records that a round was sent, and returns its number; 0: no such path.
 func (ps *Paths) Sent(key Key, now time.Time) (round uint32) {
 	p := ps.known[key]
 	if p == nil {
@@ -161,8 +159,7 @@ func (ps *Paths) Answered(key Key, round uint32, target int, at time.Time) {
 	}
 }
 
-// Intercepted records that something else than the right answer came to a round,
-// which is a miss then without waiting for it.
+// Intercepted records that a wrong answer came to a round, which is a miss then.
 func (ps *Paths) Intercepted(key Key, round uint32, target int, by Portal, at time.Time) {
 	p := ps.known[key]
 	if p == nil || !p.isOpen(round) || target < 0 || target >= p.targets() || p.round(round).latencies[target] != 0 {
@@ -172,8 +169,7 @@ func (ps *Paths) Intercepted(key Key, round uint32, target int, by Portal, at ti
 	ps.change(ps.at(at))
 }
 
-// PortalURL returns where the newest answer of a path's portal leads; "" if
-// nowhere, or if it has none.
+// PortalURL returns where the newest answer of a path's portal leads, if anywhere.
 func (ps *Paths) PortalURL(key Key) string {
 	if p := ps.known[key]; p != nil && p.portal {
 		return p.met.URL

@@ -89,8 +89,7 @@ func (p *path) tooLossy() bool {
 	return limit > 0 && p.judged().lost()*100 >= limit*p.rules.Window
 }
 
-// tooSlow reports whether the latency is at the limit that takes a path offline, once
-// half the window is full.
+// tooSlow reports whether the latency is at its limit, once half the window is full.
 func (p *path) tooSlow() bool {
 	limit := p.rules.FailureLatency
 	if limit == 0 {

@@ -10,8 +10,7 @@ import (
 // query, is for people.
 const maxPlace = 100
 
-// silenceReason returns which targets did not answer, and for how long; or what a
-// portal answered.
+// silenceReason returns which targets did not answer, for how long; or a portal's.
 func (p *path) silenceReason(now time.Duration, portal bool) string {
 	if portal {
 		reason := fmt.Sprintf("status %d instead of %d", p.met.Status, p.rules.Status)
@@ -32,8 +31,7 @@ func (p *path) silenceReason(now time.Duration, portal bool) string {
 	return reason
 }
 
-// silentTargets returns the targets that answered none of the rounds that took
-// the path offline.
+// silentTargets returns those that answered none of the last Down rounds.
 func (p *path) silentTargets() []string {
 	var silent []string
 	for i, name := range p.rules.Targets {

@@ -26,8 +26,7 @@ func RulesOf(t config.Track, targets []string) Rules {
 	return Rules{Targets: targets, Needed: min(t.Reliability, len(targets)), Track: t}
 }
 
-// recoveryLoss returns the loss in percent below which a path may come back; 0:
-// any.
+// recoveryLoss is the loss in percent below which a path may come back; 0: any.
 func (r *Rules) recoveryLoss() int { return cmp.Or(r.RecoveryLoss, r.FailureLoss) }
 
 // recoveryLatency returns the latency below which a path may come back; 0: any.

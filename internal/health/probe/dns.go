@@ -2,12 +2,10 @@ package probe
 
 import "golang.org/x/net/dns/dnsmessage"
 
-// root asks for the name servers of the root: the shortest question that every
-// resolver can answer.
+// root is the shortest question that every resolver can answer.
 var root = dnsmessage.Question{Name: dnsmessage.MustNewName("."), Type: dnsmessage.TypeNS, Class: dnsmessage.ClassINET}
 
-// query returns the query with an identifier. It asks for recursion, as a
-// resolver expects of a client.
+// query returns a query, for recursion, as a resolver expects of a client.
 func query(id uint16) ([]byte, error) {
 	return (&dnsmessage.Message{
 		Header:    dnsmessage.Header{ID: id, RecursionDesired: true},

@@ -17,8 +17,7 @@ func request(url string) []byte {
 		"Connection: close\r\n\r\n")
 }
 
-// splitURL returns the host, with its port, and the path, with its query, of a
-// URL that the configuration has accepted.
+// splitURL returns host with port, and path with query, of an accepted URL.
 func splitURL(url string) (host, path string) {
 	rest, _, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "#")
 	end := strings.IndexAny(rest, "/?")
@@ -39,8 +38,7 @@ func parseStatus(line []byte) (int, bool) {
 	return int(status), noVersion == nil && noStatus == nil
 }
 
-// location reads on in the header of a response to a URL, and returns where it
-// leads; "" if nowhere.
+// location reads on in the header of a response, and returns where it leads, if so.
 func location(header *bufio.Reader, requested string) string {
 	for range maxLines {
 		line, err := header.ReadSlice('\n')

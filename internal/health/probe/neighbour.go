@@ -20,8 +20,7 @@ type arp struct {
 	ReceiverAddress [4]byte
 }
 
-// ethernetIPv4 is the Kind for IPv4 over Ethernet: the types and lengths of both
-// addresses.
+// ethernetIPv4 has the types and lengths of both addresses.
 var ethernetIPv4 = [6]byte{0, unix.ARPHRD_ETHER, unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff, 6, 4}
 
 const (
@@ -67,8 +66,7 @@ func (p *Prober) askNeighbour(path *pathState, t *target, probe *Probe) error {
 	return s.send(solicitation(own, probe.Address.As16()), group, path.index, probe.Mark, netip.Addr{})
 }
 
-// linkAddress is the destination of an ARP packet, with the device by which it
-// leaves.
+// linkAddress is the destination of an ARP packet, with the device.
 func linkAddress(to hardware, index int) *unix.SockaddrLinklayer {
 	a := &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ARP), Ifindex: index, Halen: uint8(len(to))}
 	copy(a.Addr[:], to[:])

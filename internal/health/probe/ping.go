@@ -18,8 +18,7 @@ const (
 	echoReply6   = 129
 )
 
-// echoSize is the length of an echo message. With an IPv4 header it still is
-// shorter than the smallest Ethernet frame.
+// echoSize is the length of an echo message: one fits into any frame.
 const echoSize = 8 + 16
 
 // echo is an echo message, as it is sent, with what we put into it.
@@ -57,8 +56,7 @@ func parseEcho4(b []byte) (echo, bool) {
 	return parseEcho(b[header:], echoReply4)
 }
 
-// checksum returns the Internet checksum (RFC 1071). It is 0 for data that
-// include a correct checksum.
+// checksum is that of RFC 1071: 0 for data that include a correct one.
 func checksum(b []byte) uint16 {
 	var sum uint32
 	for ; len(b) >= 2; b = b[2:] {

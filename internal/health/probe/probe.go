@@ -71,8 +71,7 @@ const maxTargets = 1 << 16
 
 var errClosed = errors.New("the prober is closed")
 
-// Prober sends probes and receives their answers. Its methods may be called
-// from several goroutines.
+// Prober sends probes and receives their answers, also for several goroutines.
 type Prober struct {
 	answers    chan<- Answer
 	forget     func(protocol uint8, local, remote netip.AddrPort) // see Open
@@ -252,8 +251,7 @@ func (path *pathState) closeReceivers() {
 	path.neighbour.close()
 }
 
-// target returns the state of the target of a probe. It begins anew after a
-// change of method, address or port.
+// target returns the state of a target, a new one after another method or address.
 func (path *pathState) target(probe *Probe) *target {
 	for len(path.targets) <= probe.Target {
 		path.targets = append(path.targets, target{})
@@ -268,8 +266,7 @@ func (path *pathState) target(probe *Probe) *target {
 	return t
 }
 
-// Forget ends the probes of a path. An answer that is just being delivered may
-// still come.
+// Forget ends the probes of a path; an answer may still be on its way.
 func (p *Prober) Forget(key health.Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -281,8 +278,7 @@ func (p *Prober) Forget(key health.Key) {
 	path.close()
 }
 
-// close closes everything that a path has open. The goroutines that wait for it
-// end soon after.
+// close closes everything that a path has open; who waits for it ends soon after.
 func (path *pathState) close() {
 	path.closeReceivers()
 	for i := range path.targets {
@@ -296,8 +292,7 @@ func (t *target) giveUp() {
 	}
 }
 
-// Close ends all probes and returns when no goroutine is left. Nothing is
-// delivered any more afterwards.
+// Close ends all probes and returns when no goroutine is left.
 func (p *Prober) Close() error {
 	p.mu.Lock()
 	if p.isClosed {
@@ -323,8 +318,7 @@ func (p *Prober) deliver(a Answer) {
 	}
 }
 
-// answer returns the answer to a round of a target, if address is the
-// target's.
+// answer returns the answer to a round, if address is the target's.
 func (path *pathState) answer(target int, address netip.Addr, round uint32) []Answer {
 	if target >= len(path.targets) || path.targets[target].address != address {
 		return nil

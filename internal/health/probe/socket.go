@@ -98,8 +98,7 @@ func (s *socket) send(data []byte, to netip.AddrPort, index int, mark uint32, so
 	return unix.Sendmsg(s.fd, data, control, sockaddr(to, index), 0)
 }
 
-// sockaddr returns an address as the kernel takes it. index is the device of a
-// link-local one.
+// sockaddr returns an address as the kernel takes it; index is for link-local ones.
 func sockaddr(a netip.AddrPort, index int) unix.Sockaddr {
 	if a.Addr().Is4() {
 		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
@@ -107,8 +106,7 @@ func sockaddr(a netip.AddrPort, index int) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16(), ZoneId: uint32(index)}
 }
 
-// addrPort is the reverse of sockaddr; the zero AddrPort for what is no address
-// of IPv4 or IPv6.
+// addrPort is the reverse of sockaddr; zero for other kinds of addresses.
 func addrPort(s unix.Sockaddr) netip.AddrPort {
 	switch s := s.(type) {
 	case *unix.SockaddrInet4:

@@ -46,8 +46,7 @@ type attempt struct {
 	portal   health.Portal
 }
 
-// startAttempt begins to connect, or sends a DNS query. A goroutine, which
-// occupies no thread, waits for the outcome.
+// startAttempt begins to connect, or sends a DNS query; a goroutine awaits the outcome.
 func (p *Prober) startAttempt(path *pathState, t *target, probe *Probe) error {
 	a := &attempt{
 		path: path, target: probe.Target, round: probe.Round, start: time.Now(),
@@ -167,8 +166,7 @@ func (a *attempt) outcome() bool {
 	return state == connected && a.statusIsRight()
 }
 
-// isResponded waits for the response to a DNS query. All other packets are
-// guesses.
+// isResponded waits for the response to a DNS query; other packets are guesses.
 func (a *attempt) isResponded() bool {
 	var buffer [dataSize]byte
 	for {
