@@ -135,7 +135,6 @@ func New(in Input) Status {
 		Counted:  in.Now,
 		Running:  in.Kernel.Ours(),
 		Stopped:  in.Stopped,
-		Backend:  backend(in.Kernel),
 		Refused:  in.Refused,
 		InSync:   in.Changes.Empty(),
 		Drift:    in.Changes.Summary(),
@@ -148,8 +147,14 @@ func New(in Input) Status {
 		Sets:     in.sets(),
 		Uplinks:  in.Uplinks,
 	}
-	if table := in.Kernel.Tables[family.IPv4]; table != nil && !table.Taken.IsZero() {
-		s.Counted = table.Taken
+	if table := in.Kernel.Tables[family.IPv4]; table != nil {
+		s.Backend = "nft"
+		if table.Legacy {
+			s.Backend = "legacy"
+		}
+		if !table.Taken.IsZero() {
+			s.Counted = table.Taken
+		}
 	}
 	for _, m := range in.Plan.Members {
 		s.Members = append(s.Members, Member{
@@ -181,16 +186,6 @@ func (s *Status) addFaults(found config.Problems) {
 		}
 		s.Members[n].Fault = cmp.Or(s.Members[n].Fault, found[i].String())
 	}
-}
-
-func backend(k *apply.Kernel) string {
-	switch table := k.Tables[family.IPv4]; {
-	case table == nil:
-		return ""
-	case table.Legacy:
-		return "legacy"
-	}
-	return "nft"
 }
 
 func (in Input) family(m plan.Member, f family.Family) *Family {
