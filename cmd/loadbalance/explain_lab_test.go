@@ -270,7 +270,7 @@ func (p *proof) mac(f frame) net.HardwareAddr {
 
 func (p *proof) explain(packet explain.Packet, connection *explain.Connection) *explain.Explanation {
 	p.t.Helper()
-	return explain.Explain(explain.Input{Config: p.world.config, Plan: p.world.plan, Uplinks: p.world.uplinks,
+	return explain.Explain(explain.Input{Config: p.world.config, Plan: p.world.plan,
 		Connection: connection, InSet: p.sets.Contains}, packet)
 }
 

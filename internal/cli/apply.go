@@ -91,9 +91,6 @@ func (in *invocation) apply(cfg *pipeline.Configuration, verdicts plan.Verdicts)
 		}
 	}
 	done := in.carryOut(p, cfg, observed)
-	if done.report != nil && done.report.Complete && !faulty {
-		in.accept(cfg)
-	}
 	if done.err != nil {
 		return done
 	}
@@ -104,9 +101,7 @@ func (in *invocation) apply(cfg *pipeline.Configuration, verdicts plan.Verdicts)
 	if err != nil {
 		taken = []string{err.Error()}
 	}
-	for _, warning := range taken {
-		in.log.Warning(warning)
-	}
+	in.log.Warning(taken...)
 	if faulty {
 		in.log.Error("the faulty sections were left out, the rest was applied")
 		done.code = exitUsage
@@ -114,7 +109,7 @@ func (in *invocation) apply(cfg *pipeline.Configuration, verdicts plan.Verdicts)
 	return done
 }
 
-// carryOut has the kernel hold what the observation asks for. What iptables-restore refuses is logged.
+// carryOut has the kernel hold what the observation asks for, and accepts the configuration if it does.
 func (in *invocation) carryOut(p *pipeline.Pipeline, cfg *pipeline.Configuration, observed *pipeline.Observed) *run {
 	in.logNetifd(observed.Uplinks.NetifdSilent)
 	done := &run{cfg: cfg, legacy: observed.Kernel.Legacy()}
@@ -127,6 +122,12 @@ func (in *invocation) carryOut(p *pipeline.Pipeline, cfg *pipeline.Configuration
 		said := append(observed.LastState().Notices, in.told...)
 		done.news = slices.DeleteFunc(done.news, func(notice string) bool { return slices.Contains(said, notice) })
 		in.told = done.report.Changes.Plan.Notices
+	}
+	switch {
+	case cfg.Accepted:
+		in.accepted = cfg
+	case done.report != nil && done.report.Complete && !cfg.Problems.HasErrors():
+		in.accept(cfg)
 	}
 	return done
 }
@@ -147,9 +148,7 @@ func (in *invocation) tell(done *run) {
 		in.logChanges(netifdEvent{action: "apply"}, done)
 		return
 	}
-	for _, notice := range done.report.Changes.Plan.Notices {
-		in.log.Notice(notice)
-	}
+	in.log.Notice(done.report.Changes.Plan.Notices...)
 	for _, line := range done.report.Summary() {
 		fmt.Fprintln(in.out, line)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -46,19 +45,12 @@ func (in *invocation) checkSystem(cfg *pipeline.Configuration) int {
 	defer p.Close()
 	// The plan for the kernel as it is has the tables that are in use.
 	wanted := observed.Plan()
-	for _, notice := range wanted.Notices {
-		in.log.Warning(notice)
-	}
+	in.log.Warning(wanted.Notices...)
 	found := p.Advise(observed, wanted.Members, in.configDir, true)
-	for _, text := range found.Errors {
-		in.log.Error(text)
-	}
-	for _, text := range found.Warnings {
-		in.log.Warning(text)
-	}
-	for _, text := range slices.Concat(found.Notes, found.Limits) {
-		in.log.Notice(text)
-	}
+	in.log.Error(found.Errors...)
+	in.log.Warning(found.Warnings...)
+	in.log.Notice(found.Notes...)
+	in.log.Notice(found.Limits...)
 	if err := in.rehearse(observed); err != nil {
 		return in.fail(fmt.Errorf("the kernel or iptables %s does not take the rules (is a kernel module missing?): %w", version, err))
 	}

@@ -97,12 +97,17 @@ func (in *invocation) destinations() (addresses []string, name string, err error
 	return addresses, name, nil
 }
 
+// explain explains the packet. p is nil where there is no kernel to ask.
 func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed, packet explain.Packet) (*explain.Explanation, error) {
 	connection, note, err := findConnection(p, packet)
 	if err != nil {
 		return nil, err
 	}
-	e := walked(p, observed.Plan(), observed.Config, packet, connection)
+	input := explain.Input{Config: observed.Config, Plan: observed.Plan(), Connection: connection}
+	if p != nil {
+		input.InSet = p.Sets.Contains
+	}
+	e := explain.Explain(input, packet)
 	if note != "" {
 		e.Notes = append(e.Notes, note)
 	}
@@ -110,11 +115,11 @@ func (in *invocation) explain(p *pipeline.Pipeline, observed *pipeline.Observed,
 	if member == "" {
 		return e, nil
 	}
-	wanted := observed.Without(member).Plan()
-	if connection != nil && wanted.Connections[packet.Family()].Fate(connection.Mark, connection.OriginalDestination) != plan.Keep {
-		connection = nil // it is dealt anew
+	input.Plan = observed.Without(member).Plan()
+	if connection != nil && input.Plan.Connections[packet.Family()].Fate(connection.Mark, connection.OriginalDestination) != plan.Keep {
+		input.Connection = nil // it is dealt anew
 	}
-	e.Compare(member, walked(p, wanted, observed.Config, packet, connection))
+	e.Compare(member, explain.Explain(input, packet))
 	return e, nil
 }
 
@@ -126,15 +131,6 @@ func (in *invocation) noteDifference(observed *pipeline.Observed) {
 	case !observed.Changes().Empty():
 		in.log.Notice("the kernel does not hold this configuration yet: this is what would happen after 'loadbalance apply'")
 	}
-}
-
-// walked explains the packet by a plan. p is nil where there is no kernel to ask.
-func walked(p *pipeline.Pipeline, wanted *plan.Plan, cfg *config.Config, packet explain.Packet, connection *explain.Connection) *explain.Explanation {
-	input := explain.Input{Config: cfg, Plan: wanted, Uplinks: wanted.Uplinks, Connection: connection}
-	if p != nil {
-		input.InSet = p.Sets.Contains
-	}
-	return explain.Explain(input, packet)
 }
 
 // findConnection finds the entry that the packet belongs to. Without the ports,

@@ -11,12 +11,9 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// mwan3ConfigName is mwan3's file in --config-dir.
-const mwan3ConfigName = "mwan3"
-
 // importMWAN3Command prints mwan3's configuration as one of ours. It changes nothing.
 func importMWAN3Command(in *invocation) int {
-	path := filepath.Join(in.configDir, mwan3ConfigName)
+	path := filepath.Join(in.configDir, "mwan3")
 	if len(in.words) > 0 {
 		path = in.words[0]
 	}

@@ -54,9 +54,15 @@ func (l *logger) SetLevel(name string) {
 	}
 }
 
-func (l *logger) Error(text string)   { l.Log("error", text) }
-func (l *logger) Warning(text string) { l.Log("warning", text) }
-func (l *logger) Notice(text string)  { l.Log("notice", text) }
+func (l *logger) Error(texts ...string)   { l.all("error", texts) }
+func (l *logger) Warning(texts ...string) { l.all("warning", texts) }
+func (l *logger) Notice(texts ...string)  { l.all("notice", texts) }
+
+func (l *logger) all(level string, texts []string) {
+	for _, text := range texts {
+		l.Log(level, text)
+	}
+}
 
 // Log writes a message line by line: syslog would join or cut longer ones.
 func (l *logger) Log(level, text string) {

@@ -26,9 +26,7 @@ func planCommand(in *invocation) int {
 	}
 	defer p.Close()
 	changes := observed.Changes()
-	for _, notice := range changes.Plan.Notices {
-		in.log.Notice(notice)
-	}
+	in.log.Notice(changes.Plan.Notices...)
 	fmt.Fprint(in.out, changes.Commands())
 	if refused || cfg.Problems.HasErrors() {
 		return exitUsage

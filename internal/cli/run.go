@@ -54,12 +54,6 @@ func (in *invocation) followed(verdicts plan.Verdicts) *run {
 	}
 	defer p.Close()
 	done := in.carryOut(p, cfg, observed)
-	switch {
-	case cfg.Accepted:
-		in.accepted = cfg
-	case done.report != nil && done.report.Complete && !cfg.Problems.HasErrors():
-		in.accept(cfg)
-	}
 	if done.err == nil && cfg.Problems.HasErrors() {
 		done.code = exitUsage // told in full by the apply that found them
 	}

@@ -63,9 +63,8 @@ type Connection struct {
 
 // Input is everything that an explanation depends on besides the packet.
 type Input struct {
-	Config  *config.Config
-	Plan    *plan.Plan
-	Uplinks uplink.State
+	Config *config.Config
+	Plan   *plan.Plan
 	// Connection is the packet's entry in the connection table; nil for a first packet.
 	Connection *Connection
 	// InSet reports whether an address, or a source with its destination, is in a set of the
@@ -132,7 +131,7 @@ type Step struct {
 func Explain(in Input, packet Packet) *Explanation {
 	w := &walker{Input: in, family: packet.Family(), mask: fwmark.Mask(in.Config.Globals.MarkMask)}
 	w.plan = in.Plan.Family(w.family)
-	w.main = in.Uplinks.Main(w.family)
+	w.main = in.Plan.Uplinks.Main(w.family)
 	w.complete(&packet)
 	w.note("mangle rules of other programs are not considered here")
 	if w.main.Large {
@@ -141,7 +140,12 @@ func Explain(in Input, packet Packet) *Explanation {
 	e := &Explanation{Packet: packet}
 	for _, p := range w.mangle(w.start(packet)) {
 		o := w.outcome(p)
-		w.noteForeign(o.Route)
+		foreign := func(rule uplink.Rule) bool {
+			return rule.Priority == o.Route.Priority && w.ruleText(rule) == o.Route.Rule
+		}
+		if slices.ContainsFunc(w.main.Rules, foreign) {
+			w.note("ip rule %d, '%s', is another program's, and decides the way whatever the mark", o.Route.Priority, o.Route.Rule)
+		}
 		e.Outcomes = append(e.Outcomes, o)
 	}
 	for _, m := range in.Plan.Members {
@@ -189,16 +193,6 @@ func (w *walker) outcome(p path) Outcome {
 	return o
 }
 
-// noteForeign says that a rule of another program decides about a route.
-func (w *walker) noteForeign(r Route) {
-	foreign := slices.ContainsFunc(w.main.Rules, func(rule uplink.Rule) bool {
-		return rule.Priority == r.Priority && w.ruleText(rule) == r.Rule
-	})
-	if foreign {
-		w.note("ip rule %d, '%s', is another program's, and decides the way whatever the mark", r.Priority, r.Rule)
-	}
-}
-
 // note tells the user something once.
 func (w *walker) note(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(w.notes, text) {
@@ -225,4 +219,23 @@ func (w *walker) memberOfMark(mark uint32) string {
 		}
 	}
 	return fmt.Sprintf("index %d, which no member has", value)
+}
+
+// Without is what would happen to the packet without a member.
+type Without struct {
+	Member string `json:"member"`
+	// Changed is true if anything would be different.
+	Changed  bool      `json:"changed"`
+	Outcomes []Outcome `json:"outcomes"`
+}
+
+// Compare adds what would change without a member: then is the explanation of that.
+func (e *Explanation) Compare(member string, then *Explanation) {
+	same := slices.EqualFunc(e.Outcomes, then.Outcomes, sameWay)
+	e.Without = &Without{Member: member, Changed: !same, Outcomes: then.Outcomes}
+}
+
+func sameWay(a, b Outcome) bool {
+	return slices.Equal(a.Conditions, b.Conditions) && a.Share == b.Share && a.Mark == b.Mark &&
+		a.ConnectionMark == b.ConnectionMark && a.Route.way() == b.Route.way()
 }

@@ -91,7 +91,7 @@ func world(t *testing.T, rules string, state uplink.State, offline ...string) In
 		}
 	}
 	p := plan.Build(in)
-	return Input{Config: cfg, Plan: p, Uplinks: state}
+	return Input{Config: cfg, Plan: p}
 }
 
 // packet is a TCP connection's first packet from the LAN.

@@ -17,7 +17,7 @@ import (
 func walkerFor(t *testing.T, p Packet) *walker {
 	t.Helper()
 	in := world(t, "", uplinks())
-	w := &walker{Input: in, family: p.Family(), mask: 0x3f000000, plan: in.Plan.Family(p.Family()), main: in.Uplinks.Main(p.Family())}
+	w := &walker{Input: in, family: p.Family(), mask: 0x3f000000, plan: in.Plan.Family(p.Family()), main: in.Plan.Uplinks.Main(p.Family())}
 	return w
 }
 

@@ -120,7 +120,7 @@ func (w *walker) hookText(p *path, chain string, rule plan.Rule, target string) 
 
 // ownerOf returns the member that a prefix is delegated to, "" for none.
 func (w *walker) ownerOf(prefix netip.Prefix) string {
-	for _, m := range w.Uplinks.Members {
+	for _, m := range w.Plan.Uplinks.Members {
 		if slices.Contains(plan.LinePrefixes(m.Path(w.family)), prefix) {
 			return m.Name
 		}
