@@ -25,8 +25,7 @@ type Facts struct {
 	Members []plan.Member
 	// Mangle are the mangle tables; a family may have none.
 	Mangle map[family.Family]*iptables.Table
-	// NFT are the chains of nftables that look at marks.
-	NFT []iptables.Marker
+	NFT    []iptables.Marker
 	Files
 	// TCPLoose is net.netfilter.nf_conntrack_tcp_loose; "" if conntrack is not loaded yet.
 	TCPLoose string

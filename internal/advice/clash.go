@@ -69,7 +69,6 @@ type markUse struct {
 	bits              uint32
 }
 
-// markUses are those of the kernel's chains and ip rules.
 func (f Facts) markUses() (uses []markUse) {
 	mwan3 := MWAN3Runs(f.Mangle, f.Uplinks) // is an error of its own
 	const missed = "it would miss its own packets or catch balanced ones"
@@ -149,7 +148,6 @@ func (f Facts) eachRule(do func(family.Family, uplink.Rule)) {
 	}
 }
 
-// ruleClashes finds foreign ip rules among ours.
 func (f *finder) ruleClashes() {
 	f.eachRule(func(fam family.Family, r uplink.Rule) {
 		if r.Priority >= routing.FirstPriority && r.Priority <= routing.LastPriority {
@@ -159,7 +157,6 @@ func (f *finder) ruleClashes() {
 	})
 }
 
-// tableClashes finds foreign routes in our tables.
 func (f *finder) tableClashes() {
 	for _, fam := range family.All {
 		look := func(table int, whose string) {

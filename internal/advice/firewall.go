@@ -10,7 +10,6 @@ import (
 	"loadbalance/internal/uci"
 )
 
-// zone is a zone of the firewall.
 type zone struct {
 	name     string
 	networks []string
@@ -56,7 +55,6 @@ func translated(firewall *uci.File, zoneName string) bool {
 	})
 }
 
-// holds reports whether the zone contains one of the networks or the device.
 func (z zone) holds(networks []string, device string) bool {
 	if slices.ContainsFunc(networks, func(n string) bool { return slices.Contains(z.networks, n) }) {
 		return true

@@ -36,7 +36,6 @@ func isMWAN3(r uplink.Rule) bool {
 const MWAN3Running = "mwan3 is running, and both would balance the same connections: " +
 	"run `/etc/init.d/mwan3 stop; /etc/init.d/mwan3 disable`, then `/etc/init.d/loadbalance restart`"
 
-// mwan3 finds mwan3 where it runs, or will.
 func (f *finder) mwan3() {
 	switch {
 	case MWAN3Runs(f.Mangle, f.Uplinks):

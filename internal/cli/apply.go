@@ -29,7 +29,6 @@ func applyCommand(in *invocation) int {
 	})
 }
 
-// stopCommand removes everything of ours, under the lock.
 func stopCommand(in *invocation) int {
 	return in.locked("stop", in.stop)
 }
@@ -60,7 +59,6 @@ func (in *invocation) locked(name string, work func() int) int {
 	return code
 }
 
-// end gives the lock back.
 func (in *invocation) end(lock *rundir.Lock, request string, code int) {
 	in.noteRunDir(lock.End(request, code, in.log.kept.String()))
 }

@@ -22,7 +22,6 @@ import (
 // Version is set when a release is built.
 var Version = "0.0.0-dev"
 
-// The exit codes.
 const (
 	exitDone   = 0
 	exitFailed = 1
@@ -84,7 +83,6 @@ explain describes a packet by:
   --without MEMBER   also tell what would change if this member were down
 `
 
-// options are the flags of all commands.
 type options struct {
 	configDir  string
 	runDir     string
@@ -103,7 +101,6 @@ type options struct {
 	words      []string // what stands behind the command
 }
 
-// invocation is one run of the program.
 type invocation struct {
 	options
 	out io.Writer

@@ -25,7 +25,6 @@ type packetFlags struct {
 	src, dst, proto, sport, dport, icmpType, in, mac, dscp, mark, without string
 }
 
-// explainCommand tells which way a packet takes and why.
 func explainCommand(in *invocation) int {
 	cfg, refused, err := in.shownConfig()
 	if err != nil {
@@ -183,7 +182,6 @@ const (
 	protoICMPv6 = 58
 )
 
-// read turns the flags into a packet.
 func (f packetFlags) read(cfg *config.Config, uplinks uplink.State) (explain.Packet, error) {
 	p := explain.Packet{Protocol: explain.Unknown, SourcePort: explain.Unknown, DestinationPort: explain.Unknown,
 		ICMPType: explain.Unknown, ICMPCode: explain.Unknown, DSCP: explain.Unknown}
@@ -236,7 +234,6 @@ func (f packetFlags) read(cfg *config.Config, uplinks uplink.State) (explain.Pac
 	return p, errors.Join(failed...)
 }
 
-// readTransport reads the protocol and what depends on it.
 func (f packetFlags) readTransport(p *explain.Packet) error {
 	if f.proto == "" {
 		if f.sport != "" || f.dport != "" || f.icmpType != "" {

@@ -7,7 +7,6 @@ import (
 	"io"
 )
 
-// flags are the flags of all commands.
 func (o *options) flags() *flag.FlagSet {
 	flags := flag.NewFlagSet("loadbalance", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors and the usage are written by Run

@@ -23,7 +23,6 @@ type netifdEvent struct {
 	device string
 }
 
-// String is the event in the words of netifd.
 func (e netifdEvent) String() string { return strings.TrimSpace(e.action + " " + e.netInterface) }
 
 // hotplugCommand follows an event, unless the service is not running, the

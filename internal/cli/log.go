@@ -8,7 +8,6 @@ import (
 	"sync"
 )
 
-// Where messages go.
 const (
 	logStderr = "stderr"
 	logSyslog = "syslog"

@@ -90,7 +90,6 @@ func (in *invocation) monitorWanted() int {
 	return exitDone
 }
 
-// monitor opens what a monitor works with and runs it.
 func (in *invocation) monitor() error {
 	// The applies run beside the rest and have a log of their own.
 	log := openLog(in.options.log, in.log.out)

@@ -145,7 +145,6 @@ func (in *invocation) verdicts() plan.Verdicts {
 	return verdicts
 }
 
-// report writes the problems of a configuration to the log.
 func (in *invocation) report(cfg *pipeline.Configuration) {
 	for _, p := range cfg.Problems {
 		in.log.Log(p.Severity.String(), p.String())

@@ -76,7 +76,6 @@ func inJSON(value any) string {
 	return string(text)
 }
 
-// answer runs the command that answers to a method.
 func (in *invocation) answer(method string) int {
 	switch method {
 	case "status":

@@ -28,7 +28,6 @@ func statusCommand(in *invocation) int {
 	return in.printStatus(status.Status.WriteText)
 }
 
-// metricsCommand prints the same for Prometheus.
 func metricsCommand(in *invocation) int {
 	return in.printStatus(status.Status.WriteMetrics)
 }
@@ -44,7 +43,6 @@ func (in *invocation) printStatus(write func(status.Status, io.Writer) error) in
 	return exitDone
 }
 
-// status reads everything that a status shows.
 func (in *invocation) status() (status.Status, error) {
 	cfg, refusal, err := pipeline.RunningConfiguration(in.rundir(), in.configDir)
 	if err != nil {

@@ -50,14 +50,12 @@ func (p Packet) Family() family.Family { return family.Of(p.Destination) }
 
 // Connection is the entry of the connection table that a packet belongs to.
 type Connection struct {
-	Mark uint32
-	// Source is the connection's original source.
+	Mark   uint32
 	Source netip.Addr
 	// Reply: it goes against the connection's first packet; Answered: another has done so before.
 	Reply, Answered bool
 	// Destination is the one after address translation; the zero Addr if it is not translated.
-	Destination netip.Addr
-	// OriginalDestination is where its first packet went.
+	Destination         netip.Addr
 	OriginalDestination netip.Addr
 }
 
@@ -74,19 +72,15 @@ type Input struct {
 
 // Explanation is what happens to a packet.
 type Explanation struct {
-	Packet Packet `json:"packet"`
-	// Outcomes are all ways that the packet can take.
+	Packet   Packet    `json:"packet"`
 	Outcomes []Outcome `json:"outcomes"`
-	// Notes are for the user.
-	Notes []string `json:"notes,omitempty"`
-	// Without is what Compare has found.
-	Without *Without `json:"without,omitempty"`
+	Notes    []string  `json:"notes,omitempty"`
+	Without  *Without  `json:"without,omitempty"`
 }
 
 // Draw is how one of several members is chosen.
 type Draw string
 
-// The draws.
 const (
 	NoDraw         Draw = ""
 	ByTurn         Draw = "turn"
@@ -223,8 +217,7 @@ func (w *walker) memberOfMark(mark uint32) string {
 
 // Without is what would happen to the packet without a member.
 type Without struct {
-	Member string `json:"member"`
-	// Changed is true if anything would be different.
+	Member   string    `json:"member"`
 	Changed  bool      `json:"changed"`
 	Outcomes []Outcome `json:"outcomes"`
 }

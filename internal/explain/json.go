@@ -19,7 +19,6 @@ type packetJSON struct {
 	Mark            uint32 `json:"mark,omitempty"`
 }
 
-// MarshalJSON leaves out what is not known.
 func (p Packet) MarshalJSON() ([]byte, error) {
 	known := func(n int) *int {
 		if n == Unknown {

@@ -10,7 +10,6 @@ import (
 	"loadbalance/internal/plan"
 )
 
-// truth is the value of a condition.
 type truth uint8
 
 const (
@@ -33,7 +32,6 @@ func turned(t truth, not bool) truth {
 	return is(t == no)
 }
 
-// holds evaluates a condition for a packet on its way.
 func (w *walker) holds(p *path, m plan.Match) truth {
 	packet := &p.packet
 	switch m := m.(type) {

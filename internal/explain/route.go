@@ -18,15 +18,13 @@ type Route struct {
 	// unreachable, prohibit or blackhole; "none" when no table has a route.
 	Type uplink.RouteType `json:"type"`
 	// Priority is that of the ip rule that led to the table; Rule is it as `ip rule` has it.
-	Priority  int    `json:"priority"`
-	Rule      string `json:"rule,omitempty"`
-	Table     int    `json:"table,omitempty"`
-	TableName string `json:"table_name,omitempty"`
-	// Destination is the route's destination.
+	Priority    int          `json:"priority"`
+	Rule        string       `json:"rule,omitempty"`
+	Table       int          `json:"table,omitempty"`
+	TableName   string       `json:"table_name,omitempty"`
 	Destination netip.Prefix `json:"destination"`
 	// Hops has one entry, and several for a multipath route.
-	Hops []Hop `json:"hops,omitempty"`
-	// Source is the route's preferred source.
+	Hops   []Hop      `json:"hops,omitempty"`
 	Source netip.Addr `json:"source"`
 	// Passed are the ip rules that matched, but whose table had no usable route.
 	Passed []string `json:"passed,omitempty"`

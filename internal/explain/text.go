@@ -74,7 +74,6 @@ func (p Packet) String() string {
 
 var protocolNames = map[int]string{Unknown: "any protocol", 1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
-// byConditions groups outcomes with the same conditions.
 func byConditions(outcomes []Outcome) [][]Outcome {
 	var groups [][]Outcome
 	for _, o := range outcomes {
@@ -133,7 +132,6 @@ func drawText(o Outcome) string {
 	return fmt.Sprintf("policy '%s' deals it %s", o.Policy, drawWords[o.Draw])
 }
 
-// lines returns the routing decision in lines.
 func (r Route) lines() []string {
 	var lines []string
 	for _, p := range r.Passed {

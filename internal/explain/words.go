@@ -171,13 +171,11 @@ func (w *walker) configured(origin string) *config.Rule {
 	return &w.Config.Rules[i]
 }
 
-// lastResort returns the step for a policy without a live member.
 func (w *walker) lastResort(p *path, chain plan.Chain, use string) string {
 	p.Draw = ByLastResort
 	return fmt.Sprintf("%s has no live member: last resort '%s'", w.dealer(p, chain), use)
 }
 
-// addDeal adds the step for what a chain draws.
 func (w *walker) addDeal(p *path, chain plan.Chain, target string, share float64) {
 	if policy := w.policyOf(chain.Name); policy != nil {
 		p.Policy = policy.Name
@@ -278,7 +276,6 @@ func slots(c plan.Chain) int {
 	return 0
 }
 
-// conditionText returns assumed conditions in words.
 func conditionText(open []plan.Match) string {
 	var parts []string
 	for _, m := range open {

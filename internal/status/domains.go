@@ -24,7 +24,6 @@ type Domain struct {
 	LastAnswer *time.Time `json:"last_answer,omitempty"`
 }
 
-// sets are the sets that learn.
 func (in Input) sets() []Set {
 	learnt := map[string][]ipset.Learnt{}
 	for _, s := range in.Kernel.Sets {
@@ -63,7 +62,6 @@ func domainOf(name string, learnt []ipset.Learnt, now time.Time) Domain {
 	return d
 }
 
-// setsTable has a row for each domain.
 func (s Status) setsTable() string {
 	rows := []string{"\nSET\tFAMILY\tDOMAIN\tADDRESSES\tLAST ANSWER"}
 	for _, set := range s.Sets {

@@ -13,12 +13,10 @@ import (
 
 // Monitor is the state of the process that probes the paths.
 type Monitor struct {
-	// Wanted is true if the configuration has targets to probe.
-	Wanted  bool `json:"wanted"`
-	Running bool `json:"running"`
-	// Error is why the monitor did not answer.
-	Error string `json:"error,omitempty"`
-	PID   int    `json:"pid,omitempty"`
+	Wanted  bool   `json:"wanted"`
+	Running bool   `json:"running"`
+	Error   string `json:"error,omitempty"`
+	PID     int    `json:"pid,omitempty"`
 	// Started is nil if it does not run.
 	Started *time.Time `json:"started,omitempty"`
 	// Silent: no target in a family answers, so no path goes offline there (health.Snapshot).
@@ -104,7 +102,6 @@ func ago(now, then time.Time) string {
 	return passed.Truncate(time.Second).String() + " ago"
 }
 
-// streak formats the hits or misses in a row.
 func streak(r *health.Report) string {
 	switch {
 	case r.Misses == 1:

@@ -22,7 +22,6 @@ type PolicyMember struct {
 	IPv6 *PolicyShare `json:"ipv6,omitempty"`
 }
 
-// share returns the member's share in one family, or nil.
 func (m PolicyMember) share(f family.Family) *PolicyShare { return family.Pick(f, m.IPv4, m.IPv6) }
 
 // PolicyShare is a member's share of a policy in one family. All shares are from 0 to 1.
@@ -104,7 +103,6 @@ func part(n, all float64) float64 {
 	return n / all
 }
 
-// eachShare calls visit for the shares of all policies, members and families.
 func (s Status) eachShare(visit func(policy, member string, f family.Family, share *PolicyShare)) {
 	for _, p := range s.Policies {
 		for _, m := range p.Members {
@@ -117,7 +115,6 @@ func (s Status) eachShare(visit func(policy, member string, f family.Family, sha
 	}
 }
 
-// policiesTable has a row for each member and family of each policy.
 func (s Status) policiesTable() string {
 	rows := []string{"\nPOLICY\tMEMBER\tFAMILY\tSHARE\tDEALT\tEXPECTED"}
 	s.eachShare(func(policy, member string, f family.Family, share *PolicyShare) {

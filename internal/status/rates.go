@@ -75,7 +75,6 @@ func (s Status) device(name string) *Device {
 	return nil
 }
 
-// dealtTo returns how many connections all policies have dealt to a member.
 func (s Status) dealtTo(member string, f family.Family) uint64 {
 	var dealt uint64
 	s.eachShare(func(_, to string, of family.Family, share *PolicyShare) {

@@ -27,9 +27,8 @@ import (
 
 // Status is the state of the service.
 type Status struct {
-	Version string `json:"version"`
-	// Time is when the status was taken.
-	Time time.Time `json:"time"`
+	Version string    `json:"version"`
+	Time    time.Time `json:"time"`
 	// Counted is when the chains and their counters were read.
 	Counted time.Time `json:"counted"`
 	// Running is true if the kernel holds our rules.
@@ -40,21 +39,19 @@ type Status struct {
 	// Refused says why the file is not what runs and what all else is about; nil: it is not refused.
 	Refused *pipeline.Refusal `json:"refused,omitempty"`
 	// InSync: the kernel holds what the configuration asks for; otherwise Drift is the difference.
-	InSync   bool     `json:"in_sync"`
-	Drift    []string `json:"drift,omitempty"`
-	Problems []string `json:"problems,omitempty"`
-	Notices  []string `json:"notices,omitempty"`
-	Monitor  Monitor  `json:"monitor"`
-	Members  []Member `json:"members"`
-	// Usage is what members have used of their quotas.
+	InSync   bool          `json:"in_sync"`
+	Drift    []string      `json:"drift,omitempty"`
+	Problems []string      `json:"problems,omitempty"`
+	Notices  []string      `json:"notices,omitempty"`
+	Monitor  Monitor       `json:"monitor"`
+	Members  []Member      `json:"members"`
 	Usage    []quota.Usage `json:"usage,omitempty"`
 	Policies []Policy      `json:"policies"`
 	Devices  []Device      `json:"devices"`
 	// Rules are what rules with lines in the kernel have decided about, by name, such as @rule[0].
-	Rules map[string]uint64 `json:"rules,omitempty"`
-	// Sets are those that learn the addresses of domains.
-	Sets    []Set        `json:"sets,omitempty"`
-	Uplinks uplink.State `json:"uplinks"`
+	Rules   map[string]uint64 `json:"rules,omitempty"`
+	Sets    []Set             `json:"sets,omitempty"`
+	Uplinks uplink.State      `json:"uplinks"`
 	// History is nil where nobody asked for it, or where no monitor keeps it.
 	History *health.DayReport `json:"history,omitempty"`
 }
@@ -118,8 +115,7 @@ type Input struct {
 	Uplinks uplink.State
 	// Connections counts live connections by masked mark.
 	Connections map[family.Family]map[uint32]conntrack.Count
-	// Traffic has the counters of all devices.
-	Traffic []kernel.Traffic
+	Traffic     []kernel.Traffic
 	// Health is the monitor's answer; nil where none runs, or for the reason in MonitorError.
 	Health       *health.Snapshot
 	MonitorError error
@@ -221,7 +217,6 @@ func (in Input) family(m plan.Member, f family.Family) *Family {
 	return result
 }
 
-// The states that Family.State names.
 const (
 	stateActive  = "active"
 	stateStandby = "standby"
@@ -256,5 +251,4 @@ func (s Status) WriteJSONLine(w io.Writer) error {
 	return json.NewEncoder(w).Encode(s)
 }
 
-// family returns the member's state in one family, or nil.
 func (m *Member) family(f family.Family) *Family { return family.Pick(f, m.IPv4, m.IPv6) }

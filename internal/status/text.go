@@ -52,7 +52,6 @@ func (s Status) membersTable() string {
 	return table(rows) + reasons
 }
 
-// eachFamily calls visit for what each member has in each family.
 func (s Status) eachFamily(visit func(Member, family.Family, *Family)) {
 	for _, m := range s.Members {
 		for _, f := range family.All {
