@@ -57,8 +57,7 @@ func (m *Monitor) causes(r result) []string {
 	return append(others, links...)
 }
 
-// linkChanges names what became of a member's links: by netifd's event if that is
-// among the reasons.
+// linkChanges names what became of a member's links, by netifd's event if there was.
 func linkChanges(was, is plan.Member, reasons []string, member *config.Member) []string {
 	var changes []string
 	for _, c := range []struct {
@@ -212,8 +211,7 @@ func (m *Monitor) post(action string, member plan.Member, in []family.Family, re
 	m.Scripts.Post(e)
 }
 
-// remind has the scripts of a portal that lasts run again: the login may have
-// failed.
+// remind has scripts of a portal that lasts run again: the login may have failed.
 func (m *Monitor) remind(now time.Time) {
 	var reminders map[string]time.Time
 	for _, member := range m.announced.Members {

@@ -126,8 +126,7 @@ func (m *Monitor) lookBy(at time.Time) {
 	}
 }
 
-// lookDue is when the next look is due, or zero while there is nothing to look
-// after.
+// lookDue is when the next look is due; zero while there is nothing to look after.
 func (m *Monitor) lookDue() time.Time {
 	if m.applying || !m.applied {
 		return time.Time{}
@@ -142,8 +141,7 @@ func (m *Monitor) lookDue() time.Time {
 	return due
 }
 
-// look finds out cheaply whether the kernel may differ from the plan, and asks
-// for an apply if so.
+// look finds out cheaply whether the kernel may differ from the plan.
 func (m *Monitor) look(now time.Time) {
 	due := m.lookDue()
 	if due.IsZero() || now.Before(due) {

@@ -6,12 +6,10 @@ import (
 	"loadbalance/internal/health"
 )
 
-// weighEvery is the time between two looks at what lines carry: three make the
-// time after which one is full.
+// weighEvery is a third of the time over which a rate is the average.
 const weighEvery = time.Second
 
-// weigh finds out which of the lines whose rate is stated are full, and has what
-// follows applied. Where none is stated nothing is read.
+// weigh finds out which lines are full. Where no rate is stated nothing is read.
 func (m *Monitor) weigh(now time.Time) {
 	m.weighAt = time.Time{}
 	if m.outcome.Config == nil {

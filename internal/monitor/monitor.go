@@ -221,8 +221,7 @@ type request struct {
 	noticed bool // only because of a look at the kernel
 }
 
-// result is what an apply returned, with what the kernel looked like before and
-// after.
+// result is what an apply returned, and what the kernel looked like around it.
 type result struct {
 	request
 	Outcome
@@ -298,8 +297,7 @@ func (m *Monitor) begin(now time.Time) {
 	m.want(request{at: now, reasons: []string{"monitor started"}})
 }
 
-// hear takes in all answers that are there already, so that none of them is
-// counted as missing.
+// hear takes in all answers that are there, so that none is counted as missing.
 func (m *Monitor) hear() {
 	for {
 		select {

@@ -13,8 +13,7 @@ import (
 	"loadbalance/internal/uplink"
 )
 
-// adopt probes what the last apply found: the lines that are up, of members
-// that have targets.
+// adopt probes the lines that the last apply found up, of members with targets.
 func (m *Monitor) adopt(now time.Time) {
 	wanted, refused := m.wantedPaths()
 	for _, text := range refused {
@@ -79,8 +78,7 @@ func (m *Monitor) expectProofs() {
 	}
 }
 
-// wantedPaths are the probes of one round of each path, and why targets are not
-// probed.
+// wantedPaths are the probes of each path's round, and why targets are left out.
 func (m *Monitor) wantedPaths() (wanted map[health.Key][]probe.Probe, refused []string) {
 	wanted = map[health.Key][]probe.Probe{}
 	if m.outcome.Idle {
@@ -143,8 +141,7 @@ func source(target netip.Addr, path *uplink.Path, main *uplink.Main) netip.Addr 
 	return netip.Addr{}
 }
 
-// hasTargets reports whether a member's family has targets of its own, be it up
-// or not.
+// hasTargets reports whether a member's family has targets of its own.
 func (m *Monitor) hasTargets(key health.Key) bool {
 	member := m.member(key.Member)
 	return member != nil && health.HasTargets(member.Track, key.Family)

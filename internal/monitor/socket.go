@@ -43,8 +43,7 @@ const backlog = 16
 // ErrNone says that nobody answers because no monitor runs.
 var ErrNone = errors.New("no monitor runs")
 
-// Socket is where the monitor is asked. Package net would do, but is 25 KB of the
-// package on a router.
+// Socket is where the monitor is asked. Package net would add 25 KB to the package.
 type Socket struct {
 	listener  int
 	questions chan Question
@@ -238,8 +237,7 @@ func dial(address *unix.SockaddrUnix) (*os.File, error) {
 	return os.NewFile(uintptr(fd), socketName), nil
 }
 
-// connect connects. With a time limit set, a signal interrupts it, and Go's
-// runtime sends itself some.
+// connect is interrupted by signals, of which Go's runtime sends itself some.
 func connect(fd int, address *unix.SockaddrUnix) error {
 	for {
 		if err := unix.Connect(fd, address); !errors.Is(err, unix.EINTR) {

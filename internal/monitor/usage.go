@@ -22,8 +22,7 @@ type ledger interface {
 	SaveUsage(quota.Book) error
 }
 
-// count counts what members with a quota have used, and has what follows from it
-// applied.
+// count counts what members with a quota have used.
 func (m *Monitor) count(now time.Time) {
 	m.countAt = time.Time{}
 	for i := range m.outcome.Members {
