@@ -69,7 +69,7 @@ func newMWAN3Router(t *testing.T, backend string) *mwan3Router {
 		"ip6tables-nft -t raw -A PREROUTING -d "+netlab.ServerPrefix6.String()+" -i line+ -j DROP")
 	check(t, err)
 	// Each refused packet has its own answer, not one of a burst.
-	check(t, r.lab.Router.Sysctl("net/ipv4/icmp_ratelimit", "0"), r.lab.Router.Sysctl("net/ipv6/icmp/ratelimit", "0"))
+	check(t, r.lab.Router.Sysctl("net/ipv4/icmp_ratemask", "0"), r.lab.Router.Sysctl("net/ipv6/icmp/ratelimit", "0"))
 	m := &mwan3Router{router: r, netifd: r.startNetifd(), shots: newPacketRange(t, r.lab)}
 	m.guestErrors = map[family.Family]int{
 		family.IPv4: m.shots.socket(r.lab.Guest, unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP),

@@ -33,9 +33,10 @@ import (
 // it: 1 MB (a quarter of Go's 4 MB) at first, so that the process stays below 12 MB.
 const monitorGarbage = 25
 
-// monitorMemory is what Go may take, in bytes, before it collects more often, well above what
-// 60 members need: a dump of 20,000 routes made 20 MB of the process, and 12 MB so.
-const monitorMemory = 8 << 20
+// monitorMemory, and memberMemory for each member, is what Go may take, in bytes,
+// before it collects more often: the dump of 20,000 routes made 20 MB of the process,
+// and 12 MB so. With less, 60 members would keep the collector busy.
+const monitorMemory, memberMemory = 8 << 20, 32 << 10
 
 // monitorNice is the priority of the monitor and of the iptables programs that it starts
 // (nice(2)): a dead line's users wait for nothing else, and it takes next to no time. The
@@ -56,7 +57,6 @@ func monitorCommand(in *invocation) int {
 		return in.monitorWanted()
 	}
 	debug.SetGCPercent(monitorGarbage)
-	debug.SetMemoryLimit(monitorMemory)
 	if err := hasten(); err != nil {
 		in.log.Log("debug", fmt.Sprintf("priority: %v: a busy router may delay verdicts", err))
 	}
@@ -224,6 +224,7 @@ func (a *monitorApplier) outcome(done *run) (monitor.Outcome, error) {
 	}
 	a.monitorLog.SetLevel(done.cfg.Globals.LogLevel)
 	changes, scope := done.report.Changes, drift.Scope{Legacy: done.legacy}
+	debug.SetMemoryLimit(monitorMemory + memberMemory*int64(len(changes.Plan.Members)))
 	for _, f := range family.All {
 		for _, s := range changes.Plan.Family(f).Sets {
 			if len(s.Domains) > 0 || len(s.Entries) > maxCounted {
