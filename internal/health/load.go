@@ -19,8 +19,12 @@ const (
 	loadTime = 3 * time.Second
 )
 
-// Rates are what a line carries, in bits per second; 0: not stated.
-type Rates struct{ Download, Upload float64 }
+// Rates are what a line carries, in bits per second (0: not stated), and by which
+// devices, mostly one.
+type Rates struct {
+	Download, Upload float64
+	Devices          [2]string
+}
 
 // Load tells which lines are full, from what their devices carry.
 type Load struct {
@@ -49,7 +53,7 @@ func (l *Load) Keep(members map[string]Rates) {
 
 // Read takes what all devices have carried by now, and reports whether a line has
 // become full or free. What a device that was made anew has carried says nothing.
-func (l *Load) Read(now time.Time, traffic []kernel.Traffic, members map[string]Rates, device func(member string) []string) (changed bool) {
+func (l *Load) Read(now time.Time, traffic []kernel.Traffic, members map[string]Rates) (changed bool) {
 	l.readings = append(l.readings, reading{now, traffic})
 	for len(l.readings) > 2 && now.Sub(l.readings[1].at) >= loadTime {
 		l.readings = l.readings[1:]
@@ -60,7 +64,7 @@ func (l *Load) Read(now time.Time, traffic []kernel.Traffic, members map[string]
 		return false
 	}
 	for name, rates := range members {
-		download, upload, known := rate(first.traffic, traffic, device(name), passed.Seconds())
+		download, upload, known := rate(first.traffic, traffic, rates.Devices, passed.Seconds())
 		above := func(part float64) bool {
 			return rates.Download > 0 && download > part*rates.Download || rates.Upload > 0 && upload > part*rates.Upload
 		}
@@ -81,7 +85,7 @@ func (l *Load) Read(now time.Time, traffic []kernel.Traffic, members map[string]
 }
 
 // rate is what a member's devices carry, in bits per second, if it is known of one.
-func rate(last, now []kernel.Traffic, devices []string, seconds float64) (download, upload float64, known bool) {
+func rate(last, now []kernel.Traffic, devices [2]string, seconds float64) (download, upload float64, known bool) {
 	for _, t := range now {
 		for _, was := range last {
 			isOne := t.Name == devices[0] || t.Name == devices[1]

@@ -32,9 +32,8 @@ func TestLoad(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var l Load
 			now, counters := time.Unix(1e9, 0), kernel.Traffic{Name: "eth1", Index: 7, Received: 1e9, Sent: 1e9}
-			stated := map[string]Rates{"wan": {20e6, 5e6}}
-			device := func(string) []string { return []string{"eth1", "ppp1"} }
-			l.Read(now, []kernel.Traffic{counters}, stated, device)
+			stated := map[string]Rates{"wan": {20e6, 5e6, [2]string{"eth1", "ppp1"}}}
+			l.Read(now, []kernel.Traffic{counters}, stated)
 			for i := range max(len(test.download), len(test.upload)) {
 				now = now.Add(time.Second)
 				if i < len(test.download) {
@@ -47,7 +46,7 @@ func TestLoad(t *testing.T) {
 					counters.Sent += uint64(test.upload[i] * 1e6 / 8)
 				}
 				was := l.Full("wan")
-				changed := l.Read(now, []kernel.Traffic{counters, {Name: "lo", Index: 1, Received: 1 << 50}}, stated, device)
+				changed := l.Read(now, []kernel.Traffic{counters, {Name: "lo", Index: 1, Received: 1 << 50}}, stated)
 				is := l.Full("wan")
 				got := ""
 				switch {
@@ -68,8 +67,7 @@ func TestLoad(t *testing.T) {
 // forgotten.
 func TestLoadOfSeveral(t *testing.T) {
 	var l Load
-	stated := map[string]Rates{"a": {Download: 8e6}, "b": {Download: 8e6}}
-	device := func(name string) []string { return []string{name, ""} }
+	stated := map[string]Rates{"a": {Download: 8e6, Devices: [2]string{"a"}}, "b": {Download: 8e6, Devices: [2]string{"b"}}}
 	a, b := kernel.Traffic{Name: "a", Index: 1}, kernel.Traffic{Name: "b", Index: 2}
 	changes := 0
 	for second := range 7 {
@@ -77,7 +75,7 @@ func TestLoadOfSeveral(t *testing.T) {
 		if second > 1 { // b is busy a second later
 			b.Received += 1e6
 		}
-		if l.Read(time.Unix(int64(second), 0), []kernel.Traffic{a, b}, stated, device) {
+		if l.Read(time.Unix(int64(second), 0), []kernel.Traffic{a, b}, stated) {
 			changes++
 			if second == 3 && (l.Full("a") == "" || l.Full("b") != "") {
 				t.Error("after three seconds a alone is full")

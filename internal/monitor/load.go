@@ -12,13 +12,10 @@ const weighEvery = time.Second
 // weigh finds out which lines are full. Where no rate is stated nothing is read.
 func (m *Monitor) weigh(now time.Time) {
 	m.weighAt = time.Time{}
-	if m.outcome.Config == nil {
-		return
-	}
 	stated := map[string]health.Rates{}
-	for _, member := range m.outcome.Config.EnabledMembers() {
-		if member.Download > 0 || member.Upload > 0 {
-			stated[member.Name] = health.Rates{Download: member.Download, Upload: member.Upload}
+	for _, member := range m.outcome.Members {
+		if c := m.member(member.Name); c.Download > 0 || c.Upload > 0 {
+			stated[member.Name] = health.Rates{Download: c.Download, Upload: c.Upload, Devices: [2]string{member.IPv4.Device, member.IPv6.Device}}
 		}
 	}
 	m.load.Keep(stated)
@@ -31,17 +28,7 @@ func (m *Monitor) weigh(now time.Time) {
 		m.Log("debug", err.Error()) // the next look has it
 		return
 	}
-	if m.load.Read(now, traffic, stated, m.devicesOf) && m.save() {
+	if m.load.Read(now, traffic, stated) && m.save() {
 		m.want(request{at: now, reasons: []string{"load"}})
 	}
-}
-
-// devicesOf are a member's devices in both families, mostly one.
-func (m *Monitor) devicesOf(name string) []string {
-	for _, member := range m.outcome.Members {
-		if member.Name == name {
-			return []string{member.IPv4.Device, member.IPv6.Device}
-		}
-	}
-	return []string{"", ""}
 }
